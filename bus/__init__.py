@@ -1,0 +1,1 @@
+"""The bus: envelope, subjects, publish, consume, replay, handler runtime, parking."""

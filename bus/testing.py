@@ -1,0 +1,93 @@
+"""Given / when / then for handlers: pure, in memory, the same words as production.
+
+    given(weather, SpellBegan(sky="rain"), entity="harbour").when(WakeFired(entity="harbour")).then(SpellBegan(sky="clear"))
+
+`given` is what the handler itself said before; `when` is what happens now; several `when`s may follow each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from bus.event import EDGE, Draft, Event
+from bus.handler import Handler
+
+S = TypeVar("S")
+WORLD = "testworld"
+
+
+def recorded(message: Message, *, entity: str = "e1", subsystem: str = EDGE, world: str = WORLD, position: int = 1, time_ns: int = 0, id: str = "") -> Event:
+    """`message` as if the log held it at `position`."""
+    draft = Draft(data=message, world=world, entity=entity, subsystem=subsystem, id=id or f"test-{position}", time_ns=time_ns)
+    return Event(raw=draft.encode(), subject=draft.subject, partition=0, position=position, recorded_ns=time_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case(Generic[S]):
+    """One lane of a handler at some moment, and what it said last."""
+
+    handler: Handler[S]
+    entity: str
+    state: S
+    position: int = 0
+    said: tuple[Message, ...] = field(default=())
+
+    def when(self, message: Message, *, entity: str | None = None, subsystem: str = EDGE, world: str = WORLD, time_ns: int = 0, id: str = "") -> Case[S]:
+        """`message` happens; it must concern this lane, else nothing is decided (as in production)."""
+        event = recorded(message, entity=entity or self.entity, subsystem=subsystem, world=world, position=self.position + 1, time_ns=time_ns, id=id)
+        assert type(message) in self.handler.listens_to, f"{self.handler.name} does not listen to {message.DESCRIPTOR.name}"
+        if self.entity not in tuple(self.handler.entities(event)):
+            return replace(self, position=self.position + 1, said=())
+        said = tuple(self.handler.decide(event, self.state))
+        case = replace(self, position=self.position + 1, said=said)
+        return case._evolve(said, world, time_ns)
+
+    def _evolve(self, said: Iterable[Message], world: str, time_ns: int) -> Case[S]:
+        state, position = self.state, self.position
+        for message in said:
+            assert type(message) in self.handler.emits, f"{self.handler.name} does not declare {message.DESCRIPTOR.name} in emits"
+            position += 1
+            state = self.handler.evolve(
+                state, recorded(message, entity=self.entity, subsystem=self.handler.name, world=world, position=position, time_ns=time_ns)
+            )
+        return replace(self, state=state, position=position)
+
+    def then(self, *expected: Message) -> Case[S]:
+        """The last `when` said exactly this, in this order."""
+        assert list(expected) == list(self.said)
+        return self
+
+    def then_nothing(self) -> Case[S]:
+        """The last `when` said nothing."""
+        return self.then()
+
+    def then_types(self, *expected: type[Message]) -> Case[S]:
+        """The last `when` said events of these types, in this order."""
+        assert [kind.__name__ for kind in expected] == [type(message).__name__ for message in self.said]
+        return self
+
+    def then_state(self, **expected: Any) -> Case[S]:
+        """These fields of the state have these values now."""
+        assert expected == {name: getattr(self.state, name) for name in expected}
+        return self
+
+
+def given(handler: Handler[S], *history: Message, entity: str = "e1", world: str = WORLD) -> Case[S]:
+    """A lane of `handler` after it said `history` about `entity`."""
+    case = Case(handler=handler, entity=entity, state=handler.initial(entity))
+    return case._evolve(history, world, 0)
+
+
+def play(handler: Handler[S], inputs: Sequence[tuple[str, Message]], *, world: str = WORLD) -> dict[str, Case[S]]:
+    """Run (subject entity, message) pairs through every lane they concern; the lanes at the end, by entity."""
+    lanes: dict[str, Case[S]] = {}
+    for position, (entity, message) in enumerate(inputs, start=1):
+        event = recorded(message, entity=entity, world=world, position=position)
+        for lane in dict.fromkeys(handler.entities(event)):
+            case = lanes.get(lane) or given(handler, entity=lane, world=world)
+            lanes[lane] = case.when(message, entity=entity, world=world, id=event.id)
+    return lanes
