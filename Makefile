@@ -1,0 +1,63 @@
+# Everything starts from a bare clone: Python 3.11+, make and git are enough.
+# `make help` lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.ready
+LOCKS := requirements/build.txt requirements/dev.txt
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench chaos proto lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## create .venv from the hashed locks (done once; again when a lock changes)
+
+$(STAMP): $(LOCKS) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "setup: wanted Python 3.11 or newer, found $$($(PYTHON) --version 2>&1 || echo none) as '$(PYTHON)': name another one with 'make PYTHON=python3.12 $(MAKECMDGOALS)'" >&2; exit 1; }
+	@echo "setup: creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { echo "setup: this Python cannot create virtual environments: install its venv module (on Debian: python3-venv)" >&2; exit 1; }
+	@echo "setup: installing the locked packages (sha256 of every file is checked)"
+	@$(PY) -m pip install --quiet --require-hashes -r requirements/build.txt
+	@$(PY) -m pip install --quiet --no-build-isolation --require-hashes -r requirements/dev.txt
+	@$(PY) -m pip install --quiet --no-build-isolation --no-deps -e .
+	@touch $@
+	@echo "setup: ready; '$(VENV)/bin/worldbus --help' is the command"
+
+demo: $(STAMP)  ## a small world lives for a minute: servers, handlers, projections, players
+	@$(VENV)/bin/worldbus demo $(ARGS)
+
+test: $(STAMP)  ## every test that needs no special machine; says which heavy parts were left out
+	@$(PY) -m pytest $(ARGS)
+	@echo "test: not run here: 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
+
+check: $(STAMP)  ## format, lint, types, generated code and locks are in step
+	@echo "check: format" && $(VENV)/bin/ruff format --check --quiet .
+	@echo "check: lint" && $(VENV)/bin/ruff check --quiet .
+	@echo "check: types" && $(VENV)/bin/mypy --no-error-summary
+	@echo "check: generated code" && $(PY) -m schemas.generate --check
+	@echo "check: locks" && requirements/lock --check
+	@echo "check: all good"
+
+bench: $(STAMP)  ## figures, each beside its peer or limit, as JSON lines
+	@$(PY) -m pip install --quiet --no-build-isolation --require-hashes -r requirements/bench.txt
+	@$(VENV)/bin/worldbus bench all --json $(ARGS)
+
+chaos: $(STAMP)  ## kill, pause, cut power and flip bits under load, then check every invariant
+	@$(VENV)/bin/worldbus bench chaos $(ARGS)
+
+proto: $(STAMP)  ## generate code, stubs and documents from the .proto files
+	@$(PY) -m schemas.generate
+
+lock: $(STAMP)  ## pin pyproject.toml's requirements, with hashes (UPGRADE=1 takes the newest allowed)
+	@requirements/lock $(if $(UPGRADE),--upgrade)
+
+clean:  ## remove what setup, tests and the demo made
+	@rm -rf $(VENV) .cache .hypothesis .worldbus build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
