@@ -125,7 +125,11 @@ def encode(
     parts.append(b"\x42" + _length(len(body)) + body)
     whole = b"".join(parts)
     if len(whole) > MAX_EVENT:
-        raise TooLarge(f"event {type_name} of {len(whole)} bytes, wanted at most {MAX_EVENT}: send a reference instead", limit=MAX_EVENT, found=len(whole))
+        raise TooLarge(
+            f"event {type_name} of {len(whole)} bytes, wanted at most {MAX_EVENT}: send a reference instead",
+            limit=MAX_EVENT,
+            found=len(whole),
+        )
     return whole
 
 

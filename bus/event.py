@@ -116,7 +116,9 @@ class Event:
 
     __slots__ = ("_data", "_envelope", "partition", "position", "raw", "recorded_ns", "subject")
 
-    def __init__(self, *, raw: bytes, subject: Subject, partition: int, position: int, recorded_ns: int = 0, data: Message | None = None) -> None:
+    def __init__(
+        self, *, raw: bytes, subject: Subject, partition: int, position: int, recorded_ns: int = 0, data: Message | None = None
+    ) -> None:
         self.raw = raw
         self.subject = subject
         self.partition = partition

@@ -50,7 +50,9 @@ def check_token(token: str, field: str = "token") -> str:
     """
     if not isinstance(token, str) or _TOKEN.fullmatch(token) is None:
         found = "nothing" if token == "" else ascii(token)[:80]
-        raise BadSubject(f"{field} must be 1-{MAX_TOKEN} of A-Z a-z 0-9 _ -, found {found}: choose another name or encode it", field=field, found=token)
+        raise BadSubject(
+            f"{field} must be 1-{MAX_TOKEN} of A-Z a-z 0-9 _ -, found {found}: choose another name or encode it", field=field, found=token
+        )
     return token
 
 
@@ -62,7 +64,9 @@ def parse_stored(subject: str) -> tuple[int, Subject]:
     """
     tokens = subject.split(".")
     if len(tokens) != 6 or tokens[0] != ROOT or not tokens[1].isdigit():
-        raise BadSubject(f"stored subject must be {ROOT}.<partition>.<world>.<subsystem>.<entity>.<Event>, found {subject!r}", subject=subject)
+        raise BadSubject(
+            f"stored subject must be {ROOT}.<partition>.<world>.<subsystem>.<entity>.<Event>, found {subject!r}", subject=subject
+        )
     return int(tokens[1]), Subject(*tokens[2:])
 
 
@@ -81,7 +85,12 @@ def lane_filter(partition: int, world: str, subsystem: str, entity: str) -> str:
 
 
 def stored_filter(
-    *, partition: int | None = None, world: str | None = None, subsystem: str | None = None, entity: str | None = None, name: str | None = None
+    *,
+    partition: int | None = None,
+    world: str | None = None,
+    subsystem: str | None = None,
+    entity: str | None = None,
+    name: str | None = None,
 ) -> str:
     """A filter over stored subjects; what is not given matches everything."""
     wanted = {"world": world, "subsystem": subsystem, "entity": entity, "name": name}
@@ -93,7 +102,10 @@ def stored_filter(
 
 def transform(partitions: int) -> tuple[str, str]:
     """(source, destination) of the stream's subject transform."""
-    return f"{ROOT}.*.*.*.*", f"{ROOT}.{{{{partition({partitions},1,3)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}.{{{{wildcard(4)}}}}"
+    return (
+        f"{ROOT}.*.*.*.*",
+        f"{ROOT}.{{{{partition({partitions},1,3)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}.{{{{wildcard(4)}}}}",
+    )
 
 
 def check_signal(subject: str) -> str:

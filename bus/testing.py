@@ -20,7 +20,9 @@ S = TypeVar("S")
 WORLD = "testworld"
 
 
-def recorded(message: Message, *, entity: str = "e1", subsystem: str = EDGE, world: str = WORLD, position: int = 1, time_ns: int = 0, id: str = "") -> Event:
+def recorded(
+    message: Message, *, entity: str = "e1", subsystem: str = EDGE, world: str = WORLD, position: int = 1, time_ns: int = 0, id: str = ""
+) -> Event:
     """`message` as if the log held it at `position`."""
     draft = Draft(data=message, world=world, entity=entity, subsystem=subsystem, id=id or f"test-{position}", time_ns=time_ns)
     return Event(raw=draft.encode(), subject=draft.subject, partition=0, position=position, recorded_ns=time_ns)
@@ -36,9 +38,13 @@ class Case(Generic[S]):
     position: int = 0
     said: tuple[Message, ...] = field(default=())
 
-    def when(self, message: Message, *, entity: str | None = None, subsystem: str = EDGE, world: str = WORLD, time_ns: int = 0, id: str = "") -> Case[S]:
+    def when(
+        self, message: Message, *, entity: str | None = None, subsystem: str = EDGE, world: str = WORLD, time_ns: int = 0, id: str = ""
+    ) -> Case[S]:
         """`message` happens; it must concern this lane, else nothing is decided (as in production)."""
-        event = recorded(message, entity=entity or self.entity, subsystem=subsystem, world=world, position=self.position + 1, time_ns=time_ns, id=id)
+        event = recorded(
+            message, entity=entity or self.entity, subsystem=subsystem, world=world, position=self.position + 1, time_ns=time_ns, id=id
+        )
         assert type(message) in self.handler.listens_to, f"{self.handler.name} does not listen to {message.DESCRIPTOR.name}"
         if self.entity not in tuple(self.handler.entities(event)):
             return replace(self, position=self.position + 1, said=())

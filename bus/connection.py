@@ -1,0 +1,329 @@
+"""One connection to NATS: nats-py for the handshake, TLS, authentication and reconnects; our own parsing and writing on the hot path.
+
+nats-py spends 40-65 µs on each message (a queue, a task switch, a header dictionary, a copy of the read buffer); the log needs none of them.
+So `_Client` replaces its parser with one that walks a whole read in one loop and calls a plain function per message, and writes go out joined, once
+per turn of the event loop. Both touch private names of nats-py (`_ps`, `_pending`, `_transport`, `_process_msg`): the version is pinned and
+tests/integration/bus/test_connection.py fails when they change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.protocol.parser import Parser
+
+from bus.errors import Disconnected, Misuse, PermissionDenied, Transient, Unknown, WorldbusError
+from bus.event import new_id
+
+Callback = Callable[[bytes, bytes, bytes | None, bytes], None]
+"""(subject, reply, header block or None, payload), called in arrival order on the event loop; it must not block and must not raise."""
+
+log = structlog.get_logger(__name__)
+_CRLF = 2
+
+
+class _Parser(Parser):  # type: ignore[misc]
+    """nats-py's parser interface over a single pass through each read."""
+
+    def __init__(self, client: _Client) -> None:
+        super().__init__(client)
+        self.client = client
+        self.rest = b""
+
+    def reset(self) -> None:
+        super().reset()
+        self.rest = b""
+
+    async def parse(self, data: bytes = b"") -> None:
+        buffer = self.rest + data if self.rest else bytes(data)
+        position, end = 0, len(buffer)
+        listeners, find = self.client.listeners, buffer.find
+        while position < end:
+            line_end = find(b"\r\n", position)
+            if line_end < 0:
+                break
+            kind = buffer[position]
+            if kind == 77 or kind == 72:  # MSG subject sid [reply] size | HMSG subject sid [reply] header-size size
+                words = buffer[position:line_end].split()
+                size = int(words[-1])
+                start = line_end + _CRLF
+                if start + size + _CRLF > end:
+                    break
+                head = int(words[-2]) if kind == 72 else 0
+                reply = words[3] if len(words) == (6 if head else 5) else b""
+                position = start + size + _CRLF
+                header = buffer[start : start + head] if head else None
+                payload = buffer[start + head : start + size]
+                callback = listeners.get(words[2])
+                if callback is None:
+                    await self.client._process_msg(int(words[2]), words[1], reply, payload, header)
+                else:
+                    try:
+                        callback(words[1], reply, header, payload)
+                    except Exception:
+                        # A listener's bug must not end the read loop, which every other listener shares.
+                        log.exception("listener_failed", subject=words[1].decode(errors="replace"))
+                continue
+            line = buffer[position:line_end]
+            position = line_end + _CRLF
+            await self._control(line)
+        self.rest = buffer[position:] if position < end else b""
+
+    async def _control(self, line: bytes) -> None:
+        word = line[:4].upper()
+        if word == b"PING":
+            await self.client._process_ping()
+        elif word == b"PONG":
+            await self.client._process_pong()
+        elif word == b"INFO":
+            await self.client._process_info(json.loads(line[5:]))
+        elif word == b"-ERR":
+            await self.client._process_err(line[5:].decode(errors="replace").lower())
+        elif word[:3] != b"+OK":
+            raise nats.errors.ProtocolError(f"nats: unknown protocol line {line[:40]!r}")
+
+
+class _Client(Client):  # type: ignore[misc]
+    """nats-py's client with listeners that are called straight from the parser."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listeners: dict[bytes, Callback] = {}
+        self._ps = _Parser(self)
+
+    async def _process_err(self, err_msg: str) -> None:
+        # nats-py closes for good on any -ERR it does not know ("maximum control line exceeded"): one bad message would end the process. The
+        # server has closed the socket, so reconnecting is right; authorization and permission errors keep nats-py's own handling.
+        if "authorization" in err_msg or "permissions violation" in err_msg or "stale connection" in err_msg:
+            await super()._process_err(err_msg)
+            return
+        log.error("server_error", error=err_msg.strip("'"))
+        await self._process_op_err(nats.errors.Error(f"nats: {err_msg}"))
+
+
+class Listener:
+    """A subscription whose callback runs inside the parser. Survives reconnects."""
+
+    def __init__(self, client: _Client, subscription: Any) -> None:
+        self._client = client
+        self._subscription = subscription
+
+    async def close(self) -> None:
+        """Stop listening; nothing is delivered afterwards."""
+        self._client.listeners.pop(str(self._subscription._id).encode(), None)
+        if self._client.is_connected:
+            await self._subscription.unsubscribe()
+        else:
+            self._client._subs.pop(self._subscription._id, None)
+
+
+class Connection:
+    """A connection with reconnects. `write` never waits; what was written while the link broke is lost, and its owner resends it."""
+
+    def __init__(self, client: _Client, name: str) -> None:
+        self._client = client
+        self._kicked = False
+        self.name = name
+        self.inbox = f"_INBOX.{new_id()}"
+        self.on_disconnect: list[Callable[[], None]] = []
+        self.on_reconnect: list[Callable[[], None]] = []
+        self.on_denied: list[Callable[[str], None]] = []
+        self.closed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._client.is_connected)
+
+    @property
+    def max_payload(self) -> int:
+        """Largest message in bytes, headers included, that the server takes."""
+        return int(self._client.max_payload)
+
+    def write(self, frames: bytes) -> None:
+        """Send ready-made protocol frames at the end of this turn of the event loop, joined with whatever else is written in it.
+
+        Raises `Disconnected` when there is no connection; then nothing was sent.
+        """
+        client = self._client
+        if not client.is_connected:
+            raise Disconnected(f"connection {self.name!r} to NATS is down and reconnecting: retry")
+        client._pending.append(frames)
+        client._pending_data_size += len(frames)
+        if not self._kicked:
+            self._kicked = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._kicked = False
+        client = self._client
+        if client.is_connected and client._pending and client._transport is not None:
+            pending, client._pending, client._pending_data_size = client._pending, [], 0
+            client._transport.writelines(pending)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait in the socket's write buffer: the measure for back-pressure."""
+        writer = getattr(self._client._transport, "_io_writer", None)
+        return cast(int, writer.transport.get_write_buffer_size()) if writer is not None else 0
+
+    async def drain(self) -> None:
+        """Wait until the socket takes more."""
+        self._flush()
+        if self._client._transport is not None and self.connected:
+            await self._client._transport.drain()
+
+    async def listen(self, subject: str, callback: Callback, *, queue: str = "") -> Listener:
+        """Call `callback` for every message on `subject`, in arrival order. Raises `PermissionDenied` within the round trip."""
+        refused: list[str] = []
+        note = refused.append
+        self.on_denied.append(note)
+        try:
+            subscription = await self._client.subscribe(subject, queue=queue, cb=_unreached)
+            self._client.listeners[str(subscription._id).encode()] = callback
+            await self._client.flush()
+        except nats.errors.Error as error:
+            raise Disconnected(f"cannot listen on {subject}: {error}") from error
+        finally:
+            self.on_denied.remove(note)
+        for reason in refused:
+            if subject.lower() in reason:
+                await Listener(self._client, subscription).close()
+                raise PermissionDenied(f"these credentials may not subscribe to {subject}: grant it or use others", subject=subject)
+        return Listener(self._client, subscription)
+
+    async def request(self, subject: str, payload: bytes = b"", *, timeout: float = 5.0) -> bytes:
+        """One request, one answer. For the API, not for the hot path."""
+        denied = self._loop.create_future()
+
+        def on_denied(reason: str) -> None:
+            if subject.lower() in reason and not denied.done():
+                denied.set_result(reason)
+
+        self.on_denied.append(on_denied)
+        answer = asyncio.ensure_future(self._client.request(subject, payload, timeout=timeout))
+        try:
+            await asyncio.wait({answer, denied}, return_when=asyncio.FIRST_COMPLETED)
+            if denied.done() and not answer.done():
+                raise PermissionDenied(f"these credentials may not publish {subject}: {denied.result()}", subject=subject)
+            return cast(bytes, (await answer).data)
+        except nats.errors.NoRespondersError as error:
+            raise Transient(f"nobody answers on {subject}: is JetStream enabled there?", subject=subject) from error
+        except (nats.errors.TimeoutError, TimeoutError) as error:
+            raise Unknown(f"no answer on {subject} within {timeout} s", subject=subject) from error
+        except nats.errors.Error as error:
+            raise Disconnected(f"request to {subject} failed: {error}", subject=subject) from error
+        finally:
+            self.on_denied.remove(on_denied)
+            answer.cancel()
+            denied.cancel()
+
+    async def api(self, verb: str, body: dict[str, Any] | None = None, *, timeout: float = 5.0) -> dict[str, Any]:
+        """A JetStream API call; raises `ApiError` with the server's `err_code`."""
+        raw = await self.request(f"$JS.API.{verb}", json.dumps(body).encode() if body is not None else b"", timeout=timeout)
+        answer = cast(dict[str, Any], json.loads(raw))
+        if "error" in answer:
+            raise ApiError(verb, answer["error"])
+        return answer
+
+    async def aclose(self) -> None:
+        """Close now; unsent frames are dropped."""
+        self._flush()
+        await self._client.close()
+
+
+class ApiError(WorldbusError):
+    """JetStream refused an API call. `facts`: `verb`, `code`, `err_code`."""
+
+    code = "JETSTREAM_API"
+
+    def __init__(self, verb: str, error: dict[str, Any]) -> None:
+        super().__init__(
+            f"JetStream refused {verb}: {error.get('description', error)}",
+            verb=verb,
+            status=error.get("code", 0),
+            err_code=error.get("err_code", 0),
+        )
+        self.err_code: int = error.get("err_code", 0)
+        self.status: int = error.get("code", 0)
+
+
+async def _unreached(message: object) -> None:  # pragma: no cover - the parser calls the listener instead
+    log.error("message_without_listener", message=repr(message))
+
+
+@asynccontextmanager
+async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **options: Any) -> AsyncIterator[Connection]:
+    """Open a connection for the block; it reconnects for ever while the block runs.
+
+    Raises `Misuse` when the first connection fails (wrong address, wrong credentials).
+    """
+    client = _Client()
+    connection = Connection(client, name)
+
+    async def on_error(error: Exception) -> None:
+        text = str(error).lower()
+        if "permissions violation" in text:
+            for callback in list(connection.on_denied):
+                callback(text)
+        else:
+            log.debug("nats_error", error=str(error) or type(error).__name__, connection=name)
+
+    async def on_disconnect() -> None:
+        # Half-written frames must not be sent again by nats-py after the reconnect: their owners decide.
+        client._pending, client._pending_data_size = [], 0
+        for callback in list(connection.on_disconnect):
+            callback()
+
+    async def on_reconnect() -> None:
+        log.info("nats_reconnected", connection=name)
+        for callback in list(connection.on_reconnect):
+            callback()
+
+    async def on_closed() -> None:
+        connection.closed.set()
+
+    try:
+        await client.connect(
+            url,
+            name=name,
+            error_cb=on_error,
+            disconnected_cb=on_disconnect,
+            reconnected_cb=on_reconnect,
+            closed_cb=on_closed,
+            connect_timeout=connect_timeout,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.1,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            pending_size=64 << 20,
+            inbox_prefix=b"_INBOX",
+            **options,
+        )
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        await client.close()
+        raise Misuse(
+            f"cannot connect to NATS at {url}: {error or type(error).__name__}; start it, or give another --nats URL", url=url
+        ) from error
+    try:
+        yield connection
+    finally:
+        await connection.aclose()
+
+
+def pub(subject: bytes, reply: bytes, payload: bytes) -> bytes:
+    """A PUB frame."""
+    return b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(payload), payload)
+
+
+def hpub(subject: bytes, reply: bytes, header: bytes, payload: bytes) -> bytes:
+    """An HPUB frame; `header` is the whole block, from `NATS/1.0` to the empty line."""
+    return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject, reply, len(header), len(header) + len(payload), header, payload)
