@@ -1,0 +1,91 @@
+"""House rules for .proto sources: what both codecs carry, what stays readable, and what keeps simple names unique."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
+
+from schemas.comments import comments
+
+PACKAGE: Final = re.compile(r"worldbus\.([a-z][a-z0-9_]*)\.v[1-9][0-9]*")
+WELL_KNOWN: Final = frozenset({"timestamp", "duration", "wrappers", "struct", "any"})
+
+
+def _imports(file: FileDescriptorProto) -> Iterator[str]:
+    for name in file.dependency:
+        folder, _, base = name.rpartition("/")
+        same = folder == file.name.rpartition("/")[0]
+        if not same and not (folder == "google/protobuf" and base.removesuffix(".proto") in WELL_KNOWN):
+            yield f"{file.name}: imports {name}; a package imports only itself and google/protobuf/{{{','.join(sorted(WELL_KNOWN))}}}.proto"
+
+
+def _place(file: FileDescriptorProto) -> Iterator[str]:
+    if file.syntax != "proto3":
+        yield f"{file.name}: wanted syntax proto3, found {file.syntax or 'proto2'}"
+    if not PACKAGE.fullmatch(file.package):
+        yield f"{file.name}: wanted a package worldbus.<subsystem>.v<n>, found {file.package!r}"
+    elif file.name.rpartition("/")[0] != file.package.replace(".", "/"):
+        yield f"{file.name}: package {file.package} belongs into the folder {file.package.replace('.', '/')}/"
+
+
+def _field(field: FieldDescriptorProto, name: str) -> Iterator[str]:
+    if field.proto3_optional:
+        yield f"{name}: `optional` is unknown to betterproto 1.2.5; use google.protobuf.*Value where unset differs from zero"
+    if field.type == FieldDescriptorProto.TYPE_GROUP:
+        yield f"{name}: groups are not proto3"
+    if field.label == FieldDescriptorProto.LABEL_REPEATED and field.type_name.startswith(".google.protobuf.") and field.type_name.endswith("Value"):
+        yield f"{name}: betterproto 1.2.5 cannot read repeated wrappers or values; wrap them in a message of your own"
+
+
+def _message(message: DescriptorProto, name: str) -> Iterator[str]:
+    if message.options.map_entry:
+        value = next(field for field in message.field if field.number == 2)
+        if value.type_name.startswith(".google.protobuf."):
+            yield f"{name}: betterproto 1.2.5 cannot read maps of well-known types; use a map of a message of your own"
+        return
+    for field in message.field:
+        yield from _field(field, f"{name}.{field.name}")
+    for nested in message.nested_type:
+        yield from _message(nested, f"{name}.{nested.name}")
+    for enum in message.enum_type:
+        yield from _enum(enum, f"{name}.{enum.name}")
+
+
+def _enum(enum: EnumDescriptorProto, name: str) -> Iterator[str]:
+    if enum.options.allow_alias:
+        yield f"{name}: aliases make protobuf-JSON ambiguous; give each value its own number"
+    if not enum.value[0].name.endswith("_UNSPECIFIED"):
+        yield f"{name}: the zero value says 'not set' and ends in _UNSPECIFIED, found {enum.value[0].name}"
+
+
+def _undocumented(described: FileDescriptorSet) -> Iterator[str]:
+    for name, text in comments(described).items():
+        if name.startswith("worldbus.") and not text:
+            yield f"{name}: wanted a comment (meaning, unit, range), found none"
+
+
+def _doubled(described: FileDescriptorSet) -> Iterator[str]:
+    """An event is addressed by its simple name, so that has to be unique among the current versions of all packages."""
+    seen: dict[str, str] = {}
+    for file in described.file:
+        for message in file.message_type if file.package.startswith("worldbus.") else ():
+            full, other = f"{file.package}.{message.name}", seen.setdefault(message.name, file.package)
+            if other != file.package and other.rpartition(".")[0] != file.package.rpartition(".")[0]:
+                yield f"{full}: the simple name is taken by {other}.{message.name}; simple names are unique over all packages"
+
+
+def problems(described: FileDescriptorSet) -> list[str]:
+    """Every broken rule, in the order of the sources; an empty list when all is well."""
+    found: list[str] = []
+    for file in described.file:
+        if not file.package.startswith("worldbus.") and file.package in {"google.protobuf", "io.cloudevents.v1"}:
+            continue
+        found += [*_place(file), *_imports(file)]
+        for message in file.message_type:
+            found += _message(message, f"{file.package}.{message.name}")
+        for enum in file.enum_type:
+            found += _enum(enum, f"{file.package}.{enum.name}")
+    return [*found, *_undocumented(described), *_doubled(described)]
