@@ -46,7 +46,10 @@ def _tidy(text: str) -> str:
 
 
 def comments(described: FileDescriptorSet) -> dict[str, str]:
-    """Full name → comment, for everything in our own files; an uncommented name has the empty string. A file's own comment stands above `syntax`."""
+    """Full name → comment, for everything in our own files; without a comment the empty string.
+
+    A file's own comment stands above its `syntax`.
+    """
     found: dict[str, str] = {}
     for file in described.file:
         if file.package.startswith("google."):

@@ -4,8 +4,8 @@
     schemas/gen/docs.json the comments of messages, fields and enum values, for the documents
     schemas/gen_better/   betterproto dataclasses: tools, engines, and the second opinion in tests
 
-The same sources give the same bytes; the versions of the tools are locked. Both trees are ordinary packages: nothing goes on `sys.path`, and the
-top-level `io` and `worldbus` of the standard library and of ours stay untouched, because imports between generated modules are rewritten.
+The same sources give the same bytes; the versions of the tools are locked. Both trees are ordinary packages: nothing goes on `sys.path`,
+and the standard library's `io` and our own `worldbus` stay untouched, because imports between generated modules are rewritten.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def sources(root: Path = PROTO) -> list[str]:
 def protoc(*arguments: str) -> None:
     """Run the locked compiler with the plugins of this environment. Raises `SchemaError` with the compiler's own words."""
     environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
-    done = subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", *arguments], capture_output=True, text=True, env=environment, check=False
+    )
     if "No module named" in done.stderr:
         raise ToolMissing("wanted grpc_tools to compile .proto files, found none in this environment: run `make setup`")
     if done.returncode:
@@ -84,7 +86,7 @@ def _upb(root: Path) -> Tree:
 
 
 def _with_own_well_known(described: FileDescriptorSet) -> FileDescriptorSet:
-    """The descriptors with `Any` and `Struct` under a package of ours: betterproto 1.2.5 neither ships these types nor generates google's package."""
+    """The descriptors with `Any` and `Struct` under a package of ours: betterproto 1.2.5 neither ships these types nor generates them."""
     copy = FileDescriptorSet.FromString(described.SerializeToString())
     for file in copy.file:
         if file.name in WELL_KNOWN:

@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+)
 
 from schemas.comments import comments
 
@@ -36,7 +42,11 @@ def _field(field: FieldDescriptorProto, name: str) -> Iterator[str]:
         yield f"{name}: `optional` is unknown to betterproto 1.2.5; use google.protobuf.*Value where unset differs from zero"
     if field.type == FieldDescriptorProto.TYPE_GROUP:
         yield f"{name}: groups are not proto3"
-    if field.label == FieldDescriptorProto.LABEL_REPEATED and field.type_name.startswith(".google.protobuf.") and field.type_name.endswith("Value"):
+    if (
+        field.label == FieldDescriptorProto.LABEL_REPEATED
+        and field.type_name.startswith(".google.protobuf.")
+        and field.type_name.endswith("Value")
+    ):
         yield f"{name}: betterproto 1.2.5 cannot read repeated wrappers or values; wrap them in a message of your own"
 
 

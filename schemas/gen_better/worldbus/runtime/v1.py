@@ -11,7 +11,7 @@ import betterproto
 class EventParked(betterproto.Message):
     """
     A handler could not decide one input and put it aside; its lane waits from
-    here on until `LaneResumed`.
+    here on until it is retried or dropped.
     """
 
     # Name of the handler, a subject token of 1 to 64 characters.
@@ -31,7 +31,7 @@ class EventParked(betterproto.Message):
     # bytes.
     subject: str = betterproto.string_field(6)
     # Stable name of the broken rule, upper case, e.g. `BROKEN_RULE`,
-    # `BAD_PAYLOAD`, `ATTEMPTS_SPENT`.
+    # `BAD_PAYLOAD`, `ATTEMPTS_SPENT`, `LOOP_GUARD`.
     code: str = betterproto.string_field(7)
     # The error's message for a person, at most 4096 bytes: what was wanted, what
     # was found, the next step.
@@ -102,17 +102,37 @@ class LaneDropRequested(betterproto.Message):
 
 
 @dataclass
-class LaneResumed(betterproto.Message):
+class LaneInputRetried(betterproto.Message):
     """
-    A lane has no parked or deferred inputs left and decides new ones again.
+    A parked or deferred input was decided again, and whatever the handler said
+    to it stands right before this event. The lane goes on when no parked or
+    deferred input is left.
     """
 
     # Name of the handler, a subject token of 1 to 64 characters.
     handler: str = betterproto.string_field(1)
-    # How many inputs, parked and deferred, were decided on the way, 0 or more.
-    retried: int = betterproto.int32_field(2)
-    # How many inputs were dropped on the way, 0 or more.
-    dropped: int = betterproto.int32_field(3)
+    # Position of the input in the log, 1 or more.
+    position: int = betterproto.int64_field(2)
+    # CloudEvents id of the input, at most 255 bytes; empty if its envelope could
+    # not be read.
+    event_id: str = betterproto.string_field(3)
+
+
+@dataclass
+class LaneRetryFailed(betterproto.Message):
+    """
+    A parked input was decided again and failed again: it stays parked, and its
+    lane goes on waiting.
+    """
+
+    # Name of the handler, a subject token of 1 to 64 characters.
+    handler: str = betterproto.string_field(1)
+    # Position of the input in the log, 1 or more.
+    position: int = betterproto.int64_field(2)
+    # Stable name of the broken rule, upper case.
+    code: str = betterproto.string_field(3)
+    # The error's message for a person, at most 4096 bytes.
+    reason: str = betterproto.string_field(4)
 
 
 @dataclass
@@ -131,22 +151,3 @@ class LaneInputDropped(betterproto.Message):
     event_id: str = betterproto.string_field(3)
     # The operator's reason; may be empty, at most 4096 bytes.
     reason: str = betterproto.string_field(4)
-
-
-@dataclass
-class ChainStopped(betterproto.Message):
-    """
-    The loop guard cut a chain of causes: the input was not decided, because it
-    is too many hops away from its root event.
-    """
-
-    # Name of the handler, a subject token of 1 to 64 characters.
-    handler: str = betterproto.string_field(1)
-    # Position of the input that was not decided, 1 or more.
-    position: int = betterproto.int64_field(2)
-    # Hops of that input from its root event, more than `limit`.
-    depth: int = betterproto.int32_field(3)
-    # The most hops that the guard allows, 1 or more.
-    limit: int = betterproto.int32_field(4)
-    # What the guard saw, for a person, at most 4096 bytes.
-    reason: str = betterproto.string_field(5)

@@ -4,7 +4,7 @@ isort:skip_file
 What the handler runtime itself records: lanes that stop, wait and go on again.
 
 A lane is (handler, world, entity). World and entity of every event here are those of its envelope; an input is named by its position in the log.
-`EventParked`, `EventDeferred`, `LaneResumed`, `LaneInputDropped` and `ChainStopped` are said by the handler whose lane it is, under the lane's own
+All but the two requests are said by the handler whose lane it is, under the lane's own
 fence; `LaneRetryRequested` and `LaneDropRequested` are said by the edge `operator`.
 """
 
@@ -24,7 +24,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class EventParked(_message.Message):
-    """A handler could not decide one input and put it aside; its lane waits from here on until `LaneResumed`."""
+    """A handler could not decide one input and put it aside; its lane waits from here on until it is retried or dropped."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -54,7 +54,7 @@ class EventParked(_message.Message):
     subject: _builtins.str
     """Stored subject of the input, `evt.<partition>.<world>.<subsystem>.<entity>.<EventName>`, at most 255 bytes."""
     code: _builtins.str
-    """Stable name of the broken rule, upper case, e.g. `BROKEN_RULE`, `BAD_PAYLOAD`, `ATTEMPTS_SPENT`."""
+    """Stable name of the broken rule, upper case, e.g. `BROKEN_RULE`, `BAD_PAYLOAD`, `ATTEMPTS_SPENT`, `LOOP_GUARD`."""
     reason: _builtins.str
     """The error's message for a person, at most 4096 bytes: what was wanted, what was found, the next step."""
     error_type: _builtins.str
@@ -191,34 +191,70 @@ class LaneDropRequested(_message.Message):
 Global___LaneDropRequested: _TypeAlias = LaneDropRequested  # noqa: Y015
 
 @_typing.final
-class LaneResumed(_message.Message):
-    """A lane has no parked or deferred inputs left and decides new ones again."""
+class LaneInputRetried(_message.Message):
+    """A parked or deferred input was decided again, and whatever the handler said to it stands right before this event. The lane goes on when
+    no parked or deferred input is left.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HANDLER_FIELD_NUMBER: _builtins.int
-    RETRIED_FIELD_NUMBER: _builtins.int
-    DROPPED_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
     handler: _builtins.str
     """Name of the handler, a subject token of 1 to 64 characters."""
-    retried: _builtins.int
-    """How many inputs, parked and deferred, were decided on the way, 0 or more."""
-    dropped: _builtins.int
-    """How many inputs were dropped on the way, 0 or more."""
+    position: _builtins.int
+    """Position of the input in the log, 1 or more."""
+    event_id: _builtins.str
+    """CloudEvents id of the input, at most 255 bytes; empty if its envelope could not be read."""
     def __init__(
         self,
         *,
         handler: _builtins.str = ...,
-        retried: _builtins.int = ...,
-        dropped: _builtins.int = ...,
+        position: _builtins.int = ...,
+        event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "handler", b"handler", "retried", b"retried"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "handler", b"handler", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___LaneResumed: _TypeAlias = LaneResumed  # noqa: Y015
+Global___LaneInputRetried: _TypeAlias = LaneInputRetried  # noqa: Y015
+
+@_typing.final
+class LaneRetryFailed(_message.Message):
+    """A parked input was decided again and failed again: it stays parked, and its lane goes on waiting."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HANDLER_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    handler: _builtins.str
+    """Name of the handler, a subject token of 1 to 64 characters."""
+    position: _builtins.int
+    """Position of the input in the log, 1 or more."""
+    code: _builtins.str
+    """Stable name of the broken rule, upper case."""
+    reason: _builtins.str
+    """The error's message for a person, at most 4096 bytes."""
+    def __init__(
+        self,
+        *,
+        handler: _builtins.str = ...,
+        position: _builtins.int = ...,
+        code: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "handler", b"handler", "position", b"position", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LaneRetryFailed: _TypeAlias = LaneRetryFailed  # noqa: Y015
 
 @_typing.final
 class LaneInputDropped(_message.Message):
@@ -253,41 +289,3 @@ class LaneInputDropped(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LaneInputDropped: _TypeAlias = LaneInputDropped  # noqa: Y015
-
-@_typing.final
-class ChainStopped(_message.Message):
-    """The loop guard cut a chain of causes: the input was not decided, because it is too many hops away from its root event."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    HANDLER_FIELD_NUMBER: _builtins.int
-    POSITION_FIELD_NUMBER: _builtins.int
-    DEPTH_FIELD_NUMBER: _builtins.int
-    LIMIT_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    handler: _builtins.str
-    """Name of the handler, a subject token of 1 to 64 characters."""
-    position: _builtins.int
-    """Position of the input that was not decided, 1 or more."""
-    depth: _builtins.int
-    """Hops of that input from its root event, more than `limit`."""
-    limit: _builtins.int
-    """The most hops that the guard allows, 1 or more."""
-    reason: _builtins.str
-    """What the guard saw, for a person, at most 4096 bytes."""
-    def __init__(
-        self,
-        *,
-        handler: _builtins.str = ...,
-        position: _builtins.int = ...,
-        depth: _builtins.int = ...,
-        limit: _builtins.int = ...,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "handler", b"handler", "limit", b"limit", "position", b"position", "reason", b"reason"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ChainStopped: _TypeAlias = ChainStopped  # noqa: Y015
