@@ -24,12 +24,12 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 class LaneMark(NamedTuple):
-    """Which input an output answers: its partition and position, and that this is output `index` of `count`."""
+    """Which input an output answers: its partition and position, and that this is output `step` of `steps` (from 0)."""
 
     partition: int
     position: int
-    index: int
-    count: int
+    step: int
+    steps: int
 
     @classmethod
     def parse(cls, text: str) -> LaneMark:
@@ -37,13 +37,13 @@ class LaneMark(NamedTuple):
         try:
             mark = cls(*map(int, text.split(":")))
         except (TypeError, ValueError) as error:
-            raise BadEvent(f"lane attribute must be partition:position:index:count, found {text!r}", code="BAD_ATTRIBUTE") from error
-        if min(mark) < 0 or mark.index >= mark.count:
+            raise BadEvent(f"lane attribute must be partition:position:step:steps, found {text!r}", code="BAD_ATTRIBUTE") from error
+        if min(mark) < 0 or mark.step >= mark.steps:
             raise BadEvent(f"lane attribute out of range: {text!r}", code="BAD_ATTRIBUTE")
         return mark
 
     def __str__(self) -> str:
-        return f"{self.partition}:{self.position}:{self.index}:{self.count}"
+        return f"{self.partition}:{self.position}:{self.step}:{self.steps}"
 
 
 def new_id(now_ns: int | None = None) -> str:

@@ -1,0 +1,485 @@
+"""The interpreter of one handler: it takes inputs from its partitions, lets each lane decide one after the other, and writes what they say.
+
+    receive → which lanes → already answered? → decide → write under the fence → fold → settle
+
+Lanes are independent: thousands are in flight at once, and a lane that waits (for an acknowledgement, for its history, for the next attempt, behind
+a parked event) holds up no other. Nothing here is remembered that the log does not hold: after any crash or conflict a lane is folded again and the
+input is looked at again, and what is already answered is recognised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
+
+from bus.decision import CONTROL, decide, defer, drop, park, rest_of_group, retry_failed
+from bus.errors import BadSubject, Conflict, Rejected, WorldbusError
+from bus.event import Draft, Event, LaneMark
+from bus.handler import Handler
+from bus.lane import Lane
+from bus.subjects import check_token
+from bus.writes import Writes
+from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested
+
+S = TypeVar("S")
+log = structlog.get_logger(__name__)
+
+SLICE_S = 0.005  # the pump lets the event loop breathe after so long
+INVALID = "invalid"  # lane of inputs whose subject cannot name one
+CONTROL_EVENTS = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How hard a runner tries, and how much it holds."""
+
+    attempts: int = 5  # of an input whose decision fails by a bug, before it is parked
+    first_retry_s: float = 0.05  # doubles each time, with jitter
+    max_lanes: int = 20_000  # folded lanes kept in memory
+    snapshot_every: int = 256  # own events of a lane
+
+
+class LaneStore(Protocol):
+    """Where lanes come from when they are not in memory: the log and the snapshots beside it."""
+
+    async def load(self, lane: Lane[Any], *, at_least: int) -> None:
+        """Bring `lane` up to date with the log, at least to the position `at_least`."""
+
+    async def input_at(self, position: int) -> Event:
+        """The event at a position of the log."""
+
+    def save(self, lane: Lane[Any]) -> None:
+        """Keep a snapshot; losing it loses nothing."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An input on its way through its lanes; settled when no lane is left."""
+
+    event: Event
+    reply: bytes
+    session: Any
+    epoch: int
+    open: int = 0
+    settle: Callable[[], None] = field(default=lambda: None)
+
+    def leave(self) -> None:
+        """One lane is done with it."""
+        self.open -= 1
+        if self.open == 0:
+            self.settle()
+
+    @property
+    def stale(self) -> bool:
+        """The partition was lost since: whoever has it now gets this input again."""
+        return bool(self.session.epoch != self.epoch)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a runner did since it started."""
+
+    received: int = 0
+    decided: int = 0
+    emitted: int = 0
+    recognised: int = 0
+    conflicts: int = 0
+    parked: int = 0
+    deferred: int = 0
+    loads: int = 0
+    decide_ns: list[int] = field(default_factory=list)  # a sample, newest last
+
+
+class LaneRun(Generic[S]):
+    """One lane and the inputs that wait for it."""
+
+    __slots__ = ("attempt", "busy", "event", "first_failed_ns", "lane", "must_load", "outputs", "queue", "then")
+
+    def __init__(self, lane: Lane[S]) -> None:
+        self.lane = lane
+        self.queue: deque[Entry] = deque()
+        self.busy = False
+        self.must_load = False  # what is in memory may be behind the log
+        self.attempt = 0
+        self.first_failed_ns = 0
+        self.event: Event | None = None  # the input that is being answered
+        self.outputs: deque[tuple[Draft, bytes, bytes]] = deque()  # draft, envelope, subject
+        self.then: Callable[[LaneRun[S]], None] | None = None  # after the last output is stored
+
+
+class Runner(Generic[S]):
+    """Runs one handler over the inputs that its sessions hand in. Not thread safe; lives on one event loop."""
+
+    def __init__(self, handler: Handler[S], store: LaneStore, writes: Writes, *, partitions: int, limits: Limits | None = None) -> None:
+        self.handler = handler
+        self.store = store
+        self.writes = writes
+        self.partitions = partitions
+        self.limits = limits or Limits()
+        self.tally = Tally()
+        self.lanes: dict[tuple[str, str], LaneRun[S]] = {}
+        self.alone = True  # no other member runs this handler: nobody else writes to its lanes
+        self._ready: deque[LaneRun[S]] = deque()
+        self._pumping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loads = asyncio.Semaphore(32)
+        self._closed = False
+
+    # -- receiving ---------------------------------------------------------------------------------------------------------------
+
+    def receive(self, entry: Entry) -> None:
+        """Put an input into the lanes that it concerns. Inputs of one partition must come in log order."""
+        self.tally.received += 1
+        entry.open = 1  # held until it is in all its lanes
+        for world, entity in self._route(entry.event):
+            run = self._lane(world, entity)
+            entry.open += 1
+            run.queue.append(entry)
+            if not run.busy:
+                self._wake(run)
+        entry.leave()
+
+    def _route(self, event: Event) -> list[tuple[str, str]]:
+        try:
+            if event.name in CONTROL_EVENTS:
+                return [(event.world, event.entity)] if getattr(event.data, "handler", "") == self.handler.name else []
+            lanes = dict.fromkeys(self.handler.entities(event))
+            return [(check_token(event.world, "world"), check_token(entity, "entity")) for entity in lanes]
+        except Exception as error:  # whatever `entities` raises, the input is parked where its subject points
+            log.warning("unroutable_input", handler=self.handler.name, position=event.position, error=str(error))
+            try:
+                return [(check_token(event.world, "world"), check_token(event.entity, "entity"))]
+            except BadSubject:
+                return [(INVALID, INVALID)]
+
+    def _lane(self, world: str, entity: str) -> LaneRun[S]:
+        key = (world, entity)
+        run = self.lanes.get(key)
+        if run is None:
+            if len(self.lanes) >= self.limits.max_lanes:
+                self._evict()
+            run = self.lanes[key] = LaneRun(Lane(self.handler, world, entity, self.partitions))
+        return run
+
+    def _evict(self) -> None:
+        """Drop the idle lanes that have been in memory longest: an eighth of all, so that it happens seldom."""
+        goal = self.limits.max_lanes // 8
+        idle = [key for key, run in self.lanes.items() if not run.busy and not run.queue][:goal]
+        for key in idle:
+            lane = self.lanes.pop(key).lane
+            if lane.unsnapped >= self.limits.snapshot_every // 8:
+                self.store.save(lane)
+
+    # -- the pump ----------------------------------------------------------------------------------------------------------------
+
+    def _wake(self, run: LaneRun[S]) -> None:
+        run.busy = True
+        self._ready.append(run)
+        if not self._pumping:
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        until = time.monotonic() + SLICE_S
+        ready = self._ready
+        while ready:
+            self._resume(ready.popleft())
+            if time.monotonic() > until:
+                break
+        if ready and not self._closed:
+            asyncio.get_running_loop().call_soon(self._pump)
+        else:
+            self._pumping = False
+
+    def _resume(self, run: LaneRun[S]) -> None:
+        """Go on with a lane; a fault of our own costs this lane a pause and the others nothing."""
+        try:
+            self._advance(run)
+        except Exception:
+            log.exception("lane_failed", handler=self.handler.name, lane=run.lane.entity)
+            run.must_load = True
+            self._later(run, 1.0)
+
+    def _advance(self, run: LaneRun[S]) -> None:
+        """Take the lane as far as it goes without waiting."""
+        while run.queue and not self._closed:
+            entry = run.queue[0]
+            if entry.stale:
+                self._done(run)
+                continue
+            if run.must_load:
+                self._spawn(self._load(run, run.lane.position))
+                return
+            if not self._look(run, entry.event):
+                return
+        run.busy = False
+
+    def _look(self, run: LaneRun[S], event: Event) -> bool:
+        """Decide the lane's first input; False when the lane now waits for something."""
+        lane = run.lane
+        if lane.group is not None:
+            self._spawn(self._finish_group(run))
+            return False
+        if event.name in CONTROL_EVENTS:
+            self._spawn(self._control(run, event))
+            return False
+        if lane.has_done(event.partition, event.position):
+            self.tally.recognised += 1
+            self._done(run)
+            return True
+        try:
+            drafts = defer(lane, event) if lane.parked else self._decide(lane, event)
+        except Exception as error:
+            return self._failed(run, event, error)
+        if drafts:
+            self.tally.deferred += lane.parked
+            self._write_all(run, event, drafts, self._answered)
+            return False
+        if not lane.loaded or not (self.alone or event.partition == lane.partition):
+            # "Nothing to say" rests on a state that may be behind the log: an entity not seen here before, or one that another
+            # member writes too. An output would have been fenced; silence is not, so look first.
+            return self._confirm_silence(run, event)
+        self._done(run)
+        return True
+
+    def _decide(self, lane: Lane[S], event: Event) -> list[Draft]:
+        tally = self.tally
+        tally.decided += 1
+        if tally.decided & 15:
+            return decide(lane, event)
+        began = time.perf_counter_ns()
+        drafts = decide(lane, event)
+        if len(tally.decide_ns) > 4096:
+            del tally.decide_ns[:2048]
+        tally.decide_ns.append(time.perf_counter_ns() - began)
+        return drafts
+
+    def _done(self, run: LaneRun[S]) -> None:
+        run.attempt = 0
+        run.queue.popleft().leave()
+
+    def _answered(self, run: LaneRun[S]) -> None:
+        self._done(run)
+        if run.lane.unsnapped >= self.limits.snapshot_every:
+            self.store.save(run.lane)
+        self._advance(run)
+
+    # -- writing -----------------------------------------------------------------------------------------------------------------
+
+    def _write_all(self, run: LaneRun[S], event: Event, drafts: list[Draft], then: Callable[[LaneRun[S]], None]) -> None:
+        """Write the answers to `event` one after the other, each fenced by the one before; then go on with `then`."""
+        run.event, run.then = event, then
+        try:
+            # All are encoded before the first is written: one that cannot be must not leave half a decision in the log.
+            run.outputs = deque((draft, draft.encode(), draft.subject.published().encode()) for draft in drafts)
+        except Rejected as error:
+            self._failed(run, event, error)
+            return
+        self._write_next(run)
+
+    def _write_next(self, run: LaneRun[S]) -> None:
+        draft, raw, subject = run.outputs[0]
+
+        def stored(position: int) -> None:
+            self._stored(run, draft, raw, position)
+
+        def refused(error: WorldbusError) -> None:
+            self._refused(run, error)
+
+        self.writes.write(subject, run.lane.filter.encode(), run.lane.position, raw, stored, refused)
+
+    def _stored(self, run: LaneRun[S], draft: Draft, raw: bytes, position: int) -> None:
+        lane = run.lane
+        lane.loaded = True  # the fence held, so nothing was there that we do not know
+        event = Event(raw=raw, subject=draft.subject, partition=lane.partition, position=position, data=draft.data)
+        lane.apply(event, LaneMark.parse(draft.lane))
+        self.tally.emitted += 1
+        run.outputs.popleft()
+        if run.outputs:
+            self._write_next(run)
+        elif run.then is not None:
+            run.then(run)
+
+    def _refused(self, run: LaneRun[S], error: WorldbusError) -> None:
+        run.outputs.clear()
+        if isinstance(error, Conflict):
+            self.tally.conflicts += 1
+            self._spawn(self._load(run, int(str(error.facts.get("found", 0)))))
+        elif isinstance(error, Rejected) and run.event is not None and run.attempt <= self.limits.attempts:
+            self._failed(run, run.event, error)
+        else:  # unknown outcome: it may be in the log, so fold again before anything else
+            run.must_load = True
+            self._later(run, self.limits.first_retry_s)
+
+    # -- waiting -----------------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=f"lane-{self.handler.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _later(self, run: LaneRun[S], delay_s: float) -> None:
+        asyncio.get_running_loop().call_later(delay_s * random.uniform(0.8, 1.2), self._resume, run)
+
+    async def _patiently(self, run: LaneRun[S], work: Callable[[], Awaitable[None]]) -> None:
+        """Repeat `work` until the log answers, then go on with the lane. A lane that cannot be read must not be guessed."""
+        delay_s = self.limits.first_retry_s
+        while not self._closed:
+            try:
+                async with self._loads:
+                    await work()
+                break
+            except (Rejected, OSError, WorldbusError) as error:
+                log.warning("lane_waits_for_the_log", handler=self.handler.name, lane=run.lane.entity, error=str(error))
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, 2.0)
+
+    async def _load(self, run: LaneRun[S], at_least: int) -> None:
+        async def work() -> None:
+            self.tally.loads += 1
+            await self.store.load(run.lane, at_least=at_least)
+            run.lane.loaded, run.must_load = True, False
+
+        await self._patiently(run, work)
+        self._advance(run)
+
+    def _confirm_silence(self, run: LaneRun[S], event: Event) -> bool:
+        before = run.lane.position if run.lane.loaded else -1
+
+        async def confirm() -> None:
+            async def work() -> None:
+                self.tally.loads += 1
+                await self.store.load(run.lane, at_least=run.lane.position)
+                run.lane.loaded = True
+
+            await self._patiently(run, work)
+            if run.queue and run.queue[0].event is event and run.lane.position == max(before, 0) and not run.lane.waiting:
+                self._done(run)  # nothing new in the log: the silence stands
+            self._advance(run)
+
+        self._spawn(confirm())
+        return False
+
+    def _failed(self, run: LaneRun[S], event: Event, error: BaseException) -> bool:
+        """A decision failed: try again after a while if it may be a bug that a deploy mends, else park. False: the lane waits."""
+        now = time.time_ns()
+        run.attempt += 1
+        run.first_failed_ns = run.first_failed_ns if run.attempt > 1 else now
+        if not isinstance(error, Rejected) and run.attempt < self.limits.attempts:
+            log.warning("decision_failed", handler=self.handler.name, position=event.position, attempt=run.attempt, error=repr(error))
+            self._later(run, self.limits.first_retry_s * 2 ** (run.attempt - 1))
+            return False
+        log.error("input_parked", handler=self.handler.name, lane=run.lane.entity, position=event.position, error=repr(error))
+        self.tally.parked += 1
+        drafts = park(run.lane, event, error, attempts=run.attempt, failed_ns=(run.first_failed_ns, now))
+        self._write_all(run, event, drafts, self._answered)
+        return False
+
+    # -- groups and parked lanes -------------------------------------------------------------------------------------------------
+
+    async def _finish_group(self, run: LaneRun[S]) -> None:
+        """Write the outputs that an interrupted decision still owes."""
+        group = run.lane.group
+        assert group is not None
+        event: Event | None = None
+
+        async def work() -> None:
+            nonlocal event
+            event = await self.store.input_at(group.mark.position)
+
+        await self._patiently(run, work)
+        if event is None or run.lane.group is not group:
+            return self._advance(run)
+        try:
+            self._write_all(run, event, rest_of_group(run.lane, event), self._advance)
+        except Exception as error:
+            now = time.time_ns()
+            drafts = park(run.lane, event, error, attempts=1, failed_ns=(now, now))
+            self._write_all(run, event, drafts, self._advance)
+        return None
+
+    async def _control(self, run: LaneRun[S], request: Event) -> None:
+        """An operator's wish about this lane: take up the inputs that wait, one after the other, or give up the first one."""
+        if not run.lane.loaded:
+            return await self._load(run, 0)
+        lane = run.lane
+        if not lane.waiting:
+            self._done(run)
+            return self._advance(run)
+        position = lane.waiting[0].position
+        event: Event | None = None
+
+        async def work() -> None:
+            nonlocal event
+            event = await self.store.input_at(position)
+
+        await self._patiently(run, work)
+        if event is None or not lane.waiting or lane.waiting[0].position != position:
+            return self._advance(run)
+        if isinstance(request.data, LaneDropRequested):
+            self._drop(run, request.data, event)
+        else:
+            self._retry(run, event)
+        return None
+
+    def _drop(self, run: LaneRun[S], request: LaneDropRequested, event: Event) -> None:
+        if request.position != event.position:
+            self._done(run)
+            self._advance(run)
+            return
+        self._write_all(run, event, drop(run.lane, event, request.reason), self._advance_control)
+
+    def _advance_control(self, run: LaneRun[S]) -> None:
+        if run.lane.waiting:
+            self._spawn(self._control_rest(run))
+        else:
+            self._answered(run)
+
+    async def _control_rest(self, run: LaneRun[S]) -> None:
+        position = run.lane.waiting[0].position
+        event: Event | None = None
+
+        async def work() -> None:
+            nonlocal event
+            event = await self.store.input_at(position)
+
+        await self._patiently(run, work)
+        if event is None:
+            return
+        self._retry(run, event)
+
+    def _retry(self, run: LaneRun[S], event: Event) -> None:
+        lane = run.lane
+        try:
+            drafts = decide(lane, event, retried=True)
+        except Exception as error:
+            self._write_all(run, event, retry_failed(lane, event, error), self._answered)
+            return
+        self._write_all(run, event, drafts, self._advance_control)
+
+    # -- the end -----------------------------------------------------------------------------------------------------------------
+
+    async def quiesce(self, within_s: float) -> bool:
+        """Wait until no lane is busy; False if some still are after `within_s`."""
+        until = time.monotonic() + within_s
+        while any(run.busy for run in self.lanes.values()):
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    async def aclose(self) -> None:
+        """Stop deciding; keep snapshots of what is in memory."""
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        for run in self.lanes.values():
+            if not run.busy and run.lane.unsnapped >= self.limits.snapshot_every // 8:
+                self.store.save(run.lane)
