@@ -2,7 +2,7 @@
 
     schemas/gen/          protobuf (upb) classes with type stubs: the codec of every server path
     schemas/gen/docs.json the comments of messages, fields and enum values, for the documents
-    schemas/gen_better/   betterproto dataclasses: tools, engines, and the second opinion in tests
+    schemas/gen_better/   betterproto2 dataclasses: tools, engines, and the second opinion in tests
 
 The same sources give the same bytes; the versions of the tools are locked. Both trees are ordinary packages: nothing goes on `sys.path`,
 and the standard library's `io` and our own `worldbus` stay untouched, because imports between generated modules are rewritten.
@@ -21,8 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from google.protobuf.compiler.plugin_pb2 import CodeGeneratorRequest, CodeGeneratorResponse
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from schemas.comments import comments
 from schemas.errors import NotPortable, SchemaError, ToolMissing
@@ -31,14 +30,11 @@ from schemas.portable import problems
 HERE: Final = Path(__file__).parent
 PROTO: Final = HERE / "proto"
 TREES: Final = ("gen", "gen_better")
-WELL_KNOWN: Final = ("google/protobuf/any.proto", "google/protobuf/struct.proto")  # betterproto has no Python type for these
 
 Tree = dict[str, bytes]  # path relative to `schemas/` → content
 
 _UPB_IMPORT = re.compile(r"^from ((?:worldbus|io\.cloudevents)[\w.]*) import ", re.MULTILINE)
 _UPB_MODULE = re.compile(r"(BuildTopDescriptorsAndMessages\(DESCRIPTOR, ')")
-_BETTER_IMPORT = re.compile(r"^from \.([\w.]*) import ", re.MULTILINE)
-_OWN_TYPE = re.compile(r"^\.google\.protobuf\.(?=(?:Any|Struct|Value|ListValue|NullValue|Struct\.FieldsEntry)$)")
 
 
 def sources(root: Path = PROTO) -> list[str]:
@@ -47,7 +43,10 @@ def sources(root: Path = PROTO) -> list[str]:
 
 
 def protoc(*arguments: str) -> None:
-    """Run the locked compiler with the plugins of this environment. Raises `SchemaError` with the compiler's own words."""
+    """Run the locked compiler with the plugins of this environment. Raises `SchemaError` with the compiler's own words.
+
+    It runs in the project's folder, because betterproto2's plugin formats with ruff, which would otherwise obey whatever settings lie around.
+    """
     environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
     done = subprocess.run(
         [sys.executable, "-m", "grpc_tools.protoc", *arguments], capture_output=True, text=True, env=environment, check=False
@@ -85,43 +84,11 @@ def _upb(root: Path) -> Tree:
     return _packages(tree, "gen")
 
 
-def _with_own_well_known(described: FileDescriptorSet) -> FileDescriptorSet:
-    """The descriptors with `Any` and `Struct` under a package of ours: betterproto 1.2.5 neither ships these types nor generates them."""
-    copy = FileDescriptorSet.FromString(described.SerializeToString())
-    for file in copy.file:
-        if file.name in WELL_KNOWN:
-            file.package = "wellknown"
-        for message in file.message_type:
-            _rename(message)
-    return copy
-
-
-def _rename(message: DescriptorProto) -> None:
-    for field in message.field:
-        field.type_name = _OWN_TYPE.sub(r".wellknown.", field.type_name)
-    for nested in message.nested_type:
-        _rename(nested)
-
-
-def _better(described: FileDescriptorSet) -> Tree:
-    renamed = _with_own_well_known(described)
-    wanted = [file.name for file in renamed.file if file.package != "google.protobuf"]
-    request = CodeGeneratorRequest(file_to_generate=wanted, proto_file=renamed.file)
-    plugin = Path(sys.executable).parent / "protoc-gen-python_betterproto"
-    try:
-        done = subprocess.run([plugin], input=request.SerializeToString(), capture_output=True, check=True)
-    except FileNotFoundError as error:
-        raise ToolMissing(f"wanted betterproto's compiler plugin at {plugin}, found none: run `make setup`") from error
-    except subprocess.CalledProcessError as error:
-        raise SchemaError(f"betterproto's plugin refused the sources:\n{error.stderr.decode().strip()}") from error
-    tree: Tree = {}
-    for file in CodeGeneratorResponse.FromString(done.stdout).file:
-        tree[f"gen_better/{file.name}"] = _BETTER_IMPORT.sub(_absolute, file.content).encode()
-    return _packages(tree, "gen_better")
-
-
-def _absolute(found: re.Match[str]) -> str:
-    return f"from schemas.gen_better{'.' if found[1] else ''}{found[1]} import "
+def _better(root: Path) -> Tree:
+    with tempfile.TemporaryDirectory() as folder:
+        protoc(f"-I{root}", f"--python_betterproto2_out={folder}", *sources(root))
+        files = sorted(Path(folder).rglob("*.py"))
+        return _packages({f"gen_better/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in files}, "gen_better")
 
 
 def build(root: Path = PROTO) -> Tree:
@@ -130,7 +97,7 @@ def build(root: Path = PROTO) -> Tree:
     if found := problems(described):
         raise NotPortable(tuple(found))
     docs = json.dumps(comments(described), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    return {**_upb(root), **_better(described), "gen/docs.json": docs.encode()}
+    return {**_upb(root), **_better(root), "gen/docs.json": docs.encode()}
 
 
 def committed(home: Path = HERE) -> Tree:

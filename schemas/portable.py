@@ -37,27 +37,10 @@ def _place(file: FileDescriptorProto) -> Iterator[str]:
         yield f"{file.name}: package {file.package} belongs into the folder {file.package.replace('.', '/')}/"
 
 
-def _field(field: FieldDescriptorProto, name: str) -> Iterator[str]:
-    if field.proto3_optional:
-        yield f"{name}: `optional` is unknown to betterproto 1.2.5; use google.protobuf.*Value where unset differs from zero"
-    if field.type == FieldDescriptorProto.TYPE_GROUP:
-        yield f"{name}: groups are not proto3"
-    if (
-        field.label == FieldDescriptorProto.LABEL_REPEATED
-        and field.type_name.startswith(".google.protobuf.")
-        and field.type_name.endswith("Value")
-    ):
-        yield f"{name}: betterproto 1.2.5 cannot read repeated wrappers or values; wrap them in a message of your own"
-
-
 def _message(message: DescriptorProto, name: str) -> Iterator[str]:
-    if message.options.map_entry:
-        value = next(field for field in message.field if field.number == 2)
-        if value.type_name.startswith(".google.protobuf."):
-            yield f"{name}: betterproto 1.2.5 cannot read maps of well-known types; use a map of a message of your own"
-        return
     for field in message.field:
-        yield from _field(field, f"{name}.{field.name}")
+        if field.type == FieldDescriptorProto.TYPE_GROUP:
+            yield f"{name}.{field.name}: groups are not proto3; use a message"
     for nested in message.nested_type:
         yield from _message(nested, f"{name}.{nested.name}")
     for enum in message.enum_type:

@@ -2,7 +2,7 @@
 
 An **event** is a top-level message of a package `worldbus.<subsystem>.v<n>`, except those in a file named `types.proto` (parts that events
 are made of) and those whose name ends in `State` (snapshots). Simple names are unique over all subsystems; among the versions of one
-subsystem the simple name means the highest. All modules below `schemas/gen` are loaded on import, so every look-up is one dictionary access.
+subsystem the simple name means the highest. All modules below `schemas/gen` are loaded on import, so every look-up is one dict access.
 """
 
 from __future__ import annotations
