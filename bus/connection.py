@@ -137,6 +137,17 @@ class Connection:
         self.on_denied: list[Callable[[str], None]] = []
         self.closed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._inboxes = 0
+
+    def new_inbox(self) -> str:
+        """A subject that only this connection listens to; each call gives another one."""
+        self._inboxes += 1
+        return f"{self.inbox}.{self._inboxes}"
+
+    @property
+    def server_id(self) -> str:
+        """Identity of the server that this connection speaks with at the moment."""
+        return str(self._client._server_info.get("server_id", ""))
 
     @property
     def connected(self) -> bool:

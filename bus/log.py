@@ -1,0 +1,326 @@
+"""The log: one JetStream stream that holds every event of every world, and beside it the stream of state snapshots.
+
+Limits retention without a limit, no deletes and no purge: positions are 1, 2, 3 … for ever, so a gap is damage and never "skipped".
+
+A stream that was just made can vanish whole in a power cut, because its definition may not be on the disk yet. `open_log` therefore writes one marker to the
+*snapshots* stream after it made the log, and waits for its acknowledgement: under `sync_interval: always` that is an fsync on the same file system,
+behind the definition. Readers of the log never see it. The marker also remembers when the log was made: a log that is missing although its marker
+stands, or another one in its place, is reported as damage instead of being made anew, empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
+
+from bus.answers import Answer, Answers, header_value, parse_stamp, status_of
+from bus.connection import ApiError, Connection
+from bus.envelope import MAX_EVENT
+from bus.errors import Disconnected, LogDamaged, Misuse, Transient, Unknown
+from bus.event import Event
+from bus.reader import Reader
+from bus.subjects import ROOT, transform
+
+NANOS = 1_000_000_000
+MAX_HEADER = 1024  # bytes: `Nats-Msg-Id`, the expected-sequence pair and the batch triple
+DUPLICATE_WINDOW = 120  # seconds
+SNAPSHOT_ROOT = "snap"
+READ_BATCH = 1000  # messages per request
+
+logger = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """Which streams, and how they are laid out. `partitions` can never change once events are in the log."""
+
+    name: str = "LOG"
+    snapshots: str = "SNAPSHOTS"
+    partitions: int = 8
+    replicas: int = 1
+
+    def stream(self) -> dict[str, Any]:
+        """The configuration of the log's stream."""
+        source, destination = transform(self.partitions)
+        return _stream(self.name, [source], self.replicas) | {
+            "max_msg_size": MAX_EVENT + MAX_HEADER,
+            "duplicate_window": DUPLICATE_WINDOW * NANOS,
+            "subject_transform": {"src": source, "dest": destination},
+            "deny_delete": True,
+            "deny_purge": True,
+            "allow_atomic": True,
+        }
+
+    def snapshot_stream(self) -> dict[str, Any]:
+        """The configuration of the snapshots' stream: the last value of each `snap.>` subject."""
+        return _stream(self.snapshots, [f"{SNAPSHOT_ROOT}.>"], self.replicas) | {"max_msgs_per_subject": 1}
+
+
+def _stream(name: str, subjects: list[str], replicas: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "subjects": subjects,
+        "storage": "file",
+        "retention": "limits",
+        "discard": "old",
+        "num_replicas": replicas,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "max_consumers": -1,
+        "allow_direct": True,
+    }
+
+
+class LogState(NamedTuple):
+    """What the log holds: `count` events from `first` to `last`; an empty log has 0, 0, 0."""
+
+    first: int
+    last: int
+    count: int
+
+
+class Log:
+    """Reading the log. Made by `open_log`; lives as long as its connection."""
+
+    def __init__(self, connection: Connection, config: LogConfig, answers: Answers) -> None:
+        self.connection = connection
+        self.config = config
+        self._answers = answers
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def partitions(self) -> int:
+        return self.config.partitions
+
+    async def aclose(self) -> None:
+        """Stop listening for answers; the connection stays open."""
+        await self._answers.close()
+
+    async def state(self, *, timeout: float = 10.0) -> LogState:
+        """First and last position and the number of events, as the server says it now."""
+        info = await retried(lambda: self.connection.api(f"STREAM.INFO.{self.name}", timeout=2.0), timeout)
+        found = info["state"]
+        count = int(found["messages"])
+        return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count)
+
+    async def get(self, position: int, *, timeout: float = 10.0) -> Event:
+        """The event at `position`. Raises `LogDamaged` when the log does not hold it; `position` must have been written."""
+        answer = (await self._direct({"seq": position}, timeout))[0]
+        if status_of(answer[1]):
+            state = await self.state(timeout=timeout)
+            raise LogDamaged(
+                f"position {position} is not in the log, which holds {state.first} to {state.last} ({state.count} events): "
+                "look with `worldbus check`, restore with `worldbus log repair --from-archive`",
+                wanted=position,
+                found=state.last,
+            )
+        return _event(answer)
+
+    async def last(self, subject_filter: str, *, timeout: float = 10.0) -> Event | None:
+        """The last event whose stored subject matches the filter, if any."""
+        if "*" not in subject_filter and ">" not in subject_filter:
+            answers = await self._direct({"last_by_subj": subject_filter}, timeout)
+            return None if status_of(answers[0][1]) else _event(answers[0])
+        answers = await self._direct({"multi_last": [subject_filter], "batch": READ_BATCH}, timeout)
+        if status_of(answers[-1][1]) == 413:  # more subjects match than the server collects: walk the log instead
+            return max(await self.read_lane(subject_filter), key=lambda event: event.position, default=None)
+        return max((_event(answer) for answer in answers if not status_of(answer[1])), key=lambda event: event.position, default=None)
+
+    async def read_lane(self, subject_filter: str, *, after: int = 0, at_least: int = 0, timeout: float = 10.0) -> list[Event]:
+        """Every event behind `after` that matches one filter, in order: for short histories, such as one entity's.
+
+        The answer covers the log up to `at_least` or beyond (a replica may lag behind what a conflict has named).
+        """
+        found: list[Event] = []
+        position = after
+        deadline = asyncio.get_running_loop().time() + timeout
+        while True:
+            answers = await self._direct({"seq": position + 1, "next_by_subj": subject_filter, "batch": READ_BATCH}, timeout)
+            found += [_event(answer) for answer in answers if not status_of(answer[1])]
+            position = found[-1].position if found else after
+            if int(header_value(answers[-1][1], b"Nats-Num-Pending") or 0):
+                continue
+            if position >= at_least:
+                return found
+            if asyncio.get_running_loop().time() > deadline:
+                raise Transient(
+                    f"wanted {subject_filter} up to position {at_least}, found it up to {position} within {timeout} s: retry",
+                    wanted=at_least,
+                    found=position,
+                )
+            await asyncio.sleep(0.02)
+
+    def read(
+        self,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        since: datetime | None = None,
+        filters: Sequence[str] = (),
+        follow: bool = False,
+        batch: int = READ_BATCH,
+    ) -> AsyncIterator[list[Event]]:
+        """Read the log in order, in lists of at most `batch`; never skips, never repeats, whatever restarts meanwhile.
+
+        Starts behind `after`, or at the first event recorded at or after `since` (which needs a time zone). Ends at `until`, or where the log ended when
+        the reading began; with `follow` it waits for more instead, for ever or up to `until`. `filters` are stored-subject filters
+        (`bus.subjects.stored_filter`); an event comes once, however many of them match. Without filters every position is checked to follow the one before.
+        Holds at most about two batches in memory. Raises `LogDamaged` for a gap or a log that ends before `after`.
+        """
+        return Reader(self, after=after, until=until, since=since, filters=filters, follow=follow, batch=batch).batches()
+
+    async def wait_for(self, position: int, *, timeout: float | None = None) -> None:
+        """Return once the log holds `position`; raises `TimeoutError` after `timeout` seconds."""
+        async with asyncio.timeout(timeout):
+            async for _ in self.read(after=position - 1, until=position, follow=True, batch=1):
+                return
+
+    async def _direct(self, body: dict[str, Any], timeout: float) -> list[Answer]:
+        async def ask() -> list[Answer]:
+            answers = await self._answers.ask(f"$JS.API.DIRECT.GET.{self.name}", body, timeout=min(timeout, 2.0))
+            if status_of(answers[-1][1]) in (503, 408):
+                raise Transient(f"log {self.name} cannot be read at the moment: retry")
+            return answers
+
+        return await retried(ask, timeout)
+
+
+def _event(answer: Answer) -> Event:
+    _, header, payload = answer
+    return Event.stored(
+        payload,
+        header_value(header, b"Nats-Subject").decode(errors="replace"),
+        int(header_value(header, b"Nats-Sequence")),
+        parse_stamp(header_value(header, b"Nats-Time-Stamp").decode()),
+    )
+
+
+async def retried(call: Callable[[], Awaitable[T]], timeout: float) -> T:
+    """The result of a reading call, tried again while the server is away, for at most `timeout` seconds."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    pause = 0.02
+    while True:
+        try:
+            return await call()
+        except (Disconnected, Transient, Unknown):
+            if asyncio.get_running_loop().time() + pause > deadline:
+                raise
+        except ApiError as error:
+            # 10008: JetStream is starting; 10076: no leader yet
+            if error.status != 503 or asyncio.get_running_loop().time() + pause > deadline:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.5)
+
+
+async def open_log(connection: Connection, config: LogConfig | None = None) -> Log:
+    """The log, made if it is missing. Raises `Misuse` when a stream of that name is laid out differently, `LogDamaged` when it was lost."""
+    config = config or LogConfig()
+    snapshots = await _ensure(connection, config.snapshot_stream())
+    answers = Answers(connection)
+    await answers.open()
+    log = Log(connection, config, answers)
+    try:
+        marker = await _marker(log)
+        found = await _info(connection, config.name)
+        if marker and not snapshots.get("fresh") and (found is None or found["created"] != marker):
+            raise LogDamaged(
+                f"log {config.name} was made at {marker}, found {'no such stream' if found is None else 'one made at ' + found['created']}: "
+                "restore it with `worldbus log repair --from-archive`; to begin a new history, delete stream "
+                f"{config.snapshots} too",
+                wanted=marker,
+                found=found and found["created"],
+            )
+        info = await _ensure(connection, config.stream())
+        if not marker:
+            await _mark(log, info["created"])
+    except BaseException:
+        await answers.close()
+        raise
+    return log
+
+
+def _marker_subject(log: Log) -> str:
+    return f"{SNAPSHOT_ROOT}.log.{log.name}"
+
+
+async def _marker(log: Log) -> str:
+    async def ask() -> str:
+        answers = await log._answers.ask(f"$JS.API.DIRECT.GET.{log.config.snapshots}", {"last_by_subj": _marker_subject(log)}, timeout=2.0)
+        if status_of(answers[0][1]) in (503, 408):
+            raise Transient(f"stream {log.config.snapshots} cannot be read at the moment: retry")
+        return "" if status_of(answers[0][1]) else str(json.loads(answers[0][2])["created"])
+
+    return await retried(ask, 10.0)
+
+
+async def _mark(log: Log, created: str) -> None:
+    """Write down, durably, that the log was made; what was acknowledged under `always` has the stream's definition before it."""
+
+    async def write() -> None:
+        answer = json.loads(await log.connection.request(_marker_subject(log), json.dumps({"created": created}).encode()))
+        if "error" in answer:
+            raise ApiError("marker", answer["error"])
+
+    await retried(write, 10.0)
+
+
+async def _info(connection: Connection, name: str) -> dict[str, Any] | None:
+    try:
+        return await retried(lambda: connection.api(f"STREAM.INFO.{name}"), 10.0)
+    except ApiError as error:
+        if error.err_code == 10059:  # no such stream
+            return None
+        raise
+
+
+async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The stream's information; made if it is missing, compared if it is there."""
+    info = await _info(connection, wanted["name"])
+    if info is None:
+        try:
+            info = await connection.api(f"STREAM.CREATE.{wanted['name']}", wanted, timeout=10.0)
+            logger.info("stream_created", stream=wanted["name"])
+        except ApiError as error:
+            if error.err_code == 10065:
+                raise Misuse(
+                    f"another stream already takes the subjects {wanted['subjects']}: one server account holds one log; use that one or delete it",
+                    stream=wanted["name"],
+                ) from error
+            if error.err_code != 10058:  # somebody else made it at the same moment
+                raise
+            info = await _info(connection, wanted["name"])
+            assert info is not None
+    differences = list(_differences(wanted, info["config"]))
+    if differences:
+        raise Misuse(
+            f"stream {wanted['name']} is laid out differently: {'; '.join(differences)}. Use those settings, or another stream",
+            stream=wanted["name"],
+            differences=differences,
+        )
+    return info
+
+
+def _differences(wanted: dict[str, Any], found: dict[str, Any]) -> AsyncIterable[str] | Any:
+    for key, value in wanted.items():
+        actual = found.get(key, False if isinstance(value, bool) else 0 if value == 0 else None)
+        if key == "max_msgs_per_subject" or actual != value:
+            if actual == value or (key == "num_replicas" and isinstance(actual, int) and actual > value):
+                continue
+            yield f"{key}: wanted {value!r}, found {actual!r}"
+    if found.get("persist_mode", "default") not in ("", "default"):
+        yield f"persist_mode: wanted the default, found {found['persist_mode']!r} (it acknowledges before the disk has the event)"
+    for key in ("max_msgs_per_subject", "allow_rollup_hdrs", "allow_msg_ttl", "sealed"):
+        if key not in wanted and found.get(key, -1) not in (-1, 0, False):
+            yield f"{key}: wanted none, found {found[key]!r}"
