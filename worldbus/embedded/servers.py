@@ -1,0 +1,210 @@
+"""The embedded servers of one data folder: started by whoever comes first, found by everybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from bus.errors import Misuse, ServerFailed
+from worldbus.embedded.folder import Addresses, Folder
+from worldbus.embedded.nats import NatsServer
+from worldbus.embedded.postgres import ADMIN, OWNER, READER, PostgresServer
+from worldbus.embedded.process import Identity
+from worldbus.settings import Settings
+
+T = TypeVar("T")
+
+WATCH_S = 0.2
+RESTARTS_ALLOWED = 5  # in a row, before a server that keeps ending is given up
+STEADY_S = 30.0  # a server that ran this long starts a new row
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servers:
+    """Where the log and the tables are. `nats` and `postgres` are set when this process started them."""
+
+    nats_url: str = field(repr=False)
+    nats_monitor_url: str | None
+    postgres_dsn: str = field(repr=False)
+    reader_dsn: str = field(repr=False)
+    nats: NatsServer | None = field(default=None, repr=False)
+    postgres: PostgresServer | None = field(default=None, repr=False)
+
+    async def keep_alive(self) -> None:
+        """Start a server again that ended by itself; raises `ServerFailed` when one keeps ending. Runs until cancelled.
+
+        Not for use beside code that stops servers on purpose.
+        """
+        own = [server for server in (self.nats, self.postgres) if server is not None]
+        async with asyncio.TaskGroup() as group:
+            for server in own:
+                group.create_task(_keep_alive(server), name=f"keep-{server.name}")
+
+
+async def _keep_alive(server: NatsServer | PostgresServer) -> None:
+    clock = asyncio.get_running_loop().time
+    restarts, since = 0, clock()
+    while True:
+        await asyncio.sleep(WATCH_S)
+        if server.pid is not None:
+            continue
+        if clock() - since > STEADY_S:
+            restarts = 0
+        restarts += 1
+        if restarts > RESTARTS_ALLOWED:
+            raise ServerFailed(f"{server.name} ended {restarts} times in a row: {server.last_words()}")
+        log.warning("embedded_server_restarting", server=server.name, restarts=restarts)
+        await _in_thread(server.start)
+        since = clock()
+
+
+class Owned:
+    """The servers of a folder that this process owns. Open and close from one thread at a time."""
+
+    def __init__(self, folder: Folder, settings: Settings) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._closing = ExitStack()
+
+    def open(self) -> Servers:
+        """Start what the settings want embedded, both servers at once, and let others find them. Leaves nothing running when it raises."""
+        try:
+            self._closing.callback(self._folder.release)
+            servers = self._start()
+            self._folder.announce(self._addresses(servers))
+        except BaseException:
+            self._closing.close()
+            raise
+        return servers
+
+    def close(self) -> None:
+        """Stop the servers, then give the folder free."""
+        self._closing.close()
+
+    def _start(self) -> Servers:
+        settings, folder = self._settings, self._folder
+        strict = settings.durability == "strict"
+        nats = postgres = None
+        if settings.embedded_nats:
+            nats = NatsServer(folder.path / "nats", password=folder.secret("nats"), strict=strict, program=settings.nats_server)
+        if settings.embedded_postgres:
+            secrets = {role: folder.secret(role) for role in (ADMIN, OWNER, READER)}
+            postgres = PostgresServer(folder.path / "postgres", secret=secrets.__getitem__, strict=strict)
+        wanted = [server for server in (nats, postgres) if server is not None]
+        for server in wanted:
+            self._closing.callback(server.stop)
+        with ThreadPoolExecutor(len(wanted) or 1) as pool:
+            started: list[Future[None]] = [pool.submit(server.start) for server in wanted]
+        for future in started:
+            future.result()
+        return Servers(
+            nats_url=nats.url if nats else _given(settings.nats_url),
+            nats_monitor_url=nats.monitor_url if nats else settings.nats_monitor_url,
+            postgres_dsn=postgres.dsn if postgres else _given(settings.postgres_dsn),
+            reader_dsn=postgres.reader_dsn if postgres else _given(settings.reader_dsn or settings.postgres_dsn),
+            nats=nats,
+            postgres=postgres,
+        )
+
+    def _addresses(self, servers: Servers) -> Addresses:
+        me = Identity.of(os.getpid())
+        return Addresses(
+            pid=os.getpid(),
+            born=me.born if me else "",
+            durability=self._settings.durability,
+            nats_url=servers.nats_url if servers.nats else None,
+            nats_monitor_url=servers.nats_monitor_url if servers.nats else None,
+            postgres_dsn=servers.postgres_dsn if servers.postgres else None,
+            reader_dsn=servers.reader_dsn if servers.postgres else None,
+        )
+
+
+@asynccontextmanager
+async def embedded(settings: Settings, *, own: bool = False) -> AsyncIterator[Servers]:
+    """The servers that the settings name; those they do not name are run from packages in the data folder.
+
+    Whoever comes first owns the folder: starts the servers, and stops them on leaving. Everybody else finds and uses the owner's servers,
+    which end with the owner. With `own`, being second is an error: `FolderInUse` names the owner and the folder. Also `ServerFailed`.
+    """
+    if not settings.embedded_nats and not settings.embedded_postgres:
+        yield _outside(settings)
+        return
+    opened = await _in_thread(lambda: _open(settings, own), undo=lambda pair: pair[1].close() if pair[1] else None)
+    servers, owned = opened
+    try:
+        yield servers
+    finally:
+        if owned is not None:
+            await _in_thread(owned.close)
+
+
+def _open(settings: Settings, own: bool) -> tuple[Servers, Owned | None]:
+    folder = Folder(settings.data)
+    while not folder.acquire():
+        if own:
+            raise folder.refuse()
+        addresses = folder.find()
+        if addresses is not None:
+            return _found(folder.path, settings, addresses), None
+    owned = Owned(folder, settings)
+    return owned.open(), owned
+
+
+def _outside(settings: Settings) -> Servers:
+    return Servers(
+        nats_url=_given(settings.nats_url),
+        nats_monitor_url=settings.nats_monitor_url,
+        postgres_dsn=_given(settings.postgres_dsn),
+        reader_dsn=_given(settings.reader_dsn or settings.postgres_dsn),
+    )
+
+
+def _found(folder: Path, settings: Settings, addresses: Addresses) -> Servers:
+    lacking = [
+        name
+        for name, wanted, there in (
+            ("NATS", settings.embedded_nats, addresses.nats_url),
+            ("Postgres", settings.embedded_postgres, addresses.postgres_dsn),
+        )
+        if wanted and there is None
+    ]
+    if lacking:
+        raise Misuse(
+            f"process {addresses.pid} owns the data folder {folder} and runs no embedded {' or '.join(lacking)} there: "
+            "give this command the same --nats and --postgres",
+            folder=str(folder),
+            pid=addresses.pid,
+        )
+    return Servers(
+        nats_url=settings.nats_url or _given(addresses.nats_url),
+        nats_monitor_url=settings.nats_monitor_url if settings.nats_url else addresses.nats_monitor_url,
+        postgres_dsn=settings.postgres_dsn or _given(addresses.postgres_dsn),
+        reader_dsn=settings.reader_dsn or settings.postgres_dsn or _given(addresses.reader_dsn),
+    )
+
+
+def _given(value: str | None) -> str:
+    assert value is not None, "the caller has looked"
+    return value
+
+
+async def _in_thread(work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
+    """Run blocking work to its end even when cancelled meanwhile; then `undo` what it made, and be cancelled."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if undo is not None and not task.cancelled() and task.exception() is None:
+            await asyncio.to_thread(undo, task.result())
+        raise

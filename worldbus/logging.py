@@ -1,0 +1,56 @@
+"""Logging: structlog to stderr, readable on a terminal and JSON lines elsewhere.
+
+Log lines are events with fields: a fixed snake_case name, then facts. What belongs to one delivery (event id, handler, position) is bound
+once with `structlog.contextvars.bound_contextvars` and appears on every line beneath it, across awaits. Libraries that log through
+`logging` come out the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+_SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+]
+
+
+def configure(log: str = "auto", level: str = "info", stream: TextIO | None = None) -> None:
+    """Set up logging for the process. Calling it again replaces the set-up.
+
+    `log` is `auto`, `json` or `console`; `stream` is stderr unless given.
+    """
+    out = sys.stderr if stream is None else stream
+    readable = log == "console" or (log == "auto" and out.isatty())
+    threshold = getattr(logging, level.upper())
+    structlog.configure(
+        processors=[*_SHARED, *_renderers(readable, out)],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(readable, out)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    # Libraries speak up at WARNING: their INFO lines are about their own insides.
+    root.setLevel(max(threshold, logging.WARNING) if threshold > logging.DEBUG else logging.DEBUG)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _renderers(readable: bool, out: TextIO) -> list[Processor]:
+    if readable:
+        return [structlog.dev.ConsoleRenderer(colors=out.isatty())]
+    return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]

@@ -1,0 +1,191 @@
+"""Settings: one frozen record, read once from a mapping, with every problem reported together.
+
+The command line hands its options over as overrides of the same names, so a value means the same however it was given. Modules receive
+values; nothing below the composition root reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from bus.errors import BadSettings
+
+PREFIX = "WORLDBUS_"
+MAX_PARTITIONS = 256
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the alphabet of bus.subjects
+
+Durability = Literal["strict", "relaxed"]
+LogFormat = Literal["auto", "json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Settings:
+    """Where things are and what they promise. `repr` hides the passwords inside addresses."""
+
+    nats_url: str | None = field(
+        default=None, metadata={"help": "NATS server, nats://[user:password@]host:port[,…]; none: an embedded one"}
+    )
+    nats_monitor_url: str | None = field(
+        default=None, metadata={"help": "that server's monitor, http://host:8222; `strict` proves its durability there"}
+    )
+    nats_server: Path | None = field(
+        default=None, metadata={"help": "nats-server binary for the embedded server, in place of the packaged one"}
+    )
+    postgres_dsn: str | None = field(
+        default=None, metadata={"help": "Postgres as the owner of the tables, postgresql://…; none: an embedded one"}
+    )
+    reader_dsn: str | None = field(
+        default=None, metadata={"help": "Postgres as the read-only role; none: the embedded one's, or postgres_dsn"}
+    )
+    data: Path = field(default=Path(".worldbus"), metadata={"help": "folder of the embedded servers"})
+    durability: Durability = field(
+        default="strict", metadata={"help": "strict: on disk before it is acknowledged; relaxed: within two minutes"}
+    )
+    world: str = field(default="main", metadata={"help": "world that commands mean when they name none"})
+    partitions: int = field(default=8, metadata={"help": f"shares of the entities, 1-{MAX_PARTITIONS}; fixed when the log is created"})
+    log: LogFormat = field(default="auto", metadata={"help": "auto: readable on a terminal, JSON elsewhere"})
+    log_level: LogLevel = field(default="info", metadata={"help": "debug, info, warning or error"})
+
+    def __repr__(self) -> str:
+        shown = (f"{item.name}={_hide(getattr(self, item.name))!r}" for item in fields(self))
+        return f"Settings({', '.join(shown)})"
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], /, **overrides: object) -> Self:
+        """Settings from `WORLDBUS_*`; an override that is not None wins. Empty means not given.
+
+        Raises `BadSettings` naming every problem at once, with `facts["problems"]` as a tuple.
+        """
+        problems = _misspelt(environ)
+        values: dict[str, object] = {}
+        for item in fields(cls):
+            override = overrides.pop(item.name, None)
+            name = PREFIX + item.name.upper()
+            raw = environ.get(name, "") if override is None else str(override)
+            if not raw:
+                continue
+            try:
+                values[item.name] = _PARSERS[item.name](raw)
+            except ValueError as error:
+                problems.append(f"{name if override is None else '--' + item.name.replace('_', '-')}: {error}")
+        problems += [f"no setting is called {name!r}" for name in overrides]
+        if not problems:
+            settings = cls(**values)  # type: ignore[arg-type]  # every value went through the parser of its own field
+            problems = settings._contradictions()
+        if problems:
+            raise BadSettings("settings: " + "; ".join(problems), problems=tuple(problems))
+        return settings
+
+    @property
+    def embedded_nats(self) -> bool:
+        return self.nats_url is None
+
+    @property
+    def embedded_postgres(self) -> bool:
+        return self.postgres_dsn is None
+
+    def _contradictions(self) -> list[str]:
+        problems = []
+        if self.nats_server is not None and not self.embedded_nats:
+            problems.append("nats_server chooses the embedded server's binary, but nats_url names a running server: give one of them")
+        if self.nats_monitor_url is not None and self.embedded_nats:
+            problems.append("nats_monitor_url belongs to nats_url: give both, or neither for the embedded server")
+        if self.reader_dsn is not None and self.embedded_postgres:
+            problems.append("reader_dsn belongs to postgres_dsn: give both, or neither for the embedded server")
+        return problems
+
+
+def _misspelt(environ: Mapping[str, str]) -> list[str]:
+    """Variables that are almost a setting. Others may be the platform's (Kubernetes sets WORLDBUS_PORT for a service of that name)."""
+    known = {item.name.upper() for item in fields(Settings)}
+    problems = []
+    for name in sorted(environ):
+        word = name.removeprefix(PREFIX)
+        if word == name or word in known:
+            continue
+        meant = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
+        if meant:
+            problems.append(f"{name}: no such setting; did you mean {PREFIX}{meant[0]}?")
+    return problems
+
+
+def _hide(value: object) -> object:
+    """The value with passwords in addresses (user part, query) replaced."""
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    return ",".join(_hide_one(part) for part in value.split(","))
+
+
+def _hide_one(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "***"
+    user, at, place = parts.netloc.rpartition("@")
+    shown = (user.split(":")[0] + ":***" if ":" in user else "***") if at else ""
+    query = "&".join(f"{key}={'***' if key in ('password', 'token', 'sslpassword') else item}" for key, item in parse_qsl(parts.query))
+    return urlunsplit(parts._replace(netloc=shown + at + place, query=query))
+
+
+def _url(*schemes: str, host: bool = True) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        for part in raw.split(",") if host else (raw,):
+            try:
+                url = urlsplit(part)
+                _ = url.port
+            except ValueError as error:
+                raise ValueError(f"wanted an address like {schemes[0]}://host:port, found one that cannot be parsed ({error})") from None
+            if url.scheme not in schemes or (host and not url.hostname):
+                raise ValueError(f"wanted an address like {schemes[0]}://host:port, found {_hide(part)!r}")
+        return raw
+
+    return parse
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in allowed:
+            raise ValueError(f"wanted {', '.join(allowed[:-1])} or {allowed[-1]}, found {raw!r}")
+        return raw
+
+    return parse
+
+
+def _token(raw: str) -> str:
+    if not _TOKEN.fullmatch(raw):
+        raise ValueError(f"wanted 1-64 letters, digits, '_' or '-', found {raw!r}")
+    return raw
+
+
+def _partitions(raw: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", raw) or not 1 <= int(raw) <= MAX_PARTITIONS:
+        raise ValueError(f"wanted a whole number from 1 to {MAX_PARTITIONS}, found {raw!r}")
+    return int(raw)
+
+
+def _path(raw: str) -> Path:
+    if "\0" in raw:
+        raise ValueError("wanted a path, found one with a zero byte")
+    return Path(raw).expanduser()
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "nats_url": _url("nats", "tls", "ws", "wss"),
+    "nats_monitor_url": _url("http", "https"),
+    "nats_server": _path,
+    "postgres_dsn": _url("postgresql", "postgres", host=False),
+    "reader_dsn": _url("postgresql", "postgres", host=False),
+    "data": _path,
+    "durability": _one_of("strict", "relaxed"),
+    "world": _token,
+    "partitions": _partitions,
+    "log": _one_of("auto", "json", "console"),
+    "log_level": _one_of("debug", "info", "warning", "error"),
+}
