@@ -464,6 +464,11 @@ class Runner(Generic[S]):
             return
         self._write_all(run, event, drafts, self._advance_control)
 
+    def distrust(self) -> None:
+        """Others may have written meanwhile: every lane is brought up to date before its next decision."""
+        for run in self.lanes.values():
+            run.must_load = True
+
     # -- the end -----------------------------------------------------------------------------------------------------------------
 
     async def quiesce(self, within_s: float) -> bool:

@@ -1,0 +1,114 @@
+"""Which member should read which partition: a matter of balance, never of safety (writes are fenced).
+
+Every process says on core NATS, a few times a second, that it lives and which handlers it runs. From those it heard lately each computes the same
+shares, and takes up or hands over partitions. A silent member's share is taken over; should it wake again, its writes meet the fence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import msgspec
+import structlog
+
+from bus.connection import Connection
+from bus.errors import Disconnected
+from bus.event import new_id
+
+log = structlog.get_logger(__name__)
+SUBJECT = "sig.members"
+
+
+class Heartbeat(msgspec.Struct):
+    """A sign of life."""
+
+    member: str
+    handlers: list[str]
+    leaving: bool = False
+
+
+_decode = msgspec.json.Decoder(Heartbeat).decode
+
+
+def share(partitions: int, members: Iterable[str], me: str) -> frozenset[int]:
+    """The partitions of `me` among `members`: as even as can be, and the same for everyone who sees the same members."""
+    order = sorted(members)
+    if me not in order:
+        return frozenset()
+    return frozenset(range(order.index(me), partitions, len(order)))
+
+
+class Membership:
+    """Who is there. `changed` is called after somebody came or went."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        log_name: str,
+        handlers: Iterable[str],
+        changed: Callable[[], None],
+        *,
+        beat_s: float = 0.25,
+        dead_after_s: float = 1.0,
+    ) -> None:
+        self.me = new_id()
+        self._subject = f"{SUBJECT}.{log_name}"
+        self._connection = connection
+        self._handlers = list(handlers)
+        self._changed = changed
+        self._beat_s = beat_s
+        self._dead_after_s = dead_after_s
+        self._heard: dict[str, tuple[float, frozenset[str]]] = {}
+        self._known: frozenset[str] = frozenset()
+
+    def members(self, handler: str) -> frozenset[str]:
+        """The members that run `handler`, this one included if it does."""
+        others = {member for member, (_, handlers) in self._heard.items() if handler in handlers}
+        return frozenset(others | ({self.me} if handler in self._handlers else set()))
+
+    async def run(self) -> None:
+        """Say that we live, and listen for the others, until cancelled; then say goodbye."""
+        listener = await self._connection.listen(self._subject, self._on_heartbeat)
+        try:
+            while True:
+                self._say(leaving=False)
+                await asyncio.sleep(self._beat_s)
+                self._forget_the_silent()
+        finally:
+            self._say(leaving=True)
+            await listener.close()
+
+    def _say(self, *, leaving: bool) -> None:
+        beat = msgspec.json.encode(Heartbeat(self.me, self._handlers, leaving))
+        try:
+            self._connection.write(b"PUB %b %d\r\n%b\r\n" % (self._subject.encode(), len(beat), beat))
+        except Disconnected:
+            # Cut off, we hear nobody either: that says nothing about who is there.
+            now = asyncio.get_running_loop().time()
+            self._heard = {member: (now, handlers) for member, (_, handlers) in self._heard.items()}
+
+    def _on_heartbeat(self, subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
+        try:
+            beat = _decode(payload)
+        except msgspec.DecodeError:
+            return
+        if beat.member == self.me:
+            return
+        if beat.leaving:
+            self._heard.pop(beat.member, None)
+        else:
+            self._heard[beat.member] = (asyncio.get_running_loop().time(), frozenset(beat.handlers))
+        self._compare()
+
+    def _forget_the_silent(self) -> None:
+        oldest = asyncio.get_running_loop().time() - self._dead_after_s
+        self._heard = {member: heard for member, heard in self._heard.items() if heard[0] > oldest}
+        self._compare()
+
+    def _compare(self) -> None:
+        known = frozenset(self._heard)
+        if known != self._known:
+            log.info("members_changed", me=self.me, others=len(known))
+            self._known = known
+            self._changed()

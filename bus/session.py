@@ -1,0 +1,229 @@
+"""One member's hold on one partition of one handler: be pinned, start again in order, read on, settle.
+
+    standby ── first delivery carries our pin ──► active ── idle, lost pin, gap, reconnect ──► standby
+
+On every start the consumer is reset to its ack floor, so inputs come in log order from the first unsettled one, whatever happened before. The ack
+floor moves over the contiguous run of settled inputs only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+import structlog
+
+from bus.answers import parse_ack
+from bus.connection import Connection
+from bus.consumer import PullConsumer, Status
+from bus.errors import BadSubject, Disconnected, WorldbusError
+from bus.event import Event
+from bus.runner import Entry, Runner
+from bus.subjects import Subject, parse_stored
+
+log = structlog.get_logger(__name__)
+
+EXPIRED = 408
+BATCH = 500  # messages asked for at a time
+STANDBY_S = 30.0  # how long a request without a pin waits at the server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Times of taking over. A member that is silent for `pin_timeout_s` loses its pin."""
+
+    pin_timeout_s: float = 1.5
+    request_s: float = 0.5  # an active member asks again at least so often: that keeps the pin
+    ack_wait_s: float = 30.0
+    max_open: int = 4000  # unsettled inputs; more are not asked for
+
+
+class Session:
+    """The inputs of one partition. `epoch` grows whenever the hold is lost: entries of an older epoch are somebody else's now."""
+
+    def __init__(self, connection: Connection, stream: str, runner: Runner[object], partition: int, *, pace: Pace) -> None:
+        self.runner = runner
+        self.partition = partition
+        self.name = f"{runner.handler.name}_{partition}"
+        self.epoch = 0
+        self.active = False
+        self._connection = connection
+        self._stream = stream
+        self._pace = pace
+        self._consumer = self._new_consumer()
+        self._open: deque[Entry] = deque()
+        self._asked = 0
+        self._last = 0  # highest position received since the reset
+        self._deliveries = 0  # consumer sequence, contiguous since the reset
+        self._quiet = 0  # requests in a row that expired with nothing to read
+        self._settled_reply = b""
+        self._flushing = False
+        self._changed = asyncio.Event()
+        self._stopping = False
+
+    def _new_consumer(self) -> PullConsumer:
+        return PullConsumer(self._connection, self._stream, self.name)
+
+    async def run(self) -> None:
+        """Hold the partition whenever it can be had, until cancelled or `stop`ped."""
+        try:
+            while not self._stopping:
+                try:
+                    await self._standby()
+                    if not self._stopping:
+                        await self._work()
+                except WorldbusError as error:
+                    log.warning("partition_waits", consumer=self.name, error=str(error))
+                    await asyncio.sleep(0.2)
+                finally:
+                    await self._let_go()
+        finally:
+            self._stopping = True
+
+    async def stop(self, within_s: float = 1.0) -> None:
+        """Ask for no more, settle what is open, and hand the pin to whoever waits."""
+        self._stopping = True
+        self._changed.set()
+        until = asyncio.get_running_loop().time() + within_s
+        while self._open and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.005)
+        self._flush()
+        held, self.active = self.active, False
+        self.epoch += 1
+        if held and self._connection.connected:
+            try:
+                await self._consumer.unpin()
+            except WorldbusError as error:
+                log.debug("unpin_failed", consumer=self.name, error=str(error))
+
+    def lose(self, reason: str) -> None:
+        """Give up the hold now: what is open belongs to whoever reads from the ack floor next."""
+        if self.active:
+            log.info("partition_lost", consumer=self.name, reason=reason)
+            self.active = False
+            self.epoch += 1
+            self._changed.set()
+
+    # -- standby: until the server pins us ----------------------------------------------------------------------------------------
+
+    async def _standby(self) -> None:
+        self._changed.clear()
+        self._consumer = self._new_consumer()
+        await self._consumer.start(lambda *_: self._changed.set(), lambda _: self._changed.set())
+        while not self._consumer.pin and not self._stopping:
+            # One message only: it tells us that we are pinned, and comes again after the reset.
+            self._consumer.request(1, expires=STANDBY_S, heartbeat=0)
+            self._changed.clear()
+            waiter = asyncio.create_task(self._changed.wait())
+            closed = asyncio.create_task(self._reconnected())
+            try:
+                await asyncio.wait({waiter, closed}, return_when=asyncio.FIRST_COMPLETED, timeout=STANDBY_S + 1)
+            finally:
+                waiter.cancel()
+                closed.cancel()
+            if not self._consumer.pin and not self._stopping:
+                await asyncio.sleep(0.05)  # refused, expired or reconnected: not in a hot loop
+
+    async def _reconnected(self) -> None:
+        while self._connection.connected:
+            await asyncio.sleep(0.25)
+
+    # -- active ------------------------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        pin = self._consumer.pin
+        await self._consumer.close()
+        consumer = self._consumer = self._new_consumer()
+        consumer.pin = pin
+        self._asked = self._last = self._deliveries = self._quiet = 0
+        self._open.clear()
+        self._settled_reply = b""
+        await consumer.reset()
+        await consumer.start(self._on_message, self._on_status)
+        self.active = True
+        self._changed.clear()
+        log.debug("partition_held", consumer=self.name, pin=pin.decode())
+        self._connection.on_disconnect.append(self._on_disconnect)
+        try:
+            self._ask(BATCH)
+            await self._changed.wait()
+        finally:
+            self._connection.on_disconnect.remove(self._on_disconnect)
+
+    def _on_disconnect(self) -> None:
+        self.lose("disconnected")
+
+    def _ask(self, batch: int) -> None:
+        if not self.active or self._stopping:
+            return
+        try:
+            self._consumer.request(batch, expires=self._pace.request_s, heartbeat=0)
+            self._asked += batch
+        except Disconnected:
+            self.lose("disconnected")
+
+    def _on_message(self, subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
+        if not self.active:
+            return
+        delivered = parse_ack(reply)
+        self._asked -= 1
+        self._quiet = 0
+        self._deliveries += 1
+        if delivered.consumer_seq != self._deliveries:
+            self.lose(f"delivery {self._deliveries} was lost on the way")
+            return
+        if delivered.position <= self._last:
+            return  # delivered again after ack_wait: it is still open here
+        self._last = delivered.position
+        entry = Entry(self._event(subject, payload, delivered.position, delivered.recorded_ns), reply, self, self.epoch)
+        entry.settle = self._settle
+        self._open.append(entry)
+        self.runner.receive(entry)
+        if self._asked < BATCH // 2 and len(self._open) < self._pace.max_open:
+            self._ask(BATCH)
+
+    def _event(self, subject: bytes, payload: bytes, position: int, recorded_ns: int) -> Event:
+        try:
+            partition, tokens = parse_stored(subject.decode())
+        except (BadSubject, UnicodeDecodeError):
+            partition, tokens = self.partition, Subject("", "", "", "")
+        return Event(raw=payload, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns)
+
+    def _on_status(self, status: Status) -> None:
+        if not self.active:
+            return
+        if status.code != EXPIRED:
+            self.lose(f"{status.code} {status.text}")
+            return
+        self._asked = max(0, self._asked - status.unfilled)
+        self._quiet += 1
+        if self._quiet > 20 and not self._open:
+            self.lose("idle")  # nothing to do for a while: waiting without a pin costs nothing
+        elif not self._asked:
+            # A full house asks for one more at a time: asking is what keeps the pin.
+            self._ask(BATCH if len(self._open) < self._pace.max_open else 1)
+
+    def _settle(self) -> None:
+        opened = self._open
+        while opened and not opened[0].open:
+            self._settled_reply = opened.popleft().reply
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._settled_reply and self.active:
+            try:
+                self._consumer.ack(self._settled_reply)
+            except Disconnected:
+                return
+            self._settled_reply = b""
+
+    async def _let_go(self) -> None:
+        if self.active:
+            self.active = False
+            self.epoch += 1
+        self._open.clear()
+        await self._consumer.close()
