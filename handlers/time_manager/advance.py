@@ -1,0 +1,126 @@
+"""One step of the clock: real time becomes world time, and what is due on the way is said in due order.
+
+A step says at most `MAX_OUTPUTS` events. When more is due, the clock stops at the moment it has dealt with, remembers how much world
+time it still owes, and the next steps go on from there: nothing is skipped, nothing comes early, and no single step takes long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import islice
+from typing import Final
+
+from google.protobuf.message import Message
+
+from bus.handler import MAX_OUTPUTS
+from handlers.time_manager.calendar import Calendar, Reading, next_turn, read
+from handlers.time_manager.schedule import Entry
+from handlers.time_manager.state import Clock, Planned
+from schemas.gen.worldbus.time.v1.time_pb2 import (
+    ClockAdvanced,
+    DayBegan,
+    PausedTimePassed,
+    ScheduledEventFired,
+    SeasonChanged,
+    TimeOfDayChanged,
+    WakeFired,
+)
+
+ROOM: Final = MAX_OUTPUTS - 1  # the last output is the step itself
+REAL_ROOM: Final = ROOM // 2  # so that neither kind of wake starves the other
+
+
+def advance(clock: Clock, calendar: Calendar, real_ms: int) -> Sequence[Message]:
+    """What a started clock says when `real_ms` of real time went by."""
+    heard = clock.real_ms + real_ms
+    now = read(calendar, clock.world_ms)
+    said: list[Message] = [_woken(key, now, due_real_ms=due) for due, key in islice(clock.real_wakes.until(heard), REAL_ROOM)]
+    if clock.paused:
+        return [*said, PausedTimePassed(real_ms=heard)]
+    owed = clock.owed + real_ms * clock.scale
+    walk = _Walk(clock, calendar, target=clock.world_ms + owed // 1000, room=ROOM - len(said))
+    reached = walk.run()
+    moved = reached - clock.world_ms
+    stepped = ClockAdvanced(
+        now=read(calendar, reached).to_proto(), advanced_ms=moved, real_ms=heard, owed_thousandths=owed - moved * 1000, scale=clock.scale
+    )
+    return [*said, *walk.said, stepped]
+
+
+class _Walk:
+    """From the clock's moment towards `target`, past everything that is due; lives for one decision."""
+
+    def __init__(self, clock: Clock, calendar: Calendar, *, target: int, room: int) -> None:
+        self.calendar = calendar
+        self.target = target
+        self.room = room
+        self.said: list[Message] = []
+        self.at = clock.world_ms
+        self.due: list[Entry] = list(islice(clock.wakes.until(target), room + 1))  # sorted, hence a heap
+        self.events: dict[str, Planned] = {key: clock.events[key] for _, key in self.due if key in clock.events}
+
+    def run(self) -> int:
+        """Say what is due and return the moment reached: the target, or where the room ended."""
+        turn = next_turn(self.calendar, self.at)
+        while True:
+            wake = max(self.due[0][0], self.at) if self.due else self.target + 1
+            if min(turn, wake) > self.target:
+                return self.target
+            if turn <= wake:
+                if not self._turn(turn):
+                    return self.at
+                turn = next_turn(self.calendar, turn)
+            elif not self._fire(wake):
+                return self.at
+
+    def _turn(self, moment: int) -> bool:
+        changes = _changes(read(self.calendar, moment - 1), read(self.calendar, moment))
+        if len(changes) > self.room - len(self.said):
+            return False
+        self.at = moment
+        self.said += changes
+        return True
+
+    def _fire(self, moment: int) -> bool:
+        if len(self.said) >= self.room:
+            return False
+        self.at = moment
+        due, key = heappop(self.due)
+        now = read(self.calendar, moment)
+        self.said.append(self._happened(key, due, now) if key in self.events else _woken(key, now, due_world_ms=due))
+        return True
+
+    def _happened(self, name: str, due: int, now: Reading) -> ScheduledEventFired:
+        planned = self.events[name]
+        following = planned.next_after(due)
+        if following:
+            self.events[name] = Planned(every_ms=planned.every_ms, times=planned.times, note=planned.note, happened=planned.happened + 1)
+            if following <= self.target:
+                heappush(self.due, (following, name))
+        return ScheduledEventFired(
+            name=name,
+            note=planned.note,
+            occurrence=planned.happened + 1,
+            due_world_ms=due,
+            next_world_ms=following,
+            now=now.to_proto(),
+        )
+
+
+def _changes(before: Reading, now: Reading) -> list[Message]:
+    """What begins at `now`: day, season, time of day, in this order."""
+    said: list[Message] = []
+    moment = now.to_proto()
+    if now.day != before.day:
+        said.append(DayBegan(now=moment))
+        if now.season != before.season:
+            said.append(SeasonChanged(previous=before.season, now=moment))
+    if now.time_of_day != before.time_of_day:
+        said.append(TimeOfDayChanged(previous=before.time_of_day, now=moment))
+    return said
+
+
+def _woken(key: str, now: Reading, *, due_world_ms: int = 0, due_real_ms: int = 0) -> WakeFired:
+    subsystem, entity, name = key.split(".")
+    return WakeFired(subsystem=subsystem, entity=entity, name=name, due_world_ms=due_world_ms, due_real_ms=due_real_ms, now=now.to_proto())
