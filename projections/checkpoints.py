@@ -1,0 +1,107 @@
+"""How far the projections are, and waiting until they are further (read your writes)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from bus.errors import StoreUnavailable
+from projections.store import LOST, connected, migrated
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+CHANNEL = "worldbus_checkpoint"
+POLL_S = 0.5  # a notification can be lost with its connection; looking again costs next to nothing
+
+# Compare and set. It also tells whoever waits, when the transaction commits.
+ADVANCE = f"""
+    WITH moved AS (
+        UPDATE worldbus.checkpoint SET position = $2, chain = $3, moved_at = now() WHERE position = $1 AND epoch = $4 RETURNING position
+    )
+    SELECT position, pg_notify('{CHANNEL}', position::text) FROM moved
+"""  # noqa: S608 - a constant
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Everything up to `position` is archived and projected; `chain` is the archive's hash there."""
+
+    position: int
+    chain: bytes
+    epoch: int
+
+
+async def read(connection: Connection, *, lock: bool = False) -> Checkpoint:
+    """The checkpoint; `lock` holds every projector still until the transaction ends."""
+    try:
+        row = await connection.fetchrow(f"SELECT position, chain, epoch FROM worldbus.checkpoint{' FOR UPDATE' if lock else ''}")  # noqa: S608
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
+        raise migrated(error) from error
+    if row is None:
+        raise migrated("no row in worldbus.checkpoint")
+    return Checkpoint(row["position"], row["chain"], row["epoch"])
+
+
+class Checkpoints:
+    """A reader's view of the checkpoint. Works with the reader role: it sees `world.checkpoint` only."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._heard = asyncio.Event()
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, dsn: str) -> AsyncIterator[Checkpoints]:
+        """Connect and listen."""
+        async with connected(dsn) as connection:
+            checkpoints = cls(connection)
+            await connection.add_listener(CHANNEL, checkpoints._hear)
+            yield checkpoints
+
+    async def position(self) -> int:
+        """Where the projections are now. Raises `StoreUnavailable`."""
+        try:
+            async with self._lock:
+                found: int = await self._connection.fetchval("SELECT position FROM world.checkpoint")
+        except (*LOST, asyncpg.InterfaceError) as error:
+            raise StoreUnavailable(f"wanted the checkpoint, found {error!r}: trying again helps") from error
+        except asyncpg.UndefinedTableError as error:
+            raise migrated(error) from error
+        return found
+
+    async def wait_for(self, position: int, timeout: float | None = None) -> int:  # noqa: ASYNC109 - the error says more
+        """Return where the projections are, once that is at least `position`.
+
+        Raises `StoreUnavailable` when they are not there within `timeout` seconds; the event itself is safe in the log all the same.
+        """
+        found = -1
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    self._heard.clear()
+                    found = await self.position()
+                    if found >= position:
+                        return found
+                    await self._listen_once()
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                f"wanted the projections at position {position} within {timeout} s, found them at {found}: is a projector running?",
+                wanted=position, found=found,
+            ) from error  # fmt: skip
+
+    async def _listen_once(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_S):
+                await self._heard.wait()
+        except TimeoutError:
+            return
+
+    def _hear(self, *_: Any) -> None:
+        self._heard.set()

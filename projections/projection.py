@@ -1,0 +1,101 @@
+"""What a projection is: a name, tables in SQL, and for each event type a pure function that says which rows change.
+
+    ZONES = Table("zones", key=("world", "zone"))
+
+    def changed(event: Event) -> Change:
+        return ZONES.put(event.world, event.entity, sky=event.data.sky, since=event.time_ns)
+
+    weather = Projection(name="weather", version=1, schema=sql_beside(__file__), tables=(ZONES,), on={WeatherChanged: changed})
+
+The SQL file beside the module (`weather.sql`) creates the tables, and views on them if wanted; readers find each of them in schema `world`.
+
+A change never reads: it puts values, adds amounts or drops rows. So changes fold: those of a whole batch become one change per row before
+Postgres hears of them, and however the log is cut into batches, the tables come out the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from bus.event import Event
+
+Key = tuple[Any, ...]
+Columns = dict[str, Any]
+
+
+class Change(NamedTuple):
+    """One row of `table` changes: these columns, or it goes (None). A shorter key than the table's drops every row that starts with it."""
+
+    table: Table
+    key: Key
+    columns: Columns | None
+
+
+Changes = Change | Iterable[Change] | None
+When = Callable[[Event], Changes]
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A table of a projection, as its functions see it.
+
+    key     its primary key, in order
+    adds    columns whose values are summed up (their default must be 0)
+    keeps   columns that hold on to the first value they were given
+    Every other column takes the latest value. The column `position`, which every table has, is written by the projector: the last event
+    that touched the row. Columns outside the key need a default or may be null, since a change may name only some of them.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    adds: frozenset[str] | tuple[str, ...] = ()
+    keeps: frozenset[str] | tuple[str, ...] = ()
+
+    def put(self, *key: Any, **columns: Any) -> Change:
+        """Write these columns of the row with this key, which is made if it is not there. None writes null.
+
+        Values by column type: timestamptz takes nanoseconds since 1970 or a datetime, jsonb anything that JSON can say, arrays a list.
+        """
+        if len(key) != len(self.key):
+            raise TypeError(f"table {self.name} wants the key {self.key}, found {key}")
+        return Change(self, key, columns)
+
+    def drop(self, *key: Any) -> Change:
+        """Remove the row with this key, or all rows whose key starts with these values."""
+        if not 0 < len(key) <= len(self.key):
+            raise TypeError(f"table {self.name} wants the key {self.key} or its beginning, found {key}")
+        return Change(self, key, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Projection:
+    """A read model. A new `version` is built from the whole log beside the old one, then takes its place: raise it with its meaning.
+
+    schema  the SQL that creates its tables and views; run with its own schema as search_path, so names stand unqualified
+    on      message type -> function (event) -> changes. Pure, and it copes: what it raises makes this projection skip the event, on record.
+    """
+
+    name: str
+    version: int
+    schema: str
+    tables: tuple[Table, ...]
+    on: Mapping[type[Message], When]
+
+    def __post_init__(self) -> None:
+        if _NAME.fullmatch(self.name) is None:
+            raise ValueError(f"a projection's name is 1-40 of a-z 0-9 _ beginning with a letter, found {self.name!r}")
+        names = {message.DESCRIPTOR.name for message in self.on}
+        if len(names) != len(self.on):
+            raise ValueError(f"projection {self.name} listens to two types of one simple name: name the newest version only")
+
+
+def sql_beside(module_file: str) -> str:
+    """The text of the .sql file with the module's own name."""
+    return Path(module_file).with_suffix(".sql").read_text(encoding="utf-8")

@@ -1,0 +1,248 @@
+"""The projector: one reader of the whole log that moves the archive, every projection and the checkpoint together.
+
+One transaction per batch: compare-and-set the checkpoint, copy the events into the archive, write every projection's rows, commit; only
+then advance. While a batch commits the next one is decoded and grows, so light load commits at once and heavy load in large batches.
+
+Killing the process, the connection or Postgres at any moment loses and doubles nothing: what was committed is known from the checkpoint, and
+reading goes on behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import asyncpg
+import structlog
+
+from bus.errors import CheckpointMoved, StoreUnavailable
+from projections import checkpoints, generations
+from projections.batch import Batch, Lineup, Skip
+from projections.chain import COLUMNS
+from projections.checkpoints import ADVANCE, Checkpoint
+from projections.feed import Feed
+from projections.fold import Fold
+from projections.generations import Generation
+from projections.projection import Projection
+from projections.reader import Reader
+from projections.store import connected, is_lost
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+    from bus.event import Event
+
+log = structlog.get_logger(__name__)
+
+MAX_BATCH = 2000  # events
+CHUNK = 64  # events decoded before the loop gets its turn
+FIRST_PAUSE_S = 0.05
+LAST_PAUSE_S = 2.0
+
+_SKIPPED = "INSERT INTO worldbus.skipped (position, projection, code, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
+
+
+class _EpochMoved(Exception):
+    """The generations changed under us; nothing was written."""
+
+
+class Projector:
+    """Runs `projections` against one database. One of them works at a time: another one that moves the checkpoint ends this one."""
+
+    def __init__(self, dsn: str, projections: Iterable[Projection], *, max_batch: int = MAX_BATCH) -> None:
+        self._dsn = dsn
+        self._projections = {projection.name: projection for projection in projections}
+        self._max_batch = max_batch
+        self._possible: set[tuple[int, bytes]] = set()  # where the checkpoint may be if nobody but us moved it; empty: not known yet
+        self._took_over = False
+        self.position = 0
+        self.skipped = 0
+
+    async def run(self, reader: Reader, *, follow: bool = True) -> int:
+        """Project until `reader` ends (never, if it follows the log) and return the position reached.
+
+        While Postgres is away it waits and tries again. Raises `CheckpointMoved` when another projector took over, `LogDamaged` at a gap.
+        """
+        pause = FIRST_PAUSE_S
+        while True:
+            before = self.position
+            try:
+                await self._session(reader, follow)
+                return self.position
+            except _EpochMoved:
+                log.info("generations_changed", position=self.position)
+            except StoreUnavailable as error:
+                pause = FIRST_PAUSE_S if self.position > before else min(pause * 2, LAST_PAUSE_S)
+                log.warning("store_unavailable", position=self.position, reason=str(error), pause_s=pause)
+                await asyncio.sleep(pause)
+
+    async def _session(self, reader: Reader, follow: bool) -> None:
+        async with connected(self._dsn) as connection:
+            try:
+                start, lineup = await self._open(connection)
+                async with Feed(reader, after=start.position, follow=follow, limit=4 * self._max_batch) as feed:
+                    await self._work(connection, feed, Batch(lineup, start.position, start.chain), start.epoch)
+            except Exception as error:
+                if is_lost(error, connection):
+                    raise StoreUnavailable(f"Postgres went away: {error!r}") from error
+                raise
+
+    async def _open(self, connection: Connection) -> tuple[Checkpoint, Lineup]:
+        """Find out where we are and which generations to write."""
+        async with connection.transaction():
+            start = await checkpoints.read(connection, lock=True)
+            if self._possible and (start.position, start.chain) not in self._possible:
+                raise CheckpointMoved(
+                    f"wanted the checkpoint at {sorted(position for position, _ in self._possible)}, "
+                    f"found it at {start.position}: another projector runs; stop one of them",
+                    found=start.position,
+                )
+            known = await generations.load(connection)
+            if not self._took_over:
+                known, changed = await self._take_over(connection, start, known)
+                if changed:
+                    epoch = await connection.fetchval("UPDATE worldbus.checkpoint SET epoch = epoch + 1 RETURNING epoch")
+                    start = Checkpoint(start.position, start.chain, epoch)
+            lineup = await self._lineup(connection, known)
+        self._took_over = True
+        self._possible = {(start.position, start.chain)}
+        self.position = start.position
+        return start, lineup
+
+    async def _take_over(self, connection: Connection, start: Checkpoint, known: list[Generation]) -> tuple[list[Generation], bool]:
+        """Leave behind what this code does not know, and begin what is new. A generation left behind keeps serving as it is."""
+        changed = False
+        for generation in known:
+            if generation.stopped_at is None and not self._knows(generation):
+                log.warning("projection_left_behind", projection=generation.projection, version=generation.version, position=start.position)
+                await connection.execute(
+                    "UPDATE worldbus.generations SET stopped_at = $1 WHERE schema_name = $2", start.position, generation.schema
+                )
+                changed = True
+        for projection in self._projections.values():
+            if not any(generation.projection == projection.name and self._knows(generation) for generation in known):
+                in_step = start.position == 0
+                made = await generations.create(connection, projection, stopped_at=None if in_step else 0, live=in_step)
+                if in_step:
+                    await generations.show(connection, made)
+                changed = True
+        return await generations.load(connection), changed
+
+    def _knows(self, generation: Generation) -> bool:
+        projection = self._projections.get(generation.projection)
+        return projection is not None and projection.version == generation.version
+
+    async def _lineup(self, connection: Connection, known: list[Generation]) -> Lineup:
+        in_step = [generation for generation in known if generation.stopped_at is None]
+        for generation in in_step:
+            if not self._knows(generation):
+                raise CheckpointMoved(
+                    f"projection {generation.projection} is at version {generation.version} now, "
+                    "which this code does not have: newer code took over"
+                )
+        shapes = {}
+        schemas: dict[str, tuple[str, ...]] = {}
+        for generation in in_step:
+            projection = self._projections[generation.projection]
+            shapes[projection.name] = (projection, await generations.shapes(connection, projection, generation.schema))
+            schemas[projection.name] = (*schemas.get(projection.name, ()), generation.schema)
+        return Lineup(shapes=shapes, schemas=schemas)
+
+    async def _work(self, connection: Connection, feed: Feed, batch: Batch, epoch: int) -> None:
+        """Decode and commit, one batch behind the other, until the feed ends."""
+        committing: asyncio.Task[None] | None = None
+        try:
+            while True:
+                more = await self._fill(batch, feed, committing)
+                if committing is not None:
+                    await committing
+                    committing = None
+                if batch.events:
+                    committing = asyncio.create_task(self._commit(connection, batch, epoch), name="commit")
+                    committing.add_done_callback(feed.wake)
+                    batch = Batch(batch.lineup, batch.position, batch.chain)
+                elif not more:
+                    return
+        finally:
+            if committing is not None:
+                committing.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await committing
+
+    async def _fill(self, batch: Batch, feed: Feed, committing: asyncio.Task[None] | None) -> bool:
+        """Let the batch grow: at least one event, then as long as the commit before it takes. False once the feed has ended."""
+        while len(batch.events) < self._max_batch:
+            if committing.done() if committing is not None else batch.events and not feed.events:
+                return True
+            if not await feed.wait():
+                return False
+            batch.add(feed.pop(min(CHUNK, self._max_batch - len(batch.events))))
+            await asyncio.sleep(0)
+        return True
+
+    async def _commit(self, connection: Connection, batch: Batch, epoch: int) -> None:
+        self._possible = {(batch.start, batch.start_chain), (batch.position, batch.chain)}
+        try:
+            await self._transact(connection, batch, epoch, careful=False)
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError) as error:
+            log.warning("batch_refused", position=batch.position, events=len(batch.events), reason=str(error))
+            await self._transact(connection, batch, epoch, careful=True)
+        self._possible = {(batch.position, batch.chain)}
+        self.position = batch.position
+        self.skipped += len(batch.skips)
+
+    async def _transact(self, connection: Connection, batch: Batch, epoch: int, *, careful: bool) -> None:
+        async with connection.transaction():
+            if await connection.fetchval(ADVANCE, batch.start, batch.position, batch.chain, epoch) is None:
+                await self._moved(connection, batch)
+            await connection.copy_records_to_table("events", schema_name="worldbus", columns=COLUMNS, records=batch.records)
+            if careful:
+                await self._write_carefully(connection, batch)
+            else:
+                await batch.write_folds(connection)
+            for skip in batch.skips:
+                log.warning("event_skipped", position=skip.position, projection=skip.projection, code=skip.code, reason=skip.reason)
+            if batch.skips:
+                await connection.executemany(_SKIPPED, [(skip.position, skip.projection, skip.code, skip.reason) for skip in batch.skips])
+
+    async def _moved(self, connection: Connection, batch: Batch) -> None:
+        found = await checkpoints.read(connection)
+        if (found.position, found.chain) == (batch.start, batch.start_chain):
+            raise _EpochMoved
+        raise CheckpointMoved(
+            f"wanted the checkpoint at {batch.start}, found it at {found.position}: another projector runs; stop one of them",
+            wanted=batch.start, found=found.position,
+        )  # fmt: skip
+
+    async def _write_carefully(self, connection: Connection, batch: Batch) -> None:
+        """Postgres refused the batch: find the events that it refuses, skip those, write the rest."""
+        refused = {(skip.position, skip.projection) for skip in batch.skips}
+        for name, (projection, _) in batch.lineup.shapes.items():
+            events = [event for event in batch.events if (event.position, name) not in refused and event.subject.name in _names(projection)]
+            for schema in batch.lineup.schemas[name]:
+                await self._halve(connection, batch, name, schema, events)
+
+    async def _halve(self, connection: Connection, batch: Batch, name: str, schema: str, events: list[Event]) -> None:
+        if not events:
+            return
+        fold = Fold(*batch.lineup.shapes[name])
+        for event in events:
+            fold.take(event)
+        try:
+            async with connection.transaction():
+                await fold.write(connection, schema)
+        except (asyncpg.PostgresError, asyncpg.DataError) as error:
+            if is_lost(error, connection):
+                raise
+            if len(events) == 1:
+                batch.skips.append(Skip(events[0].position, name, type(error).__name__, str(error)))
+                return
+            middle = len(events) // 2
+            await self._halve(connection, batch, name, schema, events[:middle])
+            await self._halve(connection, batch, name, schema, events[middle:])
+
+
+def _names(projection: Projection) -> set[str]:
+    return {message.DESCRIPTOR.name for message in projection.on}

@@ -1,0 +1,30 @@
+"""Where events come from: the log, or anything else that yields them in order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Protocol
+
+from bus.event import Event
+
+
+class Reader(Protocol):
+    """Batches of consecutive events, in log order."""
+
+    def read(self, *, after: int, follow: bool = ...) -> AsyncIterator[Sequence[Event]]:
+        """Every event whose position is greater than `after`. `follow` waits for new ones at the end, else the iterator ends there."""
+        ...
+
+
+class Listed:
+    """Events that are at hand already."""
+
+    def __init__(self, events: Iterable[Event], batch: int = 500) -> None:
+        self._events = list(events)
+        self._batch = batch
+
+    async def read(self, *, after: int, follow: bool = False) -> AsyncIterator[Sequence[Event]]:
+        """The events past `after`; there is nothing to follow."""
+        events = [event for event in self._events if event.position > after]
+        for start in range(0, len(events), self._batch):
+            yield events[start : start + self._batch]
