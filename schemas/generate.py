@@ -45,7 +45,7 @@ def sources(root: Path = PROTO) -> list[str]:
 def protoc(*arguments: str) -> None:
     """Run the locked compiler with the plugins of this environment. Raises `SchemaError` with the compiler's own words.
 
-    It runs in the project's folder, because betterproto2's plugin formats with ruff, which would otherwise obey whatever settings lie around.
+    It runs in the project's folder: betterproto2's plugin formats with ruff, which would otherwise obey whatever settings lie around.
     """
     environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
     done = subprocess.run(

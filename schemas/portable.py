@@ -38,6 +38,9 @@ def _place(file: FileDescriptorProto) -> Iterator[str]:
 
 
 def _message(message: DescriptorProto, name: str) -> Iterator[str]:
+    numbers = [field.number for field in message.field]
+    if numbers != sorted(numbers):
+        yield f"{name}: declare the fields in the order of their numbers; then both codecs write the same bytes"
     for field in message.field:
         if field.type == FieldDescriptorProto.TYPE_GROUP:
             yield f"{name}.{field.name}: groups are not proto3; use a message"

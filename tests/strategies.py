@@ -39,27 +39,29 @@ _SCALARS: dict[int, SearchStrategy[Any]] = {
 }
 
 
-def timestamps(resolution_ns: int = 1) -> SearchStrategy[dict[str, int]]:
-    """Fields of a Timestamp between the years 1 and 9999, in steps of `resolution_ns`."""
+def timestamps(*, portable: bool = False) -> SearchStrategy[dict[str, int]]:
+    """Fields of a Timestamp between the years 1 and 9999."""
+    step = 1000 if portable else 1
     return st.builds(
-        lambda seconds, nanos: {"seconds": seconds, "nanos": nanos - nanos % resolution_ns},
+        lambda seconds, nanos: {"seconds": seconds, "nanos": nanos - nanos % step},
         st.integers(YEAR_1, YEAR_10000 - 1),
         st.integers(0, NANOS - 1),
     )
 
 
-def durations(resolution_ns: int = 1) -> SearchStrategy[dict[str, int]]:
-    """Fields of a Duration of at most 10 000 years either way, in steps of `resolution_ns`; seconds and nanos have the same sign."""
+def durations(*, portable: bool = False) -> SearchStrategy[dict[str, int]]:
+    """Fields of a Duration of at most 10 000 years either way; seconds and nanos have the same sign."""
+    step = 1000 if portable else 1
     return st.builds(
-        lambda seconds, nanos, sign: {"seconds": sign * seconds, "nanos": sign * (nanos - nanos % resolution_ns)},
+        lambda seconds, nanos, sign: {"seconds": sign * seconds, "nanos": sign * (nanos - nanos % step)},
         st.integers(0, LONGEST - 1),
         st.integers(0, NANOS - 1),
-        st.sampled_from((1, -1)),
+        st.just(1) if portable else st.sampled_from((1, -1)),
     )
 
 
-def _json_values() -> SearchStrategy[Any]:
-    finite = st.floats(allow_nan=False, allow_infinity=False)
+def _json_values(*, portable: bool) -> SearchStrategy[Any]:
+    finite = _SCALARS[_F.TYPE_DOUBLE].map(_unsigned_zero) if portable else _SCALARS[_F.TYPE_DOUBLE]
     return st.recursive(
         st.none() | st.booleans() | finite | _TEXT,
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
@@ -67,15 +69,15 @@ def _json_values() -> SearchStrategy[Any]:
     )
 
 
-def _well_known(descriptor: Descriptor, resolution_ns: int) -> SearchStrategy[Message] | None:
+def _well_known(descriptor: Descriptor, portable: bool) -> SearchStrategy[Message] | None:
     cls: Any = GetMessageClass(descriptor)
     match descriptor.full_name:
         case "google.protobuf.Timestamp":
-            return timestamps(resolution_ns).map(lambda fields: cls(**fields))
+            return timestamps(portable=portable).map(lambda fields: cls(**fields))
         case "google.protobuf.Duration":
-            return durations(resolution_ns).map(lambda fields: cls(**fields))
+            return durations(portable=portable).map(lambda fields: cls(**fields))
         case "google.protobuf.Struct":
-            return st.dictionaries(_TEXT, _json_values(), max_size=3).map(lambda content: _struct(cls, content))
+            return st.dictionaries(_TEXT, _json_values(portable=portable), max_size=3).map(lambda content: _struct(cls, content))
         case "google.protobuf.Any":
             return any_event().map(lambda event: _packed(cls, event))
     return None
@@ -93,43 +95,51 @@ def _packed(cls: Any, event: Message) -> Message:
     return message
 
 
-def _one(field: FieldDescriptor, depth: int, resolution_ns: int) -> SearchStrategy[Any]:
+def _one(field: FieldDescriptor, depth: int, portable: bool) -> SearchStrategy[Any]:
     if field.type == _F.TYPE_ENUM:
         return st.sampled_from([value.number for value in field.enum_type.values])
     if field.type == _F.TYPE_MESSAGE:
-        return _message(field.message_type, depth - 1, resolution_ns)
-    return _SCALARS[field.type]
+        return _message(field.message_type, depth - 1, portable)
+    scalar = _SCALARS[field.type]
+    return scalar.map(_unsigned_zero) if portable else scalar
 
 
-def _value(field: FieldDescriptor, depth: int, resolution_ns: int) -> SearchStrategy[Any]:
+def _unsigned_zero(value: Any) -> Any:
+    return 0.0 if isinstance(value, float) and value == 0 else value
+
+
+def _value(field: FieldDescriptor, depth: int, portable: bool) -> SearchStrategy[Any]:
     """What the constructor takes for a field that is set."""
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         key, value = field.message_type.fields
-        return st.dictionaries(_one(key, depth, resolution_ns), _one(value, depth, resolution_ns), max_size=3)
-    one = _one(field, depth, resolution_ns)
+        return st.dictionaries(_one(key, depth, portable), _one(value, depth, portable), max_size=3)
+    one = _one(field, depth, portable)
     return st.lists(one, max_size=3) if field.is_repeated else one
 
 
 @cache
-def _message(descriptor: Descriptor, depth: int, resolution_ns: int) -> SearchStrategy[Message]:
-    if (known := _well_known(descriptor, resolution_ns)) is not None:
+def _message(descriptor: Descriptor, depth: int, portable: bool) -> SearchStrategy[Message]:
+    if (known := _well_known(descriptor, portable)) is not None:
         return known
     cls = GetMessageClass(descriptor)
     loose = [field for field in descriptor.fields if field.containing_oneof is None and (depth > 0 or field.message_type is None)]
-    plain = {field.name: _value(field, depth, resolution_ns) for field in loose}
+    plain = {field.name: _value(field, depth, portable) for field in loose}
     fields = st.fixed_dictionaries({}, optional=plain)
     for oneof in descriptor.oneofs:
         cases = [field for field in oneof.fields if depth > 0 or field.message_type is None]
-        choice = st.one_of(st.just({}), *(st.fixed_dictionaries({field.name: _value(field, depth, resolution_ns)}) for field in cases))
+        choice = st.one_of(st.just({}), *(st.fixed_dictionaries({field.name: _value(field, depth, portable)}) for field in cases))
         fields = st.builds(lambda left, right: {**left, **right}, fields, choice)
     return fields.map(lambda values: cls(**values))
 
 
-def messages(cls: type[M], *, resolution_ns: int = 1) -> SearchStrategy[M]:
-    """Any message of `cls`, built from its descriptor: finite floats, valid text, moments in steps of `resolution_ns`, every field set or not."""
-    return _message(cls.DESCRIPTOR, DEPTH, resolution_ns)  # type: ignore[return-value]
+def messages(cls: type[M], *, portable: bool = False) -> SearchStrategy[M]:
+    """Any message of `cls`, built from its descriptor: finite floats, valid text, every field set or not.
+
+    `portable` keeps to what betterproto2 says like protobuf: microseconds, no negative durations, no negative zero.
+    """
+    return _message(cls.DESCRIPTOR, DEPTH, portable)  # type: ignore[return-value]
 
 
-def any_event(*, resolution_ns: int = 1) -> SearchStrategy[Message]:
+def any_event(*, portable: bool = False) -> SearchStrategy[Message]:
     """A message of any event type."""
-    return st.sampled_from(all_events()).flatmap(lambda cls: messages(cls, resolution_ns=resolution_ns))
+    return st.sampled_from(all_events()).flatmap(lambda cls: messages(cls, portable=portable))
