@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from migrations import migrate
 from worldbus.embedded import NatsServer, PostgresServer
 
 PASSWORDS = {role: f"only-for-tests-{role}" for role in ("worldbus_admin", "worldbus_owner", "worldbus_reader")}
@@ -45,6 +46,22 @@ def postgres_server(servers_folder: Path) -> Iterator[PostgresServer]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database with every migration applied, copied for each test that asks for `fresh_database`."""
+    template = _database(postgres_server, template="template1")
+    dsn = next(template)
+    migrate(dsn)
+    yield dsn.partition("?")[0].rpartition("/")[2]
+    next(template, None)
+
+
+@pytest.fixture
+def fresh_database(postgres_server: PostgresServer, migrated_template: str) -> Iterator[str]:
+    """The owner's address of a migrated database of this test's own. `as_reader` makes the reader's of it."""
+    yield from _database(postgres_server, template=migrated_template)
+
+
 @pytest.fixture
 def empty_database(postgres_server: PostgresServer) -> Iterator[str]:
     """The owner's address of a database of this test's own: pgvector and the roles, no tables."""
@@ -57,6 +74,13 @@ def _database(server: PostgresServer, *, template: str) -> Iterator[str]:
     _as_admin(server, f"GRANT CONNECT ON DATABASE {name} TO worldbus_reader")
     yield server.address("worldbus_owner", name)
     _as_admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def as_reader(dsn: str) -> str:
+    """The read-only role's address of a test's database."""
+    owner = f"worldbus_owner:{PASSWORDS['worldbus_owner']}@"
+    assert owner in dsn
+    return dsn.replace(owner, f"worldbus_reader:{PASSWORDS['worldbus_reader']}@")
 
 
 def _as_admin(server: PostgresServer, statement: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,10 @@ from bus.errors import ServerFailed
 
 LAUNCH = Path(__file__).with_name("launch.py")
 POLL_S = 0.01
+LAST_WORDS = 8192  # bytes
 LOG_KEPT = 8 * 1024 * 1024  # bytes; an older log is set aside once, at start
+
+_COMPLAINT = re.compile(r"\[(FTL|ERR)\]|\b(ERROR|FATAL|PANIC|HINT):|nats-server: |Error:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class Process:
         self._stop_signal = stop_signal
         self._user = user
         self._child: subprocess.Popen[bytes] | None = None
+        self._log_start = 0  # where in the log the present run begins
 
     @property
     def pid(self) -> int | None:
@@ -85,6 +90,7 @@ class Process:
         who = ("-1", "-1", "0") if user is None else (str(user.uid), str(user.gid), str(int(user.reach)))
         shim = [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), str(int(self._stop_signal)), *who, "--", *command]
         with self.log.open("ab") as log:
+            self._log_start = log.tell()
             # A session of its own: Ctrl-C in the terminal reaches us alone, and we stop the servers after the work that needs them.
             self._child = _starter.start(lambda: _popen(shim, cwd, env, log.fileno()))
         identity = Identity.of(self._child.pid)
@@ -139,13 +145,16 @@ class Process:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def last_words(self, lines: int = 12) -> str:
-        """The end of the server's log, for an error message."""
+    def last_words(self) -> str:
+        """What the server said last since its start, for an error message: its complaints, or failing those its last lines."""
         try:
-            text = self.log.read_bytes()[-8192:].decode(errors="replace")
+            with self.log.open("rb") as log:
+                log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - LAST_WORDS))
+                lines = log.read().decode(errors="replace").strip().splitlines()
         except OSError:
-            text = ""
-        return "\n".join(text.strip().splitlines()[-lines:]) or "it said nothing"
+            lines = []
+        complaints = [line for line in lines if _COMPLAINT.search(line)]
+        return "\n".join((complaints or lines)[-8:]) or "it said nothing"
 
     def _forget(self) -> None:
         self._child = None

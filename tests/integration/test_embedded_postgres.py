@@ -1,0 +1,147 @@
+"""The embedded Postgres keeps what it promises: passwords, roles, data across a crash, and an address that stays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from worldbus.embedded import PostgresServer
+
+SECRETS = {"worldbus_admin": "a-a-a", "worldbus_owner": "o-o-o", "worldbus_reader": "r-r-r"}
+
+
+@pytest.fixture
+def server(data_folder: Path) -> Iterator[PostgresServer]:
+    server = PostgresServer(data_folder / "postgres", secret=SECRETS.__getitem__)
+    server.start()
+    yield server
+    server.stop()
+
+
+async def _execute(dsn: str, *statements: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        for statement in statements[:-1]:
+            await connection.execute(statement)
+        return await connection.fetch(statements[-1])
+    finally:
+        await connection.close()
+
+
+async def test_committed_rows_survive_kill_9_at_the_same_address(server: PostgresServer) -> None:
+    dsn = server.dsn
+    await _execute(dsn, "CREATE TABLE kept (n int)", "INSERT INTO kept SELECT generate_series(1, 1000)")
+
+    server.kill()
+    server.start()
+
+    assert server.dsn == dsn
+    assert [(1000,)] == [tuple(row) for row in await _execute(dsn, "SELECT count(*) FROM kept")]
+
+
+async def test_another_owner_ends_the_server_that_a_crashed_one_left_and_takes_over(server: PostgresServer, data_folder: Path) -> None:
+    await _execute(server.dsn, "CREATE TABLE kept AS SELECT 42 AS n")
+    left_behind = server.pid
+    (data_folder / "postgres" / "postgres.pid").unlink()  # the crash came before its pid was written down
+
+    heir = PostgresServer(data_folder / "postgres", secret=SECRETS.__getitem__)
+    heir.start()
+    try:
+        rows = await _execute(heir.dsn, "SELECT n FROM kept")
+    finally:
+        heir.stop()
+
+    assert [(42,)] == [tuple(row) for row in rows]
+    assert left_behind is not None
+    assert server.pid is None
+
+
+async def test_a_pid_file_that_names_a_foreign_process_does_not_stop_the_start(server: PostgresServer) -> None:
+    server.kill()
+    lock = server.data / "postmaster.pid"
+    lines = lock.read_text().splitlines()
+    lock.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+
+    server.start()
+
+    assert [(1,)] == [tuple(row) for row in await _execute(server.dsn, "SELECT 1")]
+
+
+async def test_durable_settings_are_the_shipped_ones(server: PostgresServer) -> None:
+    names = ("fsync", "full_page_writes", "data_checksums", "synchronous_commit", "listen_addresses")
+
+    found = {name: (await _execute(server.dsn, f"SHOW {name}"))[0][0] for name in names}
+
+    assert {"fsync": "on", "full_page_writes": "on", "data_checksums": "on", "synchronous_commit": "on", "listen_addresses": ""} == found
+
+
+async def test_a_wrong_password_is_refused(server: PostgresServer) -> None:
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(server.dsn.replace("o-o-o", "guess"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT pg_sleep(1)",
+        "SELECT pg_sleep_for('1 s')",
+        "SELECT pg_advisory_lock(42)",
+        "SELECT pg_try_advisory_xact_lock(42)",
+        "SELECT pg_notify('x', 'y')",
+        "SELECT lo_create(0)",
+        "SET temp_file_limit = -1",
+        "SET default_transaction_read_only = off; COMMIT; CREATE TEMP TABLE mine (n int)",
+        "SET default_transaction_read_only = off; COMMIT; CREATE TABLE mine (n int)",
+        "SELECT * FROM pg_authid",
+        "SELECT pg_read_file('/etc/passwd')",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+    ],
+)
+async def test_the_reader_cannot_write_wait_or_hold_others_up(postgres_server: PostgresServer, statement: str) -> None:
+    connection = await asyncpg.connect(postgres_server.reader_dsn)
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_a_pooled_reader_connection_can_be_reset(postgres_server: PostgresServer) -> None:
+    async with asyncpg.create_pool(postgres_server.reader_dsn, min_size=1, max_size=1) as pool:
+        for _ in range(2):
+            assert await pool.fetchval("SELECT '[1,2,3]'::vector") == "[1,2,3]"
+
+
+async def test_a_path_too_long_for_a_socket_gets_a_short_private_folder(data_folder: Path) -> None:
+    deep = data_folder / ("a-long-name-" * 8) / "data"
+    deep.mkdir(parents=True)
+    if os.geteuid() == 0:
+        deep.parent.chmod(0o711)
+        deep.chmod(0o711)
+    server = PostgresServer(deep / "postgres", secret=SECRETS.__getitem__, strict=False)
+    server.start()
+    try:
+        rows = await _execute(server.dsn, "SELECT 1")
+    finally:
+        server.stop()
+
+    assert [(1,)] == [tuple(row) for row in rows]
+    assert server.socket_folder.stat().st_mode & 0o777 == 0o700
+    server.socket_folder.rmdir()  # and the socket in it is gone
+
+
+async def test_a_folder_closed_to_the_servers_user_is_no_obstacle_to_root(data_folder: Path) -> None:
+    """A checkout in root's home, 0700: the server runs as another user and must pass through all the same."""
+    data_folder.chmod(0o700)
+    server = PostgresServer(data_folder / "postgres", secret=SECRETS.__getitem__, strict=False)
+    server.start()
+    try:
+        rows = await _execute(server.dsn, "CREATE TABLE written AS SELECT 1 AS n", "SELECT n FROM written")
+    finally:
+        server.stop()
+
+    assert [(1,)] == [tuple(row) for row in rows]
