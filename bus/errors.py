@@ -12,6 +12,8 @@
     ├── Transient           the same call may succeed later: retry it
     │   ├── Unknown             sent, no answer: it may be in the log; retry with the same id
     │   ├── Disconnected        not connected to NATS at the moment; nothing was sent
+    │   ├── NoLog               nobody stores what is published there: the stream is missing or its server is starting
+    │   ├── StorageFull         the server has no room left for the log
     │   └── StoreUnavailable    Postgres cannot be reached or is restarting
     ├── Stopped             the runtime is shutting down or lost its partition: start again from the log
     └── Misuse              configuration or calling code is wrong: stop the process
@@ -108,6 +110,18 @@ class Disconnected(Transient):
     """Nothing was sent, because there is no connection."""
 
     code = "DISCONNECTED"
+
+
+class NoLog(Transient):
+    """No stream takes the subject; nothing was recorded."""
+
+    code = "NO_SUCH_STREAM"
+
+
+class StorageFull(Transient):
+    """The server refused to store for want of room; nothing was recorded."""
+
+    code = "STORAGE_FULL"
 
 
 class StoreUnavailable(Transient):

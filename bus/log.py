@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -79,7 +79,8 @@ def _stream(name: str, subjects: list[str], replicas: int) -> dict[str, Any]:
     }
 
 
-class LogState(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LogState:
     """What the log holds: `count` events from `first` to `last`; an empty log has 0, 0, 0."""
 
     first: int
@@ -312,7 +313,7 @@ async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, A
     return info
 
 
-def _differences(wanted: dict[str, Any], found: dict[str, Any]) -> AsyncIterable[str] | Any:
+def _differences(wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
     for key, value in wanted.items():
         actual = found.get(key, False if isinstance(value, bool) else 0 if value == 0 else None)
         if key == "max_msgs_per_subject" or actual != value:

@@ -1,0 +1,180 @@
+"""What may be published, checked before a byte goes out: every refusal is a typed error with a stable code, what was wanted and what was found.
+
+A bad message must never reach the server: some of them close the connection for good, others are stored and stop a reader later.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import Message
+
+from bus.envelope import NANOS
+from bus.errors import BadEvent, UnknownType
+from schemas.errors import UnknownMessage
+from schemas.registry import by_name
+
+if TYPE_CHECKING:
+    from bus.event import Draft
+
+MAX_ID = 255  # bytes
+MAX_DEPTH = 32  # messages inside messages
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, as protobuf's Timestamp has them
+_ID = re.compile(r"[\x21-\x7e]{1,255}")
+_LINE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{0,255}")
+_FLOATS = frozenset({5, 6})  # cpp_type of double and float
+_TEXT, _MESSAGE = 9, 10
+
+
+def check_id(value: str, field: str = "id") -> str:
+    """Return an event id that may stand in a header: 1 to 255 visible ASCII characters."""
+    if not value:
+        raise BadEvent(f"{field} is empty: an event needs one", code="MISSING_ATTRIBUTE", field=field)
+    if _ID.fullmatch(value) is None:
+        raise BadEvent(
+            f"{field} must be 1-{MAX_ID} visible ASCII characters without spaces, found {ascii(value)[:80]}: it travels as a header",
+            code="BAD_HEADER",
+            field=field,
+        )
+    return value
+
+
+def check_line(value: str, field: str) -> str:
+    """Return a short text attribute: at most 255 characters, without control characters."""
+    if value and _LINE.fullmatch(value) is None:
+        raise BadEvent(
+            f"{field} must be at most {MAX_ID} characters without control characters, found {ascii(value)[:80]}",
+            code="BAD_TEXT" if len(value) <= MAX_ID else "TOO_LARGE",
+            field=field,
+        )
+    return value
+
+
+def check_time(ns: int, field: str = "time") -> int:
+    """Return a moment between the years 1 and 9999, in nanoseconds since 1970."""
+    if not FIRST_SECOND * NANOS <= ns < (LAST_SECOND + 1) * NANOS:
+        raise BadEvent(f"{field} must lie in the years 1 to 9999, found {ns} ns since 1970", code="OUT_OF_RANGE", field=field)
+    return ns
+
+
+@lru_cache(maxsize=4096)
+def check_type(name: str) -> str:
+    """Return the full name of an event type; raises `UnknownType` with the nearest names (`UNSUPPORTED_VERSION` if only the version is unknown)."""
+    try:
+        full = by_name(name)
+    except UnknownMessage as error:
+        simple = name.rpartition(".")[2]
+        try:
+            known = by_name(simple)
+        except UnknownMessage:
+            raise UnknownType(str(error), type=name) from error
+        if re.sub(r"\.v\d+\.", ".", name) == re.sub(r"\.v\d+\.", ".", known):
+            raise UnknownType(
+                f"unsupported version: {name}, this release knows {known}; update worldbus", code="UNSUPPORTED_VERSION", type=name
+            ) from error
+        raise UnknownType(f"unknown event type {name!r} (did you mean {known}?)", type=name) from error
+    return full
+
+
+def check_draft(draft: Draft, data: bytes) -> None:
+    """Hold a draft and its encoded payload to every rule that the encoding itself does not check."""
+    check_id(draft.id)
+    check_time(draft.time_ns)
+    if draft.cause:
+        check_id(draft.cause, "causationid")
+    if draft.correlation:
+        check_id(draft.correlation, "correlationid")
+    if draft.traceparent:
+        check_line(draft.traceparent, "traceparent")
+    if draft.producer_version:
+        check_line(draft.producer_version, "producerversion")
+    if draft.deadline_ns:
+        check_time(draft.deadline_ns, "deadline")
+    if not 0 <= draft.depth < 1 << 31:
+        raise BadEvent(f"depth must be 0 to {(1 << 31) - 1}, found {draft.depth}", code="OUT_OF_RANGE", field="depth")
+    check_payload(draft.data, data)
+
+
+def check_payload(message: Message, data: bytes) -> None:
+    """Refuse NUL in text, numbers that are not finite, nesting beyond 32 and messages that are no events."""
+    descriptor = message.DESCRIPTOR
+    name = descriptor.full_name
+    if check_type(name) != name:
+        raise UnknownType(f"{name} is not an event type", type=name)
+    if b"\0" in data or _needs_look(descriptor):
+        _look(message, descriptor.name, 1)
+
+
+@lru_cache(maxsize=4096)
+def _needs_look(descriptor: Any) -> bool:
+    """Whether a message of this type can hold a float or nest without end; most cannot, and are not looked through."""
+    seen: set[str] = set()
+    todo = [descriptor]
+    while todo:
+        one = todo.pop()
+        seen.add(one.full_name)
+        for field in one.fields:
+            if field.cpp_type in _FLOATS:
+                return True
+            if field.message_type is not None:
+                if field.message_type is descriptor or (field.message_type.full_name in seen and _reaches(field.message_type, one)):
+                    return True
+                if field.message_type.full_name not in seen:
+                    todo.append(field.message_type)
+    return False
+
+
+def _reaches(start: Any, goal: Any) -> bool:
+    seen: set[str] = set()
+    todo = [start]
+    while todo:
+        one = todo.pop()
+        if one.full_name == goal.full_name:
+            return True
+        if one.full_name not in seen:
+            seen.add(one.full_name)
+            todo += [field.message_type for field in one.fields if field.message_type is not None]
+    return False
+
+
+def _look(message: Message, path: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise BadEvent(f"{path[:200]} nests deeper than {MAX_DEPTH} messages", code="TOO_DEEP", path=path)
+    for field, value in message.ListFields():
+        kind, where = field.cpp_type, f"{path}.{field.name}"
+        if kind == _MESSAGE:
+            for inner_path, inner in _inner(field, value, where):
+                _look(inner, inner_path, depth + 1)
+            if field.message_type.GetOptions().map_entry:
+                _look_at_map(field, value, where)
+        elif kind in _FLOATS or field.type == _TEXT:
+            for one in value if field.is_repeated else (value,):
+                _check_value(one, where)
+
+
+def _inner(field: Any, value: Any, path: str) -> list[tuple[str, Message]]:
+    if field.message_type.GetOptions().map_entry:
+        if field.message_type.fields_by_name["value"].message_type is None:
+            return []
+        return [(f"{path}[{key!r}]", value[key]) for key in value]
+    if field.is_repeated:
+        return [(f"{path}[{index}]", one) for index, one in enumerate(value)]
+    return [(path, value)]
+
+
+def _look_at_map(field: Any, value: Any, path: str) -> None:
+    plain = field.message_type.fields_by_name["value"].message_type is None
+    for key in value:
+        _check_value(key, path)
+        if plain:
+            _check_value(value[key], f"{path}[{key!r}]")
+
+
+def _check_value(value: object, path: str) -> None:
+    if isinstance(value, float) and not isfinite(value):
+        raise BadEvent(f"{path} must be a finite number, found {value}", code="NOT_FINITE", path=path)
+    if isinstance(value, str) and "\0" in value:
+        raise BadEvent(f"{path} must not contain NUL: Postgres cannot hold it", code="BAD_TEXT", path=path)
