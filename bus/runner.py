@@ -67,8 +67,8 @@ class Entry:
     reply: bytes
     session: Any
     epoch: int
+    settle: Callable[[], None]
     open: int = 0
-    settle: Callable[[], None] = field(default=lambda: None)
 
     def leave(self) -> None:
         """One lane is done with it."""

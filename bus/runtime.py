@@ -12,12 +12,13 @@ import structlog
 from bus.connection import Connection
 from bus.consumer import PullConsumer
 from bus.decision import CONTROL
+from bus.errors import Misuse
 from bus.handler import Handler
 from bus.lane_store import LogLaneStore
 from bus.log import Log
 from bus.membership import Membership, share
 from bus.runner import Limits, Runner
-from bus.session import Pace, Session
+from bus.session import Pace, Place, Session
 from bus.subjects import stored_filter
 from bus.writes import Writes
 
@@ -26,11 +27,20 @@ OPERATOR = "operator"
 STALL_S = 0.25  # how often the loop looks at itself
 
 
-def filters(handler: Handler[Any], partition: int) -> list[str]:
-    """What the consumer of one handler and partition reads."""
-    wanted = [stored_filter(partition=partition, name=kind.DESCRIPTOR.name) for kind in handler.listens_to]
-    control = [stored_filter(partition=partition, subsystem=OPERATOR, name=kind.DESCRIPTOR.name) for kind in CONTROL]
-    return sorted(wanted + control)
+def places(handler: Handler[Any], partitions: int) -> list[Place]:
+    """The consumers of one handler: one per partition, and one for what the operator asks of its lanes (which concerns few and needs no partition)."""
+    names = frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to)
+    one = next(iter(names)) if len(names) == 1 else None
+    control = Place(
+        name=f"{handler.name}_{OPERATOR}",
+        subject_filter=stored_filter(subsystem=OPERATOR),
+        wanted=frozenset(kind.DESCRIPTOR.name.encode() for kind in CONTROL),
+    )
+    wanted = frozenset(name.encode() for name in names)
+    return [
+        Place(name=f"{handler.name}_{partition}", subject_filter=stored_filter(partition=partition, name=one), wanted=wanted)
+        for partition in range(partitions)
+    ] + [control]
 
 
 class Runtime:
@@ -46,7 +56,7 @@ class Runtime:
         }
         self.membership = Membership(connection, log_.name, self.runners, self._rebalance)
         self._pace = pace
-        self._sessions: dict[tuple[str, int], tuple[Session, asyncio.Task[None]]] = {}
+        self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
         self._balance = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._leaving: set[asyncio.Task[None]] = set()
@@ -60,9 +70,21 @@ class Runtime:
         self._tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
 
     async def _consumers(self, handler: Handler[Any]) -> None:
-        for partition in range(self.log.partitions):
-            consumer = PullConsumer(self.connection, self.log.name, f"{handler.name}_{partition}")
-            await consumer.create(filters(handler, partition), ack_wait=self._pace.ack_wait_s, pin_timeout=self._pace.pin_timeout_s)
+        for place in places(handler, self.log.partitions):
+            consumer = PullConsumer(self.connection, self.log.name, place.name)
+            await self._ensure(consumer, place.subject_filter)
+
+    async def _ensure(self, consumer: PullConsumer, subject_filter: str) -> None:
+        """Make the consumer. One that reads by another filter (the handler listens to other types now) is made anew from its ack floor:
+        changing the filter in place would skip older messages of the new one."""
+        ack_wait, pin_timeout = self._pace.ack_wait_s, self._pace.pin_timeout_s
+        try:
+            await consumer.create([subject_filter], ack_wait=ack_wait, pin_timeout=pin_timeout)
+        except Misuse:
+            floor = (await consumer.info())["ack_floor"]["stream_seq"]
+            log.warning("consumer_made_anew", consumer=consumer.name, subject_filter=subject_filter, after=floor)
+            await consumer.delete()
+            await consumer.create([subject_filter], after=floor, ack_wait=ack_wait, pin_timeout=pin_timeout)
 
     def _rebalance(self) -> None:
         self._balance.set()
@@ -73,21 +95,24 @@ class Runtime:
             self._balance.clear()
             for name, runner in self.runners.items():
                 members = self.membership.members(name)
-                mine = share(self.log.partitions, members, self.membership.me)
+                shared = places(runner.handler, self.log.partitions)
+                mine = share(len(shared), members, self.membership.me)
                 runner.alone = len(members) == 1
-                for partition in range(self.log.partitions):
-                    self._hold(runner, partition) if partition in mine else self._release(name, partition)
+                for number, place in enumerate(shared):
+                    if number in mine:
+                        self._hold(runner, place)
+                    else:
+                        self._release(place)
 
-    def _hold(self, runner: Runner[Any], partition: int) -> None:
-        key = (runner.handler.name, partition)
-        if key not in self._sessions:
-            session = Session(self.connection, self.log.name, runner, partition, pace=self._pace)
-            self._sessions[key] = session, asyncio.create_task(session.run(), name=f"session-{session.name}")
+    def _hold(self, runner: Runner[Any], place: Place) -> None:
+        if place.name not in self._sessions:
+            session = Session(self.connection, self.log.name, runner, place, pace=self._pace)
+            self._sessions[place.name] = session, asyncio.create_task(session.run(), name=f"session-{place.name}")
 
-    def _release(self, name: str, partition: int) -> None:
-        held = self._sessions.pop((name, partition), None)
+    def _release(self, place: Place) -> None:
+        held = self._sessions.pop(place.name, None)
         if held is not None:
-            task = asyncio.create_task(self._end(*held), name=f"release-{name}-{partition}")
+            task = asyncio.create_task(self._end(*held), name=f"release-{place.name}")
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
