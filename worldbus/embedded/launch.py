@@ -51,17 +51,26 @@ def _keep_reach() -> None:
     _call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0)
 
 
+def _become(uid: int, gid: int, *, reach: bool) -> None:
+    if reach:
+        _call("prctl", PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    if reach:
+        _keep_reach()
+
+
 def main(arguments: list[str]) -> None:
     parent, death_signal, uid, gid, reach = map(int, arguments[:5])
     command = arguments[6:]
     if uid >= 0:
-        if reach:
-            _call("prctl", PR_SET_KEEPCAPS, 1, 0, 0, 0)
-        os.setgroups([])
-        os.setgid(gid)
-        os.setuid(uid)
-        if reach:
-            _keep_reach()
+        try:
+            _become(uid, gid, reach=bool(reach))
+        except OSError as error:
+            raise SystemExit(
+                f"FATAL: root may not become user {uid} here ({error.strerror}): grant CAP_SETUID and CAP_SETGID, or run as another user"
+            ) from None
     os.umask(0o077)
     _call("prctl", PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
     if os.getppid() != parent:  # it died before it could be watched

@@ -224,9 +224,16 @@ class PostgresServer:
 
     def _give(self, path: Path) -> None:
         """Make a folder the server's own."""
-        path.chmod(0o700)
-        if self._user is not None and path.stat().st_uid != self._user.uid:
-            os.chown(path, self._user.uid, self._user.gid)
+        try:
+            path.chmod(0o700)
+            if self._user is not None and path.stat().st_uid != self._user.uid:
+                os.chown(path, self._user.uid, self._user.gid)
+        except OSError as error:
+            raise Misuse(
+                f"Postgres cannot run as root, and root may not give {path} to {SERVER_USER!r} here ({error.strerror}): "
+                "grant CAP_CHOWN and CAP_FOWNER, or run worldbus as another user",
+                folder=str(path),
+            ) from error
 
     def _choose_socket_folder(self) -> Path:
         """In the data folder, or in a short private folder of the system's when that path is too long for a socket."""
