@@ -1,7 +1,7 @@
 """The corpus: recorded events that every later version must read as they were: `python -m schemas.record [--check]`.
 
 `schemas/corpus/<package>.jsonl` has one event per line: its type, its bytes in base64, and what they meant, in protobuf's JSON form. Lines
-are only ever added. Every event type has at least one, and every field of it is set in at least one; running the module adds what is missing.
+are only ever added. Every event type has at least one, and every field is set in at least one of them; running the module adds the missing.
 """
 
 from __future__ import annotations
