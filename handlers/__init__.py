@@ -1,0 +1,20 @@
+"""The subsystems of the game: each a frozen value of pure functions, events in, events out."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bus.handler import Handler
+from handlers import player as _player
+from handlers import state_manager as _state_manager
+from handlers import time_manager as _time_manager
+from handlers import weather_manager as _weather_manager
+
+__all__ = ["ALL", "by_name"]
+
+ALL: Final[tuple[Handler[Any], ...]] = (_time_manager.time, _weather_manager.weather, _player.player, _state_manager.state)
+
+
+def by_name() -> dict[str, Handler[Any]]:
+    """Every handler under its name, which is the subsystem token of what it says."""
+    return {handler.name: handler for handler in ALL}

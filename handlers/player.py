@@ -3,8 +3,8 @@
     PlayerJoined ──▶ PlayerArrived, PlayerEnteredZone        PlayerLeft ──▶ PlayerLeftZone, PlayerDeparted, PlayerSessionSummarised
     PlayerMoved  ──▶ PlayerLeftZone, PlayerEnteredZone       silence    ──▶ the same, cause `timed_out`
 
-Silence is measured in real time by the world's clock, also while the world is paused. To keep heartbeats out of the log, the handler does not
-record when a player was last heard: every `PERIOD_MS` it asks whether there was any sign of life since the last time it asked, and only the
+Silence is measured in real time by the world's clock, also while the world is paused. To keep heartbeats out of the log, the handler
+does not record when a player was last heard: every `PERIOD_MS` it asks whether there was any sign of life since it last asked, and only the
 first one of a period is recorded (`PlayerSeen`). A silent player therefore departs after one to two periods.
 """
 
@@ -194,7 +194,7 @@ def evolve(player: Player, event: Event) -> Player:
 
 
 def entities(event: Event) -> Sequence[str]:
-    """A wake concerns the player it names, if it was this handler that asked the clock for it; everything else the player it is said about."""
+    """A wake concerns the player it names, if this handler asked the clock for it; everything else the player it is said about."""
     if event.name != "WakeFired":
         return (event.entity,)
     woken = event.data

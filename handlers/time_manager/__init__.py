@@ -14,10 +14,10 @@ from typing import Final
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import Calendar, load
 from handlers.time_manager.decide import decide
 from handlers.time_manager.state import Clock, evolve
-from handlers.names import DEFAULT_WORLD, WORLDS
 from schemas.gen.worldbus.time.v1 import time_pb2 as said
 
 CLOCK: Final = "clock"

@@ -8,10 +8,10 @@ from typing import Final
 from google.protobuf.message import Message
 
 from bus.event import Event
+from handlers.names import NAME_RULE, is_token
 from handlers.time_manager import calendar as cal
 from handlers.time_manager.advance import advance
 from handlers.time_manager.state import DEFAULT_SCALE, Clock, wake_key
-from handlers.names import NAME_RULE, is_token
 from schemas.gen.worldbus.time.v1.time_pb2 import (
     ClockPaused,
     ClockPauseRequested,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from schemas.gen.worldbus.weather.v1 import types_pb2 as worldbus_dot_weather_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!worldbus/weather/v1/weather.proto\x12\x13worldbus.weather.v1\x1a\x1fworldbus/weather/v1/types.proto\"-\n\x0cZoneDeclared\x12\x0f\n\x07\x63limate\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\"-\n\x0cWeatherBegan\x12\x0f\n\x07\x63limate\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\"\xc0\x01\n\x0eWeatherChanged\x12\x0b\n\x03sky\x18\x01 \x01(\t\x12\x11\n\tintensity\x18\x02 \x01(\x01\x12\x15\n\rtemperature_c\x18\x03 \x01(\x01\x12\x10\n\x08wind_mps\x18\x04 \x01(\x01\x12\x0e\n\x06season\x18\x05 \x01(\t\x12\x16\n\x0esince_world_ms\x18\x06 \x01(\x03\x12\x1f\n\x17\x65xpected_until_world_ms\x18\x07 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x08 \x01(\t\x12\r\n\x05level\x18\t \x01(\x05\"`\n\x18WeatherOverrideRequested\x12\x0b\n\x03sky\x18\x01 \x01(\t\x12\x11\n\tintensity\x18\x02 \x01(\x01\x12\x14\n\x0c\x66or_world_ms\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x81\x01\n\x11WeatherOverridden\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x0b\n\x03sky\x18\x02 \x01(\t\x12\x11\n\tintensity\x18\x03 \x01(\x01\x12\x16\n\x0esince_world_ms\x18\x04 \x01(\x03\x12\x14\n\x0c\x66or_world_ms\x18\x05 \x01(\x03\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\x19\n\x17OverrideCancelRequested\".\n\rOverrideEnded\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\"6\n\x11\x46orecastRequested\x12\r\n\x05steps\x18\x01 \x01(\x05\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"V\n\x0e\x46orecastIssued\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x30\n\x05steps\x18\x02 \x03(\x0b\x32!.worldbus.weather.v1.ForecastStep\"`\n\x15WeatherRequestRefused\x12\x0f\n\x07request\x18\x01 \x01(\t\x12\x18\n\x10request_event_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!worldbus/weather/v1/weather.proto\x12\x13worldbus.weather.v1\x1a\x1fworldbus/weather/v1/types.proto\"-\n\x0cZoneDeclared\x12\x0f\n\x07\x63limate\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\"-\n\x0cWeatherBegan\x12\x0f\n\x07\x63limate\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\"\xf3\x01\n\x0eWeatherChanged\x12\x0b\n\x03sky\x18\x01 \x01(\t\x12\x11\n\tintensity\x18\x02 \x01(\x01\x12\x15\n\rtemperature_c\x18\x03 \x01(\x01\x12\x10\n\x08wind_mps\x18\x04 \x01(\x01\x12\x0e\n\x06season\x18\x05 \x01(\t\x12\x16\n\x0esince_world_ms\x18\x06 \x01(\x03\x12\x1f\n\x17\x65xpected_until_world_ms\x18\x07 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x08 \x01(\t\x12\r\n\x05level\x18\t \x01(\x05\x12\x1c\n\x14season_ends_world_ms\x18\n \x01(\x03\x12\x13\n\x0bnext_season\x18\x0b \x01(\t\"`\n\x18WeatherOverrideRequested\x12\x0b\n\x03sky\x18\x01 \x01(\t\x12\x11\n\tintensity\x18\x02 \x01(\x01\x12\x14\n\x0c\x66or_world_ms\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x81\x01\n\x11WeatherOverridden\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x0b\n\x03sky\x18\x02 \x01(\t\x12\x11\n\tintensity\x18\x03 \x01(\x01\x12\x16\n\x0esince_world_ms\x18\x04 \x01(\x03\x12\x14\n\x0c\x66or_world_ms\x18\x05 \x01(\x03\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\x19\n\x17OverrideCancelRequested\".\n\rOverrideEnded\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\"6\n\x11\x46orecastRequested\x12\r\n\x05steps\x18\x01 \x01(\x05\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"V\n\x0e\x46orecastIssued\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x30\n\x05steps\x18\x02 \x03(\x0b\x32!.worldbus.weather.v1.ForecastStep\"`\n\x15WeatherRequestRefused\x12\x0f\n\x07request\x18\x01 \x01(\t\x12\x18\n\x10request_event_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,19 +37,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEATHERBEGAN']._serialized_start=138
   _globals['_WEATHERBEGAN']._serialized_end=183
   _globals['_WEATHERCHANGED']._serialized_start=186
-  _globals['_WEATHERCHANGED']._serialized_end=378
-  _globals['_WEATHEROVERRIDEREQUESTED']._serialized_start=380
-  _globals['_WEATHEROVERRIDEREQUESTED']._serialized_end=476
-  _globals['_WEATHEROVERRIDDEN']._serialized_start=479
-  _globals['_WEATHEROVERRIDDEN']._serialized_end=608
-  _globals['_OVERRIDECANCELREQUESTED']._serialized_start=610
-  _globals['_OVERRIDECANCELREQUESTED']._serialized_end=635
-  _globals['_OVERRIDEENDED']._serialized_start=637
-  _globals['_OVERRIDEENDED']._serialized_end=683
-  _globals['_FORECASTREQUESTED']._serialized_start=685
-  _globals['_FORECASTREQUESTED']._serialized_end=739
-  _globals['_FORECASTISSUED']._serialized_start=741
-  _globals['_FORECASTISSUED']._serialized_end=827
-  _globals['_WEATHERREQUESTREFUSED']._serialized_start=829
-  _globals['_WEATHERREQUESTREFUSED']._serialized_end=925
+  _globals['_WEATHERCHANGED']._serialized_end=429
+  _globals['_WEATHEROVERRIDEREQUESTED']._serialized_start=431
+  _globals['_WEATHEROVERRIDEREQUESTED']._serialized_end=527
+  _globals['_WEATHEROVERRIDDEN']._serialized_start=530
+  _globals['_WEATHEROVERRIDDEN']._serialized_end=659
+  _globals['_OVERRIDECANCELREQUESTED']._serialized_start=661
+  _globals['_OVERRIDECANCELREQUESTED']._serialized_end=686
+  _globals['_OVERRIDEENDED']._serialized_start=688
+  _globals['_OVERRIDEENDED']._serialized_end=734
+  _globals['_FORECASTREQUESTED']._serialized_start=736
+  _globals['_FORECASTREQUESTED']._serialized_end=790
+  _globals['_FORECASTISSUED']._serialized_start=792
+  _globals['_FORECASTISSUED']._serialized_end=878
+  _globals['_WEATHERREQUESTREFUSED']._serialized_start=880
+  _globals['_WEATHERREQUESTREFUSED']._serialized_end=976
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ZoneDeclared(_message.Message):
-    """The game declared a zone that has weather. Declaring it again alike changes nothing."""
+    """The game declared a zone that has weather. Declaring it again alike only asks the clock again for the next wake."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -78,7 +78,7 @@ Global___WeatherBegan: _TypeAlias = WeatherBegan  # noqa: Y015
 
 @_typing.final
 class WeatherChanged(_message.Message):
-    """What the weather is from here on. Said when sky or level changes, or the temperature moved by 2 degrees or more."""
+    """What the weather is from here on. Said when sky, level or season changes, or the temperature moved by 2 degrees or more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -91,6 +91,8 @@ class WeatherChanged(_message.Message):
     EXPECTED_UNTIL_WORLD_MS_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     LEVEL_FIELD_NUMBER: _builtins.int
+    SEASON_ENDS_WORLD_MS_FIELD_NUMBER: _builtins.int
+    NEXT_SEASON_FIELD_NUMBER: _builtins.int
     sky: _builtins.str
     """Name of the sky: `clear`, `cloudy`, `fog`, `rain`, `storm`, `snow` or another one of the world's tables."""
     intensity: _builtins.float
@@ -109,6 +111,10 @@ class WeatherChanged(_message.Message):
     """Why: `began`, `natural`, `overridden` or `override_ended`."""
     level: _builtins.int
     """Step of its strength, 1 (weakest) or more: weather builds up and fades one level at a time. 0 for an override."""
+    season_ends_world_ms: _builtins.int
+    """When the season ends, in world milliseconds; 0 if the zone knows it only after its next wake."""
+    next_season: _builtins.str
+    """Name of the season after it."""
     def __init__(
         self,
         *,
@@ -121,10 +127,12 @@ class WeatherChanged(_message.Message):
         expected_until_world_ms: _builtins.int = ...,
         cause: _builtins.str = ...,
         level: _builtins.int = ...,
+        season_ends_world_ms: _builtins.int = ...,
+        next_season: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "expected_until_world_ms", b"expected_until_world_ms", "intensity", b"intensity", "level", b"level", "season", b"season", "since_world_ms", b"since_world_ms", "sky", b"sky", "temperature_c", b"temperature_c", "wind_mps", b"wind_mps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "expected_until_world_ms", b"expected_until_world_ms", "intensity", b"intensity", "level", b"level", "next_season", b"next_season", "season", b"season", "season_ends_world_ms", b"season_ends_world_ms", "since_world_ms", b"since_world_ms", "sky", b"sky", "temperature_c", b"temperature_c", "wind_mps", b"wind_mps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -152,7 +152,7 @@ default_message_pool.register_message("worldbus.weather.v1", "WeatherBegan", Wea
 @dataclass(eq=False, repr=False)
 class WeatherChanged(betterproto2.Message):
     """
-    What the weather is from here on. Said when sky or level changes, or the temperature moved by 2 degrees or more.
+    What the weather is from here on. Said when sky, level or season changes, or the temperature moved by 2 degrees or more.
     """
 
     sky: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -198,6 +198,16 @@ class WeatherChanged(betterproto2.Message):
     level: "int" = betterproto2.field(9, betterproto2.TYPE_INT32)
     """
     Step of its strength, 1 (weakest) or more: weather builds up and fades one level at a time. 0 for an override.
+    """
+
+    season_ends_world_ms: "int" = betterproto2.field(10, betterproto2.TYPE_INT64)
+    """
+    When the season ends, in world milliseconds; 0 if the zone knows it only after its next wake.
+    """
+
+    next_season: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    """
+    Name of the season after it.
     """
 
 
@@ -308,7 +318,7 @@ default_message_pool.register_message("worldbus.weather.v1", "WeatherRequestRefu
 @dataclass(eq=False, repr=False)
 class ZoneDeclared(betterproto2.Message):
     """
-    The game declared a zone that has weather. Declaring it again alike changes nothing.
+    The game declared a zone that has weather. Declaring it again alike only asks the clock again for the next wake.
     """
 
     climate: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)

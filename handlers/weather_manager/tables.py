@@ -1,0 +1,133 @@
+"""The climates of a world as a designer writes them (TOML), read and checked: every problem is named, none is guessed around."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isclose
+from pathlib import Path
+from typing import Any, Final
+
+from bus.errors import BadSettings
+from handlers.names import NAME_RULE, is_token
+
+MINUTE_MS: Final = 60_000
+MAX_LEVELS: Final = 8
+SHARE_TOLERANCE: Final = 1e-6
+
+Shares = Mapping[str, float]  # sky → probability, adding up to 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sky:
+    """One kind of weather. `levels` are its intensities, rising; `build` and `fade` are probabilities per step."""
+
+    levels: tuple[float, ...]
+    wind_mps: tuple[float, float]
+    warmth_c: float
+    build: float = 0.0
+    fade: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Season:
+    """One season of a climate. The keys of `next` are the skies that may occur in it."""
+
+    mean_c: float
+    night_drop_c: float
+    begins: Shares
+    next: Mapping[str, Shares]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """Checked weather tables of a world."""
+
+    step_ms: int
+    skies: Mapping[str, Sky]
+    climates: Mapping[str, Mapping[str, Season]]  # climate → season → table
+
+
+def load(path: Path) -> Tables:
+    """The tables in a TOML file; raises `BadSettings` with every problem found."""
+    try:
+        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+
+
+def parse(table: Mapping[str, Any], name: str) -> Tables:
+    """The tables in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    try:
+        tables = Tables(
+            step_ms=table["step_minutes"] * MINUTE_MS,
+            skies={sky: _sky(body) for sky, body in table["skies"].items()},
+            climates={
+                climate: {season: Season(**body) for season, body in seasons.items()} for climate, seasons in table["climates"].items()
+            },
+        )
+        found = problems(tables)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadSettings(f"{name} is not a weather table: {error!r}; compare it with worlds/duskmarket/weather.toml") from error
+    if found:
+        raise BadSettings(f"{name}: " + "; ".join(found))
+    return tables
+
+
+def _sky(body: Mapping[str, Any]) -> Sky:
+    low, high = body["wind_mps"]
+    return Sky(**{**body, "levels": tuple(body["levels"]), "wind_mps": (low, high)})
+
+
+def problems(tables: Tables) -> list[str]:
+    """Everything that is wrong with the tables, for people; empty if nothing is."""
+    found = [] if tables.step_ms >= MINUTE_MS else [f"step_minutes must be 1 or more, found {tables.step_ms / MINUTE_MS:g}"]
+    if not tables.climates:
+        found.append("wanted at least one climate, found none")
+    for name, sky in tables.skies.items():
+        found += [f"skies.{name}: {problem}" for problem in _sky_problems(name, sky)]
+    for climate, seasons in tables.climates.items():
+        if not is_token(climate) or not seasons:
+            found.append(f"climates.{climate}: wanted a name of {NAME_RULE} and at least one season")
+        for season, table in seasons.items():
+            found += [f"climates.{climate}.{season}: {problem}" for problem in _season_problems(table, tables.skies)]
+    return found
+
+
+def _sky_problems(name: str, sky: Sky) -> list[str]:
+    found: list[str] = []
+    if not is_token(name):
+        found.append(f"a sky's name must be {NAME_RULE}")
+    if not 1 <= len(sky.levels) <= MAX_LEVELS or list(sky.levels) != sorted(set(sky.levels)):
+        found.append(f"wanted 1 to {MAX_LEVELS} rising levels, found {list(sky.levels)}")
+    if any(not 0 <= level <= 1 for level in sky.levels):
+        found.append(f"levels must be 0 to 1, found {list(sky.levels)}")
+    if min(sky.build, sky.fade) < 0 or sky.build + sky.fade > 1:
+        found.append(f"build and fade must be 0 or more and at most 1 together, found {sky.build} and {sky.fade}")
+    if len(sky.levels) > 1 and sky.fade == 0:
+        found.append("a sky of several levels needs fade above 0, or it never ends")
+    low, high = sky.wind_mps
+    if not 0 <= low <= high <= 100:
+        found.append(f"wind_mps must be rising within 0 to 100, found {list(sky.wind_mps)}")
+    return found
+
+
+def _season_problems(season: Season, skies: Mapping[str, Sky]) -> list[str]:
+    found = _share_problems("begins", season.begins, season)
+    for sky, shares in season.next.items():
+        if sky not in skies:
+            found.append(f"next.{sky}: no such sky, there are {', '.join(skies)}")
+        found += _share_problems(f"next.{sky}", shares, season)
+    if not -60 <= season.mean_c <= 50 or not 0 <= season.night_drop_c <= 25:
+        found.append(f"wanted mean_c -60 to 50 and night_drop_c 0 to 25, found {season.mean_c} and {season.night_drop_c}")
+    return found
+
+
+def _share_problems(row: str, shares: Shares, season: Season) -> list[str]:
+    found = [f"{row}: {sky} has no row of its own in next" for sky in shares if sky not in season.next]
+    if any(share < 0 for share in shares.values()):
+        found.append(f"{row}: probabilities must be 0 or more, found {dict(shares)}")
+    if not isclose(sum(shares.values()), 1, abs_tol=SHARE_TOLERANCE):
+        found.append(f"{row}: probabilities must add up to 1, found {sum(shares.values()):g}")
+    return found
