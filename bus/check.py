@@ -1,4 +1,5 @@
-"""What may be published, checked before a byte goes out: every refusal is a typed error with a stable code, what was wanted and what was found.
+"""What may be published, checked before a byte goes out: every refusal is a typed error with a stable code, what was wanted and what was
+found.
 
 A bad message must never reach the server: some of them close the connection for good, others are stored and stop a reader later.
 """
@@ -62,7 +63,9 @@ def check_time(ns: int, field: str = "time") -> int:
 
 @lru_cache(maxsize=4096)
 def check_type(name: str) -> str:
-    """Return the full name of an event type; raises `UnknownType` with the nearest names (`UNSUPPORTED_VERSION` if only the version is unknown)."""
+    """Return the full name of an event type; raises `UnknownType` with the nearest names (`UNSUPPORTED_VERSION` if only the version is
+    unknown).
+    """
     try:
         full = by_name(name)
     except UnknownMessage as error:
@@ -143,6 +146,7 @@ def _reaches(start: Any, goal: Any) -> bool:
 def _look(message: Message, path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise BadEvent(f"{path[:200]} nests deeper than {MAX_DEPTH} messages", code="TOO_DEEP", path=path)
+    field: Any
     for field, value in message.ListFields():
         kind, where = field.cpp_type, f"{path}.{field.name}"
         if kind == _MESSAGE:

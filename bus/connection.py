@@ -1,9 +1,9 @@
 """One connection to NATS: nats-py for the handshake, TLS, authentication and reconnects; our own parsing and writing on the hot path.
 
-nats-py spends 40-65 µs on each message (a queue, a task switch, a header dictionary, a copy of the read buffer); the log needs none of them.
-So `_Client` replaces its parser with one that walks a whole read in one loop and calls a plain function per message, and writes go out joined, once
-per turn of the event loop. Both touch private names of nats-py (`_ps`, `_pending`, `_transport`, `_process_msg`): the version is pinned and
-tests/integration/bus/test_connection.py fails when they change.
+nats-py spends 40-65 µs on each message (a queue, a task switch, a header dictionary, a copy of the read buffer); the log needs none of
+them. So `_Client` replaces its parser with one that walks a whole read in one loop and calls a plain function per message, and writes go
+out joined, once per turn of the event loop. Both touch private names of nats-py (`_ps`, `_pending`, `_transport`, `_process_msg`): the
+version is pinned and tests/integration/bus/test_connection.py fails when they change.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ NANOS = 1_000_000_000
 class Status:
     """A word of the server about a pull request.
 
-    100 heartbeat · 404 nothing there (no-wait request) · 408 the request expired · 409 the consumer or its leader is gone, or a limit was met ·
-    423 pinned to another member · 503 nobody answers (consumer deleted, server restarting).
+    100 heartbeat · 404 nothing there (no-wait request) · 408 the request expired · 409 the consumer or its leader is gone, or a limit was
+    met · 423 pinned to another member · 503 nobody answers (consumer deleted, server restarting).
     """
 
     code: int
@@ -59,8 +59,8 @@ class PullConsumer:
     ) -> dict[str, Any]:
         """Make the consumer if it does not exist yet, reading from behind `after`; returns the server's information about it.
 
-        `ack_wait` and `pin_timeout` are seconds. Raises `Misuse` when it exists with other filters (widening the filters of a consumer would skip
-        the older messages of the new ones: delete it and let it read again).
+        `ack_wait` and `pin_timeout` are seconds. Raises `Misuse` when it exists with other filters (widening the filters of a consumer
+        would skip the older messages of the new ones: delete it and let it read again).
         """
         wanted: dict[str, Any] = {
             "name": self.name,
@@ -89,7 +89,7 @@ class PullConsumer:
         found = info["config"].get("filter_subjects") or [info["config"].get("filter_subject")]
         if sorted(found) != sorted(filters):
             raise Misuse(
-                f"consumer {self.name} reads {sorted(found)}, wanted {sorted(filters)}: delete it, it will read the log again from its start",
+                f"consumer {self.name} reads {sorted(found)}, wanted {sorted(filters)}: delete it, it reads the log again from its start",
                 consumer=self.name,
             )
         return info
@@ -130,7 +130,9 @@ class PullConsumer:
         self._connection.write(pub(self._next, self._inbox, json.dumps(body).encode()))
 
     def ack(self, reply: bytes) -> None:
-        """Settle this delivery; under `ack_policy: all` everything up to it as well. Raises `Disconnected`; losing an ack only repeats work."""
+        """Settle this delivery; under `ack_policy: all` everything up to it as well. Raises `Disconnected`; losing an ack only repeats
+        work.
+        """
         self._connection.write(b"PUB %b 4\r\n+ACK\r\n" % reply)
 
     async def reset(self, position: int = 0) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """How writes travel: one by one, or, while the disk is busy with an earlier one, gathered into atomic batches that share one sync.
 
-Under `sync_interval: always` each single write costs the server a sync (about 1 ms here), an atomic batch of up to 1000 costs one opening of its staging store
-and one sync together (about 10 ms). So a few waiting writes go alone, and many go together. A refused batch is taken apart, so that every
-write gets its own answer.
+Under `sync_interval: always` each single write costs the server a sync (about 1 ms here), an atomic batch of up to 1000 costs one opening
+of its staging store and one sync together (about 10 ms). So a few waiting writes go alone, and many go together. A refused batch is taken
+apart, so that every write gets its own answer.
 
-Two writes under the fence of one lane must never share a batch: the server checks the expected sequence of a batch against the log as it was before
-the batch, so both would be stored. (Found on nats-server 2.15.1; tests/integration/bus/test_publish.py holds us to it.)
+Two writes under the fence of one lane must never share a batch: the server checks the expected sequence of a batch against the log as it
+was before the batch, so both would be stored. (Found on nats-server 2.15.1; tests/integration/bus/test_publish.py holds us to it.)
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ class Singles:
 
 
 class GroupCommit(Singles):
-    """Writes that wait for the disk travel together; see the top of this file. Order: as added, except where a refused batch is taken apart."""
+    """Writes that wait for the disk travel together; see the top of this file. Order: as added, except where a refused batch is taken
+    apart.
+    """
 
     def __init__(self, connection: Connection, *, singles: int = SINGLES) -> None:
         super().__init__(connection)

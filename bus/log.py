@@ -2,10 +2,10 @@
 
 Limits retention without a limit, no deletes and no purge: positions are 1, 2, 3 … for ever, so a gap is damage and never "skipped".
 
-A stream that was just made can vanish whole in a power cut, because its definition may not be on the disk yet. `open_log` therefore writes one marker to the
-*snapshots* stream after it made the log, and waits for its acknowledgement: under `sync_interval: always` that is an fsync on the same file system,
-behind the definition. Readers of the log never see it. The marker also remembers when the log was made: a log that is missing although its marker
-stands, or another one in its place, is reported as damage instead of being made anew, empty.
+A stream that was just made can vanish whole in a power cut, because its definition may not be on the disk yet. `open_log` therefore writes
+one marker to the *snapshots* stream after it made the log, and waits for its acknowledgement: under `sync_interval: always` that is an
+fsync on the same file system, behind the definition. Readers of the log never see it. The marker also remembers when the log was made: a
+log that is missing although its marker stands, or another one in its place, is reported as damage instead of being made anew, empty.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bus.envelope import MAX_EVENT
 from bus.errors import Disconnected, LogDamaged, Misuse, Transient, Unknown
 from bus.event import Event
 from bus.reader import Reader
-from bus.subjects import ROOT, transform
+from bus.subjects import transform
 
 NANOS = 1_000_000_000
 MAX_HEADER = 1024  # bytes: `Nats-Msg-Id`, the expected-sequence pair and the batch triple
@@ -174,10 +174,11 @@ class Log:
     ) -> AsyncIterator[list[Event]]:
         """Read the log in order, in lists of at most `batch`; never skips, never repeats, whatever restarts meanwhile.
 
-        Starts behind `after`, or at the first event recorded at or after `since` (which needs a time zone). Ends at `until`, or where the log ended when
-        the reading began; with `follow` it waits for more instead, for ever or up to `until`. `filters` are stored-subject filters
-        (`bus.subjects.stored_filter`); an event comes once, however many of them match. Without filters every position is checked to follow the one before.
-        Holds at most about two batches in memory. Raises `LogDamaged` for a gap or a log that ends before `after`.
+        Starts behind `after`, or at the first event recorded at or after `since` (which needs a time zone). Ends at `until`, or where the
+        log ended when the reading began; with `follow` it waits for more instead, for ever or up to `until`. `filters` are stored-subject
+        filters (`bus.subjects.stored_filter`); an event comes once, however many of them match. Without filters every position is checked
+        to follow the one before. Holds at most about two batches in memory. Raises `LogDamaged` for a gap or a log that ends before
+        `after`.
         """
         return Reader(self, after=after, until=until, since=since, filters=filters, follow=follow, batch=batch).batches()
 
@@ -237,7 +238,7 @@ async def open_log(connection: Connection, config: LogConfig | None = None) -> L
         found = await _info(connection, config.name)
         if marker and not snapshots.get("fresh") and (found is None or found["created"] != marker):
             raise LogDamaged(
-                f"log {config.name} was made at {marker}, found {'no such stream' if found is None else 'one made at ' + found['created']}: "
+                f"log {config.name} was made at {marker}, found {'none' if found is None else 'one made at ' + found['created']}: "
                 "restore it with `worldbus log repair --from-archive`; to begin a new history, delete stream "
                 f"{config.snapshots} too",
                 wanted=marker,
@@ -296,7 +297,7 @@ async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, A
         except ApiError as error:
             if error.err_code == 10065:
                 raise Misuse(
-                    f"another stream already takes the subjects {wanted['subjects']}: one server account holds one log; use that one or delete it",
+                    f"another stream already takes the subjects {wanted['subjects']}: one account of a server holds one log; use or delete that one",
                     stream=wanted["name"],
                 ) from error
             if error.err_code != 10058:  # somebody else made it at the same moment

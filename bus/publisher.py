@@ -1,26 +1,24 @@
 """Publishing: many events in flight on one inbox, each of which ends as "in the log at this position", as a refusal, or as unknown.
 
-A publish that got no answer is sent again with the same id until its deadline; the log's memory of ids (2 minutes) makes that one event. An answer
-"duplicate" is not believed blindly: the stored event must have the same bytes.
+A publish that got no answer is sent again with the same id until its deadline; the log's memory of ids (2 minutes) makes that one event. An
+answer "duplicate" is not believed blindly: the stored event must have the same bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterable, Coroutine, Iterable
-from typing import Any, Literal
-
-import structlog
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 from bus.answers import status_of
 from bus.check import check_draft
 from bus.connection import ApiError, Connection
+from bus.durability import Durability, prove
 from bus.errors import (
     Conflict,
     Disconnected,
     IdReused,
-    LogDamaged,
     NoLog,
     PermissionDenied,
     StorageFull,
@@ -34,7 +32,6 @@ from bus.group_commit import GroupCommit, PubAck, Singles, decode_ack
 from bus.log import Log
 from bus.subjects import lane_filter, partition_of
 
-Durability = Literal["strict", "relaxed"]
 ANSWER_TIMEOUT = 5.0  # seconds without an answer until a publish is sent again
 DEADLINE = 30.0  # seconds until a publish without an answer is given up as unknown
 TICK = 0.25  # seconds between looks at what waits
@@ -43,8 +40,6 @@ WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 TOO_LARGE = 10054
 FULL = frozenset({10023, 10047, 10077})
 WAITING, AGAIN, LOOKING = 0.0, -1.0, float("inf")  # `sent_at` of a publication: not sent yet, to be sent again, being looked up in the log
-
-logger = structlog.get_logger(__name__)
 
 
 class Publication:
@@ -115,8 +110,8 @@ class Publication:
 class Publisher:
     """Publishes through one inbox. Made by `open_publisher`; safe to share between the tasks of one event loop.
 
-    Publishes of one publisher are recorded in the order of their submission, also over reconnects; only what the server refused or did not answer
-    is sent again later, out of its turn. An entity whose events must never swap is published one by one, or with `expected`.
+    Publishes of one publisher are recorded in the order of their submission, also over reconnects; only what the server refused or did not
+    answer is sent again later, out of its turn. An entity whose events must never swap is published one by one, or with `expected`.
     """
 
     def __init__(
@@ -172,11 +167,12 @@ class Publisher:
     async def publish(self, draft: Draft, *, expected: int | None = None, once: bool = False) -> int:
         """Record one event; returns its position. Waits first while the window or the socket is full.
 
-        With `expected`, only if the last event of the same subsystem about this entity is at that position (0: there is none). The same id twice is recorded once
-        within the log's memory of 2 minutes; `once` extends that for ever by looking through what the subsystem said about the entity.
+        With `expected`, only if the last event of the same subsystem about this entity is at that position (0: there is none). The same id
+        twice is recorded once within the log's memory of 2 minutes; `once` extends that for ever by looking through what the subsystem said
+        about the entity.
 
-        Raises `Rejected` (never recorded), `Conflict` (not recorded; look again), `Disconnected`, `NoLog` or `StorageFull` (not recorded, may be retried),
-        `Unknown` (may be recorded: retry with the same id).
+        Raises `Rejected` (never recorded), `Conflict` (not recorded; look again), `Disconnected`, `NoLog` or `StorageFull` (not recorded,
+        may be retried), `Unknown` (may be recorded: retry with the same id).
         """
         if once:
             return await self._publish_once(draft, expected)
@@ -412,7 +408,25 @@ class Publisher:
                     self._send(publication)
 
 
-async def _drafts(drafts: Iterable[Draft] | AsyncIterable[Draft]) -> AsyncIterable[Draft]:
+@asynccontextmanager
+async def open_publisher(
+    connection: Connection, log: Log, durability: Durability = "strict", *, monitors: Sequence[str] = (), window: int = 4096
+) -> AsyncIterator[Publisher]:
+    """A publisher for the block, after the server proved what `durability` promises (see `bus.durability.prove`).
+
+    Leaving the block waits until everything submitted has ended; leaving it by an error does not. Raises `NotDurable`.
+    """
+    await prove(log, durability, monitors)
+    publisher = Publisher(connection, log, durability, window=window)
+    await publisher.open()
+    try:
+        yield publisher
+        await publisher.flush()
+    finally:
+        await publisher.aclose()
+
+
+async def _drafts(drafts: Iterable[Draft] | AsyncIterable[Draft]) -> AsyncIterator[Draft]:
     if isinstance(drafts, AsyncIterable):
         async for draft in drafts:
             yield draft

@@ -1,6 +1,8 @@
-"""Reading the log in order with a short-lived pull consumer that acknowledges nothing: our place is our own, the server's consumer is thrown away.
+"""Reading the log in order with a short-lived pull consumer that acknowledges nothing: our place is our own, the server's consumer is
+thrown away.
 
-After anything odd (reconnect, silence, a lost delivery, a consumer that is gone) the reader makes a new consumer behind the last position it handed out.
+After anything odd (reconnect, silence, a lost delivery, a consumer that is gone) the reader makes a new consumer behind the last position
+it handed out.
 """
 
 from __future__ import annotations
