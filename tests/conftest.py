@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import tempfile
@@ -17,6 +18,28 @@ from migrations import migrate
 from worldbus.embedded import NatsServer, PostgresServer
 
 PASSWORDS = {role: f"only-for-tests-{role}" for role in ("worldbus_admin", "worldbus_owner", "worldbus_reader")}
+
+
+class _Complaints(logging.Handler):
+    """What the event loop reports instead of raising: a task's exception that nobody looked at, a callback that failed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def loop_without_complaints() -> Iterator[None]:
+    """An exception that reaches nobody but the event loop fails the test."""
+    complaints = _Complaints()
+    logging.getLogger("asyncio").addHandler(complaints)
+    yield
+    logging.getLogger("asyncio").removeHandler(complaints)
+
+    assert complaints.heard == []
 
 
 @pytest.fixture(scope="session")

