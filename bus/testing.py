@@ -1,4 +1,4 @@
-"""Given / when / then for handlers: pure, in memory, the same words as production.
+"""Given / when / then for one lane, and a rehearsal for several handlers: pure, in memory, the same words as production.
 
     given(weather, SpellBegan(sky="rain"), entity="harbour").when(WakeFired(entity="harbour")).then(SpellBegan(sky="clear"))
 
@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from bus.event import EDGE, Draft, Event
-from bus.handler import Handler
+from bus.event import EDGE, Draft, Event, LaneMark, output_id
+from bus.handler import MAX_DEPTH, MAX_OUTPUTS, Handler
 
 S = TypeVar("S")
 WORLD = "testworld"
@@ -97,3 +97,87 @@ def play(handler: Handler[S], inputs: Sequence[tuple[str, Message]], *, world: s
             case = lanes.get(lane) or given(handler, entity=lane, world=world)
             lanes[lane] = case.when(message, entity=entity, world=world, id=event.id)
     return lanes
+
+
+class Rehearsal:
+    """Several handlers on a log in memory: everything said is heard by whoever listens, in order, until nobody has more to say.
+
+        town = Rehearsal(time, weather)
+        town.say(ZoneDeclared(climate="harbour"), entity="quay")
+        assert town.said(WeatherBegan, entity="quay")
+
+    The order of the log is the order of saying; ids, causes, times and limits are those of production. Everything is deterministic.
+    """
+
+    def __init__(self, *handlers: Handler[Any], world: str = WORLD) -> None:
+        self.handlers = {handler.name: handler for handler in handlers}
+        self.world = world
+        self.log: list[Event] = []
+        self._states: dict[tuple[str, str], Any] = {}
+        self._heard = 0  # how much of the log has been heard by everybody
+
+    def say(
+        self, message: Message, *, entity: str, subsystem: str = EDGE, time_ns: int = 0, id: str = "", hear: bool = True
+    ) -> tuple[Message, ...]:
+        """An edge says something; returns what the handlers said then, in log order. `hear=False` lets them hear it only at the next `say`."""
+        assert subsystem not in self.handlers, f"only the handler {subsystem} speaks as {subsystem}"
+        after = len(self.log) + 1
+        name = id or f"said-{after}"
+        self._append(Draft(data=message, world=self.world, entity=entity, subsystem=subsystem, id=name, time_ns=time_ns))
+        if hear:
+            self._hear()
+        return tuple(event.data for event in self.log[after:])
+
+    def said(self, *types: type[Message], entity: str | None = None) -> tuple[Any, ...]:
+        """Every message of these types in the log, about one entity if named."""
+        return tuple(event.data for event in self.log if isinstance(event.data, types) and entity in (None, event.entity))
+
+    def state(self, handler: Handler[S], entity: str) -> S:
+        """What `handler` knows about `entity` now."""
+        state: S = self._states.get((handler.name, entity), handler.initial(entity))
+        return state
+
+    def refold(self) -> dict[tuple[str, str], Any]:
+        """Every lane's state folded afresh from the log, by (handler, entity); equal to what `state` gives."""
+        lanes: dict[tuple[str, str], list[Event]] = {}
+        for event in self.log:
+            if event.subsystem in self.handlers:
+                lanes.setdefault((event.subsystem, event.entity), []).append(event)
+        return {(name, entity): self.handlers[name].fold(entity, events) for (name, entity), events in lanes.items()}
+
+    def _append(self, draft: Draft) -> Event:
+        position = len(self.log) + 1
+        event = Event(raw=draft.encode(), subject=draft.subject, partition=0, position=position, recorded_ns=draft.time_ns)
+        self.log.append(event)
+        return event
+
+    def _hear(self) -> None:
+        while self._heard < len(self.log):
+            event = self.log[self._heard]
+            self._heard += 1
+            for handler in self.handlers.values():
+                if type(event.data) in handler.listens_to:
+                    for entity in dict.fromkeys(handler.entities(event)):
+                        self._decide(handler, entity, event)
+
+    def _decide(self, handler: Handler[Any], entity: str, cause: Event) -> None:
+        state = self.state(handler, entity)
+        said = tuple(handler.decide(cause, state))
+        assert len(said) <= MAX_OUTPUTS, f"{handler.name} said {len(said)} events at once, at most {MAX_OUTPUTS} are allowed"
+        assert cause.depth < MAX_DEPTH, f"a chain of {MAX_DEPTH} events from one root: do two handlers answer each other for ever?"
+        for index, message in enumerate(said):
+            assert type(message) in handler.emits, f"{handler.name} does not declare {message.DESCRIPTOR.name} in emits"
+            draft = Draft(
+                data=message,
+                world=self.world,
+                entity=entity,
+                subsystem=handler.name,
+                id=output_id(cause.id, handler.name, entity, index),
+                time_ns=cause.time_ns,
+                cause=cause.id,
+                correlation=cause.correlation,
+                lane=str(LaneMark(cause.partition, cause.position, index, len(said))),
+                depth=cause.depth + 1,
+            )
+            state = handler.evolve(state, self._append(draft))
+        self._states[handler.name, entity] = state
