@@ -119,7 +119,7 @@ class Rehearsal:
     def say(
         self, message: Message, *, entity: str, subsystem: str = EDGE, time_ns: int = 0, id: str = "", hear: bool = True
     ) -> tuple[Message, ...]:
-        """An edge says something; returns what the handlers said then, in log order. `hear=False` lets them hear it only at the next `say`."""
+        """An edge says something; returns what the handlers said then, in log order. With `hear=False` they hear it at the next `say`."""
         assert subsystem not in self.handlers, f"only the handler {subsystem} speaks as {subsystem}"
         after = len(self.log) + 1
         name = id or f"said-{after}"
