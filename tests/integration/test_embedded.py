@@ -111,8 +111,12 @@ async def test_a_second_owner_is_refused_by_name(data_folder: Path) -> None:
                 pass
 
 
-async def test_a_killed_owner_takes_its_servers_along_and_the_folder_is_free(data_folder: Path) -> None:
+@pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
+async def test_a_killed_owner_takes_its_servers_along_and_the_folder_is_free(data_folder: Path, paused: bool) -> None:
+    """Paused servers cannot end by themselves: the next owner sees to it."""
     owner = _Owner(data_folder)
+    for server in owner.servers if paused else ():
+        os.kill(server.pid, signal.SIGSTOP)
     await owner.end(signal.SIGKILL)
 
     async with embedded(_settings(data_folder), own=True) as servers:
