@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from bus.envelope import NANOS, decode, encode
 from bus.errors import BadEvent, UnknownType
-from bus.subjects import Subject, parse_stored
+from bus.subjects import Subject, place
 from schemas.registry import message_class
 from schemas.upcast import upcast
 
@@ -130,7 +130,7 @@ class Event:
     @classmethod
     def stored(cls, raw: bytes, subject: str, position: int, recorded_ns: int = 0) -> Event:
         """From what the stream holds: the stored subject carries the partition."""
-        partition, tokens = parse_stored(subject)
+        partition, tokens = place(subject.encode())
         return cls(raw=raw, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns)
 
     def __repr__(self) -> str:

@@ -11,7 +11,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,7 +19,7 @@ from bus.answers import header_value, parse_ack, status_of
 from bus.connection import ApiError, Listener, pub
 from bus.errors import Disconnected, LogDamaged, Misuse, Transient
 from bus.event import Event, new_id
-from bus.subjects import Subject, parse_stored
+from bus.subjects import place
 
 if TYPE_CHECKING:
     from bus.log import Log
@@ -32,12 +31,6 @@ SILENCE = 3.5  # seconds without any sign of life before the reader starts again
 INACTIVE = 30  # seconds until the server forgets a consumer that nobody reads
 
 logger = structlog.get_logger(__name__)
-
-
-@lru_cache(maxsize=65536)
-def place(subject: bytes) -> tuple[int, Subject]:
-    """Partition and tokens of a stored subject."""
-    return parse_stored(subject.decode(errors="replace"))
 
 
 class Reader:

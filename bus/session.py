@@ -18,10 +18,10 @@ import structlog
 from bus.answers import parse_ack
 from bus.connection import Connection
 from bus.consumer import PullConsumer, Status
-from bus.errors import BadSubject, Disconnected, WorldbusError
+from bus.errors import Disconnected, WorldbusError
 from bus.event import Event
 from bus.runner import Entry, Runner
-from bus.subjects import Subject, parse_stored
+from bus.subjects import place
 
 log = structlog.get_logger(__name__)
 
@@ -192,7 +192,8 @@ class Session:
             return  # delivered again after ack_wait: it is still open here
         self._last = delivered.position
         if subject.rpartition(b".")[2] in self.place.wanted:
-            event = self._event(subject, payload, delivered.position, delivered.recorded_ns)
+            partition, tokens = place(subject)
+            event = Event(raw=payload, subject=tokens, partition=partition, position=delivered.position, recorded_ns=delivered.recorded_ns)
             entry = Entry(event, reply, self, self.epoch, settle=self._settle)
             self._open.append(entry)
             self.runner.receive(entry)
@@ -203,13 +204,6 @@ class Session:
             self._settle()
         if self._asked < BATCH // 2 and len(self._open) < self._pace.max_open:
             self._ask(BATCH)
-
-    def _event(self, subject: bytes, payload: bytes, position: int, recorded_ns: int) -> Event:
-        try:
-            partition, tokens = parse_stored(subject.decode())
-        except (BadSubject, UnicodeDecodeError):
-            partition, tokens = 0, Subject("", "", "", "")
-        return Event(raw=payload, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns)
 
     def _on_status(self, status: Status) -> None:
         if not self.active:

@@ -71,6 +71,20 @@ def parse_stored(subject: str) -> tuple[int, Subject]:
 
 
 @lru_cache(maxsize=65536)
+def place(subject: bytes) -> tuple[int, Subject]:
+    """Partition and tokens of whatever subject the log holds.
+
+    A subject that our publishers would refuse may still have been stored by others; it comes as partition 0 with the whole subject as name and
+    no world, subsystem or entity, so that one bad event stops no reader.
+    """
+    text = subject.decode(errors="replace")
+    try:
+        return parse_stored(text)
+    except BadSubject:
+        return 0, Subject("", "", "", text)
+
+
+@lru_cache(maxsize=65536)
 def partition_of(world: str, entity: str, partitions: int) -> int:
     """The partition the server will choose: FNV-1a (32 bit) over the two tokens, as nats-server's `partition()` computes it."""
     digest = 2166136261

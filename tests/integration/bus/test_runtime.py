@@ -1,0 +1,234 @@
+"""The handler runtime on a real server: order, resuming, sharing, handing over, parking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from google.protobuf.message import Message
+
+from bus.connection import Connection, connect, pub
+from bus.errors import BrokenRule
+from bus.event import Draft, Event
+from bus.handler import Handler
+from bus.log import Log, open_log
+from bus.runner import Limits
+from bus.runtime import Runtime, run_handlers
+from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerHeartbeat, PlayerMoved
+from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneRetryRequested
+from worldbus.embedded import NatsServer
+
+WORLD = "runtime-test"
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    count: int = 0
+
+
+def _decide(event: Event, state: Moves) -> Sequence[Message]:
+    match event.data:
+        case PlayerMoved(zone=zone) if zone == "poison":
+            raise BrokenRule("poison")
+        case PlayerMoved(zone=zone) if zone == "bug":
+            raise RuntimeError("a bug")
+        case PlayerMoved(zone=zone):
+            return [PlayerEnteredZone(zone=f"{zone}/{state.count}"), PlayerEnteredZone(zone=f"{zone}/{state.count + 1}")]
+        case _:
+            return []
+
+
+def _evolve(state: Moves, event: Event) -> Moves:
+    return replace(state, count=state.count + 1)
+
+
+mover = Handler(
+    name="mover",
+    listens_to=(PlayerMoved, PlayerHeartbeat),
+    emits=(PlayerEnteredZone,),
+    initial=lambda entity: Moves(),
+    decide=_decide,
+    evolve=_evolve,
+)
+
+
+@pytest.fixture
+def own_nats(data_folder: Path) -> Iterator[NatsServer]:
+    """A server of this test's own: a server holds one log."""
+    server = NatsServer(data_folder / "nats", password="only-for-tests", strict=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+@asynccontextmanager
+async def process(server: NatsServer, handler: Handler[Moves] = mover, limits: Limits | None = None) -> AsyncIterator[tuple[Runtime, Log]]:
+    """What one process holds: a connection, the log, the running handler."""
+    async with connect(server.url, name="test") as connection:
+        log = await open_log(connection)
+        try:
+            async with run_handlers(connection, log, [handler], limits=limits) as runtime:
+                yield runtime, log
+        finally:
+            await log.aclose()
+
+
+async def publish(connection: Connection, moves: Sequence[tuple[str, str]], start: int = 0) -> None:
+    acks = asyncio.Semaphore(0)
+    inbox = f"{connection.inbox}.fill{start}"
+    listener = await connection.listen(inbox, lambda *_: acks.release())
+    for number, (entity, zone) in enumerate(moves, start):
+        draft = Draft(data=PlayerMoved(zone=zone), world=WORLD, entity=entity, id=f"move-{number}", time_ns=number)
+        connection.write(pub(draft.subject.published().encode(), inbox.encode(), draft.encode()))
+    for _ in moves:
+        await asyncio.wait_for(acks.acquire(), 10)
+    await listener.close()
+
+
+async def answers(log: Log) -> dict[str, list[Event]]:
+    lanes: dict[str, list[Event]] = defaultdict(list)
+    async for batch in log.read():
+        for event in batch:
+            if event.subsystem == mover.name:
+                lanes[event.entity].append(event)
+    return lanes
+
+
+async def eventually(log: Log, outputs: int) -> dict[str, list[Event]]:
+    async with asyncio.timeout(30):
+        while True:
+            lanes = await answers(log)
+            if sum(map(len, lanes.values())) >= outputs:
+                return lanes
+            await asyncio.sleep(0.02)
+
+
+def check_sequential(lanes: dict[str, list[Event]]) -> None:
+    """Every lane counts 0, 1, 2 … in the order of its inputs: nothing lost, doubled, or decided on an old state."""
+    for events in lanes.values():
+        assert [event.data.zone.partition("/")[2] for event in events] == [str(number) for number in range(len(events))]  # type: ignore[attr-defined]
+        marks = [(event.lane.position, event.lane.step) for event in events if event.lane]
+        assert marks == sorted(set(marks))
+
+
+MOVES = [(f"p{number % 40}", f"z{number}") for number in range(400)]
+
+
+async def test_every_input_is_answered_once_and_in_order(own_nats: NatsServer) -> None:
+    async with process(own_nats) as (_, log):
+        await publish(log.connection, MOVES)
+        lanes = await eventually(log, 2 * len(MOVES))
+
+    check_sequential(lanes)
+    assert sum(map(len, lanes.values())) == 2 * len(MOVES)
+
+
+async def test_a_new_process_goes_on_where_the_last_one_stopped(own_nats: NatsServer) -> None:
+    async with process(own_nats) as (_, log):
+        await publish(log.connection, MOVES[:150])
+        await asyncio.sleep(0.05)  # somewhere in the middle
+    async with process(own_nats) as (runtime, log):
+        await publish(log.connection, MOVES[150:], start=150)
+        lanes = await eventually(log, 2 * len(MOVES))
+        await asyncio.sleep(0.2)
+        assert runtime.runners["mover"].tally.parked == 0
+
+    check_sequential(lanes)
+
+
+async def test_a_log_read_from_its_start_again_answers_nothing_twice(own_nats: NatsServer) -> None:
+    async with process(own_nats) as (_, log):
+        await publish(log.connection, MOVES)
+        await eventually(log, 2 * len(MOVES))
+    async with connect(own_nats.url, name="wipe") as connection:
+        for partition in range(8):
+            await connection.api(f"CONSUMER.DELETE.LOG.mover_{partition}")
+    async with process(own_nats) as (runtime, log):
+        tally = runtime.runners["mover"].tally
+        async with asyncio.timeout(30):
+            while tally.received < len(MOVES) or runtime.writes.in_flight:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
+        lanes = await answers(log)
+
+    assert sum(map(len, lanes.values())) == 2 * len(MOVES)
+    check_sequential(lanes)
+    assert tally.recognised == len(MOVES)
+
+
+async def test_two_members_share_the_partitions_and_hand_over(own_nats: NatsServer) -> None:
+    async with process(own_nats) as (first, log):
+        await publish(log.connection, MOVES[:100])
+        async with process(own_nats) as (second, _):
+            async with asyncio.timeout(10):
+                while len(second._sessions) != 4 or len(first._sessions) != 5:
+                    await asyncio.sleep(0.02)
+            await publish(log.connection, MOVES[100:300], start=100)
+            await eventually(log, 600)
+            assert second.runners["mover"].tally.emitted > 0
+        await publish(log.connection, MOVES[300:], start=300)
+        lanes = await eventually(log, 2 * len(MOVES))
+
+    check_sequential(lanes)
+
+
+async def test_a_poison_event_parks_its_lane_alone_until_it_is_retried(own_nats: NatsServer) -> None:
+    healed = replace(mover, decide=lambda event, state: _decide(event, state) if event.data.zone != "poison" else [])  # type: ignore[attr-defined]
+    async with process(own_nats) as (_, log):
+        await publish(log.connection, [("a", "z"), ("a", "poison"), ("b", "z"), ("a", "z2"), ("b", "z2")])
+        lanes = await eventually(log, 8)
+
+        assert [event.name for event in lanes["a"]] == ["PlayerEnteredZone", "PlayerEnteredZone", "EventParked", "EventDeferred"]
+        assert len(lanes["b"]) == 4
+        parked = lanes["a"][2].data
+        assert (parked.code, parked.reason, parked.event_id) == ("BROKEN_RULE", "poison", "move-1")  # type: ignore[attr-defined]
+    async with process(own_nats, healed) as (_, log):
+        retry = Draft(data=LaneRetryRequested(handler="mover"), world=WORLD, entity="a", subsystem="operator")
+        log.connection.write(pub(retry.subject.published().encode(), b"nobody", retry.encode()))
+        lanes = await eventually(log, 12)
+
+    assert [event.name for event in lanes["a"][4:]] == ["LaneInputRetried", "PlayerEnteredZone", "PlayerEnteredZone", "LaneInputRetried"]
+    assert [event.data.zone for event in lanes["a"] if event.name == "PlayerEnteredZone"] == ["z/0", "z/1", "z2/2", "z2/3"]  # type: ignore[attr-defined]
+
+
+async def test_a_failing_decision_is_tried_again_before_it_is_parked(own_nats: NatsServer) -> None:
+    async with process(own_nats, limits=Limits(attempts=3, first_retry_s=0.01)) as (_, log):
+        await publish(log.connection, [("a", "bug")])
+        lanes = await eventually(log, 1)
+
+    parked = lanes["a"][0].data
+    assert (parked.code, parked.attempts) == ("HANDLER_FAILED", 3)  # type: ignore[attr-defined]
+
+
+async def test_garbage_on_the_log_parks_only_the_lane_it_points_to(own_nats: NatsServer) -> None:
+    async with process(own_nats) as (_, log):
+        for payload in (b"", b"\xff\xff", b"\x0a\x03abc"):
+            log.connection.write(pub(f"evt.{WORLD}.game.broken.PlayerMoved".encode(), b"nobody", payload))
+        log.connection.write(pub(b"evt.w*.game.>.PlayerMoved", b"nobody", b"junk"))
+        await publish(log.connection, [("fine", "z")])
+        lanes = await eventually(log, 5)
+        stored = (await log.get(4)).subject
+
+    assert stored.name == "evt.w*.game.>.PlayerMoved"  # in no partition: it concerns nobody, and stops nobody
+    assert [event.name for event in lanes["broken"]] == ["EventParked", "EventDeferred", "EventDeferred"]
+    assert len(lanes["fine"]) == 2
+
+
+async def test_a_restarted_server_costs_nothing(own_nats: NatsServer) -> None:
+    async with process(own_nats) as (_, log):
+        await publish(log.connection, MOVES[:200])
+        await asyncio.to_thread(own_nats.kill)
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(own_nats.start)
+        async with asyncio.timeout(20):
+            while not log.connection.connected:
+                await asyncio.sleep(0.02)
+        await publish(log.connection, MOVES[200:], start=200)
+        lanes = await eventually(log, 2 * len(MOVES))
+
+    check_sequential(lanes)

@@ -1,0 +1,246 @@
+"""Laws of the handler runtime under lost acknowledgements, late writes, deaths, sleepers, hand-overs and repeated deliveries (H1, H2, D1, L1)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from google.protobuf.message import Message
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bus.decision import decide as decide_lane
+from bus.errors import BrokenRule
+from bus.event import Draft, Event
+from bus.handler import Handler
+from bus.lane import Lane
+from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerMoved
+from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested, LaneRetryRequested
+from tests.simulator import PARTITIONS, WORLD, Member, World
+
+LANES = ["a", "b", "c", "d", "e"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    said: int = 0
+
+
+def _wish(event: Event) -> tuple[str, list[str]]:
+    kind, _, lanes = event.data.zone.partition("|")  # type: ignore[attr-defined]
+    return kind, lanes.split(",")
+
+
+def _decide(event: Event, state: Counted) -> Sequence[Message]:
+    kind, _ = _wish(event)
+    if kind == "!":
+        raise BrokenRule("poison")
+    # What it says depends on how much it has said before: a decision on an old state shows.
+    return [PlayerEnteredZone(zone=f"{event.id}/{state.said}/{step}") for step in range(int(kind))]
+
+
+def _evolve(state: Counted, event: Event) -> Counted:
+    return replace(state, said=state.said + 1)
+
+
+teller = Handler(
+    name="teller",
+    listens_to=(PlayerMoved,),
+    emits=(PlayerEnteredZone,),
+    initial=lambda entity: Counted(),
+    decide=_decide,
+    evolve=_evolve,
+    entities=lambda event: _wish(event)[1],
+)
+
+# An input: how many outputs it wants (or "!" for poison), which lanes it concerns, and the entity in its subject, which decides its partition.
+inputs = st.lists(
+    st.tuples(st.sampled_from("00112233!"), st.lists(st.sampled_from(LANES), min_size=1, max_size=2, unique=True), st.sampled_from(LANES)),
+    min_size=1,
+    max_size=25,
+)
+
+
+def _publish(world: World, number: int, wish: tuple[str, list[str], str]) -> Event:
+    kind, lanes, entity = wish
+    return world.log.publish(
+        Draft(data=PlayerMoved(zone=f"{kind}|{','.join(lanes)}"), world=WORLD, entity=entity, id=f"in-{number}", time_ns=number)
+    )
+
+
+async def _disturbed_run(world: World, wishes: Sequence[tuple[str, list[str], str]]) -> None:
+    random = world.random
+    members = [Member(world, range(PARTITIONS))]
+    for number, wish in enumerate(wishes):
+        _publish(world, number, wish)
+        for member in members:
+            for partition in member.partitions:
+                member.read(partition, random.randrange(3))
+        await world.turn(random.randrange(6))
+        chance = random.random()
+        if chance < 0.1 * world.trouble * 4:
+            await members.pop(random.randrange(len(members))).die()
+        elif chance < 0.2 * world.trouble * 4:
+            members[0].sleep_over()
+            members[0].partitions = []
+        if len(members) < 2 or not any(member.partitions for member in members):
+            members.append(Member(world, random.sample(range(PARTITIONS), random.randrange(1, PARTITIONS + 1))))
+    for member in members:
+        await world.turn(random.randrange(10))
+        await member.die()
+
+
+def _answers(world: World) -> dict[str, list[Event]]:
+    lanes: dict[str, list[Event]] = defaultdict(list)
+    for event in world.log.events:
+        if event.subsystem == teller.name:
+            lanes[event.entity].append(event)
+    return lanes
+
+
+def _check_exactly_once(world: World) -> None:
+    """Every input has its whole answer in each of its lanes once: the outputs, or the record that it was parked or deferred."""
+    said: Counter[tuple[str, int, str, int]] = Counter()
+    for entity, answers in _answers(world).items():
+        for answer in answers:
+            mark = answer.lane
+            assert mark is not None
+            said[(entity, mark.position, answer.name, mark.step)] += 1
+    assert [key for key, times in said.items() if times > 1] == []
+    ids = Counter(event.id for event in world.log.events)
+    assert [event_id for event_id, times in ids.items() if times > 1] == []
+
+    for event in world.log.events:
+        if event.name != "PlayerMoved":
+            continue
+        kind, lanes = _wish(event)
+        for lane in lanes:
+            steps = sorted(
+                step for (entity, position, name, step) in said if (entity, position, name) == (lane, event.position, "PlayerEnteredZone")
+            )
+            aside = [
+                name
+                for (entity, position, name, _) in said
+                if (entity, position) == (lane, event.position) and name in ("EventParked", "EventDeferred")
+            ]
+            if kind == "!":
+                assert aside, "a poison input was lost"
+            elif kind != "0" and not aside:
+                assert steps == list(range(int(kind))), "an answer is missing"
+
+
+def _check_lanes(world: World) -> None:
+    """Each lane alone is a sequential history: inputs of a partition in log order, whole groups, every decision made on the state before it."""
+    for entity, answers in _answers(world).items():
+        lane = Lane(teller, WORLD, entity, PARTITIONS)
+        highest: dict[int, int] = {}
+        at = 0
+        while at < len(answers):
+            mark = answers[at].lane
+            assert mark is not None
+            group = answers[at : at + mark.steps]
+            assert [answer.lane and answer.lane.step for answer in group] == list(range(mark.steps))
+            retried = group[-1].name == "LaneInputRetried"
+            if not retried and group[0].name not in ("LaneRetryFailed", "LaneInputDropped"):
+                assert mark.position > highest.get(mark.partition, 0), "answered out of order"
+                highest[mark.partition] = mark.position
+            if group[0].name in ("PlayerEnteredZone", "LaneInputRetried"):
+                drafts = decide_lane(lane, world.log.events[mark.position - 1], retried=retried)
+                assert [draft.encode() for draft in drafts] == [answer.raw for answer in group], "decided on another state"
+            lane.extend(group)
+            at += mark.steps
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(wishes=inputs, seed=st.integers(0, 2**32), trouble=st.sampled_from([0.0, 0.1, 0.25]))
+def test_effects_are_exactly_once_and_in_order_whatever_dies_or_sleeps(
+    wishes: list[tuple[str, list[str], str]], seed: int, trouble: float
+) -> None:
+    async def run() -> World:
+        world = World(teller, seed, trouble)
+        await _disturbed_run(world, wishes)
+        await world.settle()
+        return world
+
+    world = asyncio.run(run())
+
+    _check_exactly_once(world)
+    _check_lanes(world)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(wishes=inputs, seed=st.integers(0, 2**32), trouble=st.sampled_from([0.0, 0.1, 0.25]))
+def test_a_parked_lane_waits_and_goes_on_in_order_after_its_poison_is_dropped(
+    wishes: list[tuple[str, list[str], str]], seed: int, trouble: float
+) -> None:
+    async def run() -> World:
+        world = World(teller, seed, trouble)
+        await _disturbed_run(world, wishes)
+        await world.settle()
+        for attempt in range(len(wishes) + 1):
+            parked = _first_waiting(world)
+            if not parked:
+                break
+            for number, (entity, position) in enumerate(parked.items()):
+                wish = LaneDropRequested(handler="teller", position=position, reason="test")
+                world.log.publish(Draft(data=wish, world=WORLD, entity=entity, subsystem="operator", id=f"drop-{attempt}-{number}"))
+            world.trouble = trouble
+            await _disturbed_run(world, [])
+            await world.settle()
+        return world
+
+    world = asyncio.run(run())
+
+    assert _first_waiting(world) == {}
+    _check_exactly_once(world)
+    _check_lanes(world)
+    for event in world.log.events:
+        if event.name == "PlayerMoved" and _wish(event)[0] in "123":
+            for entity in _wish(event)[1]:
+                steps = [
+                    answer.lane.step
+                    for answer in _answers(world)[entity]
+                    if answer.lane and answer.lane.position == event.position and answer.name == "PlayerEnteredZone"
+                ]
+                assert steps == list(range(int(_wish(event)[0])))
+
+
+def _first_waiting(world: World) -> dict[str, int]:
+    waiting = {}
+    for entity, answers in _answers(world).items():
+        lane = Lane(teller, WORLD, entity, PARTITIONS)
+        lane.extend(answers)
+        if lane.waiting:
+            waiting[entity] = lane.waiting[0].position
+    return waiting
+
+
+def test_a_parked_lane_is_retried_with_rules_that_were_mended() -> None:
+    healed = replace(teller, decide=lambda event, state: [] if _wish(event)[0] == "!" else _decide(event, state))
+
+    async def run() -> World:
+        world = World(teller, 1, 0.0)
+        for number, wish in enumerate([("1", ["a"], "a"), ("!", ["a"], "a"), ("2", ["a"], "a"), ("1", ["b"], "a"), ("1", ["a"], "a")]):
+            _publish(world, number, wish)
+        await world.settle()
+        world.handler = healed
+        world.log.publish(Draft(data=LaneRetryRequested(handler="teller"), world=WORLD, entity="a", subsystem="operator", id="retry"))
+        await world.settle()
+        return world
+
+    world = asyncio.run(run())
+
+    assert _first_waiting(world) == {}
+    assert [answer.name for answer in _answers(world)["b"]] == ["PlayerEnteredZone"]
+    names = [answer.name for answer in _answers(world)["a"]]
+    assert names[:2] == ["PlayerEnteredZone", "EventParked"]
+    assert names[-6:] == [
+        "LaneInputRetried",
+        "PlayerEnteredZone",
+        "PlayerEnteredZone",
+        "LaneInputRetried",
+        "PlayerEnteredZone",
+        "LaneInputRetried",
+    ]
