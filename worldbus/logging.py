@@ -21,6 +21,9 @@ _SHARED: list[Processor] = [
     structlog.processors.StackInfoRenderer(),
 ]
 
+# Local variables hold addresses with passwords, and players' words.
+_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
 
 def configure(log: str = "auto", level: str = "info", stream: TextIO | None = None) -> None:
     """Set up logging for the process. Calling it again replaces the set-up.
@@ -52,5 +55,5 @@ def configure(log: str = "auto", level: str = "info", stream: TextIO | None = No
 
 def _renderers(readable: bool, out: TextIO) -> list[Processor]:
     if readable:
-        return [structlog.dev.ConsoleRenderer(colors=out.isatty())]
-    return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        return [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.processors.ExceptionRenderer(_TRACEBACKS), structlog.processors.JSONRenderer()]
