@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 _CRLF = 2
 
 
-class _Parser(Parser):  # type: ignore[misc]
+class _Parser(Parser):
     """nats-py's parser interface over a single pass through each read."""
 
     def __init__(self, client: _Client) -> None:
@@ -63,7 +63,7 @@ class _Parser(Parser):  # type: ignore[misc]
                 payload = buffer[start + head : start + size]
                 callback = listeners.get(words[2])
                 if callback is None:
-                    await self.client._process_msg(int(words[2]), words[1], reply, payload, header)
+                    await self.client._process_msg(int(words[2]), words[1], reply, payload, cast(bytes, header))
                 else:
                     try:
                         callback(words[1], reply, header, payload)
@@ -90,7 +90,7 @@ class _Parser(Parser):  # type: ignore[misc]
             raise nats.errors.ProtocolError(f"nats: unknown protocol line {line[:40]!r}")
 
 
-class _Client(Client):  # type: ignore[misc]
+class _Client(Client):
     """nats-py's client with listeners that are called straight from the parser."""
 
     def __init__(self) -> None:
@@ -189,7 +189,7 @@ class Connection:
         """Wait until the socket takes more."""
         self._flush()
         if self._client._transport is not None and self.connected:
-            await self._client._transport.drain()
+            await cast(Any, self._client._transport).drain()
 
     async def listen(self, subject: str, callback: Callback, *, queue: str = "") -> Listener:
         """Call `callback` for every message on `subject`, in arrival order. Raises `PermissionDenied` within the round trip."""
@@ -224,7 +224,7 @@ class Connection:
             await asyncio.wait({answer, denied}, return_when=asyncio.FIRST_COMPLETED)
             if denied.done() and not answer.done():
                 raise PermissionDenied(f"these credentials may not publish {subject}: {denied.result()}", subject=subject)
-            return cast(bytes, (await answer).data)
+            return (await answer).data
         except nats.errors.NoRespondersError as error:
             raise Transient(f"nobody answers on {subject}: is JetStream enabled there?", subject=subject) from error
         except (nats.errors.TimeoutError, TimeoutError) as error:
@@ -309,15 +309,13 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
             disconnected_cb=on_disconnect,
             reconnected_cb=on_reconnect,
             closed_cb=on_closed,
-            connect_timeout=connect_timeout,
             allow_reconnect=True,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.1,
             ping_interval=5,
             max_outstanding_pings=2,
             pending_size=64 << 20,
             inbox_prefix=b"_INBOX",
-            **options,
+            **{"connect_timeout": connect_timeout, "reconnect_time_wait": 0.1, **options},
         )
     except (nats.errors.Error, OSError, TimeoutError) as error:
         await client.close()

@@ -1,8 +1,8 @@
 """The envelope: one CloudEvents 1.0 protobuf message per event, written and read without headers.
 
-The bytes are an `io.cloudevents.v1.CloudEvent` (structured mode), so any CloudEvents tool reads our log. Encoding writes the fields by hand in a
-fixed order: an event built twice has the same bytes, and protobuf's own map encoding would cost ten times as much. A test holds the result equal to
-what protobuf itself parses.
+The bytes are an `io.cloudevents.v1.CloudEvent` (structured mode), so any CloudEvents tool reads our log. Encoding writes the fields by
+hand in a fixed order: an event built twice has the same bytes, and protobuf's own map encoding would cost ten times as much. A test holds
+the result equal to what protobuf itself parses.
 """
 
 from __future__ import annotations

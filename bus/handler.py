@@ -5,8 +5,8 @@
         initial=Weather, decide=decide, evolve=evolve, entities=lambda event: (event.data.entity,),
     )
 
-`decide` and `evolve` must be pure: no clock, no randomness, no I/O, no mutation of what they are given. Time, dice, prices and model answers
-arrive inside events, so that a replay sees the same world. A "no" from the game is an event (`PurchaseDeclined`), not an exception;
+`decide` and `evolve` must be pure: no clock, no randomness, no I/O, no mutation of what they are given. Time, dice, prices and model
+answers arrive inside events, so that a replay sees the same world. A "no" from the game is an event (`PurchaseDeclined`), not an exception;
 `decide` raises `BrokenRule` only for input that should be impossible, and that input is parked.
 """
 

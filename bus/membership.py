@@ -1,7 +1,8 @@
 """Which member should read which partition: a matter of balance, never of safety (writes are fenced).
 
-Every process says on core NATS, a few times a second, that it lives and which handlers it runs. From those it heard lately each computes the same
-shares, and takes up or hands over partitions. A silent member's share is taken over; should it wake again, its writes meet the fence.
+Every process says on core NATS, a few times a second, that it lives and which handlers it runs. From those it heard lately each computes
+the same shares, and takes up or hands over partitions. A silent member's share is taken over; should it wake again, its writes meet the
+fence.
 """
 
 from __future__ import annotations

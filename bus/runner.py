@@ -2,9 +2,9 @@
 
     receive → which lanes → already answered? → decide → write under the fence → fold → settle
 
-Lanes are independent: thousands are in flight at once, and a lane that waits (for an acknowledgement, for its history, for the next attempt, behind
-a parked event) holds up no other. Nothing here is remembered that the log does not hold: after any crash or conflict a lane is folded again and the
-input is looked at again, and what is already answered is recognised.
+Lanes are independent: thousands are in flight at once, and a lane that waits (for an acknowledgement, for its history, for the next
+attempt, behind a parked event) holds up no other. Nothing here is remembered that the log does not hold: after any crash or conflict a
+lane is folded again and the input is looked at again, and what is already answered is recognised.
 """
 
 from __future__ import annotations

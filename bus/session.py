@@ -2,8 +2,8 @@
 
     standby ── first delivery carries our pin ──► active ── idle, lost pin, gap, reconnect ──► standby
 
-On every start the consumer is reset to its ack floor, so inputs come in log order from the first unsettled one, whatever happened before. The ack
-floor moves over the contiguous run of settled inputs only.
+On every start the consumer is reset to its ack floor, so inputs come in log order from the first unsettled one, whatever happened before.
+The ack floor moves over the contiguous run of settled inputs only.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class Pace:
 class Place:
     """A durable consumer: its name, the one filter it reads by, and the event names that the handler wants of that.
 
-    One filter only: with several the server looks through every subject of a block for each message, a hundred times slower with 5,000 entities
-    (docs/adr/0003). So a handler of several event types reads its whole partition, and what it does not want is skipped here, unparsed.
+    One filter only: with several the server looks through every subject of a block for each message, a hundred times slower with 5,000
+    entities (docs/adr/0003). So a handler of several event types reads its whole partition, and what it does not want is skipped here,
+    unparsed.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """A log, members and a network that misbehave on purpose, for the laws of the handler runtime.
 
-Real: `Runner`, `Lane`, decisions, envelopes. Simulated: the stream (an ordered list that refuses a wrong expected sequence), acknowledgements that get lost or
-come late, members that die or fall asleep at any step and wake up believing they still own their partition. One seed, one run.
+Real: `Runner`, `Lane`, decisions, envelopes. Simulated: the stream (an ordered list that refuses a wrong expected sequence),
+acknowledgements that get lost or come late, members that die or fall asleep at any step and wake up believing they still own their
+partition. One seed, one run.
 """
 
 from __future__ import annotations

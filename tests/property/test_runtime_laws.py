@@ -1,4 +1,5 @@
-"""Laws of the handler runtime under lost acknowledgements, late writes, deaths, sleepers, hand-overs and repeated deliveries (H1, H2, D1, L1)."""
+"""Laws of the handler runtime under lost acknowledgements, late writes, deaths, sleepers, hand-overs and repeated deliveries (H1, H2, D1,
+L1)."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ teller = Handler(
     entities=lambda event: _wish(event)[1],
 )
 
-# An input: how many outputs it wants (or "!" for poison), which lanes it concerns, and the entity in its subject, which decides its partition.
+# An input: how many outputs it wants (or "!" for poison), which lanes it concerns, and the entity in its subject, which decides its
+# partition.
 inputs = st.lists(
     st.tuples(st.sampled_from("00112233!"), st.lists(st.sampled_from(LANES), min_size=1, max_size=2, unique=True), st.sampled_from(LANES)),
     min_size=1,
@@ -132,8 +134,8 @@ def _check_exactly_once(world: World) -> None:
 
 
 def _check_lanes(world: World) -> None:
-    """Each lane alone is a sequential history: inputs of a partition in log order, whole groups, every decision made on the state before it."""
-    for entity, answers in _answers(world).items():
+    """Each lane alone is a sequential history: inputs of a partition in log order, whole groups, every decision made on the state before
+    it.""" for entity, answers in _answers(world).items():
         lane = Lane(teller, WORLD, entity, PARTITIONS)
         highest: dict[int, int] = {}
         at = 0
