@@ -54,11 +54,16 @@ class Recorded:
         except (UnknownMessage, DecodeError) as error:
             raise BadCorpus(f"a recorded {self.type} cannot be read any more ({error}): put its type back as it was") from error
         if (found := MessageToDict(message)) != self.meaning:
-            raise BadCorpus(
-                f"a recorded {self.type} changed its meaning: wanted {self.meaning}, found {found}: put its type back as it was"
-            )
+            wanted, other = _apart(self.meaning, found)
+            raise BadCorpus(f"a recorded {self.type} changed its meaning: wanted {wanted}, found {other}: put its type back as it was")
         upcast(self.type, message)
         return message
+
+
+def _apart(wanted: dict[str, Any], found: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both without what they agree on."""
+    differ = {key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)}
+    return {key: wanted[key] for key in wanted if key in differ}, {key: found[key] for key in found if key in differ}
 
 
 def load(folder: Path = CORPUS) -> list[Recorded]:
