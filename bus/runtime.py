@@ -29,7 +29,8 @@ STALL_S = 0.25  # how often the loop looks at itself
 
 def places(handler: Handler[Any], partitions: int) -> list[Place]:
     """The consumers of one handler: one per partition, and one for what the operator asks of its lanes (which concerns few and needs no
-    partition).""" names = frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to)
+    partition)."""
+    names = frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to)
     one = next(iter(names)) if len(names) == 1 else None
     control = Place(
         name=f"{handler.name}_{OPERATOR}",
@@ -151,7 +152,8 @@ async def run_handlers(
     connection: Connection, log_: Log, handlers: Iterable[Handler[Any]], *, pace: Pace | None = None, limits: Limits | None = None
 ) -> AsyncIterator[Runtime]:
     """Run `handlers` for the block. Every input is decided, in log order per entity, with effects exactly once, however often this
-    process dies.""" runtime = Runtime(connection, log_, list(handlers), pace=pace or Pace(), limits=limits or Limits())
+    process dies."""
+    runtime = Runtime(connection, log_, list(handlers), pace=pace or Pace(), limits=limits or Limits())
     await runtime.open()
     try:
         yield runtime

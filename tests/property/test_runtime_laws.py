@@ -1,5 +1,4 @@
-"""Laws of the handler runtime under lost acknowledgements, late writes, deaths, sleepers, hand-overs and repeated deliveries (H1, H2, D1,
-L1)."""
+"""Laws of the handler runtime under lost acknowledgements, late writes, deaths, sleepers, hand-overs and repeated deliveries (H1, H2, L1)."""
 
 from __future__ import annotations
 
@@ -134,8 +133,8 @@ def _check_exactly_once(world: World) -> None:
 
 
 def _check_lanes(world: World) -> None:
-    """Each lane alone is a sequential history: inputs of a partition in log order, whole groups, every decision made on the state before
-    it.""" for entity, answers in _answers(world).items():
+    """Each lane alone is a sequential history: inputs of a partition in log order, whole groups, each decided on the state before it."""
+    for entity, answers in _answers(world).items():
         lane = Lane(teller, WORLD, entity, PARTITIONS)
         highest: dict[int, int] = {}
         at = 0
