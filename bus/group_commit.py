@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -25,6 +26,22 @@ MAX_BATCH_BYTES = 4 << 20
 SINGLES = 8  # writes that may be on their way alone; where a batch begins to pay
 BATCH_TIMEOUT = 4.5  # seconds until a batch without an answer stops holding up the next one
 ATOMIC_DUPLICATE = 10201
+
+
+class Framed(Protocol):
+    """What a frame is made of."""
+
+    @property
+    def subject(self) -> bytes:
+        """Where it goes."""
+
+    @property
+    def lines(self) -> bytes:
+        """Header lines, each with its line end."""
+
+    @property
+    def payload(self) -> bytes:
+        """The event."""
 
 
 class Write(Protocol):
@@ -228,7 +245,7 @@ class GroupCommit(Singles):
         self._apart.extendleft(reversed(pieces))
 
 
-def batch_frames(writes: list[Write], reply: bytes) -> bytes:
+def batch_frames(writes: Sequence[Framed], reply: bytes) -> bytes:
     """The frames of one atomic batch; the last one commits it and asks for the answer."""
     batch = new_id().encode()
     last = len(writes)

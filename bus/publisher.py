@@ -7,30 +7,22 @@ answer "duplicate" is not believed blindly: the stored event must have the same 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from bus import lookup
 from bus.answers import status_of
-from bus.check import check_draft
+from bus.bulk import BLOCK, Block, Bulk, each, packed
 from bus.connection import ApiError, Connection
 from bus.durability import Durability, prove
-from bus.errors import (
-    Conflict,
-    Disconnected,
-    IdReused,
-    NoLog,
-    PermissionDenied,
-    StorageFull,
-    TooLarge,
-    Transient,
-    Unknown,
-    WorldbusError,
-)
+from bus.errors import Conflict, Disconnected, NoLog, PermissionDenied, StorageFull, TooLarge, Transient, Unknown, WorldbusError
 from bus.event import Draft
+from bus.group import Groups, last_number
 from bus.group_commit import GroupCommit, PubAck, Singles, decode_ack
 from bus.log import Log
-from bus.subjects import lane_filter, partition_of
+from bus.publication import AGAIN, LOOKING, WAITING, Parcel, Publication, fence_of, pack
 
 ANSWER_TIMEOUT = 5.0  # seconds without an answer until a publish is sent again
 DEADLINE = 30.0  # seconds until a publish without an answer is given up as unknown
@@ -39,72 +31,6 @@ MAX_UNSENT = 8 << 20  # bytes in the socket's buffer until publishers wait
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 TOO_LARGE = 10054
 FULL = frozenset({10023, 10047, 10077})
-WAITING, AGAIN, LOOKING = 0.0, -1.0, float("inf")  # `sent_at` of a publication: not sent yet, to be sent again, being looked up in the log
-
-
-class Publication:
-    """One event on its way into the log."""
-
-    __slots__ = (
-        "deadline",
-        "expected",
-        "fence",
-        "fenced",
-        "future",
-        "id",
-        "lane",
-        "lines",
-        "number",
-        "payload",
-        "publisher",
-        "refused",
-        "sent_at",
-        "subject",
-        "tries",
-    )
-
-    def __init__(self, publisher: Publisher, draft: Draft, expected: int | None, deadline: float) -> None:
-        self.publisher = publisher
-        self.subject, self.lines, self.payload = publisher.prepare(draft)
-        self.id = draft.id
-        self.lane = self.subject.rpartition(b".")[0]
-        self.fenced = expected is not None
-        self.expected = expected or 0
-        self.fence = ""
-        if expected is not None:
-            self.fence = lane_filter(
-                partition_of(draft.world, draft.entity, publisher.log.partitions), draft.world, draft.subsystem, draft.entity
-            )
-            self.lines += b"Nats-Expected-Last-Subject-Sequence: %d\r\nNats-Expected-Last-Subject-Sequence-Subject: %b\r\n" % (
-                expected,
-                self.fence.encode(),
-            )
-        self.future: asyncio.Future[int] = publisher.loop.create_future()
-        self.number = 0
-        self.deadline = deadline
-        self.sent_at = WAITING
-        self.tries = 0
-        self.refused: WorldbusError | None = None
-
-    def stored(self, position: int) -> None:
-        """It is in the log."""
-        self.publisher.end(self)
-        if not self.future.done():
-            self.future.set_result(position)
-
-    def failed(self, error: WorldbusError) -> None:
-        """It is not in the log, or nobody knows."""
-        self.publisher.end(self)
-        if not self.future.done():
-            self.future.set_exception(error)
-
-    def answered(self, header: bytes | None, payload: bytes) -> None:
-        """The server's own words about it."""
-        position = self.publisher.position_in(payload)
-        if position:
-            self.stored(position)
-        else:
-            self.publisher.judge(self, header, payload)
 
 
 class Publisher:
@@ -129,11 +55,16 @@ class Publisher:
         self._waiters: list[asyncio.Future[None]] = []
         self._ticker: asyncio.Task[None] | None = None
         self._looking: set[asyncio.Task[None]] = set()
+        self._away = False
+        self._bulk = Bulk(connection, self.position_in, self._hand_over)
+        self._groups = Groups(connection, log, ANSWER_TIMEOUT)
         self._own = b'{"stream":"%b","seq":' % log.name.encode()
 
     async def open(self) -> None:
         """Listen for acknowledgements."""
         await self._sender.open()
+        await self._bulk.open()
+        await self._groups.open()
         self.connection.on_disconnect.append(self._on_disconnect)
         self.connection.on_reconnect.append(self._on_reconnect)
         self.connection.on_denied.append(self._on_denied)
@@ -158,6 +89,8 @@ class Publisher:
         for task in self._looking:
             task.cancel()
         await self._sender.aclose()
+        await self._bulk.aclose()
+        await self._groups.aclose()
 
     @property
     def in_flight(self) -> int:
@@ -181,26 +114,88 @@ class Publisher:
 
     def submit(self, draft: Draft, *, expected: int | None = None) -> asyncio.Future[int]:
         """As `publish`, without waiting for room: the caller bounds what it has in flight. Raises `Rejected` at once, for a bad draft."""
-        publication = Publication(self, draft, expected, self.loop.time() + self._deadline)
+        parcel = self._pack(draft)
+        fence = "" if expected is None else fence_of(draft, self.log.partitions)
+        return self._begin(draft.id, parcel, self.loop.create_future(), fence, expected or 0)
+
+    def _pack(self, draft: Draft) -> Parcel:
+        return pack(draft, self.connection.max_payload)
+
+    def _begin(self, id: str, parcel: Parcel, future: asyncio.Future[int], fence: str = "", expected: int = 0) -> asyncio.Future[int]:
+        publication = Publication(self, id, parcel, future, self.loop.time() + self._deadline, fence=fence, expected=expected)
+        self._enter(publication)
+        self._send(publication)
+        return future
+
+    def _enter(self, publication: Publication) -> None:
         self._number = publication.number = self._number + 1
         self._open[publication.number] = publication
-        self._send(publication)
-        return publication.future
+
+    async def publish_group(self, drafts: Sequence[Draft], *, expected: int | None = None) -> list[int]:
+        """Record all of `drafts`, in order and behind one another, or none; returns their positions.
+
+        With `expected`, only if the last event of the first draft's subsystem about its entity is at that position; no other draft may then
+        be of that lane's subsystem and entity but in this order. At most 1000 drafts. Costs about 10 ms on a disk, whatever the size.
+        Raises as `publish`.
+        """
+        if len(drafts) < 2:
+            return [await self.publish(draft, expected=expected) for draft in drafts]
+        fence = "" if expected is None else fence_of(drafts[0], self.log.partitions)
+        parcels = [self._pack(draft) for draft in drafts]
+        return await self._groups.publish([draft.id for draft in drafts], parcels, fence, expected or 0, self._deadline)
 
     async def publish_many(self, drafts: Iterable[Draft] | AsyncIterable[Draft]) -> list[int]:
         """Record many events in order, as quickly as the log takes them; returns their positions.
 
         Raises the first error; what was published before it stays recorded, and publishing the same drafts again completes the rest.
         """
+        if self.durability == "strict":
+            return await self._many_in_batches(drafts)
+        return await self._many_in_blocks(drafts)
+
+    async def _many_in_batches(self, drafts: Iterable[Draft] | AsyncIterable[Draft]) -> list[int]:
         positions: list[int] = []
         futures: list[asyncio.Future[int]] = []
-        async for draft in _drafts(drafts):
+        try:
+            async for draft in each(drafts):
+                await self._room()
+                futures.append(self.submit(draft))
+                if len(futures) >= 2 * self._window:
+                    positions += await asyncio.gather(*futures[: self._window])
+                    del futures[: self._window]
+            return positions + await asyncio.gather(*futures)
+        finally:
+            for future in futures:
+                future.add_done_callback(_retrieve)
+
+    async def _many_in_blocks(self, drafts: Iterable[Draft] | AsyncIterable[Draft]) -> list[int]:
+        positions: list[int] = []
+        blocks: deque[Block] = deque()
+        async for ids, parcels in packed(drafts, self.connection.max_payload):
             await self._room()
-            futures.append(self.submit(draft))
-            if len(futures) >= self._window:
-                positions += await asyncio.gather(*futures)
-                futures.clear()
-        return positions + await asyncio.gather(*futures)
+            blocks.append(Block(ids, parcels))
+            self._bulk.send(blocks[-1], away=self._away)
+            await asyncio.sleep(0)  # let acknowledgements in
+            await self._bulk.until(self._window // BLOCK - 1)
+            while blocks and blocks[0].left == 0:
+                positions += await blocks.popleft().finish()
+        await self._bulk.until(0)
+        for block in blocks:
+            positions += await block.finish()
+        return positions
+
+    def _hand_over(self, block: Block, index: int, header: bytes | None, payload: bytes) -> None:
+        """One event of a block that needs more than its first sending."""
+        future = self.loop.create_future()
+        future.add_done_callback(_retrieve)
+        block.late.append((index, future))
+        publication = Publication(self, block.ids[index], block.parcels[index], future, self.loop.time() + self._deadline)
+        publication.tries = 1
+        self._enter(publication)
+        if header or payload:
+            self.judge(publication, header, payload)
+        else:
+            self._send(publication)
 
     async def _room(self) -> None:
         while len(self._open) >= self._window:
@@ -209,21 +204,6 @@ class Publisher:
             await waiter
         if self.connection.unsent > MAX_UNSENT:
             await self.connection.drain()
-
-    def prepare(self, draft: Draft) -> tuple[bytes, bytes, bytes]:
-        """Subject, header lines and body of a draft that keeps every rule; raises `Rejected`."""
-        subject = draft.subject.published().encode()
-        payload = draft.encode()
-        check_draft(draft, payload)
-        lines = b"Nats-Msg-Id: %b\r\n" % draft.id.encode()
-        if len(payload) + len(lines) + 512 > self.connection.max_payload:
-            raise TooLarge(
-                f"event {draft.id} of {len(payload)} bytes and its header exceed what the server takes ({self.connection.max_payload} bytes): "
-                "send a reference instead",
-                limit=self.connection.max_payload,
-                found=len(payload) + len(lines),
-            )
-        return subject, lines, payload
 
     def position_in(self, payload: bytes) -> int:
         """The position in a plain acknowledgement, 0 for any other answer."""
@@ -236,6 +216,8 @@ class Publisher:
 
     def _send(self, publication: Publication) -> None:
         publication.sent_at = WAITING
+        if self._away:
+            return  # behind what was sent before the connection broke
         try:
             self._sender.add(publication)
         except Disconnected:
@@ -267,16 +249,11 @@ class Publisher:
             else:
                 publication.stored(ack.seq)
         elif ack.error.err_code in WRONG_LAST_SEQUENCE:
-            found = int(ack.error.description.rpartition(" ")[2]) if ack.error.description[-1:].isdigit() else 0
-            conflict = Conflict(
-                f"expected the last event on {publication.fence} at {publication.expected}, found it at {found}: look again and decide again",
-                expected=publication.expected,
-                found=found,
-            )
+            found = last_number(ack.error.description)
             if publication.tries > 1:
-                self._look(publication, self._recognise_behind(publication, conflict, found))
+                self._look(publication, self._recognise_behind(publication, found))
             else:
-                publication.failed(conflict)
+                publication.failed(lookup.conflict(publication.fence, publication.expected, found))
         else:
             self._refused(publication, ack)
 
@@ -321,47 +298,34 @@ class Publisher:
     async def _recognise(self, publication: Publication, position: int) -> None:
         """The log says it knows the id: is it this event?"""
         event = await self.log.get(position)
-        if event.raw == publication.payload and event.subject.published().encode() == publication.subject:
+        if lookup.same(event, Parcel(publication.subject, b"", publication.payload)):
             publication.stored(position)
         else:
-            publication.failed(
-                IdReused(
-                    f"id {publication.id} is taken by another event at position {position} ({'.'.join(event.subject)}); nothing was recorded: use a new id",
-                    id=publication.id,
-                    position=position,
-                )
-            )
+            publication.failed(lookup.id_reused(publication.id, event))
 
-    async def _recognise_behind(self, publication: Publication, conflict: Conflict, found: int) -> None:
+    async def _recognise_behind(self, publication: Publication, found: int) -> None:
         """A fenced publish was sent twice and refused: the first one may be what moved the entity on."""
-        for event in await self.log.read_lane(publication.fence, after=publication.expected, at_least=found):
-            if event.raw == publication.payload:
-                publication.stored(event.position)
-                return
-        publication.failed(conflict)
+        parcel = Parcel(publication.subject, b"", publication.payload)
+        position = await lookup.behind(self.log, publication.fence, publication.expected, found, parcel)
+        if position:
+            publication.stored(position)
+        else:
+            publication.failed(lookup.conflict(publication.fence, publication.expected, found))
 
     async def _publish_once(self, draft: Draft, expected: int | None) -> int:
         """Look for the id in everything the subsystem said about the entity, then publish under the fence of what was seen."""
-        subject, _, payload = self.prepare(draft)
-        fence = lane_filter(partition_of(draft.world, draft.entity, self.log.partitions), draft.world, draft.subsystem, draft.entity)
+        parcel = self._pack(draft)
+        fence = fence_of(draft, self.log.partitions)
         seen = 0
         while True:
             for event in await self.log.read_lane(fence, after=seen):
-                if event.raw == payload and event.subject.published().encode() == subject:
+                if lookup.same(event, parcel):
                     return event.position
-                if event.id == draft.id:
-                    raise IdReused(
-                        f"id {draft.id} is taken by another event at position {event.position}; nothing was recorded: use a new id",
-                        id=draft.id,
-                        position=event.position,
-                    )
+                if lookup.id_of(event) == draft.id:
+                    raise lookup.id_reused(draft.id, event)
                 seen = event.position
             if expected is not None and seen != expected:
-                raise Conflict(
-                    f"expected the last event on {fence} at {expected}, found it at {seen}: look again and decide again",
-                    expected=expected,
-                    found=seen,
-                )
+                raise lookup.conflict(fence, expected, seen)
             try:
                 return await self.publish(draft, expected=seen)
             except Conflict:
@@ -377,17 +341,23 @@ class Publisher:
         return Unknown(f"{subject} may be in the log or not, {why}: publish it again with the same id {publication.id}", id=publication.id)
 
     def _on_disconnect(self) -> None:
+        self._away = True
         self._sender.forget()
+        self._groups.forget()
         for publication in self._open.values():
             if publication.sent_at != LOOKING:
                 publication.sent_at = WAITING
+        self._bulk.release(float("inf"))
 
     def _on_reconnect(self) -> None:
+        self._away = False
         for publication in list(self._open.values()):
             if publication.sent_at != LOOKING:
                 self._send(publication)
 
     def _on_denied(self, reason: str) -> None:
+        self._groups.denied(reason)
+        self._bulk.denied(reason)
         denied = [one for one in self._open.values() if f'"{one.subject.decode().lower()}"' in reason]
         for publication in denied:
             publication.failed(
@@ -401,6 +371,7 @@ class Publisher:
         while True:
             await asyncio.sleep(TICK)
             now = self.loop.time()
+            self._bulk.release(now - ANSWER_TIMEOUT)
             for publication in list(self._open.values()):
                 if now > publication.deadline:
                     publication.failed(self._unknown(publication, f"no answer within {self._deadline:g} s"))
@@ -426,10 +397,7 @@ async def open_publisher(
         await publisher.aclose()
 
 
-async def _drafts(drafts: Iterable[Draft] | AsyncIterable[Draft]) -> AsyncIterator[Draft]:
-    if isinstance(drafts, AsyncIterable):
-        async for draft in drafts:
-            yield draft
-    else:
-        for draft in drafts:
-            yield draft
+def _retrieve(future: asyncio.Future[int]) -> None:
+    """Take note of an error that somebody else has reported already."""
+    if not future.cancelled():
+        future.exception()
