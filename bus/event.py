@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.message import DecodeError, EncodeError, Message
@@ -46,11 +47,38 @@ class LaneMark(NamedTuple):
         return f"{self.partition}:{self.position}:{self.step}:{self.steps}"
 
 
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+
+
+class _Ids:
+    """Fresh ids of this process. Within a millisecond they count on from a random start, so they are cheap and stay in order."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: a forked process must not go on with its parent's."""
+        self._head = (-1, "")
+        self._count = count(int.from_bytes(os.urandom(2), "big"))
+
+    def next(self, now_ns: int) -> str:
+        millis = now_ns // 1_000_000
+        last, head = self._head
+        if millis != last:
+            number = (millis << 60) | (int.from_bytes(os.urandom(8), "big") >> 4)
+            head = "".join([_PAIRS[(number >> shift) & 1023] for shift in range(100, -1, -10)])
+            self._head = (millis, head)
+        low = next(self._count)
+        return head + _PAIRS[(low >> 10) & 1023] + _PAIRS[low & 1023]
+
+
+_ids = _Ids()
+os.register_at_fork(after_in_child=_ids.forget)
+
+
 def new_id(now_ns: int | None = None) -> str:
-    """A fresh id: 10 characters of milliseconds, 16 of randomness, so ids sort by time (the ULID layout, lower case)."""
-    millis = (time.time_ns() if now_ns is None else now_ns) // 1_000_000
-    number = (millis << 80) | int.from_bytes(os.urandom(10), "big")
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    """A fresh id: 10 characters of milliseconds, 12 of randomness, 4 of a count, so ids sort by time (the ULID layout, lower case)."""
+    return _ids.next(time.time_ns() if now_ns is None else now_ns)
 
 
 def output_id(cause: str, handler: str, entity: str, index: int) -> str:
