@@ -30,7 +30,7 @@ def test_recorded_json_is_accepted_and_means_the_same(name: str) -> None:
         assert ParseDict(entry.meaning, message_class(name)()) == entry.read()
 
 
-@by_type
+@pytest.mark.parametrize("name", [name for name in TYPES if name.startswith("worldbus.")])
 def test_recorded_bytes_pass_through_both_codecs_unchanged(name: str) -> None:
     for entry in of_type(name):
         assert entry.read().SerializeToString(deterministic=True) == entry.raw
