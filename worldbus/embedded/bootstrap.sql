@@ -4,10 +4,11 @@
 CREATE EXTENSION vector;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 
--- Functions that a read-only transaction still allows and that could hold up others (measured, see docs/explanation). Per database, so they are
+-- Functions that a read-only transaction still allows and that could hold up others (docs/adr/0020). Per database, so they are
 -- taken away in the template. The owner keeps them.
 CREATE ROLE worldbus_owner LOGIN PASSWORD :owner_password;
 CREATE ROLE worldbus_reader LOGIN PASSWORD :reader_password CONNECTION LIMIT 16;
+GRANT worldbus_reader TO worldbus_owner WITH INHERIT FALSE, SET TRUE;
 GRANT ALL ON SCHEMA public TO worldbus_owner;
 GRANT USAGE ON SCHEMA public TO worldbus_reader;
 DO $body$
