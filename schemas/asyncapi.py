@@ -48,10 +48,14 @@ def document(
     version: str = "0.1.0",
     server: str = "localhost:4222",
     edges: Mapping[str, Sequence[type[Message]]] | None = None,
+    always: Sequence[type[Message]] = (),
 ) -> Document:
-    """The document as plain data, the same for the same handlers in any order. `edges` says which events come from outside, by edge."""
+    """The document as plain data, the same for the same handlers in any order.
+
+    `edges` are the events that come from outside, by edge; `always` those that every handler may say besides its own (`EventParked`).
+    """
     known = sorted(handlers, key=lambda handler: handler.name)
-    says = _who_says(known, edges or {})
+    says = _who_says(known, {**(edges or {}), **{handler.name: (*handler.emits, *always) for handler in known}})
     events = sorted(says, key=lambda cls: cls.DESCRIPTOR.full_name)
     held = {name: schema for cls in events for name, schema in schemas(cls).items()}
     return {
@@ -68,10 +72,10 @@ def document(
     }
 
 
-def _who_says(handlers: Sequence[HandlerLike], edges: Mapping[str, Sequence[type[Message]]]) -> dict[type[Message], list[str]]:
+def _who_says(handlers: Sequence[HandlerLike], speakers: Mapping[str, Sequence[type[Message]]]) -> dict[type[Message], list[str]]:
     """Every event that is said or listened to, with the subsystems and edges that say it."""
     says: dict[type[Message], set[str]] = defaultdict(set)
-    for name, emits in [*((handler.name, handler.emits) for handler in handlers), *edges.items()]:
+    for name, emits in speakers.items():
         for cls in emits:
             says[cls].add(name)
     for cls in {cls for handler in handlers for cls in handler.listens_to} - says.keys():

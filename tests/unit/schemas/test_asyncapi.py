@@ -128,6 +128,12 @@ def test_who_says_and_who_hears_is_told() -> None:
     }
 
 
+def test_what_every_handler_may_say_is_said_by_all_of_them() -> None:
+    found = document([OTHER, LANES], always=(EventDeferred,))
+
+    assert found["channels"]["EventDeferred"]["parameters"]["subsystem"]["enum"] == ["lanes", "other"]
+
+
 def test_the_order_of_the_handlers_does_not_matter() -> None:
     assert to_json(document([OTHER, LANES])) == to_json(document([LANES, OTHER]))
 
