@@ -1,0 +1,80 @@
+"""`worldbus demo`: the whole of worldbus in one command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from worldbus.cli.app import No, app
+from worldbus.cli.options import PLACE, json_option, run, settings_options
+from worldbus.cli.output import Progress, remark, say, say_json, table
+
+if TYPE_CHECKING:
+    from worldbus.demo.report import Report
+    from worldbus.settings import Settings
+
+NEXT = (
+    "sql 'SELECT world, day, hour, season, time_of_day FROM clock'",
+    "sql 'SELECT zone, sky, intensity, temperature_c FROM weather'",
+    "replay --entity player-0001",
+    "verify",
+)
+
+
+@app.command()
+@click.option("--players", type=click.IntRange(0, 100_000), default=20, show_default=True, help="Simulated players.")
+@click.option("--seconds", type=click.FloatRange(0.1, 86_400), default=60.0, show_default=True, help="How long they play.")
+@click.option("--seed", type=int, default=1, show_default=True, help="What the players' dice are drawn from.")
+@json_option
+@settings_options(*PLACE, "world", "durability")
+def demo(players: int, seconds: float, seed: int, as_json: bool, settings: Settings) -> None:
+    """Let a small world live for a while, then count what happened.
+
+    Starts NATS and Postgres on the data folder, migrates the tables, runs every handler, the projector and a clock, and lets
+    simulated players play. Every figure of the report is counted from the log and the tables. Exit code 1 if anything was lost,
+    duplicated, out of order or parked. The data stays in the folder: afterwards `worldbus sql`, `worldbus replay` and the others work
+    on it.
+    """
+    from worldbus.demo.run import Wanted
+    from worldbus.demo.run import run as run_demo
+
+    with Progress() as progress:
+        report = run(run_demo(settings, Wanted(players=players, seconds=seconds, seed=seed), progress))
+    if as_json:
+        say_json(report.as_dict())
+    else:
+        _show(report, settings)
+    if not report.good:
+        raise No(f"{report.lost} lost, {report.duplicated} duplicated, {report.out_of_order} out of order, {report.parked} parked")
+
+
+def _show(report: Report, settings: Settings) -> None:
+    say(f"World {report.world!r} lived for {report.seconds:g} s with {report.players} players (seed {report.seed}, {report.durability}).")
+    say()
+    say(f"  published    {report.published:>8}   events acknowledged to players and the clock")
+    say(f"  in the log   {report.events:>8}   positions {report.first} to {report.last}")
+    say(f"  handled      {report.handled:>8}   decisions on record")
+    say(f"  projected    {report.projected:>8}   events in the archive and the tables")
+    say(f"  lost {report.lost} · duplicated {report.duplicated} · out of order {report.out_of_order} · parked {report.parked}")
+    say()
+    rows: list[tuple[object, ...]] = [
+        (name, one.events_in, one.events_out, one.latency.p50_ms, one.latency.p95_ms, one.latency.p99_ms)
+        for name, one in report.per_handler.items()
+    ]
+    rows.append(("publish", None, report.published, report.publish.p50_ms, report.publish.p95_ms, report.publish.p99_ms))
+    ends = report.end_to_end
+    rows.append(("end to end", None, None, ends.p50_ms, ends.p95_ms, ends.p99_ms))
+    say(table(rows, ("handler", "events in", "events out", "p50 ms", "p95 ms", "p99 ms")))
+    for problem in report.problems:
+        say(f"  {problem}")
+    _hints(settings)
+
+
+def _hints(settings: Settings) -> None:
+    where = "" if str(settings.data) == ".worldbus" else f" --data {settings.data}"
+    remark("")
+    remark("The data is still there. Try next:")
+    for words in NEXT:
+        verb, _, rest = words.partition(" ")
+        remark(f"  worldbus {verb}{where}{' ' if rest else ''}{rest}")

@@ -1,0 +1,114 @@
+"""Options that many verbs share, and how they become `Settings`."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from worldbus.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+_OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "data": (("--data", "data"), {"metavar": "DIR", "help": "Folder of the embedded servers.  [WORLDBUS_DATA; default: .worldbus]"}),
+    "nats_url": (
+        ("--nats", "--nats-url", "nats_url"),
+        {"metavar": "URL", "help": "A NATS server of your own instead of the embedded one.  [WORLDBUS_NATS_URL]"},
+    ),
+    "nats_monitor_url": (
+        ("--nats-monitor", "--nats-monitor-url", "nats_monitor_url"),
+        {"metavar": "URL", "help": "Its monitoring address, where `strict` is proven.  [WORLDBUS_NATS_MONITOR_URL]"},
+    ),
+    "postgres_dsn": (
+        ("--postgres", "--postgres-dsn", "postgres_dsn"),
+        {"metavar": "DSN", "help": "A Postgres of your own instead of the embedded one.  [WORLDBUS_POSTGRES_DSN]"},
+    ),
+    "reader_dsn": (
+        ("--reader", "--reader-dsn", "reader_dsn"),
+        {"metavar": "DSN", "help": "The same Postgres as the read-only role.  [WORLDBUS_READER_DSN]"},
+    ),
+    "world": (("--world", "world"), {"metavar": "NAME", "help": "The world that is meant.  [WORLDBUS_WORLD; default: main]"}),
+    "durability": (
+        ("--durability", "durability"),
+        {
+            "type": click.Choice(["strict", "relaxed"]),
+            "help": "strict: on disk before acknowledged.  [WORLDBUS_DURABILITY; default: strict]",
+        },
+    ),
+}
+PLACE = ("data", "nats_url", "nats_monitor_url", "postgres_dsn")
+
+
+def settings_options(*names: str) -> Callable[[F], F]:
+    """Add these options and -v; the verb receives `settings` instead of them. `world` stays readable as `settings.world`."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(*arguments: Any, verbose: bool, **options: Any) -> Any:
+            overrides = {name: options.pop(name) for name in names}
+            return function(*arguments, settings=_settings(verbose, overrides), **options)
+
+        wrapped: Any = click.option("-v", "--verbose", is_flag=True, help="Show the log, and tracebacks of errors.")(call)
+        for name in reversed(names):
+            flags, more = _OPTIONS[name]
+            wrapped = click.option(*flags, **more)(wrapped)
+        return wrapped  # type: ignore[no-any-return]
+
+    return decorate
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output: one JSON object (or one per line).")
+
+
+def _settings(verbose: bool, overrides: dict[str, Any]) -> Settings:
+    from worldbus.logging import configure
+    from worldbus.settings import Settings
+
+    settings = Settings.read(os.environ, **overrides)
+    # What a verb has to say, it prints; the log is for those who ask, and for long-running verbs, which set it themselves.
+    level = "debug" if verbose else settings.log_level if os.environ.get("WORLDBUS_LOG_LEVEL") else "error"
+    configure(settings.log, level)
+    return settings
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a verb's coroutine on uvloop. Ctrl-C and SIGTERM cancel it, so that everything it opened is closed in order."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_terminable(work))
+
+
+async def _terminable(work: Coroutine[Any, Any, T]) -> T:
+    """SIGTERM means what Ctrl-C means."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    terminated: list[int] = []
+
+    def stop() -> None:
+        terminated.append(signal.SIGTERM)
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if terminated:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not on this platform
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,123 @@
+"""Putting the parts together: one `async with` owns the servers, the connection, the log and the publisher; `serve` runs the rest
+inside it.
+
+Opened outside-in, so whatever ends first ends first: workers before the publisher, the publisher before the connection, that before
+the servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bus.connection import connect
+from bus.log import LogConfig, open_log
+from bus.publisher import open_publisher
+from bus.runtime import run_handlers
+from migrations import migrate
+from projections.projector import Projector
+from worldbus.embedded import embedded
+from worldbus.ticker import tick
+
+if TYPE_CHECKING:
+    from bus.connection import Connection
+    from bus.handler import Handler
+    from bus.log import Log
+    from bus.publisher import Publisher
+    from bus.runtime import Runtime
+    from projections.projection import Projection
+    from worldbus.embedded import Servers
+    from worldbus.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bus:
+    """The log at hand, without a way to publish."""
+
+    settings: Settings
+    servers: Servers
+    connection: Connection
+    log: Log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World(Bus):
+    """Everything that `open_world` holds open."""
+
+    publisher: Publisher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What `serve` runs."""
+
+    runtime: Runtime | None
+    projector: Projector | None
+
+
+@asynccontextmanager
+async def open_servers(settings: Settings, *, own: bool = False, nats: bool = True, postgres: bool = True) -> AsyncIterator[Servers]:
+    """The servers that are needed: given ones, those of whoever owns the data folder, or our own. A given server starts no embedded one.
+
+    Raises as `worldbus.embedded.embedded`; with `own`, `FolderInUse` when somebody else owns the folder.
+    """
+    if not (nats and settings.embedded_nats) and not (postgres and settings.embedded_postgres):
+        settings = replace(settings, nats_url=settings.nats_url or "", postgres_dsn=settings.postgres_dsn or "")
+    async with embedded(settings, own=own) as servers:
+        yield servers
+
+
+@asynccontextmanager
+async def open_bus(settings: Settings, *, own: bool = False, name: str = "worldbus") -> AsyncIterator[Bus]:
+    """Servers, connection and log, for reading."""
+    async with AsyncExitStack() as stack:
+        servers = await stack.enter_async_context(open_servers(settings, own=own))
+        connection = await stack.enter_async_context(connect(servers.nats_url, name=name))
+        log = await open_log(connection, LogConfig(partitions=settings.partitions))
+        stack.push_async_callback(log.aclose)
+        yield Bus(settings=settings, servers=servers, connection=connection, log=log)
+
+
+@asynccontextmanager
+async def open_world(settings: Settings, *, own: bool = False, name: str = "worldbus") -> AsyncIterator[World]:
+    """As `open_bus`, and a publisher. Raises `NotDurable` when the server does not prove what the settings promise."""
+    async with open_bus(settings, own=own, name=name) as bus:
+        monitors = [bus.servers.nats_monitor_url] if bus.servers.nats_monitor_url else []
+        async with open_publisher(bus.connection, bus.log, settings.durability, monitors=monitors) as publisher:
+            yield World(settings=bus.settings, servers=bus.servers, connection=bus.connection, log=bus.log, publisher=publisher)
+
+
+@asynccontextmanager
+async def serve(
+    world: World, *, handlers: Iterable[Handler[Any]] = (), projections: Iterable[Projection] = (), ticks: bool = False
+) -> AsyncIterator[Serving]:
+    """Run handlers, the projector and the ticker for the block; embedded servers of ours that end are started again.
+
+    Leaving ends the ticker first, then the handlers, which settle what they hold, then the projector. Whatever ends by an error ends
+    the block with it.
+    """
+    handlers, projections = tuple(handlers), tuple(projections)
+    if projections:
+        await asyncio.to_thread(migrate, world.servers.postgres_dsn)
+    projector = Projector(world.servers.postgres_dsn, projections) if projections else None
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(world.servers.keep_alive(), name="keep-alive")]
+        if projector is not None:
+            tasks.append(group.create_task(_project(projector, world.log), name="projector"))
+        async with AsyncExitStack() as stack:
+            runtime = await stack.enter_async_context(run_handlers(world.connection, world.log, handlers)) if handlers else None
+            ticker = group.create_task(tick(world.log, world.publisher, world.settings.world), name="ticker") if ticks else None
+            try:
+                yield Serving(runtime=runtime, projector=projector)
+            finally:
+                if ticker is not None:
+                    ticker.cancel()
+        for task in tasks:
+            task.cancel()
+
+
+async def _project(projector: Projector, log: Log) -> None:
+    await projector.run(log)

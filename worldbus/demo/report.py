@@ -1,0 +1,115 @@
+"""What a run of the demo comes to: the one JSON object, and the same for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worldbus.demo.account import Account
+    from worldbus.demo.witness import Witness
+
+NS_PER_MS = 1_000_000
+SHOWN_FAULTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Percentiles, nearest rank; None where nothing was measured."""
+
+    count: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+    @classmethod
+    def of(cls, delays_ns: Iterable[int]) -> Latency:
+        """From delays in nanoseconds."""
+        ordered = sorted(delays_ns)
+        return cls(len(ordered), *(percentile(ordered, share) for share in (0.50, 0.95, 0.99)))
+
+
+def percentile(ordered: Sequence[int], share: float) -> float | None:
+    """The nearest-rank percentile of ordered nanoseconds, in milliseconds.
+
+    >>> percentile([1_000_000, 2_000_000, 9_000_000], 0.5)
+    2.0
+    """
+    if not ordered:
+        return None
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] / NS_PER_MS, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerReport:
+    """One handler: how many events concerned it, how many it said, and how long after an input its first answer was in the log."""
+
+    events_in: int
+    events_out: int
+    latency: Latency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Counts of one run. `lost`, `duplicated`, `out_of_order` and `parked` are 0 in a good one.
+
+    published     publishes that were acknowledged
+    events        events that the log took in this run
+    handled       decisions on record, over all handlers
+    projected     of the log's events, those in the archive; it moves in one transaction with every table
+    publish    from an edge's own clock to the log's
+    end_to_end from the log's time of an input to the moment when a reader of the tables heard of its last effect
+    """
+
+    world: str
+    players: int
+    seconds: float
+    seed: int
+    durability: str
+    first: int
+    last: int
+    published: int
+    events: int
+    handled: int
+    projected: int
+    lost: int
+    duplicated: int
+    out_of_order: int
+    parked: int
+    publish: Latency
+    end_to_end: Latency
+    per_handler: dict[str, HandlerReport]
+    problems: list[str]
+
+    @property
+    def good(self) -> bool:
+        """Whether every promise was kept."""
+        return not (self.lost or self.duplicated or self.out_of_order or self.parked)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON says it."""
+        return asdict(self)
+
+
+def report(account: Account, witness: Witness, *, projected: int, **run: Any) -> Report:
+    """Draw up the report of a settled account; `run` are the facts of the run itself."""
+    faults = account.faults
+    ends = ((account.inputs[cause], witness.seen_ns(last)) for cause, last in account.answered.items() if cause in account.inputs)
+    return Report(
+        **run,
+        events=account.events,
+        handled=account.handled,
+        projected=projected,
+        lost=len(faults.lost),
+        duplicated=len(faults.duplicated),
+        out_of_order=len(faults.out_of_order),
+        parked=len(faults.parked),
+        publish=Latency.of(account.say_delays_ns),
+        end_to_end=Latency.of(seen - one.recorded_ns for one, seen in ends if seen is not None),
+        per_handler={
+            name: HandlerReport(events_in=share.events_in, events_out=share.events_out, latency=Latency.of(share.delays_ns))
+            for name, share in account.shares.items()
+        },
+        problems=faults.lines()[:SHOWN_FAULTS],
+    )
