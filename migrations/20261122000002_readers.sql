@@ -53,6 +53,16 @@ BEGIN
     END LOOP;
 END $$;
 
+-- `sql --as-of` asks with the rights of a reader on the owner's connection.
+DO $$
+BEGIN
+    IF NOT pg_has_role(current_user, 'worldbus_reader', 'SET') THEN
+        GRANT worldbus_reader TO CURRENT_USER WITH INHERIT FALSE, SET TRUE;
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'not allowed here: GRANT worldbus_reader TO % (an administrator should, for sql --as-of)', current_user;
+END $$;
+
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA world TO worldbus_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA world TO worldbus_reader;

@@ -48,6 +48,12 @@ async def read(connection: Connection, *, lock: bool = False) -> Checkpoint:
     return Checkpoint(row["position"], row["chain"], row["epoch"])
 
 
+async def next_epoch(connection: Connection) -> Checkpoint:
+    """Say that the generations changed; the running projector looks again before its next batch."""
+    row = await connection.fetchrow("UPDATE worldbus.checkpoint SET epoch = epoch + 1 RETURNING position, chain, epoch")
+    return Checkpoint(row["position"], row["chain"], row["epoch"])
+
+
 class Checkpoints:
     """A reader's view of the checkpoint. Works with the reader role: it sees `world.checkpoint` only."""
 
@@ -76,7 +82,7 @@ class Checkpoints:
             raise migrated(error) from error
         return found
 
-    async def wait_for(self, position: int, timeout: float | None = None) -> int:  # noqa: ASYNC109 - the error says more
+    async def wait_for(self, position: int, timeout: float | None = None) -> int:
         """Return where the projections are, once that is at least `position`.
 
         Raises `StoreUnavailable` when they are not there within `timeout` seconds; the event itself is safe in the log all the same.

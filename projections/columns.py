@@ -14,10 +14,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
+
+from bus.errors import BadSettings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_NS = -62_135_596_800 * 10**9  # year 1
 LAST_NS = 253_402_300_800 * 10**9  # year 10000, excluded
+MAX_FLOAT4 = 3.4e38
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -70,7 +74,7 @@ def _microseconds(value: Any) -> int | None:
     if value is None:
         return None
     if isinstance(value, datetime):
-        return (value - EPOCH) // _MICROSECOND
+        value = (value - EPOCH) // _MICROSECOND * 1000
     if not FIRST_NS <= value < LAST_NS:
         raise BadValue(f"{value} nanoseconds are not a moment between the years 1 and 9999")
     return int(value) // 1000
@@ -104,47 +108,62 @@ def _numeric(value: Any) -> str | None:
     return str(number)
 
 
-def _any(value: Any) -> str | None:
-    return None if value is None else clean(str(value))
+def _uuid(value: Any) -> str | None:
+    return None if value is None else str(UUID(str(value)))
 
 
-def _vector(value: Any) -> str | None:
-    return None if value is None else "[" + ",".join(repr(float(part)) for part in value) + "]"
+def _vector(dimensions: int) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if value is None:
+            return None
+        parts = [float(part) for part in value]
+        if len(parts) != dimensions or not all(-MAX_FLOAT4 <= part <= MAX_FLOAT4 for part in parts):
+            raise BadValue(f"wanted {dimensions} finite numbers, found {len(parts)}")
+        return "[" + ",".join(map(repr, parts)) + "]"
+
+    return check
 
 
-def _array(value: Any) -> str | None:
+def _array(check_part: Callable[[Any], Any]) -> Callable[[Any], str | None]:
     """A Postgres array literal; every part quoted, so no text can end it early."""
-    return None if value is None else "{" + ",".join("NULL" if part is None else _quoted(part) for part in value) + "}"
+
+    def check(value: Any) -> str | None:
+        if value is None:
+            return None
+        return "{" + ",".join("NULL" if part is None else _quoted(check_part(part)) for part in value) + "}"
+
+    return check
 
 
 def _quoted(part: Any) -> str:
-    text = ("t" if part else "f") if isinstance(part, bool) else clean(str(part))
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + str(part).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+_PARTS: dict[str, Callable[[Any], Any]] = {"text": _text, "int4": _whole(32), "int8": _whole(64), "float8": _float, "bool": _bool}
 _TYPES = {
     "text": ColumnType(_text, "text"),
-    "varchar": ColumnType(_text, "text"),
     "int2": ColumnType(_whole(16), "int8"),
     "int4": ColumnType(_whole(32), "int8"),
     "int8": ColumnType(_whole(64), "int8"),
     "float8": ColumnType(_float, "float8"),
-    "float4": ColumnType(_float, "float8"),
     "bool": ColumnType(_bool, "bool"),
     "bytea": ColumnType(_bytes, "bytea"),
     "timestamptz": ColumnType(_microseconds, "int8", "timestamptz 'epoch' + {0} * interval '1 microsecond'"),
     "jsonb": ColumnType(_json, "text", "{0}::jsonb"),
-    "json": ColumnType(_json, "text", "{0}::json"),
     "numeric": ColumnType(_numeric, "text", "{0}::numeric"),
-    "vector": ColumnType(_vector, "text", "{0}::vector"),
+    "uuid": ColumnType(_uuid, "text", "{0}::uuid"),
+    **{f"_{name}": ColumnType(_array(part), "text", f"{{0}}::{name}[]") for name, part in _PARTS.items()},
 }
 
 
 @lru_cache(maxsize=256)
-def column_type(udt: str) -> ColumnType:
-    """By Postgres' own type name (`_text` is an array of text)."""
-    if udt in _TYPES:
-        return _TYPES[udt]
-    if udt.startswith("_"):
-        return ColumnType(_array, "text", "{0}::" + udt[1:] + "[]")
-    return ColumnType(_any, "text", "{0}::" + udt)
+def column_type(udt: str, modifier: int = -1) -> ColumnType:
+    """By Postgres' own name of the type (`_text` is an array of text) and its modifier.
+
+    Raises `BadSettings` for a type that is not known here: whether it can hold a value would be found out too late.
+    """
+    if udt == "vector" and modifier > 0:
+        return ColumnType(_vector(modifier), "text", "{0}::vector")
+    if udt not in _TYPES or (modifier != -1 and udt != "timestamptz"):
+        raise BadSettings(f"a projection's columns may be {', '.join(sorted(_TYPES))} without a length, or vector(n); found {udt}")
+    return _TYPES[udt]

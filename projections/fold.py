@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bus.errors import BadEvent, BadSettings
 from projections.columns import BadValue, ColumnType, column_type
@@ -16,6 +16,25 @@ if TYPE_CHECKING:
     from bus.event import Event
 
 STAMP = "position"
+MAX_KEY = 600  # characters in all; an index entry ends at 2704 bytes
+
+
+class Column(NamedTuple):
+    """A column as Postgres has it."""
+
+    name: str
+    udt: str
+    modifier: int
+    not_null: bool
+
+
+def _present(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def present(value: Any) -> Any:
+        if value is None:
+            raise BadValue("a column that may not be null was given no value")
+        return check(value)
+
+    return present
 
 
 class Shape:
@@ -23,22 +42,23 @@ class Shape:
 
     __slots__ = ("checks", "key_checks", "table", "types")
 
-    def __init__(self, table: Table, columns: Mapping[str, str]) -> None:
-        missing = {*table.key, *table.adds, *table.keeps, STAMP} - set(columns)
+    def __init__(self, table: Table, columns: Iterable[Column]) -> None:
+        found = {column.name: column for column in columns}
+        missing = {*table.key, *table.adds, *table.keeps, STAMP} - set(found)
         if missing:
             raise BadSettings(
-                f"table {table.name} wants the columns {sorted(missing)} too, found {sorted(columns)}: add them to its .sql file"
+                f"table {table.name} wants the columns {sorted(missing)} too, found {sorted(found)}: add them to its .sql file"
             )
         self.table = table
-        self.types: dict[str, ColumnType] = {name: column_type(udt) for name, udt in columns.items()}
-        self.checks = {name: kind.check for name, kind in self.types.items()}
+        self.types: dict[str, ColumnType] = {name: column_type(column.udt, column.modifier) for name, column in found.items()}
+        self.checks = {name: _present(kind.check) if found[name].not_null else kind.check for name, kind in self.types.items()}
         self.key_checks = [self.checks[name] for name in table.key]
 
     def key(self, key: Key) -> Key:
         """The key as it travels."""
         checked = tuple([check(value) for check, value in zip(self.key_checks, key, strict=False)])
-        if None in checked:
-            raise BadValue(f"a key of {self.table.name} has no value: {key}")
+        if sum(len(part) for part in checked if isinstance(part, str)) > MAX_KEY:
+            raise BadValue(f"a key of {self.table.name} has more than {MAX_KEY} characters")
         return checked
 
     def columns(self, columns: Columns) -> Columns:
@@ -53,12 +73,13 @@ class Shape:
 class TableFold:
     """What becomes of the rows of one table. Drops come first, then the rows."""
 
-    __slots__ = ("dropped", "rows", "shape", "special")
+    __slots__ = ("dropped", "rows", "shape", "special", "stamped")
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.rows: dict[Key, Columns] = {}
         self.dropped: dict[Key, None] = {}
+        self.stamped = STAMP not in shape.table.key
         self.special = bool(shape.table.adds or shape.table.keeps)
 
     def drop(self, key: Key) -> None:
@@ -108,20 +129,23 @@ class TableFold:
 class Fold:
     """What a batch does to one projection."""
 
-    __slots__ = ("projection", "tables")
+    __slots__ = ("projection", "said_by", "tables")
 
     def __init__(self, projection: Projection, shapes: Mapping[str, Shape]) -> None:
         self.projection = projection
+        self.said_by = projection.said_by
         self.tables = {name: TableFold(shape) for name, shape in shapes.items()}
 
     def take(self, event: Event) -> tuple[str, str] | None:
         """Fold one event in, wholly or not at all; (code, reason) if it cannot be."""
+        if self.said_by and event.subject.subsystem != self.said_by:
+            return None
         try:
             data = event.data
             when = self.projection.on.get(type(data))
             if when is None:
                 return None  # a type of the same simple name that this projection does not know
-            ready = [self._ready(change) for change in _each(when(event))]
+            ready = [self._ready(change) for change in _each(when(event, data))]
         except BadEvent as error:
             return error.code, str(error)
         except Exception as error:  # a projection never stops the others: the event is skipped, on record, and can be rebuilt
@@ -130,7 +154,8 @@ class Fold:
             if columns is None:
                 fold.drop(key)
             else:
-                columns[STAMP] = event.position
+                if fold.stamped:
+                    columns[STAMP] = event.position
                 fold.put(key, columns)
         return None
 

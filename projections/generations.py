@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from bus.errors import BadSettings
-from projections.fold import Shape
+from projections.fold import Column, Shape
 from projections.projection import Projection
 
 if TYPE_CHECKING:
@@ -26,16 +26,25 @@ _ADD = """
     RETURNING projection, generation, version, schema_name, stopped_at, live
 """
 _COLUMNS = """
-    SELECT c.relname AS table, a.attname AS column, t.typname AS udt,
-           NOT a.attnotnull OR a.atthasdef OR a.attidentity <> '' OR coalesce(a.attnum = ANY (k.conkey), false) AS optional,
+    SELECT c.relname AS table, a.attname AS column, t.typname AS udt, a.atttypmod AS modifier, a.attnotnull AS not_null,
+           pg_get_expr(d.adbin, d.adrelid) AS default, a.attidentity <> '' OR a.attgenerated <> '' AS automatic,
            ARRAY(SELECT ka.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(num, n)
                    JOIN pg_attribute ka ON ka.attrelid = c.oid AND ka.attnum = u.num ORDER BY u.n) AS key
       FROM pg_class c
       JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
       JOIN pg_type t ON t.oid = a.atttypid
+      LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
       LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
      WHERE c.relnamespace = to_regnamespace($1) AND c.relkind = 'r'
      ORDER BY c.relname, a.attnum
+"""
+_RULES = """
+    SELECT c.relname AS table, coalesce(k.conname, x.relname) AS rule
+      FROM pg_class c
+      LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype NOT IN ('p', 'n')
+      LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND NOT i.indisprimary
+      LEFT JOIN pg_class x ON x.oid = i.indexrelid
+     WHERE c.relnamespace = to_regnamespace($1) AND c.relkind = 'r' AND (k.oid IS NOT NULL OR x.oid IS NOT NULL)
 """
 _RELATIONS = "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace($1) AND relkind IN ('r', 'v', 'm') ORDER BY relname"
 _SHOWN = """
@@ -105,17 +114,26 @@ class _Searching:
 
 
 async def shapes(connection: Connection, projection: Projection, schema: str) -> dict[str, Shape]:
-    """The tables of one generation as Postgres has them, held against what the projection says of them."""
-    found: dict[str, dict[str, str]] = {}
+    """The tables of one generation as Postgres has them, held against what the projection says of them.
+
+    Raises `BadSettings` for what would make the rows depend on more than the events, or on how the log was cut into batches.
+    """
+    found: dict[str, list[Column]] = {}
     keys: dict[str, tuple[str, ...]] = {}
     for row in await connection.fetch(_COLUMNS, f'"{schema}"'):
-        found.setdefault(row["table"], {})[row["column"]] = row["udt"]
+        column = Column(row["column"], row["udt"], row["modifier"], row["not_null"])
+        found.setdefault(row["table"], []).append(column)
         keys[row["table"]] = tuple(row["key"])
-        if not row["optional"]:
-            raise BadSettings(
-                f"column {row['column']} of {projection.name}.{row['table']} may not be null and has no default: "
-                "give it one, a change may name other columns only"
-            )
+        where = f"{projection.name}.{row['table']}.{row['column']}"
+        if row["automatic"] or "(" in (row["default"] or ""):
+            raise BadSettings(f"column {where} is filled in by Postgres: let the projection say its value, a default must be a constant")
+        if row["not_null"] and row["default"] is None and row["column"] not in row["key"]:
+            raise BadSettings(f"column {where} may not be null and has no default: give it one, a change may name other columns only")
+    for row in await connection.fetch(_RULES, f'"{schema}"'):
+        raise BadSettings(
+            f"table {projection.name}.{row['table']} has the rule {row['rule']}: drop it, "
+            "a projection takes in every fact; keeping rules is for handlers"
+        )
     for table in projection.tables:
         if keys.get(table.name) != table.key:
             raise BadSettings(
@@ -125,12 +143,17 @@ async def shapes(connection: Connection, projection: Projection, schema: str) ->
     return {table.name: Shape(table, found[table.name]) for table in projection.tables}
 
 
+async def relations(connection: Connection, schema: str) -> list[str]:
+    """The tables and views of a generation, which readers see under the same names."""
+    return [row["relname"] for row in await connection.fetch(_RELATIONS, f'"{schema}"')]
+
+
 async def show(connection: Connection, generation: Generation) -> None:
     """Point the readers' views at this generation. Call it inside a transaction: readers see all old views or all new ones.
 
     A view that keeps its columns is replaced; one whose columns changed is dropped and made again; one that the projection lost goes.
     """
-    wanted = [row["relname"] for row in await connection.fetch(_RELATIONS, f'"{generation.schema}"')]
+    wanted = await relations(connection, generation.schema)
     prefix = f"p_{generation.projection}_"
     shown = {row["view"]: row["schema"] for row in await connection.fetch(_SHOWN)}
     for view, schema in sorted(shown.items()):

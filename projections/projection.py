@@ -2,8 +2,8 @@
 
     ZONES = Table("zones", key=("world", "zone"))
 
-    def changed(event: Event) -> Change:
-        return ZONES.put(event.world, event.entity, sky=event.data.sky, since=event.time_ns)
+    def changed(event: Event, it: WeatherChanged) -> Change:
+        return ZONES.put(event.world, event.entity, sky=it.sky, since=event.time_ns)
 
     weather = Projection(name="weather", version=1, schema=sql_beside(__file__), tables=(ZONES,), on={WeatherChanged: changed})
 
@@ -38,7 +38,7 @@ class Change(NamedTuple):
 
 
 Changes = Change | Iterable[Change] | None
-When = Callable[[Event], Changes]
+When = Callable[[Event, Any], Changes]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 
 
@@ -49,8 +49,8 @@ class Table:
     key     its primary key, in order
     adds    columns whose values are summed up (their default must be 0)
     keeps   columns that hold on to the first value they were given
-    Every other column takes the latest value. The column `position`, which every table has, is written by the projector: the last event
-    that touched the row. Columns outside the key need a default or may be null, since a change may name only some of them.
+    Every other column takes the latest value. Columns outside the key need a default or may be null: a change may name only some of them.
+    The column `position`, which every table has, is the last event that touched the row; the projector writes it, unless it is in the key.
     """
 
     name: str
@@ -79,7 +79,9 @@ class Projection:
     """A read model. A new `version` is built from the whole log beside the old one, then takes its place: raise it with its meaning.
 
     schema  the SQL that creates its tables and views; run with its own schema as search_path, so names stand unqualified
-    on      message type -> function (event) -> changes. Pure, and it copes: what it raises makes this projection skip the event, on record.
+    said_by the subsystem whose word counts; the same event type said by another one is passed over. Empty: anybody's
+    on      message type -> function (event, its payload) -> changes. Pure, and it copes: if it raises, this projection skips the event,
+            on record
     """
 
     name: str
@@ -87,6 +89,7 @@ class Projection:
     schema: str
     tables: tuple[Table, ...]
     on: Mapping[type[Message], When]
+    said_by: str = ""
 
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.name) is None:

@@ -3,8 +3,8 @@
 One transaction per batch: compare-and-set the checkpoint, copy the events into the archive, write every projection's rows, commit; only
 then advance. While a batch commits the next one is decoded and grows, so light load commits at once and heavy load in large batches.
 
-Killing the process, the connection or Postgres at any moment loses and doubles nothing: what was committed is known from the checkpoint, and
-reading goes on behind it.
+Killing the process, the connection or Postgres at any moment loses and doubles nothing: what was committed is known from the checkpoint,
+and reading goes on behind it.
 """
 
 from __future__ import annotations
@@ -14,25 +14,24 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import asyncpg
 import structlog
 
 from bus.errors import CheckpointMoved, StoreUnavailable
 from projections import checkpoints, generations
-from projections.batch import Batch, Lineup, Skip
+from projections.batch import Batch, Lineup
 from projections.chain import COLUMNS
 from projections.checkpoints import ADVANCE, Checkpoint
 from projections.feed import Feed
-from projections.fold import Fold
 from projections.generations import Generation
 from projections.projection import Projection
 from projections.reader import Reader
+from projections.rebuild import catch_up
 from projections.store import connected, is_lost
+from projections.writer import REFUSED, record_skips, write_carefully
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-    from bus.event import Event
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +39,6 @@ MAX_BATCH = 2000  # events
 CHUNK = 64  # events decoded before the loop gets its turn
 FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 2.0
-
-_SKIPPED = "INSERT INTO worldbus.skipped (position, projection, code, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 
 
 class _EpochMoved(Exception):
@@ -56,7 +53,7 @@ class Projector:
         self._projections = {projection.name: projection for projection in projections}
         self._max_batch = max_batch
         self._possible: set[tuple[int, bytes]] = set()  # where the checkpoint may be if nobody but us moved it; empty: not known yet
-        self._took_over = False
+        self._catching_up: dict[str, asyncio.Task[None]] = {}
         self.position = 0
         self.skipped = 0
 
@@ -65,21 +62,34 @@ class Projector:
 
         While Postgres is away it waits and tries again. Raises `CheckpointMoved` when another projector took over, `LogDamaged` at a gap.
         """
+        try:
+            while not await self._try(reader, follow):
+                log.info("generations_changed", position=self.position)
+            await asyncio.gather(*self._catching_up.values())
+        finally:
+            for task in self._catching_up.values():
+                task.cancel()
+            await asyncio.gather(*self._catching_up.values(), return_exceptions=True)
+        return self.position
+
+    async def _try(self, reader: Reader, follow: bool) -> bool:
+        """One session after the other while Postgres comes and goes. False when the generations changed under us."""
         pause = FIRST_PAUSE_S
         while True:
             before = self.position
             try:
                 await self._session(reader, follow)
-                return self.position
             except _EpochMoved:
-                log.info("generations_changed", position=self.position)
+                return False
             except StoreUnavailable as error:
                 pause = FIRST_PAUSE_S if self.position > before else min(pause * 2, LAST_PAUSE_S)
                 log.warning("store_unavailable", position=self.position, reason=str(error), pause_s=pause)
                 await asyncio.sleep(pause)
+            else:
+                return True
 
     async def _session(self, reader: Reader, follow: bool) -> None:
-        async with connected(self._dsn) as connection:
+        async with connected(self._dsn, raw_times=True) as connection:
             try:
                 start, lineup = await self._open(connection)
                 async with Feed(reader, after=start.position, follow=follow, limit=4 * self._max_batch) as feed:
@@ -93,25 +103,31 @@ class Projector:
         """Find out where we are and which generations to write."""
         async with connection.transaction():
             start = await checkpoints.read(connection, lock=True)
-            if self._possible and (start.position, start.chain) not in self._possible:
-                raise CheckpointMoved(
-                    f"wanted the checkpoint at {sorted(position for position, _ in self._possible)}, "
-                    f"found it at {start.position}: another projector runs; stop one of them",
-                    found=start.position,
-                )
+            self._recognise(start)
             known = await generations.load(connection)
-            if not self._took_over:
-                known, changed = await self._take_over(connection, start, known)
-                if changed:
-                    epoch = await connection.fetchval("UPDATE worldbus.checkpoint SET epoch = epoch + 1 RETURNING epoch")
-                    start = Checkpoint(start.position, start.chain, epoch)
+            if await self._take_over(connection, start, known):
+                start = await checkpoints.next_epoch(connection)
+                known = await generations.load(connection)
             lineup = await self._lineup(connection, known)
-        self._took_over = True
+        self._start_catching_up(known)
         self._possible = {(start.position, start.chain)}
         self.position = start.position
         return start, lineup
 
-    async def _take_over(self, connection: Connection, start: Checkpoint, known: list[Generation]) -> tuple[list[Generation], bool]:
+    def _recognise(self, found: Checkpoint) -> None:
+        """Tell a commit of ours whose answer was lost from somebody else's. Further back is a Postgres that crashed without its last
+        commits (`synchronous_commit = off`): rows and checkpoint went together, so reading on from there is right."""
+        if not self._possible or (found.position, found.chain) in self._possible:
+            return
+        expected = sorted(position for position, _ in self._possible)
+        if found.position >= expected[0]:
+            raise CheckpointMoved(
+                f"wanted the checkpoint at {expected}, found it at {found.position}: another projector runs; stop one of them",
+                found=found.position,
+            )
+        log.warning("checkpoint_went_back", expected=expected[0], found=found.position)
+
+    async def _take_over(self, connection: Connection, start: Checkpoint, known: list[Generation]) -> bool:
         """Leave behind what this code does not know, and begin what is new. A generation left behind keeps serving as it is."""
         changed = False
         for generation in known:
@@ -128,7 +144,7 @@ class Projector:
                 if in_step:
                     await generations.show(connection, made)
                 changed = True
-        return await generations.load(connection), changed
+        return changed
 
     def _knows(self, generation: Generation) -> bool:
         projection = self._projections.get(generation.projection)
@@ -136,12 +152,6 @@ class Projector:
 
     async def _lineup(self, connection: Connection, known: list[Generation]) -> Lineup:
         in_step = [generation for generation in known if generation.stopped_at is None]
-        for generation in in_step:
-            if not self._knows(generation):
-                raise CheckpointMoved(
-                    f"projection {generation.projection} is at version {generation.version} now, "
-                    "which this code does not have: newer code took over"
-                )
         shapes = {}
         schemas: dict[str, tuple[str, ...]] = {}
         for generation in in_step:
@@ -149,6 +159,30 @@ class Projector:
             shapes[projection.name] = (projection, await generations.shapes(connection, projection, generation.schema))
             schemas[projection.name] = (*schemas.get(projection.name, ()), generation.schema)
         return Lineup(shapes=shapes, schemas=schemas)
+
+    def _start_catching_up(self, known: list[Generation]) -> None:
+        """Projections that are not in step with this code's version are brought there beside the work."""
+        for name, projection in self._projections.items():
+            mine = [generation for generation in known if generation.projection == name and self._knows(generation)]
+            running = self._catching_up.get(name)
+            if all(generation.stopped_at is not None for generation in mine) and (running is None or running.done()):
+                self._catching_up[name] = asyncio.create_task(self._catch_up(projection, mine[-1]), name=f"catch-up-{name}")
+
+    async def _catch_up(self, projection: Projection, generation: Generation) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                async with connected(self._dsn, synchronous_commit="off") as connection:
+                    await catch_up(connection, self._dsn, projection, generation)
+                    return
+            except Exception as error:
+                if not is_lost(error) and not isinstance(error, StoreUnavailable):
+                    log.error(
+                        "catch_up_failed", projection=projection.name, reason=str(error)
+                    )  # it stays behind, on record; the others go on
+                    return
+                pause = min(pause * 2, LAST_PAUSE_S)
+                await asyncio.sleep(pause)
 
     async def _work(self, connection: Connection, feed: Feed, batch: Batch, epoch: int) -> None:
         """Decode and commit, one batch behind the other, until the feed ends."""
@@ -186,7 +220,7 @@ class Projector:
         self._possible = {(batch.start, batch.start_chain), (batch.position, batch.chain)}
         try:
             await self._transact(connection, batch, epoch, careful=False)
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError) as error:
+        except REFUSED as error:
             log.warning("batch_refused", position=batch.position, events=len(batch.events), reason=str(error))
             await self._transact(connection, batch, epoch, careful=True)
         self._possible = {(batch.position, batch.chain)}
@@ -199,13 +233,10 @@ class Projector:
                 await self._moved(connection, batch)
             await connection.copy_records_to_table("events", schema_name="worldbus", columns=COLUMNS, records=batch.records)
             if careful:
-                await self._write_carefully(connection, batch)
+                await write_carefully(connection, batch)
             else:
                 await batch.write_folds(connection)
-            for skip in batch.skips:
-                log.warning("event_skipped", position=skip.position, projection=skip.projection, code=skip.code, reason=skip.reason)
-            if batch.skips:
-                await connection.executemany(_SKIPPED, [(skip.position, skip.projection, skip.code, skip.reason) for skip in batch.skips])
+            await record_skips(connection, batch.skips)
 
     async def _moved(self, connection: Connection, batch: Batch) -> None:
         found = await checkpoints.read(connection)
@@ -215,34 +246,3 @@ class Projector:
             f"wanted the checkpoint at {batch.start}, found it at {found.position}: another projector runs; stop one of them",
             wanted=batch.start, found=found.position,
         )  # fmt: skip
-
-    async def _write_carefully(self, connection: Connection, batch: Batch) -> None:
-        """Postgres refused the batch: find the events that it refuses, skip those, write the rest."""
-        refused = {(skip.position, skip.projection) for skip in batch.skips}
-        for name, (projection, _) in batch.lineup.shapes.items():
-            events = [event for event in batch.events if (event.position, name) not in refused and event.subject.name in _names(projection)]
-            for schema in batch.lineup.schemas[name]:
-                await self._halve(connection, batch, name, schema, events)
-
-    async def _halve(self, connection: Connection, batch: Batch, name: str, schema: str, events: list[Event]) -> None:
-        if not events:
-            return
-        fold = Fold(*batch.lineup.shapes[name])
-        for event in events:
-            fold.take(event)
-        try:
-            async with connection.transaction():
-                await fold.write(connection, schema)
-        except (asyncpg.PostgresError, asyncpg.DataError) as error:
-            if is_lost(error, connection):
-                raise
-            if len(events) == 1:
-                batch.skips.append(Skip(events[0].position, name, type(error).__name__, str(error)))
-                return
-            middle = len(events) // 2
-            await self._halve(connection, batch, name, schema, events[:middle])
-            await self._halve(connection, batch, name, schema, events[middle:])
-
-
-def _names(projection: Projection) -> set[str]:
-    return {message.DESCRIPTOR.name for message in projection.on}

@@ -23,8 +23,8 @@ LOST = (
 _PG_EPOCH = 946_684_800_000_000  # microseconds from 1970 to 2000
 
 
-async def connect(dsn: str, **settings: str) -> Connection:
-    """A connection on which timestamptz is whole microseconds since 1970, in and out. Raises `StoreUnavailable` or `BadSettings`."""
+async def connect(dsn: str, *, raw_times: bool = False, **settings: str) -> Connection:
+    """A connection; with `raw_times` timestamptz is microseconds since 1970, in and out. Raises `StoreUnavailable` or `BadSettings`."""
     try:
         connection = await asyncpg.connect(
             dsn, timeout=10, command_timeout=None, statement_cache_size=2000, max_cached_statement_lifetime=0,
@@ -34,20 +34,21 @@ async def connect(dsn: str, **settings: str) -> Connection:
         raise BadSettings(f"Postgres refuses the connection: {error}") from error
     except LOST as error:
         raise StoreUnavailable(f"wanted a connection to Postgres, found {error!r}: it may be starting; trying again helps") from error
-    await connection.set_type_codec(
-        "timestamptz",
-        schema="pg_catalog",
-        format="tuple",
-        encoder=lambda micros: (micros - _PG_EPOCH,),
-        decoder=lambda parts: parts[0] + _PG_EPOCH,
-    )
+    if raw_times:
+        await connection.set_type_codec(
+            "timestamptz",
+            schema="pg_catalog",
+            format="tuple",
+            encoder=lambda micros: (micros - _PG_EPOCH,),
+            decoder=lambda parts: parts[0] + _PG_EPOCH,
+        )
     return connection
 
 
 @asynccontextmanager
-async def connected(dsn: str, **settings: str) -> AsyncIterator[Connection]:
+async def connected(dsn: str, *, raw_times: bool = False, **settings: str) -> AsyncIterator[Connection]:
     """`connect`, closed at the end."""
-    connection = await connect(dsn, **settings)
+    connection = await connect(dsn, raw_times=raw_times, **settings)
     try:
         yield connection
     finally:

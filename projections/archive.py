@@ -1,0 +1,177 @@
+"""The archive as a second log: read it, check its own chain, hold the log against it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bus.event import Event
+from bus.subjects import Subject, parse_stored
+from projections import checkpoints
+from projections.chain import link_event
+from projections.reader import Reader
+from projections.store import connected
+
+if TYPE_CHECKING:
+    from asyncpg import Connection, Record
+
+_READ = """
+    SELECT position, (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded_us, partition, world, subsystem, entity, name,
+           odd_subject, raw
+      FROM worldbus.events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3
+"""
+# The chain as chain.py makes it, said in SQL: the first position at which the stored hash is not the hash of what is stored.
+_BROKEN = """
+    SELECT position FROM (
+        SELECT position, chain, lag(position) OVER w AS before, lag(chain) OVER w AS previous, raw,
+               coalesce(odd_subject, convert_to(concat_ws('.', 'evt', partition, world, subsystem, entity, name), 'UTF8')) AS subject
+          FROM worldbus.events WHERE position > $1 AND position <= $2 WINDOW w AS (ORDER BY position)
+    ) AS e
+    WHERE position <> coalesce(before, $1) + 1
+       OR chain <> sha256(coalesce(previous, $3) || int8send(position) || int4send(length(subject)) || subject || raw)
+    ORDER BY position LIMIT 1
+"""
+STEP = 20_000  # events per statement
+Progress = Callable[[int, int], None]
+
+
+class LogState(Protocol):
+    """What the log says of itself."""
+
+    @property
+    def last(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was found. `problem` is empty when log and archive agree, else one line that names the first damaged position."""
+
+    mode: str
+    archive: int  # last archived position
+    log: int  # last position of the log
+    checked: int  # events compared
+    problem: str = ""
+    position: int = 0  # the first damaged one; 0 if none
+    damaged: str = ""  # `log` or `archive`
+
+    @property
+    def ok(self) -> bool:
+        return not self.problem
+
+
+class ArchiveReader:
+    """The archive, read like the log. It ends at the checkpoint; there is nothing to follow."""
+
+    def __init__(self, dsn: str, batch: int = 2000) -> None:
+        self._dsn = dsn
+        self._batch = batch
+
+    async def read(self, *, after: int, follow: bool = False) -> AsyncIterator[Sequence[Event]]:
+        """The archived events past `after`, as far as they go when their turn comes."""
+        async with connected(self._dsn) as connection:
+            async for batch in archived(connection, after=after, batch=self._batch):
+                yield batch
+
+
+async def archived(connection: Connection, *, after: int, until: int = 2**62, batch: int = 2000) -> AsyncIterator[list[Event]]:
+    """The archived events with after < position <= until, over a connection that is open already."""
+    while True:
+        events = [event_of(row) for row in await connection.fetch(_READ, after, until, batch)]
+        if not events:
+            return
+        yield events
+        after = events[-1].position
+
+
+def event_of(row: Record) -> Event:
+    """An archived row as the event it was."""
+    if row["odd_subject"] is not None:
+        subject = parse_stored(row["odd_subject"].decode())[1]
+    else:
+        subject = Subject(row["world"], row["subsystem"], row["entity"], row["name"])
+    return Event(
+        raw=row["raw"], subject=subject, partition=row["partition"], position=row["position"], recorded_ns=row["recorded_us"] * 1000
+    )
+
+
+async def broken_link(connection: Connection, *, progress: Progress | None = None) -> int:
+    """The first position at which the archive is not what was written, or 0: a missing row, or one whose hash does not fit."""
+    end = await checkpoints.read(connection)
+    position, chain = 0, bytes(32)
+    while position < end.position:
+        until = min(position + STEP, end.position)
+        found: int | None = await connection.fetchval(_BROKEN, position, until, chain)
+        if found is not None:
+            return found
+        last: Any = await connection.fetchrow("SELECT position, chain FROM worldbus.events WHERE position = $1", until)
+        if last is None:
+            missing: int = await connection.fetchval(
+                "SELECT coalesce(max(position), 0) + 1 FROM worldbus.events WHERE position < $1", until
+            )
+            return missing
+        position, chain = until, last["chain"]
+        if progress is not None:
+            progress(position, end.position)
+    return end.position if chain != end.chain else 0
+
+
+async def check(connection: Connection, state: LogState, reader: Reader, *, full: bool = False, progress: Progress | None = None) -> Report:
+    """Hold the log against the archive: its length and the event at the archive's head; with `full` every event and the archive itself."""
+    head = await checkpoints.read(connection)
+    mode = "full" if full else "head"
+    found: dict[str, Any] = {"mode": mode, "archive": head.position, "log": state.last, "checked": 0}
+    if full:
+        broken = await broken_link(connection, progress=progress)
+        if broken:
+            return Report(**found, position=broken, damaged="archive", problem=f"ARCHIVE DAMAGED: its hash chain breaks at {broken}")
+    if head.position == 0:
+        return Report(**found)
+    short = f"LOG SHORTER THAN ARCHIVE: stream ends at {state.last}, archive at {head.position}"
+    if state.last < head.position and not full:
+        return Report(**found, position=state.last + 1, damaged="log", problem=short)
+    return await _compare(connection, reader, found, 0 if full else head.position - 1, min(head.position, state.last), short, progress)
+
+
+async def _compare(
+    connection: Connection, reader: Reader, found: dict[str, Any], after: int, until: int, short: str, progress: Progress | None
+) -> Report:
+    log = _until(reader.read(after=after, follow=False), until)
+    position = after
+    async for batch in archived(connection, after=after, until=until):
+        for kept in batch:
+            event = await anext(log, None)
+            if event is None or event != kept or event.partition != kept.partition:
+                what = "is missing" if event is None else f"holds another event (id {_id(event)}, archived {_id(kept)})"
+                problem = f"LOG DIFFERS FROM ARCHIVE: position {kept.position} {what}"
+                return Report(**found | {"checked": position - after}, position=kept.position, damaged="log", problem=problem)
+            position = kept.position
+        if progress is not None:
+            progress(position, until)
+    found["checked"] = position - after
+    if found["log"] < found["archive"]:
+        return Report(**found, position=found["log"] + 1, damaged="log", problem=short)
+    return Report(**found)
+
+
+async def _until(batches: AsyncIterator[Sequence[Event]], last: int) -> AsyncIterator[Event]:
+    async for batch in batches:
+        for event in batch:
+            if event.position > last:
+                return
+            yield event
+
+
+def _id(event: Event) -> str:
+    try:
+        return event.id
+    except Exception:  # an event that cannot be read has no id to show
+        return "unreadable"
+
+
+async def chain_of(reader: Reader, until: int) -> bytes:
+    """The chain of the log itself at `until`, computed from its events."""
+    chain = bytes(32)
+    async for event in _until(reader.read(after=0, follow=False), until):
+        chain = link_event(chain, event)
+    return chain

@@ -1,0 +1,56 @@
+"""Lanes that stopped, as a table: what is parked, why, and what waits behind it."""
+
+from __future__ import annotations
+
+from bus.event import Event
+from projections.projection import Change, Projection, Table, sql_beside
+from schemas.gen.worldbus.runtime.v1 import runtime_pb2 as said
+
+PARKED = Table("parked", key=("world", "handler", "entity", "input"), adds=("retries",))
+
+
+def parked(event: Event, it: said.EventParked) -> Change:
+    return PARKED.put(
+        *(event.world, event.subsystem, event.entity, it.position),
+        status="parked",
+        code=it.code,
+        reason=it.reason,
+        type=it.type,
+        event_id=it.event_id,
+        attempts=it.attempts,
+        handler_version=it.handler_version,
+        since=it.first_failed_at.ToNanoseconds(),
+    )
+
+
+def deferred(event: Event, it: said.EventDeferred) -> Change:
+    return PARKED.put(
+        *(event.world, event.subsystem, event.entity, it.position),
+        status="deferred",
+        type=it.type,
+        event_id=it.event_id,
+        since=event.time_ns,
+    )
+
+
+def retry_failed(event: Event, it: said.LaneRetryFailed) -> Change:
+    return PARKED.put(event.world, event.subsystem, event.entity, it.position, status="parked", code=it.code, reason=it.reason, retries=1)
+
+
+def over(event: Event, it: said.LaneInputRetried | said.LaneInputDropped) -> Change:
+    return PARKED.drop(event.world, event.subsystem, event.entity, it.position)
+
+
+lanes = Projection(
+    name="lanes",
+    version=1,
+    schema=sql_beside(__file__),
+    tables=(PARKED,),
+    on={
+        said.EventParked: parked,
+        said.EventDeferred: deferred,
+        said.LaneRetryFailed: retry_failed,
+        said.LaneInputRetried: over,
+        said.LaneInputDropped: over,
+    },
+)
