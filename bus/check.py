@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import Message
 
 from bus.envelope import NANOS
-from bus.errors import BadEvent, UnknownType
+from bus.errors import BadEvent, BadSubject, UnknownType
+from bus.subjects import ROOT, Subject
 from schemas.errors import UnknownMessage
 from schemas.registry import by_name
 
@@ -80,6 +81,16 @@ def check_type(name: str) -> str:
             ) from error
         raise UnknownType(f"unknown event type {name!r} (did you mean {known}?)", type=name) from error
     return full
+
+
+def check_stored(subject: str) -> str:
+    """The published form of a subject that is given as published or as stored; raises `BadSubject`."""
+    tokens = subject.split(".")
+    if len(tokens) == 6 and tokens[0] == ROOT and tokens[1].isdigit():
+        del tokens[1]
+    if len(tokens) != 5 or tokens[0] != ROOT:
+        raise BadSubject(f"wanted {ROOT}.<world>.<subsystem>.<entity>.<Event>, found {ascii(subject)[:80]}", subject=subject)
+    return Subject(*tokens[1:]).published()
 
 
 def check_draft(draft: Draft, data: bytes) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -279,7 +280,10 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
     client = _Client()
     connection = Connection(client, name)
 
+    last: list[Exception] = []
+
     async def on_error(error: Exception) -> None:
+        last[:] = [error]
         text = str(error).lower()
         if "permissions violation" in text:
             for callback in list(connection.on_denied):
@@ -309,8 +313,8 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
             disconnected_cb=on_disconnect,
             reconnected_cb=on_reconnect,
             closed_cb=on_closed,
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
+            allow_reconnect=False,  # the first connection succeeds or fails; nats-py would try for ever
+            max_reconnect_attempts=1,
             ping_interval=5,
             max_outstanding_pings=2,
             pending_size=64 << 20,
@@ -319,9 +323,13 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
         )
     except (nats.errors.Error, OSError, TimeoutError) as error:
         await client.close()
+        cause = last[0] if last else error
+        shown = re.sub(r"//[^@/]*@", "//", url)  # without the password
         raise Misuse(
-            f"cannot connect to NATS at {url}: {error or type(error).__name__}; start it, or give another --nats URL", url=url
+            f"cannot connect to NATS at {shown}: {str(cause) or type(cause).__name__}; start it, or give another address or credentials",
+            url=shown,
         ) from error
+    client.options |= {"allow_reconnect": True, "max_reconnect_attempts": -1}
     try:
         yield connection
     finally:

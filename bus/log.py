@@ -185,8 +185,39 @@ class Log:
     async def wait_for(self, position: int, *, timeout: float | None = None) -> None:
         """Return once the log holds `position`; raises `TimeoutError` after `timeout` seconds."""
         async with asyncio.timeout(timeout):
-            async for _ in self.read(after=position - 1, until=position, follow=True, batch=1):
-                return
+            last = (await self.state()).last
+            async for _ in self.read(after=last, until=max(last, position), follow=True):
+                pass
+
+    def salvage(self, *, after: int = 0) -> AsyncIterator[list[Event]]:
+        """Whatever can still be read of a damaged log behind `after`, in order, without the checks of `read`: for repair only."""
+        return Reader(self, after=after, until=None, since=None, filters=(), follow=False, batch=READ_BATCH, damaged=True).batches()
+
+    async def mark(self, created: str) -> None:
+        """Write down, durably, when the log was made. What was acknowledged under `always` has the stream's definition before it."""
+
+        async def write() -> None:
+            answer = json.loads(await self.connection.request(self.marker, json.dumps({"created": created}).encode()))
+            if "error" in answer:
+                raise ApiError("marker", answer["error"])
+
+        await retried(write, 10.0)
+
+    async def marked(self) -> str:
+        """When the log was made, as written down; nothing if that is not known."""
+
+        async def ask() -> str:
+            answers = await self._answers.ask(f"$JS.API.DIRECT.GET.{self.config.snapshots}", {"last_by_subj": self.marker}, timeout=2.0)
+            if status_of(answers[0][1]) in (503, 408):
+                raise Transient(f"stream {self.config.snapshots} cannot be read at the moment: retry")
+            return "" if status_of(answers[0][1]) else str(json.loads(answers[0][2])["created"])
+
+        return await retried(ask, 10.0)
+
+    @property
+    def marker(self) -> str:
+        """The subject, among the snapshots, of what is written down about the log itself."""
+        return f"{SNAPSHOT_ROOT}.log.{self.name}"
 
     async def _direct(self, body: dict[str, Any], timeout: float) -> list[Answer]:
         async def ask() -> list[Answer]:
@@ -228,54 +259,37 @@ async def retried(call: Callable[[], Awaitable[T]], timeout: float) -> T:
 
 async def open_log(connection: Connection, config: LogConfig | None = None) -> Log:
     """The log, made if it is missing. Raises `Misuse` when a stream of that name is laid out differently, `LogDamaged` when it was lost."""
-    config = config or LogConfig()
-    snapshots = await _ensure(connection, config.snapshot_stream())
-    answers = Answers(connection)
-    await answers.open()
-    log = Log(connection, config, answers)
+    log = await attach(connection, config or LogConfig())
     try:
-        marker = await _marker(log)
-        found = await _info(connection, config.name)
-        if marker and not snapshots.get("fresh") and (found is None or found["created"] != marker):
+        wanted = await log.marked()
+        found = await _info(connection, log.name)
+        if wanted and (found is None or found["created"] != wanted):
             raise LogDamaged(
-                f"log {config.name} was made at {marker}, found {'none' if found is None else 'one made at ' + found['created']}: "
-                "restore it with `worldbus log repair --from-archive`; to begin a new history, delete stream "
-                f"{config.snapshots} too",
-                wanted=marker,
+                f"log {log.name} was made at {wanted}, found {'none' if found is None else 'one made at ' + found['created']}: "
+                f"restore it with `worldbus log repair --from-archive`; to begin a new history, delete stream {log.config.snapshots} too",
+                wanted=wanted,
                 found=found and found["created"],
             )
-        info = await _ensure(connection, config.stream())
-        if not marker:
-            await _mark(log, info["created"])
+        created = await make(connection, log.config)
+        if not wanted:
+            await log.mark(created)
     except BaseException:
-        await answers.close()
+        await log.aclose()
         raise
     return log
 
 
-def _marker_subject(log: Log) -> str:
-    return f"{SNAPSHOT_ROOT}.log.{log.name}"
+async def attach(connection: Connection, config: LogConfig) -> Log:
+    """The log as it is, missing or damaged: for repair. `open_log` is for everybody else."""
+    await _ensure(connection, config.snapshot_stream())
+    answers = Answers(connection)
+    await answers.open()
+    return Log(connection, config, answers)
 
 
-async def _marker(log: Log) -> str:
-    async def ask() -> str:
-        answers = await log._answers.ask(f"$JS.API.DIRECT.GET.{log.config.snapshots}", {"last_by_subj": _marker_subject(log)}, timeout=2.0)
-        if status_of(answers[0][1]) in (503, 408):
-            raise Transient(f"stream {log.config.snapshots} cannot be read at the moment: retry")
-        return "" if status_of(answers[0][1]) else str(json.loads(answers[0][2])["created"])
-
-    return await retried(ask, 10.0)
-
-
-async def _mark(log: Log, created: str) -> None:
-    """Write down, durably, that the log was made; what was acknowledged under `always` has the stream's definition before it."""
-
-    async def write() -> None:
-        answer = json.loads(await log.connection.request(_marker_subject(log), json.dumps({"created": created}).encode()))
-        if "error" in answer:
-            raise ApiError("marker", answer["error"])
-
-    await retried(write, 10.0)
+async def make(connection: Connection, config: LogConfig) -> str:
+    """Make the log's stream if it is missing, compare it if it is there; returns when it was made. Raises `Misuse`."""
+    return str((await _ensure(connection, config.stream()))["created"])
 
 
 async def _info(connection: Connection, name: str) -> dict[str, Any] | None:
@@ -297,7 +311,7 @@ async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, A
         except ApiError as error:
             if error.err_code == 10065:
                 raise Misuse(
-                    f"another stream already takes the subjects {wanted['subjects']}: one account of a server holds one log; use or delete that one",
+                    f"another stream already takes the subjects {wanted['subjects']}: an account holds one log; use or delete that one",
                     stream=wanted["name"],
                 ) from error
             if error.err_code != 10058:  # somebody else made it at the same moment

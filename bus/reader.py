@@ -46,6 +46,7 @@ class Reader:
         filters: Sequence[str],
         follow: bool,
         batch: int,
+        damaged: bool = False,
     ) -> None:
         if since is not None and (after or since.tzinfo is None):
             raise Misuse("start either behind a position or at a time with a time zone: give `after` or `since`")
@@ -59,6 +60,8 @@ class Reader:
         self._filters = list(filters)
         self._follow = follow
         self._batch = batch
+        self._check_damage = not damaged
+        self._contiguous = not filters and not damaged
         self._inbox = b""
         self._name = b""
         self._next = b""
@@ -132,8 +135,10 @@ class Reader:
             self._break("lost delivery")
             return
         self._delivered = delivered
+        if self._since is not None and self._position == 0:
+            self._position = position - 1  # the first event since then says where we are
         self._outstanding -= 1
-        if not self._filters and position != self._position + 1 and self._position + 1 != 0:
+        if self._contiguous and position != self._position + 1:
             self._damage = self._gap(position)
             self._wake.set()
             return
@@ -180,7 +185,7 @@ class Reader:
 
     async def _check(self) -> None:
         state = await self._log.state()
-        if state.last < self._position or state.count != state.last:
+        if self._check_damage and (state.last < self._position or state.count != state.last):
             raise LogDamaged(
                 f"log {self._log.name} holds {state.count} events from {state.first} to {state.last}, wanted every one from 1 to at least "
                 f"{self._position}: restore it with `worldbus log repair --from-archive`",
@@ -214,11 +219,7 @@ class Reader:
             "inactive_threshold": INACTIVE * NANOS,
             "filter_subjects": self._filters,
         }
-        if self._since is not None and self._position == 0:
-            self._position = -1  # the first event that comes says where we are
-            return config | {"deliver_policy": "by_start_time", "opt_start_time": self._since.isoformat()}
-        if self._position == -1:
-            assert self._since is not None
+        if self._since is not None and self._position == 0:  # nothing has come yet that could say where we are
             return config | {"deliver_policy": "by_start_time", "opt_start_time": self._since.isoformat()}
         return config | {"deliver_policy": "by_start_sequence", "opt_start_seq": self._position + 1}
 

@@ -1,0 +1,120 @@
+"""Writing a lost or damaged log again from its archive, every event at its old position.
+
+The old stream is deleted first. Until the last event is back, `open_log` calls the log damaged, so nobody works on half a history; a
+restore that was interrupted is simply started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+
+import structlog
+
+from bus.answers import status_of
+from bus.check import check_stored
+from bus.connection import ApiError, Connection
+from bus.errors import BadSubject, Disconnected, LogDamaged, Misuse, Transient, Unknown
+from bus.group_commit import MAX_BATCH, MAX_BATCH_BYTES, batch_frames, decode_ack
+from bus.log import Log, LogConfig, attach, make
+from bus.publication import Parcel
+
+ANSWER_TIMEOUT = 10.0  # seconds
+PROGRESS = 100_000  # events between two words about it
+
+logger = structlog.get_logger(__name__)
+
+
+async def restore_log(connection: Connection, config: LogConfig, events: AsyncIterable[tuple[str, bytes]]) -> int:
+    """Delete the log and write `events` (subject, raw bytes), the whole history from position 1 on, in order; returns how many.
+
+    Subjects may be as published or as stored. No other program may publish meanwhile: one that does is noticed (`LogDamaged`) and the
+    restore must be started again. Raises `Misuse` for a subject that the log would not take, naming the position.
+    """
+    try:
+        await connection.api(f"STREAM.DELETE.{config.name}", timeout=60.0)
+    except ApiError as error:
+        if error.err_code != 10059:  # there is none
+            raise
+    created = await make(connection, config)
+    log = await attach(connection, config)
+    try:
+        last = 0
+        async for parcels in _batches(events):
+            await _write(log, parcels, last)
+            last += len(parcels)
+            if last // PROGRESS != (last - len(parcels)) // PROGRESS:
+                logger.info("log_restoring", position=last)
+        await log.mark(created)
+    finally:
+        await log.aclose()
+    logger.info("log_restored", events=last)
+    return last
+
+
+async def _batches(events: AsyncIterable[tuple[str, bytes]]) -> AsyncIterator[list[Parcel]]:
+    parcels: list[Parcel] = []
+    size = position = 0
+    async for subject, raw in events:
+        position += 1
+        try:
+            published = check_stored(subject)
+        except BadSubject as error:
+            raise Misuse(f"the archive's event at position {position} cannot be restored: {error}", position=position) from error
+        parcels.append(Parcel(published.encode(), b"", raw))
+        size += len(raw)
+        if len(parcels) == MAX_BATCH or size > MAX_BATCH_BYTES:
+            yield parcels
+            parcels, size = [], 0
+    if parcels:
+        yield parcels
+
+
+async def _write(log: Log, parcels: list[Parcel], last: int) -> None:
+    """Append one atomic batch behind position `last`, however often the connection breaks."""
+    sent = list(parcels)
+    sent[0] = sent[0]._replace(lines=b"Nats-Expected-Last-Sequence: %d\r\n" % last)
+    while True:
+        try:
+            stored = await _send(log, sent)
+        except (Transient, Unknown, Disconnected) as error:
+            logger.debug("restore_waits", error=str(error), position=last)
+            await asyncio.sleep(0.1)
+            stored = False
+        if stored:
+            return
+        found = (await log.state(timeout=60.0)).last
+        if found == last + len(parcels):
+            return
+        if found != last:
+            raise LogDamaged(
+                f"log {log.name} came to position {found} in its restore, wanted {last}: stop whoever publishes and start again",
+                wanted=last,
+                found=found,
+            )
+
+
+async def _send(log: Log, parcels: list[Parcel]) -> bool:
+    connection = log.connection
+    inbox = connection.new_inbox()
+    answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+
+    def receive(subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
+        if not answer.done():
+            answer.set_result((status_of(header), payload))
+
+    listener = await connection.listen(inbox, receive)
+    try:
+        connection.write(batch_frames(parcels, inbox.encode()))
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            status, payload = await answer
+    except TimeoutError:
+        return False
+    finally:
+        await listener.close()
+    if status or not payload:
+        return False
+    ack = decode_ack(payload)
+    if ack.error is not None and ack.error.code == 400 and ack.error.err_code not in (10071, 10164):
+        raise Misuse(f"the log refuses an event of its archive: {ack.error.description} ({ack.error.err_code})")
+    return ack.error is None
