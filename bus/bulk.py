@@ -81,8 +81,9 @@ class Bulk:
         first = number << SHIFT
         prefix = self._prefix
         self._blocks[number] = block
+        self._sent_at[number] = self._loop.time()
         if away:
-            self._release(number)
+            self.release(float("inf"))
             return
         try:
             self._connection.write(
@@ -94,9 +95,7 @@ class Bulk:
                 )
             )
         except Disconnected:
-            self._release(number)
-        else:
-            self._sent_at[number] = self._loop.time()
+            self.release(float("inf"))  # in order: what went out before is lost as well
 
     async def until(self, blocks: int) -> None:
         """Wait until at most so many blocks are on their way."""

@@ -77,7 +77,8 @@ class Groups:
         if fence:
             sent[0] = sent[0]._replace(lines=sent[0].lines + fence_lines(fence, expected))
         end = self._loop.time() + deadline
-        tries = 0
+        tries = refusals = 0
+        refused: WorldbusError | None = None
         while (left := end - self._loop.time()) > 0:
             try:
                 answer = await self._send(sent, min(left, self._answer_timeout))
@@ -85,6 +86,7 @@ class Groups:
                 positions = await self._judge(answer, ids, parcels, fence, expected, again=tries > 1)
                 if positions:
                     return positions
+                refusals, refused = refusals + 1, no_log(parcels[-1].subject, self._log.name)
             except Disconnected:
                 pass  # not sent
             except Transient:
@@ -92,6 +94,8 @@ class Groups:
             await asyncio.sleep(PAUSE)
         if tries == 0:
             raise Disconnected(f"group of {len(ids)} events was not sent within {deadline:g} s: publish it again")
+        if refused is not None and refusals == tries:
+            raise refused
         raise Unknown(
             f"group of {len(ids)} events may be in the log or not, no answer within {deadline:g} s: publish it again with the same ids"
         )
@@ -114,10 +118,8 @@ class Groups:
         self, answer: tuple[int, bytes], ids: Sequence[str], parcels: Sequence[Parcel], fence: str, expected: int, *, again: bool
     ) -> list[int]:
         """The positions, or nothing to try again."""
-        status, payload = answer
+        payload = answer[1]
         if not payload:
-            if status == 503 and not again:
-                raise NoLog(f"no stream takes {parcels[-1].subject.decode()}: is log {self._log.name} there, and its server started?")
             return []
         ack = decode_ack(payload)
         if ack.error is None:
@@ -138,6 +140,11 @@ class Groups:
             if first:
                 return list(range(first, first + len(parcels)))
         raise lookup.conflict(fence, expected, found)
+
+
+def no_log(subject: bytes, name: str) -> NoLog:
+    """The error for a subject that nobody stores."""
+    return NoLog(f"no stream takes {subject.decode()}: is log {name} there, and its server started?", subject=subject.decode())
 
 
 def last_number(text: str) -> int:

@@ -79,6 +79,7 @@ class Publication:
         "lines",
         "number",
         "payload",
+        "refusals",
         "refused",
         "sent_at",
         "subject",
@@ -103,6 +104,9 @@ class Publication:
         self.sent_at = WAITING
         self.tries = 0
         self.refused: WorldbusError | None = None
+        """Why the log did not take it so far."""
+        self.refusals = 0
+        """Sendings that the log certainly did not take; if those are all, it is not recorded."""
 
     def stored(self, position: int) -> None:
         """It is in the log."""

@@ -17,9 +17,9 @@ from bus.answers import status_of
 from bus.bulk import BLOCK, Block, Bulk, each, packed
 from bus.connection import ApiError, Connection
 from bus.durability import Durability, prove
-from bus.errors import Conflict, Disconnected, NoLog, PermissionDenied, StorageFull, TooLarge, Transient, Unknown, WorldbusError
+from bus.errors import Conflict, Disconnected, PermissionDenied, StorageFull, TooLarge, Transient, Unknown, WorldbusError
 from bus.event import Draft
-from bus.group import Groups, last_number
+from bus.group import Groups, last_number, no_log
 from bus.group_commit import GroupCommit, PubAck, Singles, decode_ack
 from bus.log import Log
 from bus.publication import AGAIN, LOOKING, WAITING, Parcel, Publication, fence_of, pack
@@ -235,12 +235,10 @@ class Publisher:
     def judge(self, publication: Publication, header: bytes | None, payload: bytes) -> None:
         """Any answer but a plain acknowledgement."""
         if not payload:
-            if status_of(header) == 503:
-                publication.refused = NoLog(
-                    f"no stream takes {publication.subject.decode()}: is log {self.log.name} there, and its server started?",
-                    subject=publication.subject.decode(),
-                )
             publication.sent_at = AGAIN
+            if status_of(header) == 503:
+                publication.refusals += 1
+                publication.refused = no_log(publication.subject, self.log.name)
             return
         ack = decode_ack(payload)
         if ack.error is None:
@@ -278,6 +276,7 @@ class Publisher:
             publication.refused = Transient(
                 f"the log cannot store now: {words}; publish again with the same id", err_code=ack.error.err_code
             )
+            publication.refusals += 1
             publication.sent_at = AGAIN
 
     def _look(self, publication: Publication, work: Coroutine[Any, Any, None]) -> None:
@@ -336,7 +335,7 @@ class Publisher:
         subject = publication.subject.decode()
         if publication.tries == 0:
             return Disconnected(f"{subject} was not sent, {why}: publish it again", id=publication.id)
-        if publication.refused is not None and publication.tries == 1:
+        if publication.refused is not None and publication.refusals == publication.tries:
             return publication.refused
         return Unknown(f"{subject} may be in the log or not, {why}: publish it again with the same id {publication.id}", id=publication.id)
 
