@@ -1,0 +1,209 @@
+"""The processes under test: nats-server, Postgres, two members that run every handler, the projector, writers and a ticker.
+
+Every worker is a process of its own, started again when it ends, as an orchestrator would; one that ends for no reason of ours is on record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+import bench.chaos
+from bench.chaos.load import Mix
+from bench.chaos.worker import Orders
+from bus.durability import Durability
+from migrations import migrate
+from worldbus.embedded import NatsServer, PostgresServer
+from worldbus.embedded.process import Process
+
+T = TypeVar("T")
+
+ROOT = Path(bench.chaos.__file__).parent.parent.parent
+PASSWORD = "only-for-chaos"  # noqa: S105 - on loopback, for the length of a run
+WATCH_S = 0.1
+FORGIVEN = ("cannot connect to NATS", "STORE_UNAVAILABLE", "StoreUnavailable", "Disconnected", "NoLog", "Unknown", "NotDurable", "Transient")
+"""Ends of a worker that an outage of a server explains: it starts again, as a container would."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker: its process, and what is on record about its ends."""
+
+    name: str
+    role: str
+    process: Process
+    orders: Orders
+    wanted: bool = False  # to be started again when it ends
+    may_end: bool = False  # its next end is our doing
+    paused: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # a `Process` has one owner at a time
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Everything that runs. `nats_folder` and `postgres_folder` may lie on a file system of their own."""
+
+    folder: Path
+    seed: int
+    durability: Durability
+    mix: Mix = field(default_factory=Mix)
+    writers: int = 2
+    members: int = 2
+    skews_s: tuple[float, ...] = (0.0, 7200.0)
+    nats_folder: Path | None = None
+    postgres_folder: Path | None = None
+    unexpected: list[str] = field(default_factory=list)
+    workers: dict[str, Worker] = field(default_factory=dict)
+    nats: NatsServer = field(init=False)
+    postgres: PostgresServer = field(init=False)
+    _watcher: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        strict = self.durability == "strict"
+        self.nats = NatsServer(self.nats_folder or self.folder / "nats", password=PASSWORD, strict=strict)
+        self.postgres = PostgresServer(self.postgres_folder or self.folder / "postgres", secret=lambda role: f"{PASSWORD}-{role}", strict=strict)
+
+    # -- the whole ---------------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Start the servers, then every worker."""
+        await in_thread(self.nats.start)
+        await in_thread(self.postgres.start)
+        await in_thread(lambda: migrate(self.postgres.dsn))
+        roles = [("handlers", number) for number in range(self.members)] + [("projector", 0), ("ticker", 0)]
+        roles += [("writer", number) for number in range(self.writers)]
+        for role, number in roles:
+            await self.add(role, number)
+        self._watcher = asyncio.create_task(self._watch(), name="supervisor")
+
+    async def aclose(self) -> None:
+        """End everything."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        for worker in self.workers.values():
+            worker.wanted = False
+        await asyncio.gather(*(in_thread(worker.process.kill) for worker in self.workers.values()))
+        await asyncio.gather(in_thread(self.nats.stop), in_thread(self.postgres.stop))
+
+    # -- workers -----------------------------------------------------------------------------------------------------------------
+
+    async def add(self, role: str, number: int) -> Worker:
+        """Start one more worker."""
+        name = f"{role}-{number}"
+        folder = self.folder / "workers"
+        folder.mkdir(exist_ok=True)
+        orders = Orders(
+            name=name,
+            seed=self.seed,
+            nats_url=self.nats.url,
+            monitor_url=self.nats.monitor_url,
+            postgres_dsn=self.postgres.dsn,
+            journal=str(self.journal(name)),
+            durability=self.durability,
+            mix=self.mix,
+            skew_s=self.skews_s[number % len(self.skews_s)] if role == "handlers" else 0.0,
+        )
+        worker = Worker(name, role, Process(name, folder, stop_signal=signal.SIGTERM), orders, wanted=True)
+        self.workers[name] = worker
+        await self.start(worker)
+        return worker
+
+    def journal(self, name: str) -> Path:
+        return self.folder / f"{name}.journal"
+
+    @property
+    def journals(self) -> list[Path]:
+        """Those of every writer there was."""
+        return sorted(self.folder.glob("writer-*.journal"))
+
+    async def start(self, worker: Worker) -> None:
+        """Start a worker; returns at once."""
+        path = self.folder / "workers" / f"{worker.name}.json"
+        path.write_bytes(msgspec.json.encode(worker.orders))
+        command = [sys.executable, "-m", "bench.chaos.worker", worker.role, str(path)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        worker.may_end = worker.paused = False
+        async with worker.lock:
+            await in_thread(lambda: worker.process.start(command, cwd=ROOT, env=environment, ready=lambda: True, within_s=10))
+
+    async def kill(self, worker: Worker) -> None:
+        """SIGKILL; the supervisor starts it again."""
+        async with worker.lock:
+            worker.may_end = True
+            await in_thread(worker.process.kill)
+
+    async def stop(self, worker: Worker, within_s: float = 60.0) -> None:
+        """SIGTERM, and wait until it has ended in good order."""
+        async with worker.lock:
+            worker.wanted, worker.may_end = False, True
+            await in_thread(lambda: worker.process.stop(within_s))
+
+    def pause(self, worker: Worker) -> None:
+        """SIGSTOP."""
+        worker.paused = True
+        worker.process.signal(signal.SIGSTOP)
+
+    def resume(self, worker: Worker) -> None:
+        """SIGCONT."""
+        worker.process.signal(signal.SIGCONT)
+        worker.paused = False
+
+    def of(self, role: str) -> list[Worker]:
+        """The workers of a role."""
+        return [worker for worker in self.workers.values() if worker.role == role]
+
+    async def _watch(self) -> None:
+        """Start again what ended."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            for worker in list(self.workers.values()):
+                if worker.wanted and worker.process.pid is None:
+                    self._judge_end(worker)
+                    await asyncio.sleep(random.Random(len(self.unexpected)).uniform(0, 0.3))
+                    if worker.wanted:
+                        await self.start(worker)
+
+    def _judge_end(self, worker: Worker) -> None:
+        if not worker.may_end:
+            words = worker.process.last_words()
+            if not any(reason in words for reason in FORGIVEN):
+                self.unexpected.append(f"{worker.name} ended by itself: {words[-2000:]}")
+
+    # -- Postgres' backends --------------------------------------------------------------------------------------------------------
+
+    def backends(self) -> list[int]:
+        """Processes of Postgres that serve a connection."""
+        parent = self.postgres.pid
+        if parent is None:
+            return []
+        found = []
+        for child in _children(parent):
+            try:
+                words = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if "worldbus_owner" in words:
+                found.append(child)
+        return found
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run blocking work to its end."""
+    return await asyncio.shield(asyncio.to_thread(work))

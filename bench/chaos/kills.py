@@ -1,0 +1,205 @@
+"""The kill test: load, faults, healing, and then every checker over what is on record."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.chaos import collect
+from bench.chaos.checks import handlers as handler_checks
+from bench.chaos.checks import log as log_checks
+from bench.chaos.checks import poison as poison_checks
+from bench.chaos.checks import projections as projection_checks
+from bench.chaos.checks.log import Sight
+from bench.chaos.checks.projections import Sample
+from bench.chaos.cluster import Cluster
+from bench.chaos.history import History, Violation, digest
+from bench.chaos.load import HEX, Mix
+from bench.chaos.nemesis import Nemesis
+from bus.connection import connect
+from bus.durability import Durability
+from bus.errors import WorldbusError
+from bus.log import Log, open_log
+from handlers import ALL
+from projections.store import LOST, connected
+from worldbus.lag import consumers
+
+WARM_S = 1.0
+SAMPLE_S = 0.1
+DRAIN_S = 120.0
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one run found."""
+
+    seed: int
+    seconds: float
+    kills: int
+    faults: dict[str, int]
+    events: int
+    acked: int
+    unknown_resolved: int
+    refused: int
+    longest_gap_s: float
+    samples: int
+    unexpected_ends: list[str]
+    violations: list[Violation]
+
+    @property
+    def clean(self) -> bool:
+        return not self.violations and not self.unexpected_ends
+
+    def count(self, *rules: str) -> int:
+        """Violations of these rules."""
+        return sum(violation.rule in rules for violation in self.violations)
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Looks at log and tables from outside while the run goes on; what it saw must stay true."""
+
+    cluster: Cluster
+    sights: list[Sight] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        await asyncio.gather(self._tables(), self._log())
+
+    async def _tables(self) -> None:
+        while True:
+            with suppress(WorldbusError, *LOST):
+                async with connected(self.cluster.postgres.dsn) as connection:
+                    while True:
+                        async with connection.transaction(isolation="repeatable_read", readonly=True):
+                            self.samples.append(await collect.sample(connection))
+                        await asyncio.sleep(SAMPLE_S)
+            await asyncio.sleep(SAMPLE_S)
+
+    async def _log(self) -> None:
+        async with connect(self.cluster.nats.url, name="watcher") as connection:
+            log = await open_log(connection)
+            while True:
+                with suppress(WorldbusError):
+                    event = await log.get((await log.state(timeout=1.0)).last, timeout=1.0)
+                    self.sights.append(Sight(event.position, digest(event.raw)))
+                await asyncio.sleep(SAMPLE_S)
+
+
+@asynccontextmanager
+async def folder() -> AsyncIterator[Path]:
+    """A folder for one run, passable for the user that Postgres runs as."""
+    path = Path(tempfile.mkdtemp(prefix="wb-chaos-"))
+    path.chmod(0o711)
+    try:
+        yield path
+    finally:
+        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+
+
+async def run(
+    kills: int, seed: int, *, durability: Durability = "strict", mix: Mix | None = None, tell: Tell = lambda _: None
+) -> Outcome:
+    """Kill so many processes under load, heal, and check every invariant."""
+    async with folder() as path:
+        cluster = Cluster(path, seed, durability, mix=mix or Mix())
+        nemesis = Nemesis(cluster, seed)
+        watcher = Watcher(cluster)
+        begun = time.monotonic()
+        try:
+            await cluster.open()
+            await asyncio.sleep(WARM_S)
+            watching = asyncio.create_task(watcher.run(), name="watcher")
+            tell(f"seed {seed}: {kills} kills under load, {durability}")
+            await nemesis.run(kills)
+            tell(f"{nemesis.kills} kills done; healing")
+            ended = time.monotonic()
+            last = await settle(cluster)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            tell(f"{last} events in the log; checking")
+            return await _judge(cluster, nemesis, watcher, begun, ended)
+        finally:
+            await cluster.aclose()
+
+
+async def settle(cluster: Cluster) -> int:
+    """Stop the load in good order and wait until everything is handled and projected; returns the log's last position."""
+    for worker in cluster.of("writer"):
+        await cluster.stop(worker)
+    for worker in cluster.of("ticker"):
+        await cluster.stop(worker)
+    async with connect(cluster.nats.url, name="settle") as connection:
+        log = await open_log(connection)
+        async with asyncio.timeout(DRAIN_S):
+            return await _quiet(cluster, log)
+
+
+async def _quiet(cluster: Cluster, log: Log) -> int:
+    behind, projected, last = ["?"], 0, 0
+    try:
+        while True:
+            last = (await log.state()).last
+            behind = [f"{one.name} by {one.behind}" for one in await consumers(log, ALL) if one.behind]
+            projected = await collect.checkpoint(cluster.postgres.dsn)
+            await asyncio.sleep(0.3)
+            if not behind and projected == last == (await log.state()).last:
+                return last
+    except asyncio.CancelledError:
+        cluster.unexpected.append(f"not quiet: log at {last}, tables at {projected}, behind: {', '.join(behind) or 'nobody'}")
+        raise
+
+
+async def _judge(cluster: Cluster, nemesis: Nemesis, watcher: Watcher, begun: float, ended: float) -> Outcome:
+    async with connect(cluster.nats.url, name="judge") as connection:
+        log = await open_log(connection)
+        history = await collect.history(log, cluster.journals)
+        violations = log_checks.check(history, watcher.sights)
+        violations += log_checks.readers_agree(await collect.readings(log, history.events))
+    violations += handler_checks.check(history, ALL)
+    poisoned = {claim.lane for claim in history.claims.values() if claim.lane.startswith(HEX)}
+    violations += poison_checks.check(history, ALL, poisoned)
+    violations += await _check_tables(cluster, history, watcher)
+    return Outcome(
+        seed=nemesis.seed,
+        seconds=ended - begun,
+        kills=nemesis.kills,
+        faults=dict(nemesis.done),
+        events=len(history.events),
+        acked=sum(claim.last.kind == "ok" for claim in history.claims.values()),
+        unknown_resolved=sum(
+            claim.last.kind != "maybe" and any(outcome.kind == "maybe" for outcome in claim.outcomes) for claim in history.claims.values()
+        ),
+        refused=sum(claim.last.kind == "no" for claim in history.claims.values()),
+        longest_gap_s=longest_gap(history),
+        samples=len(watcher.samples),
+        unexpected_ends=cluster.unexpected,
+        violations=violations,
+    )
+
+
+async def _check_tables(cluster: Cluster, history: History, watcher: Watcher) -> list[Violation]:
+    dsn = cluster.postgres.dsn
+    last, position = len(history.events), await collect.checkpoint(dsn)
+    violations = projection_checks.archive_is_the_log(history, await collect.archive(dsn))
+    violations += projection_checks.checkpoint_moves_with_the_rows(history, watcher.samples)
+    violations += projection_checks.checkpoint_within_the_log(last, position)
+    violations += projection_checks.caught_up(last, position)
+    folds = {f"in batches of {batch}": await collect.fold(cluster.postgres, history.events, batch=batch) for batch in (2000, 97)}
+    return violations + projection_checks.tables_are_the_fold(await collect.dumps(dsn), folds)
+
+
+def longest_gap(history: History) -> float:
+    """The longest time in seconds in which no writer got an acknowledgement."""
+    times = sorted(outcome.at_s for claim in history.claims.values() for outcome in claim.outcomes if outcome.kind == "ok")
+    return max((after - before for before, after in zip(times, times[1:], strict=False)), default=0.0)
+
+
