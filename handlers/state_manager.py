@@ -212,15 +212,11 @@ def typed(values: Values) -> dict[str, StateValue]:
 
 
 def _typed(value: Value) -> StateValue:
-    match value:
-        case bool():
-            return StateValue(flag=value)
-        case int():
-            return StateValue(integer=value)
-        case float():
-            return StateValue(number=value)
-        case str():
-            return StateValue(text=value)
+    if isinstance(value, str):
+        return StateValue(text=value)
+    if isinstance(value, bool):  # before int, of which it is one
+        return StateValue(flag=value)
+    return StateValue(integer=value) if isinstance(value, int) else StateValue(number=value)
 
 
 def evolve(entity: Entity, event: Event) -> Entity:

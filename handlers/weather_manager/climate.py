@@ -32,6 +32,7 @@ class Laws:
     begins: Row
     rows: Mapping[Spot, Row]
     stay: Mapping[Spot, int]  # mean steps until the sky changes, rounded up
+    flow: Sequence[Sequence[tuple[int, float]]]  # the rows again, by number of the spot: for adding up many walks
 
     def row(self, spot: Spot) -> Row:
         """Where the walk may go from `spot`."""
@@ -44,6 +45,7 @@ class Climates:
 
     tables: Tables
     laws: Mapping[str, Mapping[str, Laws]]
+    spots: Sequence[Spot]  # every spot there is; its place is its number
 
     def of(self, climate: str, season: str) -> Laws:
         """The laws in force; a season that the tables do not name is taken as the climate's first."""
@@ -58,21 +60,21 @@ class Climates:
 
 def prepare(tables: Tables) -> Climates:
     """Turn checked tables into rows."""
+    spots = tuple(Spot(name, level) for name, sky in tables.skies.items() for level in range(1, len(sky.levels) + 1))
     laws = {
-        climate: {name: _laws(season, tables.skies) for name, season in seasons.items()} for climate, seasons in tables.climates.items()
+        climate: {name: _laws(table, tables.skies, spots) for name, table in seasons.items()}
+        for climate, seasons in tables.climates.items()
     }
-    return Climates(tables, laws)
+    return Climates(tables, laws, spots)
 
 
-def _laws(season: Season, skies: Mapping[str, Sky]) -> Laws:
-    rows = {
-        Spot(sky, level): _row(Spot(sky, level), skies[sky], season.next[sky])
-        for sky in season.next
-        for level in range(1, len(skies[sky].levels) + 1)
-    }
+def _laws(season: Season, skies: Mapping[str, Sky], spots: Sequence[Spot]) -> Laws:
+    rows = {spot: _row(spot, skies[spot.sky], season.next[spot.sky]) for spot in spots if spot.sky in season.next}
     begins = tuple((Spot(sky, 1), share) for sky, share in sorted(season.begins.items()) if share)
     stay = {spot: steps for sky in season.next for spot, steps in _stay(sky, len(skies[sky].levels), rows).items()}
-    return Laws(season, begins, rows, stay)
+    number = {spot: place for place, spot in enumerate(spots)}
+    flow = tuple(tuple((number[there], share) for there, share in rows.get(spot, begins)) for spot in spots)
+    return Laws(season, begins, rows, stay, flow)
 
 
 def _row(spot: Spot, sky: Sky, following: Shares) -> Row:
@@ -139,20 +141,32 @@ class Outlook(NamedTuple):
 
 def outlook(start: Spot, steps: Sequence[int], climates: Climates, laws: Callable[[int], Laws]) -> Iterator[Outlook]:
     """The likeliest sky at each of `steps`, knowing only that the walk stood at `start` before the first."""
-    spread: dict[Spot, float] = {start: 1.0}
+    spread = [0.0] * len(climates.spots)
     for step in steps:
-        spread = _spread(spread, laws(step))
-        skies: dict[str, float] = {}
-        for spot, share in spread.items():
-            skies[spot.sky] = skies.get(spot.sky, 0.0) + share
-        sky = max(sorted(skies), key=skies.__getitem__)
-        strength = sum(share * climates.intensity(spot) for spot, share in spread.items() if spot.sky == sky)
-        yield Outlook(sky, min(skies[sky], 1.0), min(strength / skies[sky], 1.0))
+        first = step == steps[0]
+        spread = _first_spread(climates, laws(step).row(start)) if first else _spread(spread, laws(step))
+        yield _likeliest(climates, spread)
 
 
-def _spread(before: Mapping[Spot, float], laws: Laws) -> dict[Spot, float]:
-    after: dict[Spot, float] = {}
-    for spot, share in before.items():
-        for following, chance in laws.row(spot):
-            after[following] = after.get(following, 0.0) + share * chance
+def _first_spread(climates: Climates, row: Row) -> list[float]:
+    shares = dict(row)
+    return [shares.get(spot, 0.0) for spot in climates.spots]
+
+
+def _spread(before: Sequence[float], laws: Laws) -> list[float]:
+    after = [0.0] * len(before)
+    for share, row in zip(before, laws.flow, strict=True):
+        if share:
+            for there, chance in row:
+                after[there] += share * chance
     return after
+
+
+def _likeliest(climates: Climates, spread: Sequence[float]) -> Outlook:
+    skies: dict[str, float] = {}
+    for (sky, _), share in zip(climates.spots, spread, strict=True):
+        if share:
+            skies[sky] = skies.get(sky, 0.0) + share
+    likeliest = max(skies, key=skies.__getitem__)
+    strength = sum(share * climates.intensity(spot) for spot, share in zip(climates.spots, spread, strict=True) if spot.sky == likeliest)
+    return Outlook(likeliest, min(skies[likeliest], 1.0), min(strength / skies[likeliest], 1.0))

@@ -422,6 +422,13 @@ def test_a_long_step_repeats_a_scheduled_event_at_each_of_its_times() -> None:
     case.then_state(events={"bell": Planned(every_ms=60_000, times=0, note="", happened=5)})
 
 
+def test_a_repeated_event_that_is_due_at_the_very_end_of_a_step_belongs_to_it() -> None:
+    case = started(60_000).when(ScheduledEventRequested(name="bell", at_world_ms=60_000, every_world_ms=60_000))
+    case = case.when(RealTimePassed(real_ms=2_000))
+
+    assert [message.now.world_ms for message in case.said if isinstance(message, ScheduledEventFired)] == [60_000, 120_000]
+
+
 def test_a_cancelled_scheduled_event_does_not_happen() -> None:
     case = started().when(ScheduledEventRequested(name="bell", in_world_ms=10)).when(ScheduledEventCancelRequested(name="bell"))
     case = case.then(ScheduledEventCancelled(name="bell"))
