@@ -1,6 +1,7 @@
 """What all benchmarks share: a result, servers of their own, and the command line.
 
-`python -m bench.publish [--json] [--scale 0.1]`, or `worldbus bench publish`. Compare ratios, not rates: both sides run in the same call, in turn.
+`python -m bench.publish [--json] [--scale 0.1]`, or `worldbus bench publish`. Compare ratios, not rates: both sides run in the same
+call, in turn.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,8 +42,8 @@ class Result:
         return f"{self.name:<18} {self.value:>12,.4g} {self.unit:<12} {ratio}{self.against}"
 
 
-@asynccontextmanager
-async def folder() -> AsyncIterator[Path]:
+@contextmanager
+def folder() -> Iterator[Path]:
     """A folder for servers of this run, removed afterwards."""
     path = Path(tempfile.mkdtemp(prefix="wb-bench-"))
     path.chmod(0o711 if os.geteuid() == 0 else 0o700)
@@ -55,7 +56,7 @@ async def folder() -> AsyncIterator[Path]:
 @asynccontextmanager
 async def nats(*, strict: bool) -> AsyncIterator[NatsServer]:
     """A nats-server of this run's own."""
-    async with folder() as path:
+    with folder() as path:
         server = NatsServer(path / "nats", password="only-for-benchmarks", strict=strict)
         server.start()
         try:
@@ -67,7 +68,7 @@ async def nats(*, strict: bool) -> AsyncIterator[NatsServer]:
 @asynccontextmanager
 async def postgres() -> AsyncIterator[PostgresServer]:
     """A Postgres of this run's own, with the `worldbus` database."""
-    async with folder() as path:
+    with folder() as path:
         server = PostgresServer(path / "postgres", secret=lambda role: f"only-for-benchmarks-{role}", strict=False)
         server.start()
         try:

@@ -1,4 +1,4 @@
-"""The same path without a framework and without promises: nats-py with own inboxes, joined writes and counted acks, one SQL statement per batch.
+"""The same path without a framework and without promises: nats-py with own inboxes, joined writes, counted acks, one statement per batch.
 
 What it leaves out: order per entity over partitions, fences, recognition of repeated inputs, contiguity checks, the archive's hash chain,
 reconnects. So it marks about what Python can do here at all.
@@ -24,7 +24,7 @@ from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
 BATCH = 500
 WRITE = """
 WITH archived AS (
-    INSERT INTO worldbus.events 
+    INSERT INTO worldbus.events
         (position, recorded_at, time, partition, depth, world, subsystem, entity, name, type, event_id, cause, correlation, raw, chain)
     SELECT p, now(), to_timestamp(t), 0, d, 'bench', s, e, n, ty, i, c, co, r, '\\x00'
       FROM unnest($1::bigint[], $2::float8[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],

@@ -15,7 +15,7 @@ from bus.envelope import decode
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
 
 ARCHIVE = """
-INSERT INTO worldbus.events 
+INSERT INTO worldbus.events
         (position, recorded_at, time, partition, depth, world, subsystem, entity, name, type, event_id, cause, correlation, raw, chain)
 VALUES ($1, now(), to_timestamp($2), 0, $3, 'bench', $4, $5, $6, $7, $8, $9, $10, $11, '\\x00') ON CONFLICT DO NOTHING
 """
