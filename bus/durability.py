@@ -37,14 +37,14 @@ async def prove(log: Log, durability: Durability, monitors: Sequence[str] = ()) 
         return
     if not monitors:
         raise NotDurable(
-            "strict durability needs a proof and no monitoring address was given: start nats-server with `http: 127.0.0.1:8222` and give that "
-            f"address, or choose relaxed ({RELAXED_LOSS})"
+            "strict durability needs a proof and no monitoring address was given: start nats-server with `http: 127.0.0.1:8222` "
+            f"and give that address, or choose relaxed ({RELAXED_LOSS})"
         )
     await _prove_stream(log)
     proven = {await _prove_server(address) for address in monitors}
     if log.config.replicas == 1 and log.connection.server_id not in proven:
         raise NotDurable(
-            f"the monitoring address {', '.join(monitors)} belongs to another nats-server than the connection: give the address of the one we use"
+            f"monitoring address {', '.join(monitors)} belongs to another nats-server than the connection: give that of the one we use"
         )
     if len(proven) < log.config.replicas:
         raise NotDurable(
@@ -99,7 +99,8 @@ async def _get(address: str, path: str) -> dict[str, Any]:
         answer = json.loads(body)
     except (OSError, TimeoutError, ValueError) as error:
         raise NotDurable(
-            f"monitoring address {address} gives no answer ({error or type(error).__name__}): start nats-server with its `http` port and give that address",
+            f"monitoring address {address} gives no answer ({error or type(error).__name__}): start nats-server with "
+            "its `http` port and give that address",
             address=address,
         ) from error
     if not isinstance(answer, dict):

@@ -143,7 +143,10 @@ def decode(raw: bytes) -> CloudEvent:
     try:
         event = CloudEvent.FromString(raw)
     except DecodeError as error:
-        raise BadEvent(f"wanted a CloudEvent in protobuf format, found {len(raw)} bytes that are none ({error})") from error
+        raise BadEvent(
+            f"wanted a CloudEvent in protobuf format, found {len(raw)} bytes that are none ({error})",
+            code="BAD_UTF8" if "UTF-8" in str(error) else None,
+        ) from error
     if not event.id or not event.type:
         raise BadEvent(f"a CloudEvent needs id and type, found id={event.id!r} type={event.type!r}", code="MISSING_ATTRIBUTE")
     if event.WhichOneof("data") != "proto_data":

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from bus.check import MAX_DEPTH, check_id, check_time, check_type
+from bus.check import MAX_DEPTH, check_attributes, check_id, check_payload, check_time, check_type
 from bus.envelope import MAX_EVENT, NANOS
 from bus.errors import BadEvent, TooLarge
 from bus.event import EDGE, Draft, Event, new_id
@@ -171,7 +171,10 @@ def from_json(raw: bytes | str) -> Draft:
     }
     if "time" in document:
         fields["time_ns"] = parse_time(_text(document, "time"), "time")
-    return Draft(**fields)
+    draft = Draft(**fields)
+    check_attributes(draft)
+    check_payload(draft.data, draft.data.SerializeToString())
+    return draft
 
 
 def _check_attributes(document: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple, Protocol
 
-from bus.check import check_draft
+from bus.check import check_attributes, check_payload
 from bus.errors import TooLarge, WorldbusError
 from bus.event import Draft
 from bus.subjects import lane_filter, partition_of
@@ -29,8 +29,9 @@ def pack(draft: Draft, max_payload: int) -> Parcel:
     included.
     """
     subject = draft.subject.published().encode()
+    check_attributes(draft)
     payload = draft.encode()
-    check_draft(draft, payload)
+    check_payload(draft.data, payload)
     lines = b"Nats-Msg-Id: %b\r\n" % draft.id.encode()
     if len(payload) + len(lines) + HEADROOM > max_payload:
         raise TooLarge(
