@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bus.handler import Handler
+from handlers import capability_registry as _capability_registry
 from handlers import player as _player
 from handlers import state_manager as _state_manager
 from handlers import time_manager as _time_manager
@@ -12,7 +13,13 @@ from handlers import weather_manager as _weather_manager
 
 __all__ = ["ALL", "by_name"]
 
-ALL: Final[tuple[Handler[Any], ...]] = (_time_manager.time, _weather_manager.weather, _player.player, _state_manager.state)
+ALL: Final[tuple[Handler[Any], ...]] = (
+    _time_manager.time,
+    _weather_manager.weather,
+    _player.player,
+    _state_manager.state,
+    _capability_registry.capability,
+)
 
 
 def by_name() -> dict[str, Handler[Any]]:

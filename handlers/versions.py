@@ -15,7 +15,9 @@ from functools import total_ordering
 from typing import Final
 
 MAX_LENGTH: Final = 64  # characters
-VERSION_RULE: Final = "numbers with dots, such as 5.6 or 5.6.1, and maybe dev, alpha, beta, preview or rc with a number, such as 5.6-preview.2"
+VERSION_RULE: Final = (
+    "numbers with dots, such as 5.6 or 5.6.1, and maybe dev, alpha, beta, preview or rc with a number, such as 5.6-preview.2"
+)
 
 _STAGES: Final = {"dev": 0, "nightly": 0, "alpha": 1, "a": 1, "ea": 1, "beta": 2, "b": 2, "preview": 3, "pre": 3, "p": 3, "rc": 4, "c": 4}
 _NAMES: Final = ("dev", "alpha", "beta", "preview", "rc")
@@ -32,7 +34,7 @@ _VERSION: Final = re.compile(
 @total_ordering
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version; equal and ordered by what it means. `stage` is the index of what it is before its release, or that of the release itself."""
+    """A version; equal and ordered by what it means. `stage` counts what comes before a release, in order, and then the release itself."""
 
     numbers: tuple[int, int, int, int]
     stage: int = _RELEASE
