@@ -7,6 +7,7 @@ from typing import Any, Final
 from bus.handler import Handler
 from handlers import capability_registry as _capability_registry
 from handlers import player as _player
+from handlers import quest_system as _quest_system
 from handlers import state_manager as _state_manager
 from handlers import time_manager as _time_manager
 from handlers import weather_manager as _weather_manager
@@ -19,6 +20,7 @@ ALL: Final[tuple[Handler[Any], ...]] = (
     _player.player,
     _state_manager.state,
     _capability_registry.capability,
+    _quest_system.quest,
 )
 
 

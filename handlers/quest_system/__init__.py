@@ -1,0 +1,108 @@
+"""The quests of players and parties as a handler, `quest`.
+
+    QuestAcceptRequested ──▶ QuestAccepted, QuestStageBegan          a deed ──▶ QuestProgressed … QuestStageBegan or QuestChoiceOpened
+    QuestChoiceRequested ──▶ QuestChoiceMade …                       the last one ──▶ QuestCompleted, QuestRewarded
+    QuestWorkRequested   ──▶ QuestOffered                            a limit, or what is forbidden ──▶ QuestFailed
+
+A deed is a fact said by others (see `deeds`). Payment and inventory listen to `QuestRewarded`. Shared quests are told in `party`. The
+quests are data: `quest_system(tables, calendar)` makes the handler of a world, `quest` is the one of Duskmarket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+from bus.event import Event
+from bus.handler import Handler
+from handlers.names import DEFAULT_WORLD, WORLDS, is_token
+from handlers.quest_system.decide import decide
+from handlers.quest_system.deeds import DEED_EVENTS
+from handlers.quest_system.state import Quests, evolve
+from handlers.quest_system.tables import Tables, load
+from handlers.time_manager import calendar as calendars
+from schemas.gen.worldbus.game.v1.game_pb2 import PartyFormed, PartyLeft
+from schemas.gen.worldbus.quest.v1 import quest_pb2 as said
+from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
+
+NAME: Final = "quest"
+_TO_MEMBERS: Final = frozenset({"QuestAccepted", "QuestCompleted", "QuestPartyGathered", "SharedQuestClosed"})
+_TO_PARTY: Final = frozenset({"QuestPartyJoined", "QuestPartyDeparted", "SharedQuestProposed", "SharedProgressReported"})
+_OF_PARTY: Final = frozenset({"QuestChoiceRequested", "QuestAbandonRequested"})
+
+
+def entities(event: Event) -> Sequence[str]:
+    """The player who did it; where it is about a party: the party, or its members. What quests tell each other counts only from them."""
+    name, data = event.name, _fields(event)
+    if name in _TO_MEMBERS:
+        return tuple(data.members) if event.subsystem == NAME else ()
+    if name in _TO_PARTY:
+        return (data.party,) if event.subsystem == NAME else ()
+    if name in _OF_PARTY:
+        return (data.party,) if is_token(data.party) else (event.entity,)
+    if name == "PartyFormed":
+        return tuple(member for member in dict.fromkeys(data.members) if is_token(member))
+    if name == "WakeFired":
+        return (data.entity,) if data.subsystem == NAME and event.subsystem == "time" else ()
+    return (event.entity,)
+
+
+def _fields(event: Event) -> Any:
+    return event.data
+
+
+def quest_system(tables: Tables, calendar: calendars.Calendar) -> Handler[Quests]:
+    """The handler under the given tables."""
+    return Handler(
+        name=NAME,
+        listens_to=(
+            *DEED_EVENTS,
+            WakeFired,
+            PartyFormed,
+            PartyLeft,
+            said.QuestAcceptRequested,
+            said.QuestChoiceRequested,
+            said.QuestAbandonRequested,
+            said.QuestWorkRequested,
+            said.QuestAccepted,
+            said.QuestCompleted,
+            said.QuestPartyJoined,
+            said.QuestPartyDeparted,
+            said.QuestPartyGathered,
+            said.SharedQuestProposed,
+            said.SharedProgressReported,
+            said.SharedQuestClosed,
+        ),
+        emits=(
+            said.QuestOffered,
+            said.QuestAccepted,
+            said.QuestStageBegan,
+            said.QuestProgressed,
+            said.QuestChoiceOpened,
+            said.QuestChoiceMade,
+            said.QuestCompleted,
+            said.QuestRewarded,
+            said.QuestFailed,
+            said.QuestAbandoned,
+            said.DailyQuestsReset,
+            said.QuestPartyJoined,
+            said.QuestPartyDeparted,
+            said.QuestPartyGathered,
+            said.SharedQuestProposed,
+            said.SharedProgressReported,
+            said.SharedQuestFollowed,
+            said.SharedQuestReleased,
+            said.SharedQuestClosed,
+            said.QuestRequestRefused,
+            WakeRequested,
+            WakeCancelRequested,
+        ),
+        initial=lambda entity: Quests(holder=entity),
+        decide=partial(decide, tables, calendar),
+        evolve=evolve,
+        entities=entities,
+    )
+
+
+quest: Final = quest_system(load(WORLDS / DEFAULT_WORLD / "quests.toml"), calendars.load(WORLDS / DEFAULT_WORLD / "calendar.toml"))

@@ -1,0 +1,36 @@
+"""What counts as a deed: the facts of the game and of other subsystems, as quests see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from bus.event import EDGE, Event
+from handlers.names import is_token
+from handlers.quest_system.model import Deed
+from handlers.quest_system.tables import MAX_COUNT
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
+from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
+
+_FACTS: Final[dict[type[Message], tuple[str, Callable[[Any], Deed]]]] = {
+    CreatureSlain: (EDGE, lambda it: Deed(kind="kill", target=it.creature, place=it.place, quantity=it.quantity or 1)),
+    ItemCollected: (EDGE, lambda it: Deed(kind="collect", target=it.item, place=it.place, quantity=it.quantity or 1)),
+    PlayerSpoke: (EDGE, lambda it: Deed(kind="talk", target=it.npc, place=it.place)),
+    ObjectExamined: (EDGE, lambda it: Deed(kind="examine", target=it.object, place=it.place)),
+    GiftGiven: (EDGE, lambda it: Deed(kind="give", target=it.item, place=it.npc)),
+    NpcAttacked: (EDGE, lambda it: Deed(kind="attack", target=it.npc, place=it.place)),
+    PlayerEnteredZone: ("player", lambda it: Deed(kind="visit", target=it.zone, place=it.zone)),
+}
+
+DEED_EVENTS: Final = tuple(_FACTS)
+
+
+def deed_of(event: Event) -> Deed | None:
+    """The deed that `event` tells of; None if it tells of none, makes no sense, or is not said by whom it should be."""
+    fact = _FACTS.get(type(event.data))
+    if fact is None or event.subsystem != fact[0]:
+        return None
+    deed = fact[1](event.data)
+    return deed if 1 <= deed.quantity <= MAX_COUNT and is_token(deed.target) else None
