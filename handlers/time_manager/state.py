@@ -111,9 +111,10 @@ def _without(clock: Clock, key: str) -> Clock:
 
 
 def _happened(clock: Clock, it: ScheduledEventFired) -> Clock:
-    if not it.next_world_ms:
+    known = clock.events.get(it.name)
+    if known is None or not it.next_world_ms:
         return _forgotten(clock, it.name)
-    planned = replace(clock.events[it.name], happened=it.occurrence)
+    planned = replace(known, happened=it.occurrence)
     return replace(clock, wakes=clock.wakes.put(it.name, it.next_world_ms), events={**clock.events, it.name: planned})
 
 
