@@ -18,8 +18,8 @@ from bus.log import LogConfig, open_log
 from bus.publisher import open_publisher
 from bus.runtime import run_handlers
 from migrations import migrate
-from projections.projector import Projector
 from worldbus.embedded import embedded
+from worldbus.standby import project
 from worldbus.ticker import tick
 
 if TYPE_CHECKING:
@@ -50,14 +50,6 @@ class World(Bus):
     publisher: Publisher
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
-    """What `serve` runs."""
-
-    runtime: Runtime | None
-    projector: Projector | None
-
-
 @asynccontextmanager
 async def open_servers(settings: Settings, *, own: bool = False, nats: bool = True, postgres: bool = True) -> AsyncIterator[Servers]:
     """The servers that are needed: given ones, those of whoever owns the data folder, or our own. A given server starts no embedded one.
@@ -71,10 +63,10 @@ async def open_servers(settings: Settings, *, own: bool = False, nats: bool = Tr
 
 
 @asynccontextmanager
-async def open_bus(settings: Settings, *, own: bool = False, name: str = "worldbus") -> AsyncIterator[Bus]:
-    """Servers, connection and log, for reading."""
+async def open_bus(settings: Settings, *, own: bool = False, name: str = "worldbus", postgres: bool = True) -> AsyncIterator[Bus]:
+    """Servers, connection and log, for reading. Without `postgres` no database is needed."""
     async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(open_servers(settings, own=own))
+        servers = await stack.enter_async_context(open_servers(settings, own=own, postgres=postgres))
         connection = await stack.enter_async_context(connect(servers.nats_url, name=name))
         log = await open_log(connection, LogConfig(partitions=settings.partitions))
         stack.push_async_callback(log.aclose)
@@ -82,9 +74,9 @@ async def open_bus(settings: Settings, *, own: bool = False, name: str = "worldb
 
 
 @asynccontextmanager
-async def open_world(settings: Settings, *, own: bool = False, name: str = "worldbus") -> AsyncIterator[World]:
+async def open_world(settings: Settings, *, own: bool = False, name: str = "worldbus", postgres: bool = True) -> AsyncIterator[World]:
     """As `open_bus`, and a publisher. Raises `NotDurable` when the server does not prove what the settings promise."""
-    async with open_bus(settings, own=own, name=name) as bus:
+    async with open_bus(settings, own=own, name=name, postgres=postgres) as bus:
         monitors = [bus.servers.nats_monitor_url] if bus.servers.nats_monitor_url else []
         async with open_publisher(bus.connection, bus.log, settings.durability, monitors=monitors) as publisher:
             yield World(settings=bus.settings, servers=bus.servers, connection=bus.connection, log=bus.log, publisher=publisher)
@@ -93,7 +85,7 @@ async def open_world(settings: Settings, *, own: bool = False, name: str = "worl
 @asynccontextmanager
 async def serve(
     world: World, *, handlers: Iterable[Handler[Any]] = (), projections: Iterable[Projection] = (), ticks: bool = False
-) -> AsyncIterator[Serving]:
+) -> AsyncIterator[Runtime | None]:
     """Run handlers, the projector and the ticker for the block; embedded servers of ours that end are started again.
 
     Leaving ends the ticker first, then the handlers, which settle what they hold, then the projector. Whatever ends by an error ends
@@ -102,22 +94,17 @@ async def serve(
     handlers, projections = tuple(handlers), tuple(projections)
     if projections:
         await asyncio.to_thread(migrate, world.servers.postgres_dsn)
-    projector = Projector(world.servers.postgres_dsn, projections) if projections else None
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(world.servers.keep_alive(), name="keep-alive")]
-        if projector is not None:
-            tasks.append(group.create_task(_project(projector, world.log), name="projector"))
+        if projections:
+            tasks.append(group.create_task(project(world.servers.postgres_dsn, projections, world.log), name="projector"))
         async with AsyncExitStack() as stack:
             runtime = await stack.enter_async_context(run_handlers(world.connection, world.log, handlers)) if handlers else None
             ticker = group.create_task(tick(world.log, world.publisher, world.settings.world), name="ticker") if ticks else None
             try:
-                yield Serving(runtime=runtime, projector=projector)
+                yield runtime
             finally:
                 if ticker is not None:
                     ticker.cancel()
         for task in tasks:
             task.cancel()
-
-
-async def _project(projector: Projector, log: Log) -> None:
-    await projector.run(log)

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+_FOLDER = "Folder of the embedded servers.  [WORLDBUS_DATA; default: .worldbus]"
 _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "data": (("--data", "data"), {"metavar": "DIR", "help": "Folder of the embedded servers.  [WORLDBUS_DATA; default: .worldbus]"}),
+    "data": (("--data", "--data-dir", "data"), {"metavar": "DIR", "help": _FOLDER}),
+    "data_dir": (("--data-dir", "data"), {"metavar": "DIR", "help": _FOLDER}),  # where --data is something else
     "nats_url": (
         ("--nats", "--nats-url", "nats_url"),
         {"metavar": "URL", "help": "A NATS server of your own instead of the embedded one.  [WORLDBUS_NATS_URL]"},
@@ -50,10 +52,12 @@ PLACE = ("data", "nats_url", "nats_monitor_url", "postgres_dsn")
 def settings_options(*names: str) -> Callable[[F], F]:
     """Add these options and -v; the verb receives `settings` instead of them. `world` stays readable as `settings.world`."""
 
+    fields = [_OPTIONS[name][0][-1] for name in names]
+
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def call(*arguments: Any, verbose: bool, **options: Any) -> Any:
-            overrides = {name: options.pop(name) for name in names}
+            overrides = {field: options.pop(field) for field in fields}
             return function(*arguments, settings=_settings(verbose, overrides), **options)
 
         wrapped: Any = click.option("-v", "--verbose", is_flag=True, help="Show the log, and tracebacks of errors.")(call)

@@ -1,0 +1,117 @@
+"""`worldbus up` and `worldbus run`: the world, or parts of it, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worldbus.cli.app import app
+from worldbus.cli.options import PLACE, run, settings_options
+from worldbus.cli.output import remark
+
+if TYPE_CHECKING:
+    from bus.handler import Handler
+    from worldbus.settings import Settings
+
+PROJECTOR, TICKER = "projector", "ticker"
+
+
+@app.command()
+@click.option("--speed", type=click.FloatRange(0.001, 3600), default=60.0, show_default=True,
+              help="World seconds per real second, for a world whose clock has not started yet.")  # fmt: skip
+@settings_options(*PLACE, "world", "durability")
+def up(speed: float, settings: Settings) -> None:
+    """Run the servers, every handler, the projector and the clock, until Ctrl-C.
+
+    Other verbs on the same data folder find these servers by themselves. Stopping settles what is in flight; nothing is lost either way.
+    """
+    _log_at_info(settings)
+    _until_stopped(_up(settings, round(speed * 1000)))
+
+
+@app.command("run")
+@click.option(
+    "--only", metavar="NAMES", help="Comma-separated: handlers by name, `projector`, `ticker`. Default: all handlers and the projector."
+)
+@settings_options(*PLACE, "world", "durability")
+def run_(only: str | None, settings: Settings) -> None:
+    """Run handlers and the projector against given servers: what a container runs.
+
+    The servers are those of --nats and --postgres, or of a running `worldbus up`. Any number of processes may run the same parts:
+    they share the partitions, and one of them projects. SIGTERM settles what is in flight and hands over.
+    """
+    from bus.errors import BadSettings
+    from worldbus.embedded.folder import Folder
+
+    names = _names(only)
+    needs_postgres = PROJECTOR in names
+    if (settings.embedded_nats or (needs_postgres and settings.embedded_postgres)) and Folder(settings.data).find() is None:
+        raise BadSettings(
+            f"`run` works on given servers: wanted --nats and --postgres, or a running `worldbus up` on {settings.data}, found neither"
+        )
+    _log_at_info(settings)
+    _until_stopped(_run(settings, names))
+
+
+def _names(only: str | None) -> frozenset[str]:
+    from bus.errors import BadSettings
+    from handlers import ALL
+
+    known = {handler.name for handler in ALL} | {PROJECTOR, TICKER}
+    if only is None:
+        return frozenset(known - {TICKER})
+    names = frozenset(name.strip() for name in only.split(",") if name.strip())
+    if not names or names - known:
+        raise BadSettings(f"--only: wanted some of {', '.join(sorted(known))}, found {', '.join(sorted(names - known)) or 'nothing'}")
+    return names
+
+
+def _log_at_info(settings: Settings) -> None:
+    """A long-running process tells what it does."""
+    from worldbus.logging import configure
+
+    configure(settings.log, settings.log_level)
+
+
+def _until_stopped(work: Any) -> None:
+    """Ctrl-C and SIGTERM are how these verbs end well."""
+    try:
+        run(work)
+    except KeyboardInterrupt:
+        remark("stopped")
+
+
+async def _up(settings: Settings, scale: int) -> None:
+    from handlers import ALL
+    from projections.catalogue import PROJECTIONS
+    from worldbus.compose import open_world, serve
+    from worldbus.ticker import start_clock
+
+    async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-up") as world:
+        await start_clock(world.log, world.publisher, settings.world, scale)
+        async with serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True):
+            remark(
+                f"World {settings.world!r} is up; its data is in {settings.data.absolute()}. Stop it with Ctrl-C. In another terminal try:"
+            )
+            remark('  worldbus publish PlayerJoined --entity mira --data \'{"zone": "quay"}\'')
+            remark("  worldbus tail --follow")
+            remark("  worldbus sql 'SELECT * FROM players'")
+            await asyncio.Event().wait()
+
+
+async def _run(settings: Settings, names: frozenset[str]) -> None:
+    from handlers import ALL
+    from projections.catalogue import PROJECTIONS
+    from worldbus.compose import open_world, serve
+
+    wanted: list[Handler[Any]] = [handler for handler in ALL if handler.name in names]
+    projections = PROJECTIONS if PROJECTOR in names else ()
+    async with (
+        open_world(settings, name=f"worldbus-run-{os.getpid()}", postgres=PROJECTOR in names) as world,
+        serve(world, handlers=wanted, projections=projections, ticks=TICKER in names),
+    ):
+        remark(f"running {', '.join(sorted(names))}")
+        await asyncio.Event().wait()
