@@ -452,7 +452,9 @@ class ChargeDeclined(_message.Message):
     request_id: _builtins.str
     """Name of the request, at most 128 characters."""
     code: _builtins.str
-    """Stable name of the rule, upper case: `BAD_REQUEST_ID`, `UNKNOWN_CURRENCY`, `UNKNOWN_ACCOUNT`, `BAD_AMOUNT`, `TOO_LONG` or `INSUFFICIENT_FUNDS`."""
+    """Stable name of the rule, upper case: `NOT_ALLOWED`, `BAD_REQUEST_ID`, `UNKNOWN_CURRENCY`, `UNKNOWN_ACCOUNT`, `BAD_AMOUNT`, `TOO_LONG` or
+    `INSUFFICIENT_FUNDS`.
+    """
     reason: _builtins.str
     """For a person: what was wanted, what was found, the next step."""
     request_event_id: _builtins.str
@@ -519,7 +521,7 @@ class CreditGranted(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
-    FROM_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
@@ -529,6 +531,8 @@ class CreditGranted(_message.Message):
     """Currency."""
     amount_minor: _builtins.int
     """How much, minor units, 1 or more."""
+    source: _builtins.str
+    """System account that gave it."""
     kind: _builtins.str
     """`credit`, `reward` or `sale`."""
     reference: _builtins.str
@@ -541,13 +545,14 @@ class CreditGranted(_message.Message):
         request_id: _builtins.str = ...,
         currency: _builtins.str = ...,
         amount_minor: _builtins.int = ...,
+        source: _builtins.str = ...,
         kind: _builtins.str = ...,
         reference: _builtins.str = ...,
         request_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency", b"currency", "from", b"from", "kind", b"kind", "reference", b"reference", "request_digest", b"request_digest", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency", b"currency", "kind", b"kind", "reference", b"reference", "request_digest", b"request_digest", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -573,7 +578,7 @@ class CreditDeclined(_message.Message):
     request_event_id: _builtins.str
     """CloudEvents id of the request or reward."""
     request_digest: _builtins.str
-    """Digest of the request; empty if the request's id was not valid, and for rewards and sales."""
+    """Digest of the request; empty if it was not allowed or its id not valid, and for rewards and sales."""
     def __init__(
         self,
         *,

@@ -128,7 +128,8 @@ class ChargeDeclined(betterproto2.Message):
 
     code: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Stable name of the rule, upper case: `BAD_REQUEST_ID`, `UNKNOWN_CURRENCY`, `UNKNOWN_ACCOUNT`, `BAD_AMOUNT`, `TOO_LONG` or `INSUFFICIENT_FUNDS`.
+    Stable name of the rule, upper case: `NOT_ALLOWED`, `BAD_REQUEST_ID`, `UNKNOWN_CURRENCY`, `UNKNOWN_ACCOUNT`, `BAD_AMOUNT`, `TOO_LONG` or
+    `INSUFFICIENT_FUNDS`.
     """
 
     reason: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
@@ -536,7 +537,7 @@ class CreditDeclined(betterproto2.Message):
 
     request_digest: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Digest of the request; empty if the request's id was not valid, and for rewards and sales.
+    Digest of the request; empty if it was not allowed or its id not valid, and for rewards and sales.
     """
 
 
@@ -564,7 +565,7 @@ class CreditGranted(betterproto2.Message):
     How much, minor units, 1 or more.
     """
 
-    from_: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    source: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
     System account that gave it.
     """
