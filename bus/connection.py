@@ -198,7 +198,7 @@ class Connection:
         note = refused.append
         self.on_denied.append(note)
         try:
-            subscription = await self._client.subscribe(subject, queue=queue, cb=_unreached)
+            subscription = await self._client.subscribe(subject, queue=queue)  # no callback, so no task: the parser calls ours
             self._client.listeners[str(subscription._id).encode()] = callback
             await self._client.flush()
         except nats.errors.Error as error:
@@ -248,6 +248,8 @@ class Connection:
     async def aclose(self) -> None:
         """Close now; unsent frames are dropped."""
         self._flush()
+        if not self._client.is_connected:
+            self._client._pending, self._client._pending_data_size = [], 0  # nats-py would write them to the closed socket
         await self._client.close()
 
 
@@ -265,10 +267,6 @@ class ApiError(WorldbusError):
         )
         self.err_code: int = error.get("err_code", 0)
         self.status: int = error.get("code", 0)
-
-
-async def _unreached(message: object) -> None:  # pragma: no cover - the parser calls the listener instead
-    log.error("message_without_listener", message=repr(message))
 
 
 @asynccontextmanager
