@@ -55,8 +55,7 @@ def filter_options(function: F) -> F:
     wrapped: Any = click.option("--type", "type_", metavar="TYPE", help="Only events of this type, by simple or full name.")(call)
     wrapped = click.option("--entity", help="Only about this player, zone, …")(wrapped)
     wrapped = click.option("--subsystem", help="Only what this subsystem said: game, time, weather, …")(wrapped)
-    wrapped = click.option("--world", help="Only of this world.  [default: all]")(wrapped)
-    return wrapped  # type: ignore[no-any-return]
+    return click.option("--world", help="Only of this world.  [default: all]")(wrapped)  # type: ignore[no-any-return]
 
 
 @app.command()
