@@ -10,6 +10,7 @@ from handlers import player as _player
 from handlers import quest_system as _quest_system
 from handlers import state_manager as _state_manager
 from handlers import time_manager as _time_manager
+from handlers import uemonitor as _uemonitor
 from handlers import weather_manager as _weather_manager
 
 __all__ = ["ALL", "by_name"]
@@ -20,6 +21,7 @@ ALL: Final[tuple[Handler[Any], ...]] = (
     _player.player,
     _state_manager.state,
     _capability_registry.capability,
+    _uemonitor.uemonitor,
     _quest_system.quest,
 )
 

@@ -10,9 +10,7 @@ Numbers are compared as numbers. What comes before a release stands below it: de
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import total_ordering
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_LENGTH: Final = 64  # characters
 VERSION_RULE: Final = (
@@ -31,9 +29,7 @@ _VERSION: Final = re.compile(
 )
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """A version; equal and ordered by what it means. `stage` counts what comes before a release, in order, and then the release itself."""
 
     numbers: tuple[int, int, int, int]
@@ -49,9 +45,6 @@ class Version:
     def channel(self) -> str:
         """`release` or `preview`."""
         return "release" if self.is_release else "preview"
-
-    def __lt__(self, other: Version) -> bool:
-        return (self.numbers, self.stage, self.stage_number) < (other.numbers, other.stage, other.stage_number)
 
     def __str__(self) -> str:
         """The normal form: three numbers (a fourth if it is not 0), and what stands before the release: `5.6.0-preview.2`."""

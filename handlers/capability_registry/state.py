@@ -98,9 +98,9 @@ def evolve(registry: Registry, event: Event) -> Registry:
     """The registry after it said `event`."""
     match event.data:
         case said.ServiceSeen() as it:
-            return _with(registry, it.service, replace(registry.services[it.service], seen=True))
+            return _seen(registry, it.service, seen=True)
         case WakeRequested() as it:
-            return _checked(registry, it.name)
+            return _seen(registry, leased(registry, it.name), seen=False)
         case said.ServiceRegistered() as it:
             offers = {offer.capability: Offer.of(offer) for offer in it.offers}
             service = Service(endpoint=it.endpoint, offers=offers, ttl_ms=it.ttl_ms, lease=it.lease)
@@ -112,9 +112,7 @@ def evolve(registry: Registry, event: Event) -> Registry:
         case said.EngineUpgradeSuggested() as it:
             return replace(registry, suggested=_known(registry.suggested, it.upgrade.version))
         case said.EngineVersionAdopted() as it:
-            version = parse(it.version)
-            assert version is not None, f"recorded in its normal form: {it.version}"
-            return replace(registry, adopted=Adopted(version=version, platform=it.platform, features=tuple(it.features)), suggested=())
+            return replace(registry, adopted=_adopted(it), suggested=())
         case _:
             return registry
 
@@ -123,13 +121,17 @@ def _with(registry: Registry, name: str, service: Service) -> Registry:
     return replace(registry, services={**registry.services, name: service})
 
 
-def _checked(registry: Registry, wake: str) -> Registry:
-    name = leased(registry, wake)
-    return registry if name is None else _with(registry, name, replace(registry.services[name], seen=False))
+def _seen(registry: Registry, name: str | None, *, seen: bool) -> Registry:
+    service = registry.services.get(name) if name else None
+    return registry if name is None or service is None else _with(registry, name, replace(service, seen=seen))
+
+
+def _adopted(it: said.EngineVersionAdopted) -> Adopted | None:
+    version = parse(it.version)
+    return None if version is None else Adopted(version=version, platform=it.platform, features=tuple(it.features))
 
 
 def _known(versions: Sequence[Version], text: str) -> tuple[Version, ...]:
     """With one more, the lowest forgotten when there are too many."""
     version = parse(text)
-    assert version is not None, f"recorded in its normal form: {text}"
-    return tuple(sorted({*versions, version}))[-MAX_KNOWN:]
+    return tuple(sorted({*versions, version} if version else versions))[-MAX_KNOWN:]

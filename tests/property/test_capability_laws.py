@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,7 +66,7 @@ def test_the_order_is_total_and_a_build_does_not_matter(many: list[Version]) -> 
     rising = sorted(many)
 
     assert all(one <= other for one in rising[:1] for other in many)
-    assert all(not other < one for one, other in zip(rising, rising[1:], strict=False))
+    assert all(not other < one for one, other in pairwise(rising))
     assert all(parse(f"{version}+build.7") == version for version in many)
 
 
