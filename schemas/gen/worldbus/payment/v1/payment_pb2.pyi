@@ -200,7 +200,7 @@ class PurchaseDeclined(_message.Message):
     """What was wanted, at most 64 characters."""
     code: _builtins.str
     """Stable name of the rule, upper case: `BAD_REQUEST_ID`, `UNKNOWN_SKU`, `BAD_QUANTITY`, `NOT_SOLD_FOR`, `INSUFFICIENT_FUNDS`, `BAD_COUPON`,
-    `TOO_MANY_PENDING`, `ACCOUNT_FROZEN`, or one of the codes of `CouponDenied`.
+    `TOO_MANY_PENDING`, `ACCOUNT_FROZEN`, or one of the codes of `worldbus.coupon.v1.CouponDenied`.
     """
     reason: _builtins.str
     """For a person: what was wanted, what was found, the next step."""
