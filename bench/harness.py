@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from worldbus.embedded import NatsServer, PostgresServer
@@ -83,6 +85,10 @@ def main(run: Callable[[float], Awaitable[Sequence[Result]]]) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the amount of work (default 1)")
     options = parser.parse_args()
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR), logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+    )
 
     async def go() -> Sequence[Result]:
         return await run(options.scale)

@@ -120,8 +120,29 @@ def check_payload(message: Message, data: bytes) -> None:
     name = descriptor.full_name
     if check_type(name) != name:
         raise UnknownType(f"{name} is not an event type", type=name)
-    if b"\0" in data or _needs_look(descriptor):
-        _look(message, descriptor.name, 1)
+    floats, texts = _flat(descriptor)
+    if floats is None:
+        if b"\0" in data or _needs_look(descriptor):
+            _look(message, descriptor.name, 1)
+        return
+    for field in floats:
+        if not isfinite(getattr(message, field)):
+            _look(message, descriptor.name, 1)
+    if b"\0" in data:
+        for field in texts:
+            if "\0" in getattr(message, field):
+                _look(message, descriptor.name, 1)
+
+
+@lru_cache(maxsize=4096)
+def _flat(descriptor: Any) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """The float and text fields of a type that is one level of single fields, as most events are; None for any other."""
+    if any(field.is_repeated or field.message_type is not None for field in descriptor.fields):
+        return None, ()
+    return (
+        tuple(field.name for field in descriptor.fields if field.cpp_type in _FLOATS),
+        tuple(field.name for field in descriptor.fields if field.type == _TEXT),
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -65,12 +65,23 @@ def _text(name: str, value: str) -> bytes:
     return _entry(name, _field(b"\x1a", raw))
 
 
+@lru_cache(maxsize=4096)
+def _stamp_head(name: str, seconds: int, size: int) -> bytes:
+    """Everything of a timestamp entry before its `size` bytes of nanoseconds; many events share a second."""
+    stamp = (b"\x08" + _varint(seconds & 0xFFFFFFFFFFFFFFFF) if seconds else b"") + (b"\x10" if size else b"")
+    value = b"\x3a" + _SHORT[len(stamp) + size] + stamp
+    prefix = _TIME[name]
+    return b"\x2a" + _SHORT[len(prefix) + 1 + len(value) + size] + prefix + _SHORT[len(value) + size] + value
+
+
 def _timestamp(name: str, ns: int) -> bytes:
     seconds, nanos = divmod(ns, NANOS)
-    stamp = (b"\x08" + _varint(seconds & 0xFFFFFFFFFFFFFFFF) if seconds else b"") + (b"\x10" + _varint(nanos) if nanos else b"")
-    value = b"\x3a" + _SHORT[len(stamp)] + stamp
-    prefix = _TIME[name]
-    return b"\x2a" + _SHORT[len(prefix) + 1 + len(value)] + prefix + _SHORT[len(value)] + value
+    if nanos >= 1 << 28:  # three in four
+        return _stamp_head(name, seconds, 5) + bytes(
+            (nanos & 127 | 128, nanos >> 7 & 127 | 128, nanos >> 14 & 127 | 128, nanos >> 21 & 127 | 128, nanos >> 28)
+        )
+    tail = _varint(nanos) if nanos else b""
+    return _stamp_head(name, seconds, len(tail)) + tail
 
 
 @lru_cache(maxsize=4096)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 from google.protobuf.message import DecodeError, EncodeError, Message
 
 from bus.envelope import NANOS, decode, encode
@@ -86,8 +86,7 @@ def output_id(cause: str, handler: str, entity: str, index: int) -> str:
     return blake2b(f"{cause}\n{handler}\n{entity}\n{index}".encode(), digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """An event to be published. `time_ns` is nanoseconds since 1970; `subsystem` is who says it.
 
     Publishing the same `id` twice records it once; without an id of your own a retry after a crash is a new event.
@@ -97,8 +96,8 @@ class Draft:
     world: str
     entity: str
     subsystem: str = EDGE
-    id: str = field(default_factory=new_id)
-    time_ns: int = field(default_factory=time.time_ns)
+    id: str = msgspec.field(default_factory=new_id)
+    time_ns: int = msgspec.field(default_factory=time.time_ns)
     cause: str = ""
     correlation: str = ""
     lane: str = ""

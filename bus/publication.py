@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from bus.check import check_attributes, check_payload
 from bus.errors import TooLarge, WorldbusError
 from bus.event import Draft
-from bus.subjects import lane_filter, partition_of
+from bus.subjects import lane_filter, partition_of, wire_subject
 
 WAITING, AGAIN, LOOKING = 0.0, -1.0, float("inf")
 """Values of `sent_at`: not sent yet, to be sent again, being looked up in the log."""
@@ -28,7 +28,7 @@ def pack(draft: Draft, max_payload: int) -> Parcel:
     """Check and encode a draft; raises `Rejected` with the rule it breaks. `max_payload` is the server's limit in bytes, headers
     included.
     """
-    subject = draft.subject.published().encode()
+    subject = wire_subject(draft.world, draft.subsystem, draft.entity, draft.data.DESCRIPTOR.name)
     check_attributes(draft)
     payload = draft.encode()
     check_payload(draft.data, payload)

@@ -42,6 +42,12 @@ def _published(subject: Subject) -> str:
     return whole
 
 
+@lru_cache(maxsize=65536)
+def wire_subject(world: str, subsystem: str, entity: str, name: str) -> bytes:
+    """The bytes to publish to; raises `BadSubject`."""
+    return Subject(world, subsystem, entity, name).published().encode()
+
+
 def check_token(token: str, field: str = "token") -> str:
     """Return `token` if it may stand in a subject, raise `BadSubject` if not.
 

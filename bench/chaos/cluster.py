@@ -30,6 +30,8 @@ T = TypeVar("T")
 ROOT = Path(bench.chaos.__file__).parent.parent.parent
 PASSWORD = "only-for-chaos"  # noqa: S105 - on loopback, for the length of a run
 WATCH_S = 0.1
+READY_S = 30.0
+LAST_WORDS = 4000  # characters of a worker's log
 FORGIVEN = ("cannot connect to NATS", "STORE_UNAVAILABLE", "StoreUnavailable", "Disconnected", "NoLog", "Unknown", "NotDurable", "Transient")
 """Ends of a worker that an outage of a server explains: it starts again, as a container would."""
 
@@ -109,6 +111,7 @@ class Cluster:
             monitor_url=self.nats.monitor_url,
             postgres_dsn=self.postgres.dsn,
             journal=str(self.journal(name)),
+            ready=str(folder / f"{name}.ready"),
             durability=self.durability,
             mix=self.mix,
             skew_s=self.skews_s[number % len(self.skews_s)] if role == "handlers" else 0.0,
@@ -134,7 +137,12 @@ class Cluster:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         worker.may_end = worker.paused = False
         async with worker.lock:
+            self._ready(worker).unlink(missing_ok=True)
             await in_thread(lambda: worker.process.start(command, cwd=ROOT, env=environment, ready=lambda: True, within_s=10))
+
+    def _ready(self, worker: Worker) -> Path:
+        """The file by which a worker says that it hears SIGTERM."""
+        return Path(worker.orders.ready)
 
     async def kill(self, worker: Worker) -> None:
         """SIGKILL; the supervisor starts it again."""
@@ -143,7 +151,10 @@ class Cluster:
             await in_thread(worker.process.kill)
 
     async def stop(self, worker: Worker, within_s: float = 60.0) -> None:
-        """SIGTERM, and wait until it has ended in good order."""
+        """SIGTERM, and wait until it has ended in good order; one that is starting again finishes that first."""
+        async with asyncio.timeout(READY_S):
+            while worker.process.pid is None or not self._ready(worker).exists():
+                await asyncio.sleep(WATCH_S / 2)
         async with worker.lock:
             worker.wanted, worker.may_end = False, True
             await in_thread(lambda: worker.process.stop(within_s))
@@ -174,10 +185,10 @@ class Cluster:
                         await self.start(worker)
 
     def _judge_end(self, worker: Worker) -> None:
-        if not worker.may_end:
-            words = worker.process.last_words()
-            if not any(reason in words for reason in FORGIVEN):
-                self.unexpected.append(f"{worker.name} ended by itself: {words[-2000:]}")
+        words = worker.process.log.read_text(errors="replace")[-LAST_WORDS:]
+        contested = len(self.of("projector")) > 1 and "CheckpointMoved" in words  # of two projectors one has to go
+        if not worker.may_end and not contested and not any(reason in words for reason in FORGIVEN):
+            self.unexpected.append(f"{worker.name} ended by itself: {words}")
 
     # -- Postgres' backends --------------------------------------------------------------------------------------------------------
 

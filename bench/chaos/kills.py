@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
+
 from bench.chaos import collect
 from bench.chaos.checks import handlers as handler_checks
 from bench.chaos.checks import log as log_checks
@@ -76,7 +78,7 @@ class Watcher:
 
     async def _tables(self) -> None:
         while True:
-            with suppress(WorldbusError, *LOST):
+            with suppress(WorldbusError, asyncpg.InterfaceError, *LOST):
                 async with connected(self.cluster.postgres.dsn) as connection:
                     while True:
                         async with connection.transaction(isolation="repeatable_read", readonly=True):

@@ -46,6 +46,7 @@ class Orders(msgspec.Struct, kw_only=True):
     monitor_url: str
     postgres_dsn: str
     journal: str
+    ready: str  # a file to make once SIGTERM is heard
     durability: Durability
     mix: Mix
     skew_s: float = 0.0  # how wrong this process' wall clock is
@@ -55,6 +56,7 @@ async def run(role: str, orders: Orders) -> None:
     """Work until SIGTERM."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    Path(orders.ready).touch()
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(connect(orders.nats_url, name=orders.name, connect_timeout=2.0))
         log = await open_log(connection)
@@ -69,7 +71,7 @@ async def run(role: str, orders: Orders) -> None:
                 publisher = await _publisher(stack, connection, log, orders)
                 await start_clock(log, publisher, WORLD, SCALE)
                 for zone in zones(WORLD, orders.seed):
-                    await publisher.publish(replace(zone, id=f"declare-{zone.entity}"), once=True)
+                    await publisher.publish(replace(zone, id=f"declare-{zone.entity}", time_ns=1), once=True)
                 await _until(stopping, asyncio.create_task(tick(log, publisher, WORLD), name="ticker"))
             case "writer":
                 publisher = await _publisher(stack, connection, log, orders)
