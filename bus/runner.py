@@ -22,7 +22,7 @@ import structlog
 from bus.decision import CONTROL, decide, defer, drop, park, rest_of_group, retry_failed
 from bus.errors import BadSubject, Conflict, Rejected, WorldbusError
 from bus.event import Draft, Event, LaneMark
-from bus.handler import Handler
+from bus.handler import Handler, of_subject
 from bus.lane import Lane
 from bus.subjects import check_token
 from bus.writes import Writes
@@ -126,6 +126,7 @@ class Runner(Generic[S]):
         self.tally = Tally()
         self.lanes: dict[tuple[str, str], LaneRun[S]] = {}
         self.alone = True  # no other member runs this handler: nobody else writes to its lanes
+        self._home = handler.entities is of_subject  # a lane's inputs all lie in its own partition: whoever holds that writes it alone
         self._ready: deque[LaneRun[S]] = deque()
         self._pumping = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -242,9 +243,9 @@ class Runner(Generic[S]):
             self.tally.deferred += lane.parked
             self._write_all(run, event, drafts, self._answered)
             return False
-        if not lane.loaded or not (self.alone or event.partition == lane.partition):
+        if not lane.loaded or not (self.alone or self._home):
             # "Nothing to say" rests on a state that may be behind the log: an entity not seen here before, or one that another
-            # member writes too. An output would have been fenced; silence is not, so look first.
+            # member writes too, for inputs of other partitions. An output would have been fenced; silence is not, so look first.
             return self._confirm_silence(run, event)
         self._done(run)
         return True
@@ -350,16 +351,16 @@ class Runner(Generic[S]):
         await self._patiently(run, work)
         self._advance(run)
 
+    async def _catch_up(self, lane: Lane[S]) -> None:
+        self.tally.loads += 1
+        await self.store.load(lane, at_least=lane.position)
+        lane.loaded = True
+
     def _confirm_silence(self, run: LaneRun[S], event: Event) -> bool:
         before = run.lane.position if run.lane.loaded else -1
 
         async def confirm() -> None:
-            async def work() -> None:
-                self.tally.loads += 1
-                await self.store.load(run.lane, at_least=run.lane.position)
-                run.lane.loaded = True
-
-            await self._patiently(run, work)
+            await self._patiently(run, lambda: self._catch_up(run.lane))
             if run.queue and run.queue[0].event is event and run.lane.position == max(before, 0) and not run.lane.waiting:
                 self._done(run)  # nothing new in the log: the silence stands
             self._advance(run)
@@ -407,9 +408,11 @@ class Runner(Generic[S]):
 
     async def _control(self, run: LaneRun[S], request: Event) -> None:
         """An operator's wish about this lane: take up the inputs that wait, one after the other, or give up the first one."""
-        if not run.lane.loaded:
-            return await self._load(run, 0)
         lane = run.lane
+        if not lane.loaded or not self.alone:  # the lane's inputs, and so what waits in it, may be another member's
+            await self._patiently(run, lambda: self._catch_up(lane))
+            if self._closed or lane.group is not None:
+                return self._advance(run)
         if not lane.waiting:
             self._done(run)
             return self._advance(run)
@@ -464,10 +467,11 @@ class Runner(Generic[S]):
             return
         self._write_all(run, event, drafts, self._advance_control)
 
-    def distrust(self) -> None:
-        """Others may have written meanwhile: every lane is brought up to date before its next decision."""
+    def distrust(self, partition: int | None = None) -> None:
+        """Others may have written meanwhile: every lane (of a partition) is brought up to date before its next decision."""
         for run in self.lanes.values():
-            run.must_load = True
+            if partition is None or run.lane.partition == partition:
+                run.must_load = True
 
     # -- the end -----------------------------------------------------------------------------------------------------------------
 

@@ -39,7 +39,12 @@ def places(handler: Handler[Any], partitions: int) -> list[Place]:
     )
     wanted = frozenset(name.encode() for name in names)
     return [
-        Place(name=f"{handler.name}_{partition}", subject_filter=stored_filter(partition=partition, name=one), wanted=wanted)
+        Place(
+            name=f"{handler.name}_{partition}",
+            subject_filter=stored_filter(partition=partition, name=one),
+            wanted=wanted,
+            partition=partition,
+        )
         for partition in range(partitions)
     ] + [control]
 
@@ -98,12 +103,18 @@ class Runtime:
                 members = self.membership.members(name)
                 shared = places(runner.handler, self.log.partitions)
                 mine = share(len(shared), members, self.membership.me)
-                runner.alone = len(members) == 1
+                self._note_company(runner, alone=len(members) == 1)
                 for number, place in enumerate(shared):
                     if number in mine:
                         self._hold(runner, place)
                     else:
                         self._release(place)
+
+    def _note_company(self, runner: Runner[Any], *, alone: bool) -> None:
+        """Alone, a lane in memory is the truth; what others wrote before they left has to be read first."""
+        if alone and not runner.alone:
+            runner.distrust()
+        runner.alone = alone
 
     def _hold(self, runner: Runner[Any], place: Place) -> None:
         if place.name not in self._sessions:

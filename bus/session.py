@@ -53,6 +53,7 @@ class Place:
     name: str
     subject_filter: str
     wanted: frozenset[bytes]
+    partition: int | None = None  # all it reads lies in this one
 
 
 class Session:
@@ -157,6 +158,8 @@ class Session:
         self._settled_reply = b""
         await consumer.reset()
         await consumer.start(self._on_message, self._on_status)
+        if self.place.partition is not None:
+            self.runner.distrust(self.place.partition)  # whoever held it before us wrote to its lanes
         self.active = True
         self._changed.clear()
         log.debug("partition_held", consumer=self.name, pin=pin.decode())
