@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bus.handler import Handler
 from handlers import capability_registry as _capability_registry
+from handlers import payment as _payment
 from handlers import player as _player
 from handlers import quest_system as _quest_system
 from handlers import state_manager as _state_manager
@@ -23,6 +24,8 @@ ALL: Final[tuple[Handler[Any], ...]] = (
     _capability_registry.capability,
     _uemonitor.uemonitor,
     _quest_system.quest,
+    _payment.payment,
+    _payment.coupon,
 )
 
 
