@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bus.handler import Handler
 from handlers import capability_registry as _capability_registry
+from handlers import narrative as _narrative
 from handlers import payment as _payment
 from handlers import player as _player
 from handlers import quest_system as _quest_system
@@ -26,6 +27,7 @@ ALL: Final[tuple[Handler[Any], ...]] = (
     _quest_system.quest,
     _payment.payment,
     _payment.coupon,
+    _narrative.narrative,
 )
 
 

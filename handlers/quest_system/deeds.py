@@ -12,6 +12,7 @@ from handlers.names import is_token
 from handlers.quest_system.model import Deed
 from handlers.quest_system.tables import MAX_COUNT
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
+from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneDiscovered, SceneRevisited
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
 
 _FACTS: Final[dict[type[Message], tuple[str, Callable[[Any], Deed]]]] = {
@@ -22,6 +23,8 @@ _FACTS: Final[dict[type[Message], tuple[str, Callable[[Any], Deed]]]] = {
     GiftGiven: (EDGE, lambda it: Deed(kind="give", target=it.item, place=it.npc)),
     NpcAttacked: (EDGE, lambda it: Deed(kind="attack", target=it.npc, place=it.place)),
     PlayerEnteredZone: ("player", lambda it: Deed(kind="visit", target=it.zone, place=it.zone)),
+    SceneDiscovered: ("narrative", lambda it: Deed(kind="discover", target=it.scene, place=it.place)),
+    SceneRevisited: ("narrative", lambda it: Deed(kind="discover", target=it.scene, place=it.place)),  # discovered before the quest
 }
 
 DEED_EVENTS: Final = tuple(_FACTS)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from schemas.gen.worldbus.narrative.v1 import types_pb2 as worldbus_dot_narrative_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%worldbus/narrative/v1/narrative.proto\x12\x15worldbus.narrative.v1\x1a!worldbus/narrative/v1/types.proto\"X\n\x14SceneChangeRequested\x12\r\n\x05scene\x18\x01 \x01(\t\x12\x0e\n\x06object\x18\x02 \x01(\t\x12\x11\n\tcondition\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"q\n\x0fObjectInspected\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\x12\x0e\n\x06object\x18\x03 \x01(\t\x12\x11\n\tcondition\x18\x04 \x01(\t\x12\x0e\n\x06weight\x18\x05 \x01(\x05\x12\x0c\n\x04text\x18\x06 \x01(\t\"Z\n\nTraceFound\x12\r\n\x05scene\x18\x01 \x01(\t\x12\x0e\n\x06object\x18\x02 \x01(\t\x12\x0e\n\x06weight\x18\x03 \x01(\x05\x12\r\n\x05\x66ound\x18\x04 \x01(\x05\x12\x0e\n\x06needed\x18\x05 \x01(\x05\"[\n\x0fSceneDiscovered\x12\r\n\x05scene\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\r\n\x05\x66ound\x18\x05 \x01(\x05\"\x87\x01\n\rSceneRewarded\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05scene\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x12/\n\x05items\x18\x05 \x03(\x0b\x32 .worldbus.narrative.v1.SceneItem\"5\n\x14SceneFirstDiscovered\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\"\x9f\x01\n\x0cSceneChanged\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\r\n\x05place\x18\x02 \x01(\t\x12\x0e\n\x06object\x18\x03 \x01(\t\x12\x10\n\x08previous\x18\x04 \x01(\t\x12\x11\n\tcondition\x18\x05 \x01(\t\x12\r\n\x05\x63\x61use\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12\x0e\n\x06player\x18\x08 \x01(\t\x12\x0c\n\x04text\x18\t \x01(\t\"M\n\x13SceneRequestRefused\x12\x18\n\x10request_event_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%worldbus/narrative/v1/narrative.proto\x12\x15worldbus.narrative.v1\x1a!worldbus/narrative/v1/types.proto\"X\n\x14SceneChangeRequested\x12\r\n\x05scene\x18\x01 \x01(\t\x12\x0e\n\x06object\x18\x02 \x01(\t\x12\x11\n\tcondition\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"q\n\x0fObjectInspected\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\x12\x0e\n\x06object\x18\x03 \x01(\t\x12\x11\n\tcondition\x18\x04 \x01(\t\x12\x0e\n\x06weight\x18\x05 \x01(\x05\x12\x0c\n\x04text\x18\x06 \x01(\t\"Z\n\nTraceFound\x12\r\n\x05scene\x18\x01 \x01(\t\x12\x0e\n\x06object\x18\x02 \x01(\t\x12\x0e\n\x06weight\x18\x03 \x01(\x05\x12\r\n\x05\x66ound\x18\x04 \x01(\x05\x12\x0e\n\x06needed\x18\x05 \x01(\x05\"[\n\x0fSceneDiscovered\x12\r\n\x05scene\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\r\n\x05\x66ound\x18\x05 \x01(\x05\"Q\n\x0eSceneRevisited\x12\r\n\x05scene\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\x12\x0e\n\x06object\x18\x03 \x01(\t\x12\x11\n\tcondition\x18\x04 \x01(\t\"\x87\x01\n\rSceneRewarded\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05scene\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x12/\n\x05items\x18\x05 \x03(\x0b\x32 .worldbus.narrative.v1.SceneItem\"5\n\x14SceneFirstDiscovered\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\"\x9f\x01\n\x0cSceneChanged\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\r\n\x05place\x18\x02 \x01(\t\x12\x0e\n\x06object\x18\x03 \x01(\t\x12\x10\n\x08previous\x18\x04 \x01(\t\x12\x11\n\tcondition\x18\x05 \x01(\t\x12\r\n\x05\x63\x61use\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12\x0e\n\x06player\x18\x08 \x01(\t\x12\x0c\n\x04text\x18\t \x01(\t\"M\n\x13SceneRequestRefused\x12\x18\n\x10request_event_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,12 +40,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRACEFOUND']._serialized_end=394
   _globals['_SCENEDISCOVERED']._serialized_start=396
   _globals['_SCENEDISCOVERED']._serialized_end=487
-  _globals['_SCENEREWARDED']._serialized_start=490
-  _globals['_SCENEREWARDED']._serialized_end=625
-  _globals['_SCENEFIRSTDISCOVERED']._serialized_start=627
-  _globals['_SCENEFIRSTDISCOVERED']._serialized_end=680
-  _globals['_SCENECHANGED']._serialized_start=683
-  _globals['_SCENECHANGED']._serialized_end=842
-  _globals['_SCENEREQUESTREFUSED']._serialized_start=844
-  _globals['_SCENEREQUESTREFUSED']._serialized_end=921
+  _globals['_SCENEREVISITED']._serialized_start=489
+  _globals['_SCENEREVISITED']._serialized_end=570
+  _globals['_SCENEREWARDED']._serialized_start=573
+  _globals['_SCENEREWARDED']._serialized_end=708
+  _globals['_SCENEFIRSTDISCOVERED']._serialized_start=710
+  _globals['_SCENEFIRSTDISCOVERED']._serialized_end=763
+  _globals['_SCENECHANGED']._serialized_start=766
+  _globals['_SCENECHANGED']._serialized_end=925
+  _globals['_SCENEREQUESTREFUSED']._serialized_start=927
+  _globals['_SCENEREQUESTREFUSED']._serialized_end=1004
 # @@protoc_insertion_point(module_scope)

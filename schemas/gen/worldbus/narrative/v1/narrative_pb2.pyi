@@ -7,7 +7,7 @@ A scene lies in one place and consists of objects; the world's table says which.
 and each condition has a weight: how much of the story it tells. A player who has found enough weight has discovered the scene, once and for all.
 
 Two kinds of entity speak here. Said about a scene: `ObjectInspected`, `SceneChanged`, `SceneFirstDiscovered`. Said about a player: `TraceFound`,
-`SceneDiscovered`, `SceneRewarded`.
+`SceneDiscovered`, `SceneRevisited`, `SceneRewarded`.
 """
 
 from collections import abc as _abc
@@ -177,6 +177,40 @@ class SceneDiscovered(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SceneDiscovered: _TypeAlias = SceneDiscovered  # noqa: Y015
+
+@_typing.final
+class SceneRevisited(_message.Message):
+    """The player (the entity) looked at an object of a scene that was discovered before. It pays nothing, but whoever waits for the discovery can count it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCENE_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    scene: _builtins.str
+    """The scene."""
+    place: _builtins.str
+    """Where it lies."""
+    object: _builtins.str
+    """The object."""
+    condition: _builtins.str
+    """Its condition at that moment."""
+    def __init__(
+        self,
+        *,
+        scene: _builtins.str = ...,
+        place: _builtins.str = ...,
+        object: _builtins.str = ...,
+        condition: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "object", b"object", "place", b"place", "scene", b"scene"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SceneRevisited: _TypeAlias = SceneRevisited  # noqa: Y015
 
 @_typing.final
 class SceneRewarded(_message.Message):

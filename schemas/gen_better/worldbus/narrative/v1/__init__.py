@@ -11,6 +11,7 @@ __all__ = (
     "SceneFirstDiscovered",
     "SceneItem",
     "SceneRequestRefused",
+    "SceneRevisited",
     "SceneRewarded",
     "TraceFound",
 )
@@ -248,6 +249,36 @@ class SceneRequestRefused(betterproto2.Message):
 
 
 default_message_pool.register_message("worldbus.narrative.v1", "SceneRequestRefused", SceneRequestRefused)
+
+
+@dataclass(eq=False, repr=False)
+class SceneRevisited(betterproto2.Message):
+    """
+    The player (the entity) looked at an object of a scene that was discovered before. It pays nothing, but whoever waits for the discovery can count it.
+    """
+
+    scene: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The scene.
+    """
+
+    place: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Where it lies.
+    """
+
+    object: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The object.
+    """
+
+    condition: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Its condition at that moment.
+    """
+
+
+default_message_pool.register_message("worldbus.narrative.v1", "SceneRevisited", SceneRevisited)
 
 
 @dataclass(eq=False, repr=False)

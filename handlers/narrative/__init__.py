@@ -1,0 +1,85 @@
+"""Stories told by things as a handler, `narrative`.
+
+    ObjectExamined ──▶ scene: ObjectInspected ──▶ player: TraceFound … SceneDiscovered, SceneRewarded ──▶ scene: SceneFirstDiscovered
+    weather, deaths, seasons, quests, time, wishes ──▶ scene: SceneChanged
+
+A scene knows how its objects are, a player knows what was found: each is a lane of its own, so that a scene stays as small with a million
+players as with one. The scenes are data: `narrative_of(tables)` makes the handler of a world, `narrative` is the one of Duskmarket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+from bus.event import Event
+from bus.handler import Handler
+from handlers.names import DEFAULT_WORLD, WORLDS, is_token
+from handlers.narrative.decide import decide, triggers
+from handlers.narrative.state import Narrative, evolve
+from handlers.narrative.tables import Tables, load
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, ObjectExamined
+from schemas.gen.worldbus.narrative.v1 import narrative_pb2 as said
+from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
+from schemas.gen.worldbus.time.v1.time_pb2 import SeasonChanged, WakeCancelRequested, WakeFired, WakeRequested
+from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherChanged
+
+NAME: Final = "narrative"
+
+
+def entities(tables: Tables, event: Event) -> Sequence[str]:
+    """The scene that is looked at or changes, or the player who found something out; scenes that are not in the table are nobody's."""
+    name, data = event.name, _fields(event)
+    match name:
+        case "ObjectExamined" | "SceneChangeRequested":
+            return (data.scene,) if data.scene in tables.scenes else ()
+        case "ObjectInspected":
+            return (data.player,) if event.subsystem == NAME and is_token(data.player) else ()
+        case "SceneDiscovered":
+            return (data.scene,) if event.subsystem == NAME and data.scene in tables.scenes else ()
+        case "WakeFired":
+            return (data.entity,) if data.subsystem == NAME and event.subsystem == "time" else ()
+        case _:
+            return tuple(scene for trigger in triggers(event) for scene in tables.triggers.get(trigger, ()))
+
+
+def _fields(event: Event) -> Any:
+    return event.data
+
+
+def narrative_of(tables: Tables) -> Handler[Narrative]:
+    """The handler under the given tables."""
+    return Handler(
+        name=NAME,
+        listens_to=(
+            ObjectExamined,
+            CreatureSlain,
+            WeatherChanged,
+            SeasonChanged,
+            QuestCompleted,
+            WakeFired,
+            said.SceneChangeRequested,
+            said.ObjectInspected,
+            said.SceneDiscovered,
+        ),
+        emits=(
+            said.ObjectInspected,
+            said.TraceFound,
+            said.SceneDiscovered,
+            said.SceneRevisited,
+            said.SceneRewarded,
+            said.SceneFirstDiscovered,
+            said.SceneChanged,
+            said.SceneRequestRefused,
+            WakeRequested,
+            WakeCancelRequested,
+        ),
+        initial=lambda entity: Narrative(entity=entity),
+        decide=partial(decide, tables),
+        evolve=evolve,
+        entities=partial(entities, tables),
+    )
+
+
+narrative: Final = narrative_of(load(WORLDS / DEFAULT_WORLD / "scenes.toml"))
