@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bus.event import Event
 from bus.subjects import Subject, parse_stored
 from projections import checkpoints
 from projections.chain import link_event
-from projections.reader import Reader
+from projections.reader import Reader, reading
 from projections.store import connected
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Report:
     mode: str
     archive: int  # last archived position
     log: int  # last position of the log
-    checked: int  # events compared
+    checked: int = 0  # events compared
     problem: str = ""
     position: int = 0  # the first damaged one; 0 if none
     damaged: str = ""  # `log` or `archive`
@@ -119,39 +119,40 @@ async def broken_link(connection: Connection, *, progress: Progress | None = Non
 async def check(connection: Connection, state: LogState, reader: Reader, *, full: bool = False, progress: Progress | None = None) -> Report:
     """Hold the log against the archive: its length and the event at the archive's head; with `full` every event and the archive itself."""
     head = await checkpoints.read(connection)
-    mode = "full" if full else "head"
-    found: dict[str, Any] = {"mode": mode, "archive": head.position, "log": state.last, "checked": 0}
+    report = Report(mode="full" if full else "head", archive=head.position, log=state.last)
     if full:
         broken = await broken_link(connection, progress=progress)
         if broken:
-            return Report(**found, position=broken, damaged="archive", problem=f"ARCHIVE DAMAGED: its hash chain breaks at {broken}")
-    if head.position == 0:
-        return Report(**found)
-    short = f"LOG SHORTER THAN ARCHIVE: stream ends at {state.last}, archive at {head.position}"
+            return replace(report, position=broken, damaged="archive", problem=f"ARCHIVE DAMAGED: its hash chain breaks at {broken}")
+    short = replace(
+        report,
+        position=state.last + 1,
+        damaged="log",
+        problem=f"LOG SHORTER THAN ARCHIVE: stream ends at {state.last}, archive at {head.position}",
+    )
     if state.last < head.position and not full:
-        return Report(**found, position=state.last + 1, damaged="log", problem=short)
-    return await _compare(connection, reader, found, 0 if full else head.position - 1, min(head.position, state.last), short, progress)
+        return short
+    if head.position == 0:
+        return report
+    after, until = 0 if full else head.position - 1, min(head.position, state.last)
+    async with reading(reader, after=after) as batches:
+        compared = await _compare(archived(connection, after=after, until=until), _until(batches, until), report, progress)
+    return replace(short, checked=compared.checked) if compared.ok and state.last < head.position else compared
 
 
-async def _compare(
-    connection: Connection, reader: Reader, found: dict[str, Any], after: int, until: int, short: str, progress: Progress | None
-) -> Report:
-    log = _until(reader.read(after=after, follow=False), until)
-    position = after
-    async for batch in archived(connection, after=after, until=until):
-        for kept in batch:
-            event = await anext(log, None)
-            if event is None or event != kept or event.partition != kept.partition:
-                what = "is missing" if event is None else f"holds another event (id {_id(event)}, archived {_id(kept)})"
-                problem = f"LOG DIFFERS FROM ARCHIVE: position {kept.position} {what}"
-                return Report(**found | {"checked": position - after}, position=kept.position, damaged="log", problem=problem)
-            position = kept.position
+async def _compare(kept: AsyncIterator[list[Event]], log: AsyncIterator[Event], report: Report, progress: Progress | None) -> Report:
+    checked = 0
+    async for batch in kept:
+        for wanted in batch:
+            found = await anext(log, None)
+            if found is None or found != wanted or found.partition != wanted.partition:
+                what = "is missing" if found is None else f"holds another event (id {_id(found)}, archived {_id(wanted)})"
+                problem = f"LOG DIFFERS FROM ARCHIVE: position {wanted.position} {what}"
+                return replace(report, checked=checked, position=wanted.position, damaged="log", problem=problem)
+            checked += 1
         if progress is not None:
-            progress(position, until)
-    found["checked"] = position - after
-    if found["log"] < found["archive"]:
-        return Report(**found, position=found["log"] + 1, damaged="log", problem=short)
-    return Report(**found)
+            progress(batch[-1].position, report.archive)
+    return replace(report, checked=checked)
 
 
 async def _until(batches: AsyncIterator[Sequence[Event]], last: int) -> AsyncIterator[Event]:
@@ -172,6 +173,7 @@ def _id(event: Event) -> str:
 async def chain_of(reader: Reader, until: int) -> bytes:
     """The chain of the log itself at `until`, computed from its events."""
     chain = bytes(32)
-    async for event in _until(reader.read(after=0, follow=False), until):
-        chain = link_event(chain, event)
+    async with reading(reader, after=0) as batches:
+        async for event in _until(batches, until):
+            chain = link_event(chain, event)
     return chain

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from bus.event import Event
-from projections.reader import Reader
+from projections.reader import Reader, reading
 
 
 class Feed:
@@ -56,12 +56,13 @@ class Feed:
 
     async def _read(self) -> None:
         try:
-            async for batch in self._reader.read(after=self._after, follow=self._follow):
-                self.events.extend(batch)
-                self._ready.set()
-                while len(self.events) >= self._limit:
-                    self._room.clear()
-                    await self._room.wait()
+            async with reading(self._reader, after=self._after, follow=self._follow) as batches:
+                async for batch in batches:
+                    self.events.extend(batch)
+                    self._ready.set()
+                    while len(self.events) >= self._limit:
+                        self._room.clear()
+                        await self._room.wait()
         except Exception as error:
             self._error = error
         finally:

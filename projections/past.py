@@ -11,6 +11,7 @@ any of it, and whatever happens to the process, Postgres forgets it.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -41,9 +42,9 @@ _PRESENT = "world_of_the_present"
 class Past:
     """The world as it was at `position`. It can go forward, not back."""
 
-    def __init__(self, connection: Connection, shapes: dict[str, tuple[Projection, dict[str, Shape]]], archived_to: int) -> None:
+    def __init__(self, connection: Connection, scratch: dict[str, tuple[Projection, dict[str, Shape]]], archived_to: int) -> None:
         self._connection = connection
-        self._shapes = shapes
+        self._scratch = scratch  # by schema name
         self.archived_to = archived_to
         self.position = 0
         self.skips: list[Skip] = []
@@ -57,8 +58,8 @@ class Past:
                 wanted=position,
             )
         async for events in archived(self._connection, after=self.position, until=position):
-            for projection, shapes in self._shapes.values():
-                self.skips += await write_events(self._connection, projection, shapes, _schema(projection), wanted(projection, events))
+            for schema, (projection, shapes) in self._scratch.items():
+                self.skips += await write_events(self._connection, projection, shapes, schema, wanted(projection, events))
             self.position = events[-1].position
             if progress is not None:
                 progress(self.position, position)
@@ -79,9 +80,9 @@ class Past:
         await execute("SET LOCAL lock_timeout = '2s'")
         await execute(f"ALTER SCHEMA {VIEWS} RENAME TO {_PRESENT}")
         await execute(f"CREATE SCHEMA {VIEWS}")
-        for projection, _ in self._shapes.values():
-            for relation in await generations.relations(self._connection, _schema(projection)):
-                await execute(f'CREATE VIEW {VIEWS}."{relation}" AS SELECT * FROM {_schema(projection)}."{relation}"')  # noqa: S608
+        for schema in self._scratch:
+            for relation in await generations.relations(self._connection, schema):
+                await execute(f'CREATE VIEW {VIEWS}."{relation}" AS SELECT * FROM {schema}."{relation}"')  # noqa: S608
         await execute(f"CREATE VIEW {VIEWS}.events AS SELECT * FROM {_PRESENT}.events WHERE position <= {self.position}")  # noqa: S608
         moved = f"(SELECT recorded_at FROM {VIEWS}.events WHERE position = {self.position})"  # noqa: S608
         await execute(f"CREATE VIEW {VIEWS}.checkpoint AS SELECT {self.position}::bigint AS position, {moved} AS moved_at")
@@ -94,10 +95,6 @@ class Past:
             ) from error
 
 
-def _schema(projection: Projection) -> str:
-    return f"past_{projection.name}"
-
-
 @asynccontextmanager
 async def past(dsn: str, projections: Iterable[Projection] = PROJECTIONS) -> AsyncIterator[Past]:
     """Open the past at position 0. `dsn` is the owner's: it reads the archive and makes scratch tables, which nobody else ever sees."""
@@ -106,8 +103,10 @@ async def past(dsn: str, projections: Iterable[Projection] = PROJECTIONS) -> Asy
             transaction = connection.transaction(isolation="repeatable_read")
             await transaction.start()
             head = await checkpoints.read(connection)
-            shapes = {one.name: (one, await generations.build(connection, one, _schema(one))) for one in projections}
-            yield Past(connection, shapes, head.position)
+            mark = secrets.token_hex(4)  # two pasts may be open at once; making one schema twice would wait for the first to end
+            names = {f"past_{mark}_{projection.name}": projection for projection in projections}
+            scratch = {schema: (one, await generations.build(connection, one, schema)) for schema, one in names.items()}
+            yield Past(connection, scratch, head.position)
             await transaction.rollback()
         except Exception as error:
             if is_lost(error, connection):

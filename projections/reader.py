@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from bus.event import Event
@@ -14,6 +15,17 @@ class Reader(Protocol):
     def read(self, *, after: int, follow: bool = ...) -> AsyncIterator[Sequence[Event]]:
         """Every event whose position is greater than `after`. `follow` waits for new ones at the end, else the iterator ends there."""
         ...
+
+
+@asynccontextmanager
+async def reading(reader: Reader, *, after: int, follow: bool = False) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+    """What `reader` reads, and its connection given back at the end, however that comes."""
+    batches = reader.read(after=after, follow=follow)
+    try:
+        yield batches
+    finally:
+        if isinstance(batches, AsyncGenerator):
+            await batches.aclose()
 
 
 class Listed:

@@ -25,7 +25,7 @@ from projections.diff import Diff, compare
 from projections.fold import Shape
 from projections.generations import Generation
 from projections.projection import Projection
-from projections.reader import Reader
+from projections.reader import Reader, reading
 from projections.store import connected, is_lost
 from projections.writer import record_skips, wanted, write_events
 
@@ -83,7 +83,8 @@ async def catch_up(connection: Connection, dsn: str, projection: Projection, gen
         return False
     await fill(connection, dsn, projection, found, None, None)
     await join(connection, projection, found)
-    await switch_to(connection, found)
+    if not found.live:
+        await switch_to(connection, found)
     await clear(connection, projection.name)
     return True
 
@@ -115,15 +116,16 @@ async def fill(
     goal = (await checkpoints.read(connection)).position
     while goal - position > NEAR or (position == 0 and goal > 0):
         before = position
-        async for batch in source.read(after=position, follow=False):
-            events = [event for event in batch if position < event.position <= goal]
-            if events:
-                async with connection.transaction():
-                    position = await _apply(connection, projection, shapes, generation, position, events)
-            if progress is not None:
-                progress(position, goal)
-            if position >= goal:
-                break
+        async with reading(source, after=position) as batches:
+            async for batch in batches:
+                events = [event for event in batch if position < event.position <= goal]
+                if events:
+                    async with connection.transaction():
+                        position = await _apply(connection, projection, shapes, generation, position, events)
+                if progress is not None:
+                    progress(position, goal)
+                if position >= goal:
+                    break
         if position == before:
             raise LogDamaged(
                 f"wanted events up to the checkpoint {goal}, found none after {position}: the log is shorter than the archive; "
@@ -189,8 +191,9 @@ async def switch_to(connection: Connection, generation: Generation) -> None:
 async def _make_live(connection: Connection, generation: Generation, position: int) -> None:
     """The old generation stops where it is; the new one is shown."""
     await connection.execute(
-        "UPDATE worldbus.generations SET live = false, stopped_at = coalesce(stopped_at, $2) WHERE projection = $1 AND live",
-        generation.projection, position,
+        "UPDATE worldbus.generations SET live = false, stopped_at = coalesce(stopped_at, $2) "
+        "WHERE projection = $1 AND live AND schema_name <> $3",
+        generation.projection, position, generation.schema,
     )  # fmt: skip
     await connection.execute("UPDATE worldbus.generations SET live = true, switched_at = now() WHERE schema_name = $1", generation.schema)
     await generations.show(connection, generation)
