@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import nan
 from typing import Any
 
@@ -27,16 +28,18 @@ from schemas.gen.worldbus.state.v1.state_pb2 import (
 from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
 
 
-def change(*, at: int = -1, request: str = "", remove: tuple[str, ...] = (), **values: Value) -> StateChangeRequested:
-    return StateChangeRequested(request_id=request, expected_version=at, set=typed(values), remove=remove)
+def change(
+    values: Mapping[str, Value] | None = None, *, at: int = -1, request: str = "", remove: tuple[str, ...] = (), **more: Value
+) -> StateChangeRequested:
+    return StateChangeRequested(request_id=request, expected_version=at, set=typed({**(values or {}), **more}), remove=remove)
 
 
 def fresh() -> Case[Entity]:
     return given(state, entity="mira")
 
 
-def holding(**values: Value) -> Case[Entity]:
-    return fresh().when(change(**values))
+def holding(values: Mapping[str, Value] | None = None, **more: Value) -> Case[Entity]:
+    return fresh().when(change({**(values or {}), **more}))
 
 
 def refusal(case: Case[Any]) -> str:
@@ -122,15 +125,15 @@ def test_the_memory_of_requests_is_bounded() -> None:
         (change(), "EMPTY_CHANGE"),
         (change(gold=1, remove=("gold",)), "SET_AND_REMOVED"),
         (change(request="x" * 65, gold=1), "BAD_REQUEST_ID"),
-        (change(**{"": 1}), "BAD_KEY"),
-        (change(**{"a b": 1}), "BAD_KEY"),
-        (change(**{"k" * 65: 1}), "BAD_KEY"),
+        (change({"": 1}), "BAD_KEY"),
+        (change({"a b": 1}), "BAD_KEY"),
+        (change({"k" * 65: 1}), "BAD_KEY"),
         (change(remove=("ü",)), "BAD_KEY"),
         (change(luck=nan), "BAD_VALUE"),
         (StateChangeRequested(set={"k": StateValue()}), "BAD_VALUE"),
         (change(text="ü" * 2049), "VALUE_TOO_LARGE"),
-        (change(**{f"k{number}": 1 for number in range(MAX_KEYS + 1)}), "TOO_MANY_KEYS"),
-        (change(**{f"k{number}": "x" * 4096 for number in range(MAX_STATE // 4096)}), "STATE_TOO_LARGE"),
+        (change({f"k{number}": 1 for number in range(MAX_KEYS + 1)}), "TOO_MANY_KEYS"),
+        (change({f"k{number}": "x" * 4096 for number in range(MAX_STATE // 4096)}), "STATE_TOO_LARGE"),
     ],
 )
 def test_a_change_that_does_not_fit_is_refused_whole(wish: StateChangeRequested, code: str) -> None:
@@ -141,7 +144,7 @@ def test_a_change_that_does_not_fit_is_refused_whole(wish: StateChangeRequested,
 
 
 def test_limits_hold_for_the_state_that_results() -> None:
-    case = holding(**{f"k{number}": 1 for number in range(MAX_KEYS)}).then_types(StateChanged)
+    case = holding({f"k{number}": 1 for number in range(MAX_KEYS)}).then_types(StateChanged)
 
     assert refusal(case.when(change(more=1))) == "TOO_MANY_KEYS"
     case.when(change(more=1, remove=("k0",))).then_types(StateChanged)

@@ -168,7 +168,7 @@ def test_fractions_of_a_world_millisecond_are_kept() -> None:
 
 def test_days_seasons_and_times_of_day_are_said_when_they_begin() -> None:
     case = started(3_600_000)
-    said = []
+    said: list[Any] = []
     for _ in range(49):
         case = case.when(RealTimePassed(real_ms=1000))
         said += [message for message in case.said if not isinstance(message, ClockAdvanced)]
