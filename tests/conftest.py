@@ -13,9 +13,13 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from migrations import migrate
 from worldbus.embedded import NatsServer, PostgresServer
+
+settings.register_profile("full", max_examples=1_000)  # HYPOTHESIS_PROFILE=full: the long run
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 PASSWORDS = {role: f"only-for-tests-{role}" for role in ("worldbus_admin", "worldbus_owner", "worldbus_reader")}
 
