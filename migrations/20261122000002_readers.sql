@@ -70,4 +70,5 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA world GRANT SELECT ON TABLES TO worldbus_read
 
 -- migrate:down
 ALTER DEFAULT PRIVILEGES IN SCHEMA world REVOKE SELECT ON TABLES FROM worldbus_reader;
-DROP OWNED BY worldbus_reader;
+REVOKE ALL ON ALL TABLES IN SCHEMA world FROM worldbus_reader;
+REVOKE ALL ON SCHEMA world FROM worldbus_reader;

@@ -39,11 +39,21 @@ def pending(dsn: str) -> list[str]:
     return [line.removeprefix("[ ] ").strip() for line in dbmate(dsn, "status").splitlines() if line.startswith("[ ]")]
 
 
-def dbmate(dsn: str, *arguments: str, pg_dump_folder: Path | None = None) -> str:
-    """Run dbmate and return what it said. The DSN travels in the environment: a command line can be read by every user."""
-    environment = {"PATH": f"{pg_dump_folder or ''}{os.pathsep}{os.environ.get('PATH', '')}", "DATABASE_URL": dbmate_url(dsn)}
-    where = ["--migrations-dir", str(FOLDER), "--schema-file", str(SCHEMA), "--migrations-table", TABLE]
-    done = subprocess.run([_program(), *where, *arguments], env=environment, cwd=FOLDER, capture_output=True, text=True, check=False)
+def dbmate(dsn: str, *arguments: str, folder: Path = FOLDER, schema_file: Path = SCHEMA, programs: Path | None = None) -> str:
+    """Run dbmate and return what it said. The DSN travels in the environment: a command line can be read by every user.
+
+    `programs` is where pg_dump is, for `dbmate(dsn, "dump")`, if that is not on the PATH.
+    """
+    path = os.pathsep.join(filter(None, (str(programs or ""), os.environ.get("PATH", os.defpath))))
+    where = ["--migrations-dir", str(folder), "--schema-file", str(schema_file), "--migrations-table", TABLE]
+    done = subprocess.run(
+        [_program(), *where, *arguments],
+        env={"PATH": path, "DATABASE_URL": dbmate_url(dsn)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
         unreachable = any(sign in said for sign in ("connection refused", "connect: ", "starting up", "no such host"))
