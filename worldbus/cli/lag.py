@@ -1,0 +1,76 @@
+"""`worldbus lag`: who is behind, and how far."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worldbus.cli.app import No, app
+from worldbus.cli.options import json_option, run, settings_options
+from worldbus.cli.output import say, say_json, table
+
+if TYPE_CHECKING:
+    from worldbus.lag import ConsumerLag
+    from worldbus.settings import Settings
+
+_PROJECTIONS = "SELECT projection, version, generation, position, in_step, live FROM world.projections ORDER BY projection, generation"
+
+
+@app.command()
+@click.option("--max", "most", type=click.IntRange(0), help="Exit with 1 if anybody is behind by more events than this.")
+@json_option
+@settings_options("data", "nats_url", "postgres_dsn", "reader_dsn")
+def lag(most: int | None, as_json: bool, settings: Settings) -> None:
+    """Show how many events each handler and each projection has still to take in."""
+    found = run(_measure(settings))
+    if as_json:
+        say_json(found)
+    else:
+        _show(found)
+    behind = max([found["archive"]["behind"], *(one["behind"] for one in (*found["handlers"], *found["projections"]))])
+    if most is not None and behind > most:
+        raise No(f"somebody is {behind} events behind, wanted at most {most}", behind=behind)
+
+
+async def _measure(settings: Settings) -> dict[str, Any]:
+    from handlers import ALL
+    from projections.checkpoints import Checkpoints
+    from projections.store import connected
+    from worldbus.compose import open_bus
+    from worldbus.lag import consumers
+
+    async with open_bus(settings, name="worldbus-lag") as bus:
+        last = (await bus.log.state()).last
+        places = await consumers(bus.log, ALL)
+        async with connected(bus.servers.reader_dsn) as connection:
+            archive = await Checkpoints(connection).position()
+            rows = [dict(row) for row in await connection.fetch(_PROJECTIONS)]
+    return {
+        "log": {"last": last},
+        "archive": {"position": archive, "behind": last - archive},
+        "handlers": [_handler(handler.name, [one for one in places if one.handler == handler.name]) for handler in ALL],
+        "projections": [row | {"behind": max(0, last - row["position"])} for row in rows],
+    }
+
+
+def _handler(name: str, places: list[ConsumerLag]) -> dict[str, Any]:
+    return {
+        "handler": name,
+        "waiting": sum(one.waiting for one in places),
+        "open": sum(one.open for one in places),
+        "behind": sum(one.behind for one in places),
+        "never_ran": not any(one.exists for one in places),
+        "partitions": [asdict(one) for one in places],
+    }
+
+
+def _show(found: dict[str, Any]) -> None:
+    say(f"The log ends at position {found['log']['last']}; archive and tables are at {found['archive']['position']}.")
+    say()
+    rows = [(one["handler"], one["waiting"], one["open"], "never ran" if one["never_ran"] else "") for one in found["handlers"]]
+    say(table(rows, ("handler", "waiting", "open", "")))
+    say()
+    shown = [(one["projection"], one["version"], one["position"], one["behind"], one["live"]) for one in found["projections"]]
+    say(table(shown, ("projection", "version", "position", "behind", "shown")))

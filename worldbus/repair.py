@@ -1,0 +1,100 @@
+"""Writing a damaged log again from its archive, and what the log holds beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bus.errors import BadEvent, LogDamaged, Misuse
+from bus.log import LogConfig, open_log
+from bus.restore import restore_log
+from projections import checkpoints
+from projections.archive import archived, broken_link
+from projections.archive import check as compare
+from projections.chain import stored_subject
+from projections.store import connected
+
+if TYPE_CHECKING:
+    from asyncpg import Connection as Database
+
+    from bus.connection import Connection
+    from bus.event import Event
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What was done. `problem` is empty when the log needed no repair; `kept` events behind the archive's head were carried over."""
+
+    problem: str
+    restored: int = 0
+    kept: int = 0
+
+
+async def repair(
+    connection: Connection, dsn: str, config: LogConfig, *, accept_loss: bool = False, progress: Progress | None = None
+) -> Repair:
+    """Hold the whole log against the archive, and restore it if they differ. Nobody may publish, handle or project meanwhile.
+
+    Raises `LogDamaged` when the archive itself does not fit its hash chain; and, unless `accept_loss`, `Misuse` when the log ends in
+    events that are not archived yet and cannot be read.
+    """
+    async with connected(dsn) as database:
+        if broken := await broken_link(database, progress=progress):
+            raise LogDamaged(
+                f"wanted an archive to restore from, found its hash chain broken at position {broken}: restore Postgres from a backup first",
+                position=broken,
+            )
+        head = (await checkpoints.read(database)).position
+        problem, tail = await _look(connection, database, config, head, accept_loss, progress)
+        if not problem:
+            return Repair(problem="")
+        restored = await restore_log(connection, config, _history(database, head, tail, progress))
+        return Repair(problem=problem, restored=restored, kept=len(tail))
+
+
+async def _look(
+    connection: Connection, database: Database, config: LogConfig, head: int, accept_loss: bool, progress: Progress | None
+) -> tuple[str, list[Event]]:
+    """What is wrong with the log, and its events behind the archive's head."""
+    try:
+        log = await open_log(connection, config)
+    except LogDamaged as error:
+        return str(error), []
+    try:
+        state = await log.state()
+        report = await compare(database, state, log, full=True, progress=progress)
+        if report.ok:
+            return "", []
+        tail: list[Event] = []
+        try:
+            async for events in log.read(after=head, until=state.last) if state.last > head else _nothing():
+                tail += events
+                for event in events:
+                    _ = event.id
+        except (LogDamaged, BadEvent) as error:
+            if not accept_loss:
+                raise Misuse(
+                    f"the log holds events up to {state.last} that are not archived (the archive ends at {head}), and they cannot all be read: "
+                    f"{error}. They would be lost; say --accept-loss to restore without them"
+                ) from error
+        return report.problem, tail
+    finally:
+        await log.aclose()
+
+
+async def _nothing() -> AsyncIterator[list[Event]]:
+    return
+    yield []
+
+
+async def _history(database: Database, head: int, tail: list[Event], progress: Progress | None) -> AsyncIterator[tuple[str, bytes]]:
+    async for events in archived(database, after=0, until=head):
+        for event in events:
+            yield stored_subject(event.partition, event.subject), event.raw
+        if progress is not None:
+            progress(events[-1].position, head + len(tail))
+    for event in tail:
+        yield stored_subject(event.partition, event.subject), event.raw
