@@ -200,6 +200,8 @@ class Connection:
         try:
             subscription = await self._client.subscribe(subject, queue=queue)  # no callback, so no task: the parser calls ours
             self._client.listeners[str(subscription._id).encode()] = callback
+            # Twice: nats-server 2.15.1 often answers the first PING before it refuses the subscription that was sent ahead of it.
+            await self._client.flush()
             await self._client.flush()
         except nats.errors.Error as error:
             raise Disconnected(f"cannot listen on {subject}: {error}") from error
@@ -213,19 +215,24 @@ class Connection:
 
     async def request(self, subject: str, payload: bytes = b"", *, timeout: float = 5.0) -> bytes:
         """One request, one answer. For the API, not for the hot path."""
-        denied = self._loop.create_future()
+        spoiled: asyncio.Future[Any] = self._loop.create_future()
 
         def on_denied(reason: str) -> None:
-            if subject.lower() in reason and not denied.done():
-                denied.set_result(reason)
+            if subject.lower() in reason and not spoiled.done():
+                spoiled.set_result(PermissionDenied(f"these credentials may not publish {subject}: {reason}", subject=subject))
+
+        def on_disconnect() -> None:
+            if not spoiled.done():
+                spoiled.set_result(Unknown(f"the connection broke before the answer on {subject}", subject=subject))
 
         self.on_denied.append(on_denied)
-        answer = asyncio.ensure_future(self._client.request(subject, payload, timeout=timeout))
+        self.on_disconnect.append(on_disconnect)
+        answer: asyncio.Future[Any] = asyncio.ensure_future(self._client.request(subject, payload, timeout=timeout))
         try:
-            await asyncio.wait({answer, denied}, return_when=asyncio.FIRST_COMPLETED)
-            if denied.done() and not answer.done():
-                raise PermissionDenied(f"these credentials may not publish {subject}: {denied.result()}", subject=subject)
-            return (await answer).data
+            await asyncio.wait({answer, spoiled}, return_when=asyncio.FIRST_COMPLETED)
+            if spoiled.done() and not answer.done():
+                raise spoiled.result()
+            return cast(bytes, (await answer).data)
         except nats.errors.NoRespondersError as error:
             raise Transient(f"nobody answers on {subject}: is JetStream enabled there?", subject=subject) from error
         except (nats.errors.TimeoutError, TimeoutError) as error:
@@ -234,8 +241,9 @@ class Connection:
             raise Disconnected(f"request to {subject} failed: {error}", subject=subject) from error
         finally:
             self.on_denied.remove(on_denied)
+            self.on_disconnect.remove(on_disconnect)
             answer.cancel()
-            denied.cancel()
+            spoiled.cancel()
 
     async def api(self, verb: str, body: dict[str, Any] | None = None, *, timeout: float = 5.0) -> dict[str, Any]:
         """A JetStream API call; raises `ApiError` with the server's `err_code`."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bus.answers import header_value, parse_ack, status_of
+from bus.answers import header_value, status_of
 from bus.connection import ApiError, Listener, pub
 from bus.errors import Disconnected, LogDamaged, Misuse, Transient
 from bus.event import Event, new_id
@@ -125,31 +125,38 @@ class Reader:
         self._wake.set()
 
     def _on_message(self, subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
-        if status_of(header):
+        if header is not None and header[8:9] == b" ":
             self._on_status(header)
             return
         if self._broken or self._finished or self._damage:
             return
-        position, delivered, recorded_ns, pending = parse_ack(reply)
-        if delivered != self._delivered + 1:
+        # bus.answers.parse_ack, without its tuple: a third of this function's time
+        tokens = reply.split(b".")
+        first = 5 if len(tokens) == 9 else 7
+        position = int(tokens[first])
+        self._delivered += 1
+        self._outstanding -= 1
+        if int(tokens[first + 1]) != self._delivered:
             self._break("lost delivery")
             return
-        self._delivered = delivered
         if self._since is not None and self._position == 0:
             self._position = position - 1  # the first event since then says where we are
-        self._outstanding -= 1
         if self._contiguous and position != self._position + 1:
             self._damage = self._gap(position)
             self._wake.set()
             return
         if self._until is not None and position > self._until:
             self._finished = True
-        else:
-            partition, tokens = place(subject)
-            self._events.append(Event(raw=payload, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns))
-            self._position = position
-            self._finished = position == self._until or (not self._follow and pending == 0)
-        self._wake.set()
+            self._wake.set()
+            return
+        partition, where = place(subject)
+        events = self._events
+        events.append(Event(raw=payload, subject=where, partition=partition, position=position, recorded_ns=int(tokens[first + 2])))
+        self._position = position
+        if position == self._until or (tokens[first + 3] == b"0" and not self._follow):
+            self._finished = True
+        if len(events) == 1:
+            self._wake.set()
 
     def _on_status(self, header: bytes | None) -> None:
         code = status_of(header)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 EXPIRED = 408
 BATCH = 500  # messages asked for at a time
 ACK_EVERY_S = 0.01
+FIRST_LOOK_S, LAST_LOOK_S = 0.3, 5.0  # pauses between looks at what a dead holder left; they double
 STANDBY_S = 30.0  # how long a request without a pin waits at the server
 
 
@@ -77,6 +79,7 @@ class Session:
         self._settled_reply = b""
         self._flushing = False
         self._changed = asyncio.Event()
+        self._drained = asyncio.Event()
         self._stopping = False
 
     def _new_consumer(self) -> PullConsumer:
@@ -84,6 +87,7 @@ class Session:
 
     async def run(self) -> None:
         """Hold the partition whenever it can be had, until cancelled or `stop`ped."""
+        self._connection.on_reconnect.append(self._changed.set)  # the server has forgotten our request
         try:
             while not self._stopping:
                 try:
@@ -96,21 +100,24 @@ class Session:
                 finally:
                     await self._let_go()
         finally:
+            self._connection.on_reconnect.remove(self._changed.set)
             self._stopping = True
 
     async def stop(self, within_s: float = 1.0) -> None:
         """Ask for no more, settle what is open, and hand the pin to whoever waits."""
         self._stopping = True
         self._changed.set()
-        until = asyncio.get_running_loop().time() + within_s
-        while self._open and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0.005)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s if self._open else 0):
+                await self._drained.wait()
         self._flush()
         held, self.active = self.active, False
         self.epoch += 1
-        if held and self._connection.connected:
+        if self._consumer.pin and self._connection.connected:
             try:
                 await self._consumer.unpin()
+                if not held:  # pinned a moment ago: the message that said so is for whoever comes next
+                    await self._consumer.reset()
             except WorldbusError as error:
                 log.debug("unpin_failed", consumer=self.name, error=str(error))
 
@@ -125,26 +132,36 @@ class Session:
     # -- standby: until the server pins us ----------------------------------------------------------------------------------------
 
     async def _standby(self) -> None:
-        self._changed.clear()
-        self._consumer = self._new_consumer()
-        await self._consumer.start(lambda *_: self._changed.set(), lambda _: self._changed.set())
-        while not self._consumer.pin and not self._stopping:
-            # One message only: it tells us that we are pinned, and comes again after the reset.
-            self._consumer.request(1, expires=STANDBY_S, heartbeat=0)
+        consumer = self._consumer = self._new_consumer()
+        await consumer.start(lambda *_: self._changed.set(), lambda _: self._changed.set())
+        while not consumer.pin and not self._stopping:
             self._changed.clear()
-            waiter = asyncio.create_task(self._changed.wait())
-            closed = asyncio.create_task(self._reconnected())
-            try:
-                await asyncio.wait({waiter, closed}, return_when=asyncio.FIRST_COMPLETED, timeout=STANDBY_S + 1)
-            finally:
-                waiter.cancel()
-                closed.cancel()
-            if not self._consumer.pin and not self._stopping:
+            # One message only: it tells us that we are pinned, and comes again after the reset.
+            consumer.request(1, expires=STANDBY_S, heartbeat=0)
+            await self._pinned_or_refused(consumer)
+            if not consumer.pin and not self._stopping:
                 await asyncio.sleep(0.05)  # refused, expired or reconnected: not in a hot loop
 
-    async def _reconnected(self) -> None:
-        while self._connection.connected:
-            await asyncio.sleep(0.25)
+    async def _pinned_or_refused(self, consumer: PullConsumer) -> None:
+        """Wait for the server's word on our request, and look now and then whether the last holder left something behind."""
+        pause = FIRST_LOOK_S
+        until = asyncio.get_running_loop().time() + STANDBY_S
+        while asyncio.get_running_loop().time() < until and self._connection.connected:
+            try:
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
+                return
+            except TimeoutError:
+                pause = min(2 * pause, LAST_LOOK_S)
+            await self._take_back(consumer)
+
+    async def _take_back(self, consumer: PullConsumer) -> None:
+        """What was delivered to a member that died, and not settled, would come again only after `ack_wait`; with no newer input behind it
+        nothing would tell us. A reset makes it deliverable now. If somebody is pinned after all, it costs them a restart, no more."""
+        info = await consumer.info()
+        pinned = any(group.get("pinned_client_id") for group in info.get("priority_groups") or ())
+        if info["num_ack_pending"] and not pinned:
+            await consumer.reset()
 
     # -- active ------------------------------------------------------------------------------------------------------------------
 
@@ -200,6 +217,7 @@ class Session:
             event = Event(raw=payload, subject=tokens, partition=partition, position=delivered.position, recorded_ns=delivered.recorded_ns)
             entry = Entry(event, reply, self, self.epoch, settle=self._settle)
             self._open.append(entry)
+            self._drained.clear()
             self.runner.receive(entry)
         elif self._open:
             self._open[-1].reply = reply  # settles together with the last wanted one before it
@@ -227,6 +245,8 @@ class Session:
         opened = self._open
         while opened and not opened[0].open:
             self._settled_reply = opened.popleft().reply
+        if not opened:
+            self._drained.set()
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_later(ACK_EVERY_S, self._flush)

@@ -13,6 +13,7 @@ import pytest
 from google.protobuf.message import Message
 
 from bus.connection import Connection, connect, pub
+from bus.consumer import PullConsumer
 from bus.errors import BrokenRule
 from bus.event import Draft, Event
 from bus.handler import Handler
@@ -173,6 +174,25 @@ async def test_two_members_share_the_partitions_and_hand_over(own_nats: NatsServ
             assert second.runners["mover"].tally.emitted > 0
         await publish(log.connection, MOVES[300:], start=300)
         lanes = await eventually(log, 2 * len(MOVES))
+
+    check_sequential(lanes)
+
+
+async def test_what_a_dead_member_left_unsettled_is_answered_also_when_nothing_new_comes(own_nats: NatsServer) -> None:
+    async with process(own_nats) as (_, log):  # makes the consumers
+        await publish(log.connection, MOVES[:8])
+        await eventually(log, 16)
+    async with connect(own_nats.url, name="doomed") as connection:
+        received = asyncio.Event()
+        doomed = [PullConsumer(connection, "LOG", f"mover_{partition}") for partition in range(8)]
+        for consumer in doomed:
+            await consumer.start(lambda *_: received.set(), lambda _: None)
+            consumer.request(100)
+        await publish(connection, MOVES[8:40], start=8)
+        await asyncio.wait_for(received.wait(), 5)
+    async with process(own_nats) as (_, log):
+        async with asyncio.timeout(15):  # the server would give it back after 30 s
+            lanes = await eventually(log, 80)
 
     check_sequential(lanes)
 
