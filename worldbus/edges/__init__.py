@@ -1,0 +1,1 @@
+"""Edges: where the world outside says something, or is asked something."""
