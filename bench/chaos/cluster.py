@@ -188,7 +188,8 @@ class Cluster:
         words = worker.process.log.read_text(errors="replace")[-LAST_WORDS:]
         contested = len(self.of("projector")) > 1 and "CheckpointMoved" in words  # of two projectors one has to go
         if not worker.may_end and not contested and not any(reason in words for reason in FORGIVEN):
-            self.unexpected.append(f"{worker.name} ended by itself: {words}")
+            child = worker.process._child
+            self.unexpected.append(f"{worker.name} ended by itself with status {child and child.returncode}: {words}")
 
     # -- Postgres' backends --------------------------------------------------------------------------------------------------------
 

@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from bench.chaos.checks.projections import Archived, Sample
-from bench.chaos.history import Claim, History, digest
+from bench.chaos.history import Claim, History, Violation, digest
 from bench.chaos.journal import read as read_journal
 from bus.event import Event
 from bus.log import Log
@@ -22,6 +21,7 @@ from projections.catalogue import PROJECTIONS
 from projections.dump import dump
 from projections.projector import Projector
 from projections.reader import Listed
+from projections.rebuild import rebuild
 from projections.store import connected
 from worldbus.embedded import PostgresServer
 
@@ -99,7 +99,11 @@ async def fold(server: PostgresServer, events: Sequence[Event], *, batch: int) -
         return await dumps(dsn)
 
 
-def in_database(dsn: str, name: str) -> str:
-    """The address of another database of the same server."""
-    parts = urlsplit(dsn)
-    return urlunsplit(parts._replace(path=f"/{name}"))
+async def differences(dsn: str, events: Sequence[Event]) -> list[Violation]:
+    """Some of the rows that a rebuild from the log would change: what to look at when the tables are not the fold."""
+    found = []
+    for projection in PROJECTIONS:
+        diff = await rebuild(projection, dsn, Listed(events), switch=False, sample=5)
+        for table in diff.tables:
+            found += [Violation("P1", f"{projection.name}.{table.table} {key}: {before} -> {after}") for key, before, after in table.sample]
+    return found

@@ -196,7 +196,8 @@ async def _check_tables(cluster: Cluster, history: History, watcher: Watcher) ->
     violations += projection_checks.checkpoint_within_the_log(last, position)
     violations += projection_checks.caught_up(last, position)
     folds = {f"in batches of {batch}": await collect.fold(cluster.postgres, history.events, batch=batch) for batch in (2000, 97)}
-    return violations + projection_checks.tables_are_the_fold(await collect.dumps(dsn), folds)
+    different = projection_checks.tables_are_the_fold(await collect.dumps(dsn), folds)
+    return violations + different + (await collect.differences(dsn, history.events) if different else [])
 
 
 def longest_gap(history: History) -> float:

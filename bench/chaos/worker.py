@@ -34,7 +34,7 @@ from worldbus.logging import configure
 from worldbus.ticker import start_clock, tick
 
 SCALE = 1_440_000  # world milliseconds per real second: a day in a minute
-ANSWER_S = 3.0  # a writer's patience; then the outcome is unknown
+ANSWER_S = 1.0  # a writer's patience; then the outcome is unknown
 
 
 class Orders(msgspec.Struct, kw_only=True):

@@ -7,6 +7,7 @@ which it may have been decided.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class _Lane:
     states: list[Any] = field(default_factory=list)
     parked: list[bool] = field(default_factory=list)
     answered: list[InputKey] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)  # position of each group's last event
 
     @property
     def name(self) -> str:
@@ -95,7 +97,7 @@ def _walk(lane: _Lane, log: Mapping[int, Event]) -> list[Violation]:
     state, waiting = lane.handler.initial(lane.key[1]), dict[int, None]()
     highest: dict[int, int] = defaultdict(int)
     answered: set[int] = set()
-    lane.states, lane.parked, lane.answered = [state], [False], []
+    lane.states, lane.parked, lane.answered, lane.ends = [state], [False], [], []
     for group in _groups(lane.said):
         (first, mark), names = group[0], [event.name for event, _ in group]
         where = f"{lane.name} at {first.position}"
@@ -126,6 +128,7 @@ def _walk(lane: _Lane, log: Mapping[int, Event]) -> list[Violation]:
         if "LaneInputRetried" in names or "LaneInputDropped" in names:
             waiting.pop(mark.position, None)
         lane.states.append(state)
+        lane.ends.append(group[-1][0].position)
         lane.parked.append(bool(waiting))
         lane.answered.append((mark.partition, 0 if again else mark.position))
     return found
@@ -194,13 +197,14 @@ def _silences(lane: _Lane) -> list[Violation]:
 
 
 def _window(lane: _Lane, event: Event) -> tuple[int, int]:
-    """Between which groups the input was decided: behind the answers to earlier ones of its partition, before those to later ones."""
-    begin, end = 0, len(lane.states) - 1
+    """Between which groups the input was decided: behind what was recorded before it and behind the answers to earlier ones of its
+    partition, before the answers to later ones."""
+    begin, end = bisect_left(lane.ends, event.position), len(lane.states) - 1
     for index, (partition, position) in enumerate(lane.answered):
         if partition != event.partition or not position:
             continue
         if position < event.position:
-            begin = index + 1
+            begin = max(begin, index + 1)
         else:
             end = index
             break
