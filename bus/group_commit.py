@@ -59,6 +59,10 @@ class Write(Protocol):
     tries: int
     """Sendings so far, counted by the sender."""
 
+    @property
+    def ended(self) -> bool:
+        """Nobody waits for it any more, and it was said to be not recorded, or unknown: it must not be sent now."""
+
     def stored(self, position: int) -> None:
         """It is in the log."""
 
@@ -176,13 +180,16 @@ class GroupCommit(Singles):
             self.forget()
 
     def _travel(self) -> None:
+        while self._apart and not self._flights:
+            if piece := [write for write in self._apart.popleft() if not write.ended]:
+                self._together(piece)
+                return
         if self._apart:
-            if not self._flights:
-                self._together(self._apart.popleft())
             return
         if len(self._queue) <= self._singles - len(self._flights):
             while self._queue:
-                self._send(self._queue.popleft())
+                if not (write := self._queue.popleft()).ended:
+                    self._send(write)
         elif not self._flights:
             self._together(self._cut_batch())
 
@@ -201,6 +208,9 @@ class GroupCommit(Singles):
         size = 0
         while self._queue and len(writes) < MAX_BATCH and size < MAX_BATCH_BYTES:
             write = self._queue[0]
+            if write.ended:
+                self._queue.popleft()
+                continue
             if write.lane in fenced or (write.fenced and write.lane in lanes):
                 break
             lanes.add(write.lane)

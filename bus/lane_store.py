@@ -18,6 +18,7 @@ from bus.lane import Lane, Waiting
 from bus.log import SNAPSHOT_ROOT, Log
 
 log = structlog.get_logger(__name__)
+ROOM = 1024  # bytes for subject and headers
 
 
 class _Snapshot(msgspec.Struct):
@@ -66,11 +67,12 @@ class LogLaneStore:
             state = msgspec.Raw(msgspec.msgpack.encode(lane.state))
             waiting = [(one.partition, one.position) for one in lane.waiting]
             raw = msgspec.msgpack.encode(_Snapshot(self._fingerprint, lane.position, lane.done, waiting, state))
+            if len(raw) > self._log.connection.max_payload - ROOM:
+                raise ValueError(f"{len(raw)} bytes are more than the server takes in one message")
             self._log.connection.write(pub(self._subject(lane).encode(), b"", raw))
         except (Disconnected, TypeError, ValueError) as error:
             log.warning("snapshot_not_kept", handler=self._handler.name, lane=lane.entity, error=str(error))
-            return
-        lane.unsnapped = 0
+        lane.unsnapped = 0  # also after a failure: the next try is due after as many events again
 
     def _subject(self, lane: Lane[Any]) -> str:
         return f"{SNAPSHOT_ROOT}.lane.{self._handler.name}.{lane.world}.{lane.entity}"

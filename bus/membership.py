@@ -62,6 +62,12 @@ class Membership:
         self._dead_after_s = dead_after_s
         self._heard: dict[str, tuple[float, frozenset[str]]] = {}
         self._known: frozenset[str] = frozenset()
+        self._began = asyncio.get_running_loop().time()
+        self._listened = False
+
+    def alone(self, handler: str) -> bool:
+        """Whether nobody else runs `handler`, as far as can be heard; False until we have listened for long enough to know."""
+        return self._listened and self.members(handler) == {self.me}
 
     def members(self, handler: str) -> frozenset[str]:
         """The members that run `handler`, this one included if it does."""
@@ -104,6 +110,9 @@ class Membership:
 
     def _forget_the_silent(self) -> None:
         oldest = asyncio.get_running_loop().time() - self._dead_after_s
+        if not self._listened and self._began < oldest:
+            self._listened = True
+            self._changed()
         self._heard = {member: heard for member, heard in self._heard.items() if heard[0] > oldest}
         self._compare()
 

@@ -109,6 +109,11 @@ class Publication:
         self.refusals = 0
         """Sendings that the log certainly did not take; if those are all, it is not recorded."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether its caller has been told, or does not wait any more."""
+        return self.future.done()
+
     def stored(self, position: int) -> None:
         """It is in the log."""
         self.desk.end(self)

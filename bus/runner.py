@@ -125,7 +125,7 @@ class Runner(Generic[S]):
         self.limits = limits or Limits()
         self.tally = Tally()
         self.lanes: dict[tuple[str, str], LaneRun[S]] = {}
-        self.alone = True  # no other member runs this handler: nobody else writes to its lanes
+        self.alone = False  # True while no other member runs this handler: nobody else writes to its lanes
         self._home = handler.entities is of_subject  # a lane's inputs all lie in its own partition: whoever holds that writes it alone
         self._ready: deque[LaneRun[S]] = deque()
         self._pumping = False

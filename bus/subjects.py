@@ -80,8 +80,8 @@ def parse_stored(subject: str) -> tuple[int, Subject]:
 def place(subject: bytes) -> tuple[int, Subject]:
     """Partition and tokens of whatever subject the log holds.
 
-    A subject that our publishers would refuse may still have been stored by others; it comes as partition 0 with the whole subject as name and
-    no world, subsystem or entity, so that one bad event stops no reader.
+    A subject that our publishers would refuse may still have been stored by others; it comes as partition 0 with the whole subject as
+    name and no world, subsystem or entity, so that one bad event stops no reader.
     """
     text = subject.decode(errors="replace")
     try:
