@@ -170,8 +170,8 @@ class Runner(Generic[S]):
         return run
 
     def _evict(self) -> None:
-        """Drop the idle lanes that have been in memory longest: an eighth of all, so that it happens seldom."""
-        goal = self.limits.max_lanes // 8
+        """Drop idle lanes, those that have been in memory longest first, to an eighth below the limit, so that it happens seldom."""
+        goal = len(self.lanes) - self.limits.max_lanes * 7 // 8
         idle = [key for key, run in self.lanes.items() if not run.busy and not run.queue][:goal]
         for key in idle:
             lane = self.lanes.pop(key).lane
