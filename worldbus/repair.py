@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bus.connection import Connection
     from bus.event import Event
+    from bus.log import Log
 
 Progress = Callable[[int, int], None]
 
@@ -44,7 +45,8 @@ async def repair(
     async with connected(dsn) as database:
         if broken := await broken_link(database, progress=progress):
             raise LogDamaged(
-                f"wanted an archive to restore from, found its hash chain broken at position {broken}: restore Postgres from a backup first",
+                f"wanted an archive to restore from, found its hash chain broken at position {broken}: "
+                "restore Postgres from a backup first",
                 position=broken,
             )
         head = (await checkpoints.read(database)).position
@@ -68,26 +70,28 @@ async def _look(
         report = await compare(database, state, log, full=True, progress=progress)
         if report.ok:
             return "", []
-        tail: list[Event] = []
-        try:
-            async for events in log.read(after=head, until=state.last) if state.last > head else _nothing():
-                tail += events
-                for event in events:
-                    _ = event.id
-        except (LogDamaged, BadEvent) as error:
-            if not accept_loss:
-                raise Misuse(
-                    f"the log holds events up to {state.last} that are not archived (the archive ends at {head}), and they cannot all be read: "
-                    f"{error}. They would be lost; say --accept-loss to restore without them"
-                ) from error
-        return report.problem, tail
+        return report.problem, await _tail(log, head, state.last, accept_loss)
     finally:
         await log.aclose()
 
 
-async def _nothing() -> AsyncIterator[list[Event]]:
-    return
-    yield []
+async def _tail(log: Log, head: int, last: int, accept_loss: bool) -> list[Event]:
+    """The log's own events behind the archive's head: nobody else has them."""
+    tail: list[Event] = []
+    if last <= head:
+        return tail
+    try:
+        async for events in log.read(after=head, until=last):
+            for event in events:
+                _ = event.id  # raises for an envelope that cannot be read
+            tail += events
+    except (LogDamaged, BadEvent) as error:
+        if not accept_loss:
+            raise Misuse(
+                f"the log's events {head + 1} to {last} are not archived yet and cannot all be read: {error}. "
+                "Say --accept-loss to restore without those that cannot"
+            ) from error
+    return tail
 
 
 async def _history(database: Database, head: int, tail: list[Event], progress: Progress | None) -> AsyncIterator[tuple[str, bytes]]:

@@ -97,9 +97,8 @@ def repair(from_archive: bool, accept_loss: bool, as_json: bool, settings: Setti
         say_json(asdict(done))
     elif done.problem:
         say(f"found: {done.problem}")
-        say(
-            f"restored {done.restored} events at their positions, {done.kept} of them from beyond the archive; handlers will look through it again"
-        )
+        say(f"restored {done.restored} events at their positions, {done.kept} of them from beyond the archive")
+        say("handlers will look through the log again and find what they did; nothing is done twice")
     else:
         say("log and archive agree: nothing to repair")
 

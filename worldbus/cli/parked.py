@@ -137,11 +137,9 @@ async def _order(
     """Say to each lane what to do, and tell what came of it."""
     from worldbus.compose import open_world
 
-    failed = []
     async with open_world(settings, name="worldbus-parked", postgres=False) as world:
-        for lane in lanes:
-            if not await _order_one(world, lane, position, reason, wait_s, as_json):
-                failed.append("/".join(lane[1:]))
+        settled = [await _order_one(world, lane, position, reason, wait_s, as_json) for lane in lanes]
+    failed = ["/".join(lane[1:]) for lane, well in zip(lanes, settled, strict=True) if not well]
     if not lanes:
         remark("nothing is parked")
     if failed and wait_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ async def _rebuild(settings: Settings, wanted: list[Projection], dry_run: bool, 
                 difference = await build(
                     projection,
                     servers.postgres_dsn,
-                    progress=lambda done, goal, name=projection.name: progress(f"{name}: {done} of {goal} events", done / max(1, goal)),
+                    progress=_teller(progress, projection.name),
                     switch=not dry_run,
                     sample=sample,
                 )
@@ -73,6 +74,10 @@ async def _rebuild(settings: Settings, wanted: list[Projection], dry_run: bool, 
             if not difference.empty and difference.before:
                 differing.append(projection.name)
     return differing
+
+
+def _teller(progress: Progress, name: str) -> Callable[[int, int], None]:
+    return lambda done, goal: progress(f"{name}: {done} of {goal} events", done / max(1, goal))
 
 
 def _show(difference: Diff, dry_run: bool) -> None:
