@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -71,7 +70,7 @@ async def run(role: str, orders: Orders) -> None:
                 publisher = await _publisher(stack, connection, log, orders)
                 await start_clock(log, publisher, WORLD, SCALE)
                 for zone in zones(WORLD, orders.seed):
-                    await publisher.publish(replace(zone, id=f"declare-{zone.entity}", time_ns=1), once=True)
+                    await publisher.publish(msgspec.structs.replace(zone, id=f"declare-{zone.entity}", time_ns=1), once=True)
                 await _until(stopping, asyncio.create_task(tick(log, publisher, WORLD), name="ticker"))
             case "writer":
                 publisher = await _publisher(stack, connection, log, orders)
