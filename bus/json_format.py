@@ -290,9 +290,9 @@ def to_dict(event: Event) -> dict[str, Any]:
         "subject": event.entity,
         "world": event.world,
     }
-    if event.time_ns:
-        document["time"] = format_time(event.time_ns)
     attributes = event.envelope.attributes
+    if "time" in attributes:
+        document["time"] = format_time(event.time_ns)
     document |= {name: attributes[name].ce_string for name in _TEXTS if name in attributes}
     if event.depth:
         document["depth"] = event.depth
