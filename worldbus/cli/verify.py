@@ -1,0 +1,122 @@
+"""`worldbus verify`: decide the whole log again with today's handlers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from difflib import unified_diff
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bus.errors import BadSettings
+from worldbus.cli.app import No, app
+from worldbus.cli.options import json_option, run, settings_options
+from worldbus.cli.output import Progress, say, say_json, table
+
+if TYPE_CHECKING:
+    from bus.handler import Handler
+    from bus.log import Log
+    from bus.verify import Difference, Report, Verifier
+    from worldbus.settings import Settings
+
+
+@app.command()
+@click.option("--handler", "names", multiple=True, metavar="NAME", help="Only this handler; may be given several times.  [default: all]")
+@click.option("--until", type=click.IntRange(1), help="End with this position.  [default: where the log ends now]")
+@click.option("--strict", is_flag=True, help="An input that was parked and would pass today counts as a difference.")
+@click.option("--show", "shown", type=click.IntRange(0, 1000), default=10, show_default=True, help="Differences to show.")
+@json_option
+@settings_options("data", "nats_url")
+def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, as_json: bool, settings: Settings) -> None:
+    """Decide every recorded input again, and show each decision that today's handlers would take differently.
+
+    Exit code 1 if there is one. The log is only read.
+    """
+    from handlers import by_name
+
+    known = by_name()
+    if unknown := [name for name in names if name not in known]:
+        raise BadSettings(f"wanted handlers among {', '.join(known)}, found {', '.join(unknown)}")
+    handlers = [known[name] for name in names] if names else list(known.values())
+    report = run(_verify(settings, handlers, until))
+    if as_json:
+        say_json(_as_dict(report, shown))
+    else:
+        _show(report, shown)
+    if report.different or (strict and report.would_pass):
+        raise No(f"{report.different} of {report.decisions} decisions differ" + (f", {report.would_pass} would pass" if strict else ""))
+
+
+async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int | None) -> Report:
+    from bus.verify import Verifier
+    from worldbus.compose import open_bus
+    from worldbus.lag import consumers
+
+    async with open_bus(settings, name="worldbus-verify", postgres=False) as bus:
+        # Asked first: what is settled by now has its answers in the log before its present end.
+        settled = {(one.handler, one.name.removeprefix(f"{one.handler}_")): one.settled for one in await consumers(bus.log, handlers)}
+        last = until or (await bus.log.state()).last
+        verifier = Verifier(handlers, partitions=bus.log.partitions)
+        with Progress() as progress:
+            async for events in bus.log.read(until=last):
+                for event in events:
+                    await _recall(bus.log, verifier, verifier.missing(event))
+                    verifier.take(event)
+                progress(f"decided again up to position {events[-1].position} of {last}", events[-1].position / max(1, last))
+    return verifier.finish(lambda handler, partition: 0 if until else settled.get((handler, str(partition)), 0))
+
+
+async def _recall(log: Log, verifier: Verifier, positions: list[int]) -> None:
+    for position in positions:
+        verifier.recall(await log.get(position))
+
+
+def _as_dict(report: Report, shown: int) -> dict[str, Any]:
+    return {
+        "events": report.events,
+        "decisions": report.decisions,
+        "identical": report.identical,
+        "different": report.different,
+        "would_pass": report.would_pass,
+        "open": report.open,
+        "percent": report.percent,
+        "handlers": {name: asdict(tally) for name, tally in report.handlers.items()},
+        "differences": [asdict(one) for one in report.differences[:shown]],
+    }
+
+
+def _show(report: Report, shown: int) -> None:
+    say(f"{report.percent:g} % of {report.decisions} decisions identical, over {report.events} events.")
+    if report.would_pass:
+        say(f"{report.would_pass} inputs that were parked would pass today: see `worldbus parked list`.")
+    if report.open:
+        say(f"{report.open} inputs are not answered yet.")
+    say()
+    rows = [(name, one.decisions, one.identical, one.different, one.open) for name, one in report.handlers.items()]
+    say(table(rows, ("handler", "decisions", "identical", "different", "open")))
+    for one in report.differences[:shown]:
+        say()
+        say(f"{one.handler}/{one.entity} in world {one.world!r}, input {one.input} {one.type}:")
+        for text in difference_lines(one):
+            say(f"  {text}")
+    if report.different > shown:
+        say(f"\n… and {report.different - shown} more: --show {min(report.different, 1000)}")
+
+
+def difference_lines(one: Difference) -> list[str]:
+    """What was recorded (-) against what would be said today (+), field by field."""
+    today = [f"raises {one.error}"] if one.error else _lines(one.today)
+    found = list(unified_diff(_lines(one.recorded), today, "recorded", "today", lineterm="", n=1))
+    return [text for text in found if not text.startswith("@@")] or ["the fields agree; ids, causes or times in the envelope differ"]
+
+
+def _lines(said: tuple[tuple[str, Any], ...]) -> list[str]:
+    lines = []
+    for name, fields in said:
+        lines.append(name)
+        if isinstance(fields, dict):
+            lines += [f"  {key} = {json.dumps(value, ensure_ascii=False)}" for key, value in sorted(fields.items())]
+        else:
+            lines.append(f"  {fields}")
+    return lines or ["nothing"]
