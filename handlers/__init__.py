@@ -11,6 +11,7 @@ from handlers import payment as _payment
 from handlers import player as _player
 from handlers import quest_system as _quest_system
 from handlers import state_manager as _state_manager
+from handlers import storyteller as _storyteller
 from handlers import time_manager as _time_manager
 from handlers import uemonitor as _uemonitor
 from handlers import weather_manager as _weather_manager
@@ -28,6 +29,7 @@ ALL: Final[tuple[Handler[Any], ...]] = (
     _payment.payment,
     _payment.coupon,
     _narrative.narrative,
+    _storyteller.storyteller,
 )
 
 

@@ -1,0 +1,214 @@
+"""The arcs of a world as a designer writes them (TOML), read and checked: every problem is named, none is guessed around."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bus.errors import BadSettings
+from handlers.names import NAME_RULE, is_token
+from handlers.storyteller.needs import Need
+from handlers.storyteller.needs import parse as parse_need
+
+CAUSES: Final = ("quest", "quest_failed", "scene", "change", "slain", "weather", "season", "day")
+MAX_TENSION: Final = 1000  # thousandths
+MAX_MINUTES: Final = 525_600
+MAX_PARTS: Final = 8  # facts, changes, consequences and choices of one beat
+MAX_TEXT: Final = 2000  # characters
+
+Cause = tuple[str, str]  # what happened, and to what exactly
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stir:
+    """What the world does to an arc: `tension` thousandths are added."""
+
+    key: str
+    on: str
+    value: str
+    tension: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consequence:
+    """What follows from the story, for whoever listens."""
+
+    kind: str
+    text: str
+    target: str = ""
+    amount: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneChange:
+    """An object of a scene comes into another condition."""
+
+    scene: str
+    object: str
+    condition: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to go on."""
+
+    name: str
+    text: str
+    establishes: Mapping[str, str] = field(default_factory=dict)
+    consequences: tuple[Consequence, ...] = ()
+    changes: tuple[SceneChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """A step of an arc. `narrates` are the facts that its narration may establish; an arc is over after a beat that `ends` it."""
+
+    name: str
+    title: str
+    text: str
+    tension: int
+    needs: tuple[Need, ...] = ()
+    establishes: Mapping[str, str] = field(default_factory=dict)
+    narrates: tuple[str, ...] = ()
+    consequences: tuple[Consequence, ...] = ()
+    changes: tuple[SceneChange, ...] = ()
+    choices: tuple[Way, ...] = ()
+    ends: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArcTable:
+    """An arc as designed. `curve` is the tension wanted from the first beat to the last, thousandths; `calm` what a pulse takes away."""
+
+    name: str
+    title: str
+    premise: str
+    starts: tuple[Cause, ...]
+    pulse_minutes: int
+    calm: int
+    choice_minutes: int
+    curve: tuple[int, ...]
+    facts: Mapping[str, tuple[str, ...]]
+    stirs: tuple[Stir, ...]
+    beats: Mapping[str, Beat]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """Checked arcs of a world; `listening` says which arcs care about what."""
+
+    arcs: Mapping[str, ArcTable]
+    listening: Mapping[Cause, tuple[str, ...]]
+
+
+def load(path: Path) -> Tables:
+    """The arcs in a TOML file; raises `BadSettings` with every problem found."""
+    try:
+        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+
+
+def parse(table: Mapping[str, Any], name: str) -> Tables:
+    """The arcs in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    try:
+        arcs = {arc: _arc(arc, body) for arc, body in table["arcs"].items()}
+        found = [f"arcs.{arc.name}: {problem}" for arc in arcs.values() for problem in _problems(arc)]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadSettings(f"{name} is not a table of arcs: {error!r}; compare it with worlds/duskmarket/story.toml") from error
+    if found:
+        raise BadSettings(f"{name}: " + "; ".join(found))
+    return Tables(arcs=arcs, listening=_listening(arcs))
+
+
+def _arc(name: str, body: Mapping[str, Any]) -> ArcTable:
+    starts = tuple(cause.partition(":") for cause in body.get("starts", ()))
+    parts = {
+        "starts": tuple((on, value) for on, _, value in starts),
+        "curve": tuple(body["curve"]),
+        "facts": {fact: tuple(values) for fact, values in body.get("facts", {}).items()},
+        "stirs": tuple(Stir(**stir) for stir in body.get("stirs", ())),
+        "beats": {beat["name"]: _beat(beat) for beat in body["beats"]},
+    }
+    if len(parts["beats"]) < len(body["beats"]):
+        raise ValueError(f"arcs.{name}: two beats have the same name")
+    return ArcTable(**{**body, **parts, "name": name})
+
+
+def _beat(body: Mapping[str, Any]) -> Beat:
+    parts = {
+        "needs": tuple(parse_need(need) for need in body.get("needs", ())),
+        "narrates": tuple(body.get("narrates", ())),
+        "choices": tuple(Way(**{**choice, **_follows(choice)}) for choice in body.get("choices", ())),
+    }
+    return Beat(**{**body, **parts, **_follows(body)})
+
+
+def _follows(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "consequences": tuple(Consequence(**each) for each in body.get("consequences", ())),
+        "changes": tuple(SceneChange(**each) for each in body.get("changes", ())),
+    }
+
+
+def _listening(arcs: Mapping[str, ArcTable]) -> dict[Cause, tuple[str, ...]]:
+    listening: dict[Cause, tuple[str, ...]] = {}
+    for arc in arcs.values():
+        for cause in dict.fromkeys((*arc.starts, *((stir.on, stir.value) for stir in arc.stirs))):
+            listening[cause] = (*listening.get(cause, ()), arc.name)
+    return listening
+
+
+def _problems(arc: ArcTable) -> list[str]:
+    found = [f"{name!r} must be {NAME_RULE}" for name in (arc.name, *arc.beats, *arc.facts) if not is_token(name)]
+    for fact, values in arc.facts.items():
+        if not values or len(set(values)) < len(values) or not all(map(is_token, values)):
+            found.append(f"facts.{fact}: wanted one value or more, each once and {NAME_RULE}, found {list(values)}")
+    for on, value in (*arc.starts, *((stir.on, stir.value) for stir in arc.stirs)):
+        if on not in CAUSES or not all(map(is_token, value.split("=", 1))):
+            found.append(f"wanted one of {', '.join(CAUSES)} and a name, found {on}:{value}")
+    found += _number_problems(arc)
+    for beat in arc.beats.values():
+        found += [f"beats.{beat.name}: {problem}" for problem in _beat_problems(beat, arc)]
+    return found
+
+
+def _number_problems(arc: ArcTable) -> list[str]:
+    found = []
+    for name, minutes in (("pulse_minutes", arc.pulse_minutes), ("choice_minutes", arc.choice_minutes)):
+        found += [] if 1 <= minutes <= MAX_MINUTES else [f"{name} must be 1 to {MAX_MINUTES}, found {minutes}"]
+    found += [] if 0 <= arc.calm <= MAX_TENSION else [f"calm must be 0 to {MAX_TENSION}, found {arc.calm}"]
+    if not arc.curve or any(not 0 <= point <= MAX_TENSION for point in arc.curve):
+        found.append(f"curve must have one point or more, each 0 to {MAX_TENSION}, found {list(arc.curve)}")
+    keys = [stir.key for stir in arc.stirs]
+    found += [] if len(set(keys)) == len(keys) and all(map(is_token, keys)) else [f"each stir needs a key of its own, {NAME_RULE}"]
+    found += [f"stirs.{each.key}: tension must be -1000 to 1000" for each in arc.stirs if abs(each.tension) > MAX_TENSION]
+    return found
+
+
+def _beat_problems(beat: Beat, arc: ArcTable) -> list[str]:
+    found = [f"narrates: there is no fact {fact!r}" for fact in beat.narrates if fact not in arc.facts]
+    found += [] if 0 <= beat.tension <= MAX_TENSION else [f"tension must be 0 to {MAX_TENSION}, found {beat.tension}"]
+    found += [] if 1 <= len(beat.text) <= MAX_TEXT else [f"text must have 1 to {MAX_TEXT} characters, found {len(beat.text)}"]
+    found += [problem for need in beat.needs for problem in _need_problems(need, arc)]
+    names = [path.name for path in beat.choices]
+    if names and (len(names) < 2 or len(set(names)) < len(names) or not all(map(is_token, names))):
+        found.append(f"wanted two or more choices with names of their own, found {names}")
+    parts: tuple[Beat | Way, ...] = (beat, *beat.choices)
+    for part in parts:
+        found += [f"there is no fact {fact}={value}" for fact, value in part.establishes.items() if value not in arc.facts.get(fact, ())]
+        if max(len(part.establishes), len(part.consequences), len(part.changes), len(names), len(beat.narrates)) > MAX_PARTS:
+            found.append(f"wanted at most {MAX_PARTS} of each: facts, consequences, changes and choices")
+    return found
+
+
+def _need_problems(need: Need, arc: ArcTable) -> list[str]:
+    known = {
+        "beat": need.name in arc.beats,
+        "fact": need.value in arc.facts.get(need.name, ()),
+        "count": need.name in {stir.key for stir in arc.stirs},
+    }
+    return [] if known.get(need.kind, True) else [f"needs: the arc knows nothing of {need.text!r}"]
