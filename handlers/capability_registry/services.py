@@ -48,7 +48,10 @@ def register(event: Event, it: said.ServiceRegisterRequested, registry: Registry
     if before is not None and _same(before, it, ttl_ms):
         return _sign(event.entity, before)
     lease = registry.leases + 1
-    listed = said.ServiceRegistered(service=event.entity, endpoint=it.endpoint, offers=it.offers, ttl_ms=ttl_ms, lease=lease)
+    dropped = sorted(set(before.offers if before else ()) - {offer.capability for offer in it.offers})
+    listed = said.ServiceRegistered(
+        service=event.entity, endpoint=it.endpoint, offers=it.offers, ttl_ms=ttl_ms, lease=lease, dropped=dropped
+    )
     old = (WakeCancelRequested(name=lease_wake(before.lease)),) if before is not None else ()
     return (*old, listed, WakeRequested(name=lease_wake(lease), in_real_ms=ttl_ms))
 

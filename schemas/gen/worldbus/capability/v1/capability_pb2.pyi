@@ -69,6 +69,7 @@ class ServiceRegistered(_message.Message):
     OFFERS_FIELD_NUMBER: _builtins.int
     TTL_MS_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
     service: _builtins.str
     """Name of the service."""
     endpoint: _builtins.str
@@ -81,6 +82,10 @@ class ServiceRegistered(_message.Message):
     def offers(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Offer]:
         """What it can do."""
 
+    @_builtins.property
+    def dropped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Capabilities that it offered before and does not any more, sorted."""
+
     def __init__(
         self,
         *,
@@ -89,10 +94,11 @@ class ServiceRegistered(_message.Message):
         offers: _abc.Iterable[_types_pb2.Offer] | None = ...,
         ttl_ms: _builtins.int = ...,
         lease: _builtins.int = ...,
+        dropped: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "lease", b"lease", "offers", b"offers", "service", b"service", "ttl_ms", b"ttl_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "endpoint", b"endpoint", "lease", b"lease", "offers", b"offers", "service", b"service", "ttl_ms", b"ttl_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

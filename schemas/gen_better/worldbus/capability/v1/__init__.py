@@ -527,6 +527,11 @@ class ServiceRegistered(betterproto2.Message):
     Number of the lease, 1, 2, 3 and so on in the registry.
     """
 
+    dropped: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Capabilities that it offered before and does not any more, sorted.
+    """
+
 
 default_message_pool.register_message("worldbus.capability.v1", "ServiceRegistered", ServiceRegistered)
 
