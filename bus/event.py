@@ -234,8 +234,8 @@ class Event:
     @property
     def depth(self) -> int:
         """Hops from the root event."""
-        attributes = self.envelope.attributes
-        return attributes["depth"].ce_integer if "depth" in attributes else 0
+        value = self.envelope.attributes.get("depth")
+        return 0 if value is None else value.ce_integer
 
     @property
     def traceparent(self) -> str:
@@ -248,14 +248,14 @@ class Event:
         return LaneMark.parse(text) if text else None
 
     def _text(self, name: str) -> str:
-        attributes = self.envelope.attributes
-        return attributes[name].ce_string if name in attributes else ""
+        value = self.envelope.attributes.get(name)
+        return "" if value is None else value.ce_string
 
     def _moment(self, name: str) -> int:
-        attributes = self.envelope.attributes
-        if name not in attributes:
+        value = self.envelope.attributes.get(name)
+        if value is None:
             return 0
-        stamp = attributes[name].ce_timestamp
+        stamp = value.ce_timestamp
         return stamp.seconds * NANOS + stamp.nanos
 
 

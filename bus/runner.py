@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -97,20 +97,30 @@ class Tally:
     decide_ns: list[int] = field(default_factory=list)  # a sample, newest last
 
 
+class _Output(NamedTuple):
+    """One event that is about to be written."""
+
+    draft: Draft
+    raw: bytes
+    subject: bytes
+    mark: LaneMark
+
+
 class LaneRun(Generic[S]):
     """One lane and the inputs that wait for it."""
 
-    __slots__ = ("attempt", "busy", "event", "first_failed_ns", "lane", "must_load", "outputs", "queue", "then")
+    __slots__ = ("attempt", "busy", "event", "fence", "first_failed_ns", "lane", "must_load", "outputs", "queue", "then")
 
     def __init__(self, lane: Lane[S]) -> None:
         self.lane = lane
+        self.fence = lane.filter.encode()
         self.queue: deque[Entry] = deque()
         self.busy = False
         self.must_load = False  # what is in memory may be behind the log
         self.attempt = 0
         self.first_failed_ns = 0
         self.event: Event | None = None  # the input that is being answered
-        self.outputs: deque[tuple[Draft, bytes, bytes]] = deque()  # draft, envelope, subject
+        self.outputs: deque[_Output] = deque()
         self.then: Callable[[LaneRun[S]], None] | None = None  # after the last output is stored
 
 
@@ -279,28 +289,38 @@ class Runner(Generic[S]):
         run.event, run.then = event, then
         try:
             # All are encoded before the first is written: one that cannot be must not leave half a decision in the log.
-            run.outputs = deque((draft, draft.encode(), draft.subject.published().encode()) for draft in drafts)
+            steps = int(drafts[0].lane.rpartition(":")[2])  # more than there are drafts when only the rest of a group is written
+            first = steps - len(drafts)
+            run.outputs = deque(
+                _Output(
+                    draft,
+                    draft.encode(),
+                    draft.subject.published().encode(),
+                    LaneMark(event.partition, event.position, first + number, steps),
+                )
+                for number, draft in enumerate(drafts)
+            )
         except Rejected as error:
             self._failed(run, event, error)
             return
         self._write_next(run)
 
     def _write_next(self, run: LaneRun[S]) -> None:
-        draft, raw, subject = run.outputs[0]
+        output = run.outputs[0]
 
         def stored(position: int) -> None:
-            self._stored(run, draft, raw, position)
+            self._stored(run, output, position)
 
         def refused(error: WorldbusError) -> None:
             self._refused(run, error)
 
-        self.writes.write(subject, run.lane.filter.encode(), run.lane.position, raw, stored, refused)
+        self.writes.write(output.subject, run.fence, run.lane.position, output.raw, stored, refused)
 
-    def _stored(self, run: LaneRun[S], draft: Draft, raw: bytes, position: int) -> None:
-        lane = run.lane
+    def _stored(self, run: LaneRun[S], output: _Output, position: int) -> None:
+        lane, draft = run.lane, output.draft
         lane.loaded = True  # the fence held, so nothing was there that we do not know
-        event = Event(raw=raw, subject=draft.subject, partition=lane.partition, position=position, data=draft.data)
-        lane.apply(event, LaneMark.parse(draft.lane))
+        event = Event(raw=output.raw, subject=draft.subject, partition=lane.partition, position=position, data=draft.data)
+        lane.apply(event, output.mark)
         self.tally.emitted += 1
         run.outputs.popleft()
         if run.outputs:
