@@ -19,8 +19,8 @@ from uuid import UUID
 from bus.errors import BadSettings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST_NS = -62_135_596_800 * 10**9  # year 1
-LAST_NS = 253_402_300_800 * 10**9  # year 10000, excluded
+FIRST_S = -62_135_596_800  # year 1
+LAST_S = 253_402_300_800  # year 10000, excluded
 MAX_FLOAT4 = 3.4e38
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -31,11 +31,15 @@ class BadValue(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """`check` returns what travels, `wire` is the type it travels as, `cast` the SQL expression that turns {0} into the column's type."""
+    """`check` returns what travels, `wire` is the type it travels as, `cast` the SQL expression that turns {0} into the column's type.
+
+    Values of the type `plain` need no check.
+    """
 
     check: Callable[[Any], Any]
     wire: str
     cast: str = "{0}"
+    plain: type | None = None
 
 
 def moment(ns: int) -> datetime:
@@ -75,7 +79,7 @@ def _microseconds(value: Any) -> int | None:
         return None
     if isinstance(value, datetime):
         value = (value - EPOCH) // _MICROSECOND * 1000
-    if not FIRST_NS <= value < LAST_NS:
+    if not FIRST_S * 10**9 <= value < LAST_S * 10**9:
         raise BadValue(f"{value} nanoseconds are not a moment between the years 1 and 9999")
     return int(value) // 1000
 
@@ -145,8 +149,8 @@ _TYPES = {
     "int2": ColumnType(_whole(16), "int8"),
     "int4": ColumnType(_whole(32), "int8"),
     "int8": ColumnType(_whole(64), "int8"),
-    "float8": ColumnType(_float, "float8"),
-    "bool": ColumnType(_bool, "bool"),
+    "float8": ColumnType(_float, "float8", plain=float),
+    "bool": ColumnType(_bool, "bool", plain=bool),
     "bytea": ColumnType(_bytes, "bytea"),
     "timestamptz": ColumnType(_microseconds, "int8", "timestamptz 'epoch' + {0} * interval '1 microsecond'"),
     "jsonb": ColumnType(_json, "text", "{0}::jsonb"),

@@ -40,7 +40,7 @@ def _present(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
 class Shape:
     """A table as Postgres has it: the type of every column."""
 
-    __slots__ = ("checks", "key_checks", "table", "types")
+    __slots__ = ("checks", "key_checks", "plain", "table", "text_key", "types")
 
     def __init__(self, table: Table, columns: Iterable[Column]) -> None:
         found = {column.name: column for column in columns}
@@ -53,9 +53,18 @@ class Shape:
         self.types: dict[str, ColumnType] = {name: column_type(column.udt, column.modifier) for name, column in found.items()}
         self.checks = {name: _present(kind.check) if found[name].not_null else kind.check for name, kind in self.types.items()}
         self.key_checks = [self.checks[name] for name in table.key]
+        self.text_key = all(self.types[name] is column_type("text") for name in table.key)
+        self.plain = {name: kind.plain for name, kind in self.types.items()}
 
     def key(self, key: Key) -> Key:
         """The key as it travels."""
+        if self.text_key:
+            try:
+                joined = "".join(key)
+            except TypeError as error:
+                raise BadValue(f"a key of {self.table.name} wants text, found {key}") from error
+            if len(joined) <= MAX_KEY and "\0" not in joined:
+                return key
         checked = tuple([check(value) for check, value in zip(self.key_checks, key, strict=False)])
         if sum(len(part) for part in checked if isinstance(part, str)) > MAX_KEY:
             raise BadValue(f"a key of {self.table.name} has more than {MAX_KEY} characters")
@@ -63,9 +72,9 @@ class Shape:
 
     def columns(self, columns: Columns) -> Columns:
         """The columns as they travel."""
-        checks = self.checks
+        checks, plain = self.checks, self.plain
         try:
-            return {name: checks[name](value) for name, value in columns.items()}
+            return {name: value if type(value) is plain[name] else checks[name](value) for name, value in columns.items()}
         except KeyError as error:
             raise BadValue(f"table {self.table.name} has no column {error}") from None
 
@@ -145,7 +154,8 @@ class Fold:
             when = self.projection.on.get(type(data))
             if when is None:
                 return None  # a type of the same simple name that this projection does not know
-            ready = [self._ready(change) for change in _each(when(event, data))]
+            changes = when(event, data)
+            ready = [self._ready(changes)] if type(changes) is Change else [self._ready(change) for change in _each(changes)]
         except BadEvent as error:
             return error.code, str(error)
         except Exception as error:  # a projection never stops the others: the event is skipped, on record, and can be rebuilt
