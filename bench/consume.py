@@ -21,7 +21,7 @@ from bus.consumer import PullConsumer
 from bus.event import Draft, Event
 from bus.log import open_log
 from bus.publisher import open_publisher
-from bus.reader import place
+from bus.subjects import place
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
 from worldbus.embedded import NatsServer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from bus.answers import header_value, status_of
 from bus.connection import ApiError, Listener, pub
 from bus.errors import Disconnected, LogDamaged, Misuse, Transient
 from bus.event import Event, new_id
-from bus.subjects import place
+from bus.subjects import ROOT, place
 
 if TYPE_CHECKING:
     from bus.log import Log
@@ -28,9 +29,40 @@ NANOS = 1_000_000_000
 EXPIRES = 60  # seconds a pull request stays open
 HEARTBEAT = 1  # seconds between signs of life while there is nothing to read
 SILENCE = 3.5  # seconds without any sign of life before the reader starts again
+MAX_KNOWN = 65_536  # subjects whose match is remembered
 INACTIVE = 30  # seconds until the server forgets a consumer that nobody reads
 
 logger = structlog.get_logger(__name__)
+
+
+def widest(filters: Sequence[str]) -> str:
+    """One filter that matches whatever any of these does. nats-server is slow with several (docs/adr/0003): better to skip here."""
+    split = [one.split(".") for one in filters]
+    if any(">" in tokens for tokens in split) or len({len(tokens) for tokens in split}) > 1:
+        return f"{ROOT}.>"
+    return ".".join(tokens[0] if len(set(tokens)) == 1 else "*" for tokens in zip(*split, strict=True))
+
+
+class Choice:
+    """Which stored subjects several filters want; remembers its answers."""
+
+    def __init__(self, filters: Sequence[str]) -> None:
+        self._pattern = re.compile("|".join(_pattern(one) for one in filters).encode())
+        self._known: dict[bytes, bool] = {}
+
+    def wants(self, subject: bytes) -> bool:
+        """Whether any of the filters matches."""
+        known = self._known.get(subject)
+        if known is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            known = self._known[subject] = self._pattern.fullmatch(subject) is not None
+        return known
+
+
+def _pattern(subject_filter: str) -> str:
+    tokens = subject_filter.split(".")
+    return r"\.".join(".+" if token == ">" else r"[^.]+" if token == "*" else re.escape(token) for token in tokens)
 
 
 class Reader:
@@ -57,7 +89,8 @@ class Reader:
         self._position = after
         self._until = until
         self._since = since
-        self._filters = list(filters)
+        self._filters = [widest(filters)] if filters else []
+        self._choice = Choice(filters) if len(filters) > 1 else None
         self._follow = follow
         self._batch = batch
         self._check_damage = not damaged
@@ -151,11 +184,12 @@ class Reader:
             return
         partition, where = place(subject)
         events = self._events
-        events.append(Event(raw=payload, subject=where, partition=partition, position=position, recorded_ns=int(tokens[first + 2])))
+        if self._choice is None or self._choice.wants(subject):
+            events.append(Event(raw=payload, subject=where, partition=partition, position=position, recorded_ns=int(tokens[first + 2])))
         self._position = position
         if position == self._until or (tokens[first + 3] == b"0" and not self._follow):
             self._finished = True
-        if len(events) == 1:
+        if self._finished or len(events) == 1 or self._outstanding <= self._batch:
             self._wake.set()
 
     def _on_status(self, header: bytes | None) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bus.check import check_stored
 from bus.errors import BadSubject
+from bus.reader import Choice, widest
 from bus.subjects import Subject, check_signal, check_token, lane_filter, parse_stored, partition_of, stored_filter, wire_subject
 
 TOKENS = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
@@ -74,3 +75,20 @@ def test_a_lane_covers_what_one_subsystem_says_of_one_entity(world: str, subsyst
     assert 0 <= partition < partitions
     assert matches(fence, f"evt.{partition}.{world}.{subsystem}.{entity}.Anything")
     assert not matches(fence, f"evt.{partition}.{world}.{subsystem}.{entity}x.Anything")
+
+
+FILTERS = st.lists(st.sampled_from(["*", "a", "b"]), min_size=5, max_size=5).map(lambda tokens: ".".join(["evt", *tokens])) | st.just(
+    "evt.>"
+)
+
+
+@given(st.lists(FILTERS, min_size=1, max_size=4), st.lists(st.sampled_from(["a", "b", "c"]), min_size=5, max_size=5))
+def test_several_filters_choose_what_any_of_them_matches(filters: list[str], tokens: list[str]) -> None:
+    """The one filter that the server gets lets all of it through; the rest is skipped here."""
+    subject = ".".join(["evt", *tokens])
+    wanted = any(one == "evt.>" or matches(one, subject) for one in filters)
+    through = widest(filters)
+
+    assert wanted == Choice(filters).wants(subject.encode())
+    assert not wanted or through == "evt.>" or matches(through, subject)
+    assert filters[0] == widest(filters[:1])

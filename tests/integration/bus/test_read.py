@@ -73,6 +73,15 @@ async def test_filters_select_by_world_subsystem_entity_and_type(log: Log, publi
         assert [n + 1 for n in range(300) if wanted(n)] == positions(events), filters
 
 
+async def test_several_filters_that_want_little_of_a_long_log_do_not_stall(log: Log, publisher: Publisher) -> None:
+    """Whole requests may be skipped on the way to the next match."""
+    await publisher.publish_many([moved(n, entities=1000) for n in range(3000)])
+    filters = [stored_filter(entity="p999"), stored_filter(world="elsewhere"), stored_filter(entity="p998")]
+
+    assert [999, 1000, 1999, 2000, 2999, 3000] == positions(await everything(log.read(filters=filters, batch=10)))
+    assert [2999, 3000] == positions(await everything(log.read(filters=filters, after=2990, follow=True, until=3000, batch=2)))
+
+
 async def test_overlapping_filters_give_each_event_once(log: Log, publisher: Publisher) -> None:
     await publisher.publish_many([moved(n) for n in range(50)])
     events = await everything(log.read(filters=[stored_filter(world="testworld"), stored_filter(entity="p1")]))
