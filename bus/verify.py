@@ -5,16 +5,18 @@ before the answer, and the bytes are compared. An input without an answer was me
 in log order, so it was decided after the partition's answers before it and before the next one, on one of the lane's states in
 between; silence is confirmed when today's rules are silent on one of them (usually there is exactly one).
 
-Pure: events in, a report out. What an input held is kept for a while and asked for by position after that (`Verifier.missing`).
+Pure: events in, a report out. Inputs are kept for a while and asked for by position after that (`Verifier.missing`, `Verifier.stalled`).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
+import msgspec
 from google.protobuf.json_format import MessageToDict
 
 from bus.decision import CONTROL, decide
@@ -141,6 +143,7 @@ class Verifier:
         self._inputs: OrderedDict[int, Event] = OrderedDict()
         self._tallies = {name: Tally() for name in self._handlers}
         self._differences: list[Difference] = []
+        self._stalled: list[tuple[_Track, int]] = []
         self.events = 0
 
     # -- the log, event by event -------------------------------------------------------------------------------------------------
@@ -154,11 +157,22 @@ class Verifier:
         wanted = {mark.position}
         if track is not None:
             for queue in track.waiting.values():
-                wanted.update(position for position in queue if position <= mark.position or position == queue[0])
+                wanted.update(takewhile(lambda position: position < mark.position, queue))
         return sorted(position for position in wanted if position not in self._inputs)
 
+    def stalled(self) -> list[int]:
+        """Positions of inputs that the last `take` or `resume` could not look at: hand them to `recall`, then `resume`, until there
+        are none."""
+        return sorted({queue[0] for track, partition in self._stalled if (queue := track.waiting.get(partition))} - self._inputs.keys())
+
+    def resume(self) -> None:
+        """Go on with what stalled."""
+        stalled, self._stalled = self._stalled, []
+        for track, partition in stalled:
+            self._settle(track, partition)
+
     def recall(self, event: Event) -> None:
-        """Hold an input again that `missing` asked for."""
+        """Hold an input again that was asked for."""
         self._inputs[event.position] = event
 
     def take(self, event: Event) -> None:
@@ -205,8 +219,10 @@ class Verifier:
             for world, entity in lanes_of(handler, event):
                 self._inputs[event.position] = event
                 track = self._track(handler, world, entity)
-                track.waiting.setdefault(event.partition, deque()).append(event.position)
-                self._settle(track, event.partition)
+                queue = track.waiting.setdefault(event.partition, deque())
+                queue.append(event.position)
+                if len(queue) == 1:
+                    self._settle(track, event.partition)
 
     def _track(self, handler: Handler[Any], world: str, entity: str) -> _Track:
         key = (handler.name, world, entity)
@@ -220,7 +236,10 @@ class Verifier:
         queue = track.waiting.get(partition)
         while queue and track.group is None and not track.lane.parked:
             event = self._inputs.get(queue[0])
-            if event is None or self._today(track, event) != SILENCE:
+            if event is None:
+                self._stalled.append((track, partition))
+                return
+            if self._today(track, event) != SILENCE:
                 return
             queue.popleft()
             tally = self._tallies[track.lane.handler.name]
@@ -348,7 +367,7 @@ def same(recorded: Event, draft: Draft) -> bool:
             return True
         attributes = recorded.envelope.attributes
         version = attributes["producerversion"].ce_string if "producerversion" in attributes else ""
-        return recorded.raw == replace(draft, producer_version=version).encode()
+        return recorded.raw == msgspec.structs.replace(draft, producer_version=version).encode()
     except BadEvent:
         return False
 

@@ -63,6 +63,9 @@ async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int |
                 for event in events:
                     await _recall(bus.log, verifier, verifier.missing(event))
                     verifier.take(event)
+                    while stalled := verifier.stalled():
+                        await _recall(bus.log, verifier, stalled)
+                        verifier.resume()
                 progress(f"decided again up to position {events[-1].position} of {last}", events[-1].position / max(1, last))
     return verifier.finish(lambda handler, partition: 0 if until else settled.get((handler, str(partition)), 0))
 
