@@ -23,14 +23,16 @@ from bus.event import Event
 from bus.handler import Handler
 from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.payment.coupon import coupon
-from handlers.payment.credits import MINT, charge, credit, earned, line, opening
+from handlers.payment.credits import MARKET, MINT, charge, credit, earned, line, opening
 from handlers.payment.holds import capture, place, release, woken
 from handlers.payment.ledger import Answer, Said, once
 from handlers.payment.provider import heard
 from handlers.payment.purchases import denied, honoured, purchase, refund
 from handlers.payment.state import Account, evolve
 from handlers.payment.tables import PriceList, load
+from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
 from schemas.gen.worldbus.coupon.v1 import coupon_pb2 as coupons
+from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneRewarded
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerArrived
@@ -65,6 +67,8 @@ _SPEAKERS: Final[dict[type[Message], str]] = {
     coupons.CouponHonoured: "coupon",
     coupons.CouponDenied: "coupon",
     QuestRewarded: "quest",
+    SceneRewarded: "narrative",
+    BargainStruck: "broker",
     **dict.fromkeys(PROVIDER_NEWS, EDGE_OF_PROVIDER),
 }
 
@@ -81,7 +85,7 @@ def _player(event: Event) -> str:
     match event.data:
         case WakeFired() as it:
             return it.entity
-        case coupons.CouponHonoured() | coupons.CouponDenied() | QuestRewarded() as it:
+        case coupons.CouponHonoured() | coupons.CouponDenied() | QuestRewarded() | SceneRewarded() as it:
             return it.player
         case _:
             return event.entity
@@ -111,6 +115,10 @@ def _decide(prices: PriceList, event: Event, account: Account) -> Said:
             return ()
         case QuestRewarded() as it:
             return earned(prices, event, it.player, it.currency, it.amount_minor, (MINT, "reward", it.quest), account)
+        case SceneRewarded() as it:
+            return earned(prices, event, it.player, it.currency, it.amount_minor, (MINT, "reward", it.scene), account)
+        case BargainStruck() as it:
+            return earned(prices, event, event.entity, it.currency, it.price_minor, (MARKET, "sale", it.good), account)
         case it:
             return heard(prices, event, it, account)  # type: ignore[arg-type]
 

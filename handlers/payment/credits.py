@@ -26,6 +26,7 @@ from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.payment.v1.types_pb2 import LedgerEntry
 
 MINT: Final = "mint"
+MARKET: Final = "market"
 OPERATOR: Final = "operator"
 
 

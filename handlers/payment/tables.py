@@ -15,6 +15,7 @@ from handlers.names import NAME_RULE, is_token
 MAX_AMOUNT: Final = 10**12  # minor units in one posting
 MAX_BALANCE: Final = 10**15  # minor units on one account; sums of accounts stay far below 64 bits
 MAX_AT_ONCE: Final = 1_000  # pieces in one purchase
+MAX_KINDS: Final = 16  # kinds of items that one purchase brings
 SKU_RULE: Final = "1 to 64 of a-z 0-9 _ -"
 _SKU: Final = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 _REAL: Final = re.compile(r"[a-z]{3}", re.ASCII)
@@ -105,8 +106,10 @@ def _item_problems(sku: str, item: Item, currencies: Mapping[str, int]) -> list[
         found.append(f"prices: wanted 1 to {MAX_AMOUNT} in some of {', '.join(currencies)}, found {dict(item.prices)}")
     elif any(price * item.most > MAX_AMOUNT for price in item.prices.values()):
         found.append(f"prices: the price of {item.most} must be {MAX_AMOUNT} at most")
-    if not item.gives or not all(is_sku(given) and _whole(pieces, 1, MAX_AT_ONCE) for given, pieces in item.gives.items()):
-        found.append(f"gives: wanted 1 to {MAX_AT_ONCE} of at least one item, found {dict(item.gives)}")
+    if not 1 <= len(item.gives) <= MAX_KINDS or not all(
+        is_sku(given) and _whole(pieces, 1, MAX_AT_ONCE) for given, pieces in item.gives.items()
+    ):
+        found.append(f"gives: wanted 1 to {MAX_AT_ONCE} of 1 to {MAX_KINDS} items, found {dict(item.gives)}")
     if not _whole(item.most, 1, MAX_AT_ONCE):
         found.append(f"most: wanted 1 to {MAX_AT_ONCE}, found {item.most!r}")
     return found
