@@ -11,6 +11,7 @@ from handlers import narrative as _narrative
 from handlers import payment as _payment
 from handlers import player as _player
 from handlers import quest_system as _quest_system
+from handlers import router as _router
 from handlers import state_manager as _state_manager
 from handlers import storyteller as _storyteller
 from handlers import time_manager as _time_manager
@@ -26,6 +27,7 @@ ALL: Final[tuple[Handler[Any], ...]] = (
     _state_manager.state,
     _capability_registry.capability,
     _uemonitor.uemonitor,
+    _router.router,
     _quest_system.quest,
     _payment.payment,
     _payment.coupon,

@@ -127,8 +127,8 @@ class RouteRefused(_message.Message):
     requester_entity: _builtins.str
     """Who asked: entity."""
     code: _builtins.str
-    """Stable name: `NO_SERVICE` (none is listed that fits), `ALL_OPEN` (the circuits of all that fit are open), `BAD_VERSION`,
-    `TOO_LONG` or `TOO_MANY`.
+    """Stable name: `NO_SERVICE` (none is listed that fits), `ALL_OPEN` (the circuits of all that fit are open), `BAD_NAME`,
+    `BAD_VERSION`, `TOO_LONG` or `TOO_MANY`.
     """
     reason: _builtins.str
     """For a person: what was wanted, what was found, the next step."""

@@ -287,8 +287,8 @@ class RouteRefused(betterproto2.Message):
 
     code: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Stable name: `NO_SERVICE` (none is listed that fits), `ALL_OPEN` (the circuits of all that fit are open), `BAD_VERSION`,
-    `TOO_LONG` or `TOO_MANY`.
+    Stable name: `NO_SERVICE` (none is listed that fits), `ALL_OPEN` (the circuits of all that fit are open), `BAD_NAME`,
+    `BAD_VERSION`, `TOO_LONG` or `TOO_MANY`.
     """
 
     reason: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)

@@ -1,0 +1,113 @@
+"""Routing as a handler, `router`: which service takes a call, and which tier takes a request for inference.
+
+    ServiceRegistered, ServiceExpired … (capability) ──▶ RouteAdded, RouteRemoved         RouteRequested ──▶ RouteChosen │ RouteRefused
+    ServiceCallReported ──▶ CallFailureCounted … CircuitOpened ─ real time ─▶ CircuitHalfOpened ─ one trial ─▶ CircuitClosed │ CircuitOpened
+    InferenceRequested ──▶ InferenceRouted          ModelHealthReported ──▶ TierHealthChanged (when it changed)
+
+A lane is a capability; `inference-gold`, `inference-silver` and `inference-bronze` also route requests to models. The rules are data:
+`router_of(tables)` makes the handler of a world, `router` is the one of Duskmarket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from google.protobuf.message import Message
+
+from bus.event import Event
+from bus.handler import Handler
+from handlers.names import DEFAULT_WORLD, WORLDS, is_token
+from handlers.router import routes, tiers
+from handlers.router.state import Routing, evolve
+from handlers.router.tables import Tables, load
+from handlers.router.tiers import LANES
+from schemas.gen.worldbus.capability.v1.capability_pb2 import ServiceExpired, ServiceRegistered, ServiceUnregistered
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested, ModelHealthReported
+from schemas.gen.worldbus.router.v1 import router_pb2 as said
+from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
+
+
+def decide(tables: Tables, event: Event, routing: Routing) -> Sequence[Message]:
+    """What the router says on one lane."""
+    match event.data:
+        case said.RouteRequested() as it:
+            return routes.choose(tables.circuit, event, it, routing)
+        case said.ServiceCallReported() as it:
+            return routes.reported(tables.circuit, it, routing)
+        case InferenceRequested() as it:
+            return tiers.routed(tables, event, it, routing)
+        case ModelHealthReported() as it:
+            return tiers.health(it, routing)
+        case WakeFired() as it:
+            return routes.woken(tables.circuit, it, routing)
+        case ServiceRegistered() as it:
+            return routes.registered(it, routing)
+        case ServiceUnregistered() | ServiceExpired() as it:
+            return (*routes.removed(it.service, routing), *tiers.gone(it.service, routing))
+        case _:
+            return ()
+
+
+def entities(event: Event) -> Sequence[str]:
+    """Every event concerns the lanes of the capabilities it names; the workers of a tier concern all tiers, which help one another out."""
+    match event.data:
+        case said.RouteRequested() | said.ServiceCallReported() as it:
+            return (it.capability if is_token(it.capability) else event.entity,)
+        case InferenceRequested() as it:
+            return (LANES[it.tier],) if it.tier in LANES else ()
+        case ModelHealthReported():
+            return tuple(LANES.values()) if event.subsystem == "inference" else ()
+        case WakeFired() as woken:
+            return (woken.entity,) if woken.subsystem == "router" and event.subsystem == "time" else ()
+        case ServiceRegistered() as it if event.subsystem == "capability":
+            return (*(offer.capability for offer in it.offers), *it.dropped)
+        case ServiceUnregistered() | ServiceExpired() as it if event.subsystem == "capability":
+            return _with_all_tiers(it.capabilities)
+        case _:
+            return ()
+
+
+def _with_all_tiers(capabilities: Sequence[str]) -> Sequence[str]:
+    serves = not frozenset(LANES.values()).isdisjoint(capabilities)
+    return tuple(dict.fromkeys((*capabilities, *LANES.values()))) if serves else tuple(capabilities)
+
+
+def router_of(tables: Tables) -> Handler[Routing]:
+    """The handler under the given tables."""
+    return Handler(
+        name="router",
+        listens_to=(
+            said.RouteRequested,
+            said.ServiceCallReported,
+            InferenceRequested,
+            ModelHealthReported,
+            ServiceRegistered,
+            ServiceUnregistered,
+            ServiceExpired,
+            WakeFired,
+        ),
+        emits=(
+            said.RouteChosen,
+            said.RouteRefused,
+            said.RouteAdded,
+            said.RouteRemoved,
+            said.CallFailureCounted,
+            said.CallFailuresForgotten,
+            said.CircuitOpened,
+            said.CircuitHalfOpened,
+            said.CircuitClosed,
+            said.InferenceRouted,
+            said.TierHealthChanged,
+            WakeRequested,
+            WakeCancelRequested,
+        ),
+        initial=lambda entity: Routing(lane=entity),
+        decide=partial(decide, tables),
+        evolve=evolve,
+        entities=entities,
+    )
+
+
+router: Final = router_of(load(WORLDS / DEFAULT_WORLD / "router.toml"))

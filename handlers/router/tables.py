@@ -1,0 +1,82 @@
+"""The rules of routing as a designer writes them (TOML), read and checked: every problem is named."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bus.errors import BadSettings
+
+TIERS: Final = ("gold", "silver", "bronze")
+MAX_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circuit:
+    """When a circuit opens, and for how long (real milliseconds)."""
+
+    failures: int
+    open_ms: int
+    max_open_ms: int
+    trial_ms: int
+
+    def open_for(self, times: int) -> int:
+        """How long it stays open when it opens for the `times`-th time in a row."""
+        return min(self.max_open_ms, self.open_ms << min(times - 1, 30))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """What a tier needs, and who helps it out."""
+
+    needs_ms: int
+    overflow: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """Checked rules of a world."""
+
+    circuit: Circuit
+    tiers: Mapping[str, Tier]
+
+
+def load(path: Path) -> Tables:
+    """The rules in a TOML file; raises `BadSettings` with every problem found."""
+    try:
+        return rules(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+
+
+def rules(table: Mapping[str, Any], name: str) -> Tables:
+    """The rules in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    try:
+        tables = Tables(
+            circuit=Circuit(**table["circuit"]),
+            tiers={tier: Tier(needs_ms=body["needs_ms"], overflow=tuple(body["overflow"])) for tier, body in table["tiers"].items()},
+        )
+        found = _problems(tables)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadSettings(f"{name} is no table of routing: {error!r}; compare it with worlds/duskmarket/router.toml") from error
+    if found:
+        raise BadSettings(f"{name}: " + "; ".join(found))
+    return tables
+
+
+def _problems(tables: Tables) -> list[str]:
+    circuit, found = tables.circuit, []
+    if not 1 <= circuit.failures <= 1000:
+        found.append(f"circuit.failures must be 1 to 1000, found {circuit.failures}")
+    if not 1 <= circuit.open_ms <= circuit.max_open_ms <= MAX_MS or not 1 <= circuit.trial_ms <= MAX_MS:
+        found.append(f"wanted 1 <= open_ms <= max_open_ms <= {MAX_MS} and trial_ms 1 to {MAX_MS}, found {circuit}")
+    if set(tables.tiers) != set(TIERS):
+        found.append(f"tiers: wanted {', '.join(TIERS)}, found {', '.join(tables.tiers) or 'none'}")
+    for name, tier in tables.tiers.items():
+        if not 0 <= tier.needs_ms <= MAX_MS:
+            found.append(f"tiers.{name}.needs_ms must be 0 to {MAX_MS}, found {tier.needs_ms}")
+        found += [f"tiers.{name}.overflow: no such other tier {other!r}" for other in tier.overflow if other not in TIERS or other == name]
+    return found
