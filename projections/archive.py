@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bus.errors import LogDamaged
 from bus.event import Event
 from bus.subjects import Subject, parse_stored
 from projections import checkpoints
@@ -135,8 +136,12 @@ async def check(connection: Connection, state: LogState, reader: Reader, *, full
     if head.position == 0:
         return report
     after, until = 0 if full else head.position - 1, min(head.position, state.last)
-    async with reading(reader, after=after) as batches:
-        compared = await _compare(archived(connection, after=after, until=until), _until(batches, until), report, progress)
+    try:
+        async with reading(reader, after=after) as batches:
+            compared = await _compare(archived(connection, after=after, until=until), _until(batches, until), report, progress)
+    except LogDamaged as error:  # the reader itself found a hole
+        wanted = error.facts.get("wanted", 0)
+        compared = replace(report, position=wanted if isinstance(wanted, int) else 0, damaged="log", problem=f"LOG DAMAGED: {error}")
     return replace(short, checked=compared.checked) if compared.ok and state.last < head.position else compared
 
 

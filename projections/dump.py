@@ -28,7 +28,8 @@ class Dump:
 async def dump(connection: Connection, projection: Projection, generation: Generation | None = None) -> Dump:
     """Dump one generation, by default the live one: every table by name, its rows by primary key as text, collation C, UTC."""
     chosen = generation or next(found for found in await load(connection) if found.projection == projection.name and found.live)
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    isolation = None if connection.is_in_transaction() else "repeatable_read"  # one snapshot of all tables, whoever writes meanwhile
+    async with connection.transaction(isolation=isolation):
         await connection.execute("SET LOCAL timezone = 'UTC'")
         return await _dump(connection, chosen.schema, (await shapes(connection, projection, chosen.schema)).values())
 

@@ -26,7 +26,7 @@ from projections.generations import Generation
 from projections.projection import Projection
 from projections.reader import Reader
 from projections.rebuild import catch_up
-from projections.store import connected, is_lost
+from projections.store import connected, is_lost, transaction
 from projections.writer import REFUSED, record_skips, write_carefully
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Projector:
 
     async def _open(self, connection: Connection) -> tuple[Checkpoint, Lineup]:
         """Find out where we are and which generations to write."""
-        async with connection.transaction():
+        async with transaction(connection):
             start = await checkpoints.read(connection, lock=True)
             self._recognise(start)
             known = await generations.load(connection)
@@ -228,7 +228,7 @@ class Projector:
         self.skipped += len(batch.skips)
 
     async def _transact(self, connection: Connection, batch: Batch, epoch: int, *, careful: bool) -> None:
-        async with connection.transaction():
+        async with transaction(connection):
             if await connection.fetchval(ADVANCE, batch.start, batch.position, batch.chain, epoch) is None:
                 await self._moved(connection, batch)
             await connection.copy_records_to_table("events", schema_name="worldbus", columns=COLUMNS, records=batch.records)

@@ -63,6 +63,20 @@ async def close(connection: Connection) -> None:
         connection.terminate()
 
 
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """Like `connection.transaction()`, but asks nothing more of a connection that is gone, so that the first error is the one seen."""
+    opened = connection.transaction()
+    await opened.start()
+    try:
+        yield
+    except BaseException as error:
+        if not is_lost(error, connection):
+            await opened.rollback()
+        raise
+    await opened.commit()
+
+
 def is_lost(error: BaseException, connection: Connection | None = None) -> bool:
     """Whether `error` means that the connection is gone, rather than that the statement was wrong."""
     if isinstance(error, (asyncpg.InterfaceError, *LOST)):

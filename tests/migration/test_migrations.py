@@ -32,7 +32,7 @@ def test_schema_sql_is_what_the_migrations_make(empty_database: str, tmp_path: P
     dbmate(empty_database, "dump", schema_file=made, programs=programs())
 
     assert _comparable(made.read_text()) == _comparable(migrations.SCHEMA.read_text()), (
-        "run `worldbus migrate --dump` and commit schema.sql"
+        "let `migrations.dbmate(dsn, 'dump')` write schema.sql anew, and commit it"
     )
 
 

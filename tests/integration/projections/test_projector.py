@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import asyncpg
 import pytest
 
-from bus.errors import BadSettings, CheckpointMoved, LogDamaged
+from bus.errors import BadSettings, CheckpointMoved, LogDamaged, StoreUnavailable
 from bus.event import Event
 from projections import Checkpoints, Listed, Projector
 from projections.dump import dump
+from projections.generations import Generation, build
+from projections.writer import wanted, write_events
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerSessionSummarised
 from tests.projected import SCHEMA, T0, Batches, event, events, places, rows, unreadable
 from worldbus.embedded import PostgresServer
+
+
+@pytest.fixture
+async def lossy() -> None:
+    """asyncpg leaves a future behind that nobody can reach when a connection ends between two statements; it says nothing new."""
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), asyncpg.ConnectionDoesNotExistError):
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(handle)
 
 
 class Trickle:
@@ -145,8 +160,6 @@ async def test_tables_hold_what_the_events_say_and_nothing_else(database: str, w
 
 
 async def test_a_subsystem_speaks_for_itself_only(database: str, connection: asyncpg.Connection) -> None:
-    from dataclasses import replace
-
     mine = replace(places(), said_by="player")
     said = [event(1, PlayerEnteredZone(zone="true"), subsystem="player"), event(2, PlayerEnteredZone(zone="false"), subsystem="game")]
 
@@ -164,41 +177,38 @@ async def test_of_two_projectors_one_stops(database: str) -> None:
     assert [end for end in ends if isinstance(end, int)] == [3000]
 
 
-async def test_losing_the_connection_loses_and_doubles_nothing(database: str, connection: asyncpg.Connection) -> None:
-    history = events(4000)
+async def test_losing_the_connection_loses_and_doubles_nothing(database: str, connection: asyncpg.Connection, lossy: None) -> None:
+    history, lost = events(4000), 0
     working = asyncio.create_task(Projector(database, [places()]).run(Trickle(history)))
     async with Checkpoints.open(database) as checkpoints:
         for position in range(300, 3600, 300):
             await checkpoints.wait_for(position, 30)
-            await connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'worldbus' AND query LIKE ANY ($1)",
-                ["%worldbus.events%", "COMMIT%", "%places%", "BEGIN%", "%moved AS%"],
+            lost += await connection.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE application_name = 'worldbus' AND datname = current_database() AND query NOT LIKE ALL ($1)",
+                ["%world.checkpoint%", "LISTEN%"],
             )
     await working
 
+    assert lost >= 8
     assert await rows(connection, "SELECT count(*), max(position) FROM worldbus.events") == [(4000, 4000)]
     expected = await _folded_elsewhere(connection, history)
     assert (await dump(connection, places())).sha256 == expected
 
 
 async def _folded_elsewhere(connection: asyncpg.Connection, history: Sequence[Event]) -> str:
-    """The same events in one go, into a schema of their own that is rolled back."""
-    from projections.generations import Generation, build
-    from projections.writer import wanted, write_events
-
+    """The dump of the same events folded in one go, in schemas that are rolled back."""
     transaction = connection.transaction()
     await transaction.start()
     shapes = await build(connection, places(), "elsewhere")
     await write_events(connection, places(), shapes, "elsewhere", wanted(places(), history))
-    from projections.dump import _dump
-
-    dumped = await _dump(connection, "elsewhere", shapes.values())
+    made = Generation(projection="places", generation=0, version=1, schema="elsewhere", stopped_at=0, live=False)
+    dumped = await dump(connection, places(), made)
     await transaction.rollback()
-    assert Generation  # the table names are the same, only the schema differs
     return dumped.sha256
 
 
-async def test_killing_postgres_loses_and_doubles_nothing(database: str, postgres_server: PostgresServer) -> None:
+async def test_killing_postgres_loses_and_doubles_nothing(database: str, postgres_server: PostgresServer, lossy: None) -> None:
     history = events(3000)
     working = asyncio.create_task(Projector(database, [places()]).run(Trickle(history)))
     for position in (500, 1500):
@@ -259,8 +269,6 @@ async def test_waiting_for_a_position_returns_once_it_is_projected(database: str
 
 
 async def test_waiting_in_vain_says_where_the_projections_are(database: str, reader: str) -> None:
-    from bus.errors import StoreUnavailable
-
     async with Checkpoints.open(reader) as checkpoints:
         with pytest.raises(StoreUnavailable, match="position 9 within 0.05 s, found them at 0"):
             await checkpoints.wait_for(9, 0.05)
