@@ -7,6 +7,7 @@ from typing import Any, Final
 from bus.handler import Handler
 from handlers import capability_registry as _capability_registry
 from handlers import inventory as _inventory
+from handlers import model_management as _model_management
 from handlers import narrative as _narrative
 from handlers import payment as _payment
 from handlers import player as _player
@@ -28,6 +29,7 @@ ALL: Final[tuple[Handler[Any], ...]] = (
     _capability_registry.capability,
     _uemonitor.uemonitor,
     _router.router,
+    _model_management.models,
     _quest_system.quest,
     _payment.payment,
     _payment.coupon,

@@ -171,7 +171,7 @@ class RolloutStarted(_message.Message):
     model: _builtins.str
     """Name of the new model."""
     previous: _builtins.str
-    """Name of the model that serves until now."""
+    """Name of the model that serves until now in worlds without one of their own."""
     reason: _builtins.str
     """Why, for people."""
     @_builtins.property
@@ -352,7 +352,7 @@ class RolloutRolledBack(_message.Message):
     model: _builtins.str
     """Name of the model that is taken back."""
     previous: _builtins.str
-    """Name of the model that serves again."""
+    """Name of the model that serves again in worlds without one of their own."""
     code: _builtins.str
     """Stable name: `failures`, `late`, `not_ready` or `asked`."""
     reason: _builtins.str

@@ -332,7 +332,7 @@ class RolloutRolledBack(betterproto2.Message):
 
     previous: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Name of the model that serves again.
+    Name of the model that serves again in worlds without one of their own.
     """
 
     code: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -427,7 +427,7 @@ class RolloutStarted(betterproto2.Message):
 
     previous: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Name of the model that serves until now.
+    Name of the model that serves until now in worlds without one of their own.
     """
 
     stages: "list[Stage]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
