@@ -70,11 +70,14 @@ def _unchanged(program: Path, recorded: str) -> Path:
 class NatsServer:
     """A nats-server whose log lives in `folder`. Stopped or killed and started again, it keeps its address and its data."""
 
-    def __init__(self, folder: Path, *, password: str, strict: bool = True, program: Path | None = None) -> None:
-        """`strict`: nothing is acknowledged before it is on disk. `program`: another binary than the packaged one."""
+    def __init__(
+        self, folder: Path, *, password: str, strict: bool = True, program: Path | None = None, ready_s: float = READY_S
+    ) -> None:
+        """`strict`: nothing is acknowledged before it is on disk. `program`: another binary than the packaged one. `ready_s`: patience."""
         self._folder = folder
         self._password = password
         self._strict = strict
+        self._ready_s = ready_s
         self._program = binary(program)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._process = Process("nats-server", folder, stop_signal=signal.SIGTERM)
@@ -117,7 +120,7 @@ class NatsServer:
             self._configure()
             command = [str(self._program), "-c", str(self._folder / "nats.conf")]
             try:
-                self._process.start(command, cwd=self._folder, env={"PATH": os.defpath}, ready=self._healthy, within_s=READY_S)
+                self._process.start(command, cwd=self._folder, env={"PATH": os.defpath}, ready=self._healthy, within_s=self._ready_s)
             except ServerFailed:
                 if attempt == ATTEMPTS - 1 or not (_taken(self._port) or _taken(self._monitor_port)):
                     raise  # not a port lost to somebody quicker
