@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,6 +208,22 @@ class Cluster:
             if "worldbus_owner" in words:
                 found.append(child)
         return found
+
+    def wait_for_backends(self) -> None:
+        """Return when the last process of a killed Postgres has let go of its files."""
+        until = time.monotonic() + READY_S
+        while _postgres_in(self.postgres.data) and time.monotonic() < until:
+            time.sleep(0.02)
+
+
+def _postgres_in(folder: Path) -> bool:
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cwd").readlink() == folder:
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _children(pid: int) -> list[int]:

@@ -128,7 +128,7 @@ async def run(
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             tell(f"{last} events in the log; checking")
-            return await _judge(cluster, nemesis, watcher, begun, ended)
+            return await judge(cluster, nemesis, watcher, begun, ended)
         finally:
             await cluster.aclose()
 
@@ -160,7 +160,8 @@ async def _quiet(cluster: Cluster, log: Log) -> int:
         raise
 
 
-async def _judge(cluster: Cluster, nemesis: Nemesis, watcher: Watcher, begun: float, ended: float) -> Outcome:
+async def judge(cluster: Cluster, nemesis: Nemesis, watcher: Watcher, begun: float, ended: float) -> Outcome:
+    """Read everything on record and let every checker look at it."""
     async with connect(cluster.nats.url, name="judge") as connection:
         log = await open_log(connection)
         history = await collect.history(log, cluster.journals)
