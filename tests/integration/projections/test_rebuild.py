@@ -39,7 +39,8 @@ class Growing:
                 return
             else:
                 async with self._grown:
-                    await self._grown.wait_for(lambda seen=after: len(self.events) > seen)
+                    while len(self.events) <= after:
+                        await self._grown.wait()
 
 
 WIDER = SCHEMA.replace("moves bigint", "steps bigint NOT NULL DEFAULT 0, moves bigint")
