@@ -44,7 +44,7 @@ async def ours(url: str, count: int) -> float:
     """Events per second through our pull consumer."""
     async with connect(url, name="bench") as connection:
         consumer = PullConsumer(connection, STREAM, NAME, pinned=False)
-        await consumer.create(["evt.>"])
+        await consumer.create([])
         done = asyncio.Event()
         got = total = 0
 
@@ -76,7 +76,7 @@ async def ours(url: str, count: int) -> float:
 
 async def _peer(url: str, count: int, loop: Callable[[Any, Callable[[Any], None]], Awaitable[None]], policy: str) -> float:
     async with connect(url, name="bench-log") as connection:
-        await PullConsumer(connection, STREAM, NAME, pinned=False).create(["evt.>"], ack_policy=policy)
+        await PullConsumer(connection, STREAM, NAME, pinned=False).create([], ack_policy=policy)
     client = await raw_nats.connect(url)
     total = 0
 

@@ -86,7 +86,8 @@ class PullConsumer:
             if error.err_code != 10148:  # it exists with another configuration
                 raise
             info = await self.info()
-        found = info["config"].get("filter_subjects") or [info["config"].get("filter_subject")]
+        config = info["config"]
+        found = config.get("filter_subjects") or [one for one in [config.get("filter_subject")] if one]
         if sorted(found) != sorted(filters):
             raise Misuse(
                 f"consumer {self.name} reads {sorted(found)}, wanted {sorted(filters)}: delete it, it reads the log again from its start",
@@ -136,7 +137,10 @@ class PullConsumer:
         self._connection.write(b"PUB %b 4\r\n+ACK\r\n" % reply)
 
     async def reset(self, position: int = 0) -> dict[str, Any]:
-        """Start delivery again, in order, at `position`, or behind the ack floor when it is 0."""
+        """Start delivery again, in order, at `position`, or behind the ack floor when it is 0.
+
+        An acknowledgement sent just before may not count yet: the server takes the two in queues of their own. Then more comes again.
+        """
         return await self._connection.api(f"CONSUMER.RESET.{self.stream}.{self.name}", {"seq": position} if position else {})
 
     async def unpin(self) -> None:

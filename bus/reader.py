@@ -29,6 +29,8 @@ NANOS = 1_000_000_000
 EXPIRES = 60  # seconds a pull request stays open
 HEARTBEAT = 1  # seconds between signs of life while there is nothing to read
 SILENCE = 3.5  # seconds without any sign of life before the reader starts again
+BROAD = 4  # a filter that matches more than one event in so many is left to us: matching costs the server up to 50 µs for each
+FEW = 2000  # matches that are not worth the thought
 MAX_KNOWN = 65_536  # subjects whose match is remembered
 INACTIVE = 30  # seconds until the server forgets a consumer that nobody reads
 
@@ -37,6 +39,8 @@ logger = structlog.get_logger(__name__)
 
 def widest(filters: Sequence[str]) -> str:
     """One filter that matches whatever any of these does. nats-server is slow with several (docs/adr/0003): better to skip here."""
+    if len(filters) == 1:
+        return filters[0]
     split = [one.split(".") for one in filters]
     if any(">" in tokens for tokens in split) or len({len(tokens) for tokens in split}) > 1:
         return f"{ROOT}.>"
@@ -90,7 +94,8 @@ class Reader:
         self._until = until
         self._since = since
         self._filters = [widest(filters)] if filters else []
-        self._choice = Choice(filters) if len(filters) > 1 else None
+        self._choice = Choice(filters) if filters else None
+        self._last = 0  # of the log, when we last looked
         self._follow = follow
         self._batch = batch
         self._check_damage = not damaged
@@ -226,6 +231,7 @@ class Reader:
 
     async def _check(self) -> None:
         state = await self._log.state()
+        self._last = state.last
         if self._check_damage and (state.last < self._position or state.count != state.last):
             raise LogDamaged(
                 f"log {self._log.name} holds {state.count} events from {state.first} to {state.last}, wanted every one from 1 to at least "
@@ -244,11 +250,19 @@ class Reader:
         self._inbox = self._connection.new_inbox().encode()
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._log.name}.{name}".encode()
         self._listener = await self._connection.listen(self._inbox.decode(), self._on_message)
-        answer = await self._connection.api(
-            f"CONSUMER.CREATE.{self._log.name}.{name}", {"stream_name": self._log.name, "config": self._config(name), "action": "create"}
-        )
+        answer = await self._create(name)
+        if self._filters and answer["num_pending"] > FEW and answer["num_pending"] * BROAD > self._last - self._position:
+            self._filters = []
+            self._contiguous = self._check_damage
+            await self._connection.api(f"CONSUMER.DELETE.{self._log.name}.{name}")
+            answer = await self._create(name)
         if not self._follow and answer["num_pending"] == 0:
             self._finished = True
+
+    async def _create(self, name: str) -> dict[str, Any]:
+        return await self._connection.api(
+            f"CONSUMER.CREATE.{self._log.name}.{name}", {"stream_name": self._log.name, "config": self._config(name), "action": "create"}
+        )
 
     def _config(self, name: str) -> dict[str, Any]:
         config: dict[str, Any] = {

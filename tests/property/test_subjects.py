@@ -50,7 +50,7 @@ def test_any_text_is_a_stored_subject_or_refused(text: str) -> None:
 
 
 def matches(pattern: str, subject: str) -> bool:
-    return re.fullmatch(re.escape(pattern).replace(r"\*", r"[^.]+"), subject) is not None
+    return re.fullmatch(re.escape(pattern).replace(r"\*", r"[^.]+").replace(">", ".+"), subject) is not None
 
 
 @given(st.tuples(TOKENS, TOKENS, TOKENS, TOKENS), st.lists(st.booleans(), min_size=5, max_size=5), st.integers(0, 7))
@@ -86,9 +86,9 @@ FILTERS = st.lists(st.sampled_from(["*", "a", "b"]), min_size=5, max_size=5).map
 def test_several_filters_choose_what_any_of_them_matches(filters: list[str], tokens: list[str]) -> None:
     """The one filter that the server gets lets all of it through; the rest is skipped here."""
     subject = ".".join(["evt", *tokens])
-    wanted = any(one == "evt.>" or matches(one, subject) for one in filters)
+    wanted = any(matches(one, subject) for one in filters)
     through = widest(filters)
 
     assert wanted == Choice(filters).wants(subject.encode())
-    assert not wanted or through == "evt.>" or matches(through, subject)
+    assert not wanted or matches(through, subject)
     assert filters[0] == widest(filters[:1])

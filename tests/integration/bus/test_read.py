@@ -82,6 +82,15 @@ async def test_several_filters_that_want_little_of_a_long_log_do_not_stall(log: 
     assert [2999, 3000] == positions(await everything(log.read(filters=filters, after=2990, follow=True, until=3000, batch=2)))
 
 
+@pytest.mark.parametrize("follow", [False, True])
+async def test_a_filter_that_matches_most_of_a_long_log(log: Log, publisher: Publisher, follow: bool) -> None:
+    """Such a read asks for everything and chooses itself, because matching is what costs the server."""
+    await publisher.publish_many([moved(n, entities=500, subsystem=("game", "operator")[n % 3 == 0]) for n in range(6000)])
+    events = await everything(log.read(filters=[stored_filter(subsystem="game")], after=100, follow=follow, until=6000))
+
+    assert [n + 1 for n in range(100, 6000) if n % 3] == positions(events)
+
+
 async def test_overlapping_filters_give_each_event_once(log: Log, publisher: Publisher) -> None:
     await publisher.publish_many([moved(n) for n in range(50)])
     events = await everything(log.read(filters=[stored_filter(world="testworld"), stored_filter(entity="p1")]))
