@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bus.handler import Handler
+from handlers import broker as _broker
 from handlers import capability_registry as _capability_registry
 from handlers import inventory as _inventory
 from handlers import model_management as _model_management
+from handlers import market as _market
 from handlers import narrative as _narrative
 from handlers import payment as _payment
 from handlers import player as _player
@@ -34,6 +36,8 @@ ALL: Final[tuple[Handler[Any], ...]] = (
     _payment.payment,
     _payment.coupon,
     _inventory.inventory,
+    _broker.broker,
+    _market.market,
     _narrative.narrative,
     _storyteller.storyteller,
 )

@@ -377,6 +377,44 @@ class OfferMade(_message.Message):
 Global___OfferMade: _TypeAlias = OfferMade  # noqa: Y015
 
 @_typing.final
+class CounterHeard(_message.Message):
+    """The buyer offered less; it stands until the next answer about this good."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUYER_FIELD_NUMBER: _builtins.int
+    GOOD_FIELD_NUMBER: _builtins.int
+    COUNTER_MINOR_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    PATIENCE_FIELD_NUMBER: _builtins.int
+    buyer: _builtins.str
+    """The buyer."""
+    good: _builtins.str
+    """The good."""
+    counter_minor: _builtins.int
+    """What the buyer would pay, minor units of the buyer's currency, 1 or more."""
+    round: _builtins.int
+    """Which offer it answers."""
+    patience: _builtins.int
+    """How many more offers the buyer will hear, 0 or more."""
+    def __init__(
+        self,
+        *,
+        buyer: _builtins.str = ...,
+        good: _builtins.str = ...,
+        counter_minor: _builtins.int = ...,
+        round: _builtins.int = ...,
+        patience: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "counter_minor", b"counter_minor", "good", b"good", "patience", b"patience", "round", b"round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CounterHeard: _TypeAlias = CounterHeard  # noqa: Y015
+
+@_typing.final
 class CounterAcceptRequested(_message.Message):
     """Wish: take what the buyer offered last for this good."""
 
@@ -512,13 +550,14 @@ class BargainRefused(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_EVENT_ID_FIELD_NUMBER: _builtins.int
     PLAYER_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
     buyer: _builtins.str
     """The buyer, at most 64 characters."""
     good: _builtins.str
     """The good, at most 64 characters."""
     code: _builtins.str
-    """Stable name of the rule, upper case: `NO_SUCH_GOOD`, `UNKNOWN_BUYER`, `BAD_PRICE`, `ALREADY_OFFERED`, `WAITING_FOR_BUYER`, `NO_COUNTER`, or the code by which
-    the buyer turned it down.
+    """Stable name of the rule, upper case: `NO_SUCH_GOOD`, `UNKNOWN_BUYER`, `BAD_PRICE`, `ALREADY_OFFERED`, `WAITING_FOR_BUYER`, `NO_COUNTER`, or the
+    code by which the buyer turned it down.
     """
     reason: _builtins.str
     """For a person: what was wanted, what was found, the next step."""
@@ -526,6 +565,8 @@ class BargainRefused(_message.Message):
     """CloudEvents id of the request, or of the buyer's answer."""
     player: _builtins.str
     """The player."""
+    round: _builtins.int
+    """Which offer the buyer turned down; 0 if no offer ended by this."""
     def __init__(
         self,
         *,
@@ -535,10 +576,11 @@ class BargainRefused(_message.Message):
         reason: _builtins.str = ...,
         request_event_id: _builtins.str = ...,
         player: _builtins.str = ...,
+        round: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "code", b"code", "good", b"good", "player", b"player", "reason", b"reason", "request_event_id", b"request_event_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "code", b"code", "good", b"good", "player", b"player", "reason", b"reason", "request_event_id", b"request_event_id", "round", b"round"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -639,3 +681,20 @@ class RaidSuffered(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RaidSuffered: _TypeAlias = RaidSuffered  # noqa: Y015
+
+@_typing.final
+class BrokerIdled(_message.Message):
+    """The broker has no goods and nobody knows anything: there is nothing to watch over until there is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrokerIdled: _TypeAlias = BrokerIdled  # noqa: Y015

@@ -9,7 +9,9 @@ __all__ = (
     "AcquisitionRequested",
     "BargainRefused",
     "BargainStruck",
+    "BrokerIdled",
     "CounterAcceptRequested",
+    "CounterHeard",
     "GoodAcquired",
     "GoodCondition",
     "GoodDiscardRequested",
@@ -141,8 +143,8 @@ class BargainRefused(betterproto2.Message):
 
     code: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Stable name of the rule, upper case: `NO_SUCH_GOOD`, `UNKNOWN_BUYER`, `BAD_PRICE`, `ALREADY_OFFERED`, `WAITING_FOR_BUYER`, `NO_COUNTER`, or the code by which
-    the buyer turned it down.
+    Stable name of the rule, upper case: `NO_SUCH_GOOD`, `UNKNOWN_BUYER`, `BAD_PRICE`, `ALREADY_OFFERED`, `WAITING_FOR_BUYER`, `NO_COUNTER`, or the
+    code by which the buyer turned it down.
     """
 
     reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -158,6 +160,11 @@ class BargainRefused(betterproto2.Message):
     player: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
     The player.
+    """
+
+    round: "int" = betterproto2.field(7, betterproto2.TYPE_INT32)
+    """
+    Which offer the buyer turned down; 0 if no offer ended by this.
     """
 
 
@@ -215,6 +222,18 @@ default_message_pool.register_message("worldbus.broker.v1", "BargainStruck", Bar
 
 
 @dataclass(eq=False, repr=False)
+class BrokerIdled(betterproto2.Message):
+    """
+    The broker has no goods and nobody knows anything: there is nothing to watch over until there is.
+    """
+
+    pass
+
+
+default_message_pool.register_message("worldbus.broker.v1", "BrokerIdled", BrokerIdled)
+
+
+@dataclass(eq=False, repr=False)
 class CounterAcceptRequested(betterproto2.Message):
     """
     Wish: take what the buyer offered last for this good.
@@ -227,6 +246,41 @@ class CounterAcceptRequested(betterproto2.Message):
 
 
 default_message_pool.register_message("worldbus.broker.v1", "CounterAcceptRequested", CounterAcceptRequested)
+
+
+@dataclass(eq=False, repr=False)
+class CounterHeard(betterproto2.Message):
+    """
+    The buyer offered less; it stands until the next answer about this good.
+    """
+
+    buyer: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The buyer.
+    """
+
+    good: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The good.
+    """
+
+    counter_minor: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    """
+    What the buyer would pay, minor units of the buyer's currency, 1 or more.
+    """
+
+    round: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Which offer it answers.
+    """
+
+    patience: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    How many more offers the buyer will hear, 0 or more.
+    """
+
+
+default_message_pool.register_message("worldbus.broker.v1", "CounterHeard", CounterHeard)
 
 
 @dataclass(eq=False, repr=False)

@@ -1,0 +1,129 @@
+"""Brokers between the worlds as a handler, `broker`: the game's own core loop.
+
+    AcquisitionRequested ──▶ GoodAcquired │ AcquisitionBegun, ChargeRequested ──▶ (payment) ──▶ GoodAcquired │ AcquisitionRefused
+    SaleRequested ──▶ OfferMade ──▶ (market) ──▶ BargainStruck │ CounterHeard │ BargainRefused
+    CounterAcceptRequested ──▶ BargainStruck          WakeFired ──▶ GoodsDecayed, GoodSpoiled, HeatFaded, RaidSuffered
+
+The lane is the player. The buyers are a handler of their own, `market`. The rules are data: `brokers(market)` makes the handler of a world,
+`broker` is the one of Duskmarket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from google.protobuf.message import Message
+
+from bus.event import Event
+from bus.handler import Handler
+from handlers.broker.look import looked
+from handlers.broker.state import Broker, evolve
+from handlers.broker.tables import Market, load
+from handlers.broker.trade import CHARGE, Said, accept, acquire, answered, discard, not_paid, offer, paid, preserve, withdraw
+from handlers.names import DEFAULT_WORLD, WORLDS
+from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemUsed
+from schemas.gen.worldbus.market.v1.market_pb2 import OfferAccepted, OfferCountered, OfferTurnedDown
+from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted, ChargeDeclined, ChargeRequested
+from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+
+__all__ = ["broker", "brokers"]
+
+# Whose word counts for what is not a wish.
+_SPEAKERS: Final[dict[type[Message], str]] = {
+    WakeFired: "time",
+    ChargeCompleted: "payment",
+    ChargeDeclined: "payment",
+    OfferAccepted: "market",
+    OfferCountered: "market",
+    OfferTurnedDown: "market",
+    ItemUsed: "inventory",
+}
+
+
+def entities(event: Event) -> Sequence[str]:
+    """A wish concerns the player it is said about; a buyer's word and a wake the one they name, a charge only if it is for a good."""
+    if event.subsystem != _SPEAKERS.get(type(event.data), event.subsystem):
+        return ()
+    match event.data:
+        case WakeFired() as it:
+            return (it.entity,) if it.subsystem == "broker" else ()
+        case ChargeCompleted() | ChargeDeclined() as it:
+            return (event.entity,) if it.request_id.startswith(CHARGE) else ()
+        case OfferAccepted() | OfferCountered() | OfferTurnedDown() as it:
+            return (it.player,) if it.player else ()
+        case ItemUsed() as it:
+            return (event.entity,) if it.target else ()
+        case _:
+            return (event.entity,)
+
+
+def decide(market: Market, event: Event, broker: Broker) -> Said:
+    """What a broker's wish, a buyer's word or time lead to."""
+    match event.data:
+        case WakeFired() as it:
+            return looked(market, event, it, broker)
+        case said.SaleRequested() as it:
+            return offer(market, event, it, broker)
+        case OfferAccepted() | OfferCountered() | OfferTurnedDown() as it:
+            return answered(market, event, it, broker)
+        case said.AcquisitionRequested() as it:
+            return acquire(market, event, it, broker)
+        case said.CounterAcceptRequested() as it:
+            return accept(market, event, it, broker)
+        case said.OfferWithdrawRequested() as it:
+            return withdraw(event, it, broker)
+        case said.GoodDiscardRequested() as it:
+            return discard(event, it, broker)
+        case ChargeCompleted() as it:
+            return paid(market, event, it, broker)
+        case ChargeDeclined() as it:
+            return not_paid(event, it, broker)
+        case ItemUsed() as it:
+            return preserve(market, it, broker)
+        case _:
+            return ()
+
+
+def brokers(market: Market) -> Handler[Broker]:
+    """The handler under the given tables."""
+    return Handler(
+        name="broker",
+        listens_to=(
+            *_SPEAKERS,
+            said.AcquisitionRequested,
+            said.SaleRequested,
+            said.CounterAcceptRequested,
+            said.OfferWithdrawRequested,
+            said.GoodDiscardRequested,
+        ),
+        emits=(
+            said.AcquisitionBegun,
+            said.GoodAcquired,
+            said.AcquisitionRefused,
+            said.GoodsDecayed,
+            said.GoodSpoiled,
+            said.GoodPreserved,
+            said.GoodDiscarded,
+            said.OfferMade,
+            said.CounterHeard,
+            said.OfferWithdrawn,
+            said.BargainStruck,
+            said.BargainRefused,
+            said.HeatRaised,
+            said.HeatFaded,
+            said.RaidSuffered,
+            said.BrokerIdled,
+            ChargeRequested,
+            WakeRequested,
+        ),
+        initial=lambda entity: Broker(),
+        decide=partial(decide, market),
+        evolve=evolve,
+        entities=entities,
+    )
+
+
+broker: Final = brokers(load(WORLDS / DEFAULT_WORLD / "market.toml"))
