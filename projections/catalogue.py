@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from projections.capabilities import capabilities
 from projections.clock import clock
+from projections.inference import inference
 from projections.lanes import lanes
+from projections.models import models
 from projections.players import players
 from projections.projection import Projection
+from projections.releases import releases
+from projections.routes import routes
 from projections.state import state
 from projections.weather import weather
 
-PROJECTIONS: tuple[Projection, ...] = (clock, lanes, players, state, weather)
+PROJECTIONS: tuple[Projection, ...] = (capabilities, clock, inference, lanes, models, players, releases, routes, state, weather)
