@@ -42,11 +42,11 @@ async def _measure(settings: Settings) -> dict[str, Any]:
     from worldbus.lag import consumers
 
     async with open_bus(settings, name="worldbus-lag") as bus:
-        last = (await bus.log.state()).last
-        places = await consumers(bus.log, ALL)
         async with connected(bus.servers.reader_dsn) as connection:
             archive = await Checkpoints(connection).position()
             rows = [dict(row) for row in await connection.fetch(_PROJECTIONS)]
+        places = await consumers(bus.log, ALL)
+        last = (await bus.log.state()).last  # asked last: nobody is ahead of it
     return {
         "log": {"last": last},
         "archive": {"position": archive, "behind": last - archive},

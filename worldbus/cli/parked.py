@@ -157,37 +157,50 @@ async def _order_one(world: World, lane: tuple[str, str, str], position: int | N
         else LaneDropRequested(handler=handler, position=position, reason=reason)
     )
     said = await world.publisher.publish(Draft(data=data, world=name, entity=entity, subsystem=OPERATOR))
-    outcome = await _outcome(world, lane, said, position, wait_s) if wait_s else []
+    waiting = await _waiting(world, lane, said)
+    outcome = await _outcome(world, lane, said, set(waiting), wait_s) if wait_s and waiting else []
+    if not waiting:
+        remark(f"{handler}/{entity}: nothing was parked")
     if as_json:
         say_json({"lane": f"{handler}/{entity}", "world": name, "position": said, "outcome": [_ending(event) for event in outcome]})
     else:
         say(f"{handler}/{entity}: asked at position {said}" + "".join(f"; {_words(event)}" for event in outcome))
-    return bool(outcome) and outcome[-1].name != "LaneRetryFailed"
+    if position is not None:
+        return position not in waiting or any(event.name == "LaneInputDropped" for event in outcome)
+    return not waiting or (bool(outcome) and outcome[-1].name != "LaneRetryFailed")
 
 
-async def _outcome(world: World, lane: tuple[str, str, str], after: int, position: int | None, wait_s: float) -> list[Event]:
-    """What the lane recorded about its parked inputs, until none is left, one failed, or the time is over."""
+def _subject(lane: tuple[str, str, str]) -> str:
     from bus.subjects import stored_filter
 
     name, handler, entity = lane
-    subject = stored_filter(world=name, subsystem=handler, entity=entity)
-    waiting: set[int] = set()
-    async for events in world.log.read(until=after, filters=[subject]):
+    return stored_filter(world=name, subsystem=handler, entity=entity)
+
+
+async def _waiting(world: World, lane: tuple[str, str, str], until: int) -> list[int]:
+    """The inputs that a lane had put aside and not taken up, as of a position."""
+    waiting: list[int] = []
+    async for events in world.log.read(until=until, filters=[_subject(lane)]):
         for event in events:
             if event.lane and event.name in ("EventParked", "EventDeferred"):
-                waiting.add(event.lane.position)
+                waiting.append(event.lane.position)
             elif event.lane and event.name in ("LaneInputRetried", "LaneInputDropped"):
-                waiting.discard(event.lane.position)
+                waiting.remove(event.lane.position)
+    return waiting
+
+
+async def _outcome(world: World, lane: tuple[str, str, str], after: int, waiting: set[int], wait_s: float) -> list[Event]:
+    """What the lane recorded about its parked inputs, until none is left, one failed again, or the time is over."""
     found: list[Event] = []
     try:
-        async with asyncio.timeout(wait_s if waiting else 0.5):
-            async for events in world.log.read(after=after, filters=[subject], follow=True):
+        async with asyncio.timeout(wait_s):
+            async for events in world.log.read(after=after, filters=[_subject(lane)], follow=True):
                 for event in events:
                     if event.name not in _ENDINGS:
                         continue
                     found.append(event)
                     waiting.discard(event.lane.position if event.lane else 0)
-                    if event.name != "LaneInputRetried" or not waiting:
+                    if event.name == "LaneRetryFailed" or not waiting:
                         return found
     except TimeoutError:
         if not found:

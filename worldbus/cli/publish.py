@@ -105,7 +105,7 @@ async def _publish_one(settings: Settings, draft: Draft, expected: int | None, a
 
 
 async def _publish_lines(settings: Settings, wish: Wish, as_json: bool) -> None:
-    """In order, many in flight. The first event that is refused ends it; all events before it are in the log."""
+    """In order, many in flight. The first event that is refused ends it; all events before it are in the log, and some behind it may be."""
     from worldbus.compose import open_world
 
     flying: deque[tuple[int, Draft, asyncio.Future[int]]] = deque()
@@ -122,9 +122,20 @@ async def _publish_lines(settings: Settings, wish: Wish, as_json: bool) -> None:
                         done += 1
                         progress(f"{done} events published")
             finally:
-                while flying:
-                    await _land(flying, as_json)
+                await _land_all(flying, as_json)
         _hint(world.servers.nats is not None)
+
+
+async def _land_all(flying: deque[tuple[int, Draft, asyncio.Future[int]]], as_json: bool) -> None:
+    """Every answer is waited for; of several errors the first one counts."""
+    problem: WorldbusError | None = None
+    while flying:
+        try:
+            await _land(flying, as_json)
+        except WorldbusError as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
 
 
 async def _land(flying: deque[tuple[int, Draft, asyncio.Future[int]]], as_json: bool) -> None:

@@ -96,7 +96,7 @@ async def _up(settings: Settings, scale: int) -> None:
             remark(
                 f"World {settings.world!r} is up; its data is in {settings.data.absolute()}. Stop it with Ctrl-C. In another terminal try:"
             )
-            remark('  worldbus publish PlayerJoined --entity mira --data \'{"zone": "quay"}\'')
+            remark('  worldbus publish PlayerJoined --entity mira --data \'{"display_name": "Mira", "zone": "quay"}\'')
             remark("  worldbus tail --follow")
             remark("  worldbus sql 'SELECT * FROM players'")
             await asyncio.Event().wait()

@@ -29,12 +29,23 @@ class Ledger:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self.promises: list[Promise] = []
+        self._asked: set[asyncio.Task[int]] = set()
 
     async def publish(self, draft: Draft, *, expected: int | None = None, once: bool = False) -> int:
-        """As `Publisher.publish`."""
+        """As `Publisher.publish`; an answer that comes after the caller was cancelled is kept all the same."""
+        task = asyncio.create_task(self._publish(draft, expected, once), name="publish")
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+        return await asyncio.shield(task)
+
+    async def _publish(self, draft: Draft, expected: int | None, once: bool) -> int:
         position = await self._publisher.publish(draft, expected=expected, once=once)
         self.promises.append(Promise(draft.id, position))
         return position
+
+    async def settle(self) -> None:
+        """Return when everything that was asked for has its answer."""
+        await asyncio.gather(*self._asked, return_exceptions=True)
 
     async def insist(self, draft: Draft) -> int:
         """Publish under one id until the log has it."""

@@ -83,7 +83,7 @@ async def _live(world: World, ledger: Ledger, wanted: Wanted, start: int, tell: 
             group.create_task(asyncio.sleep(wanted.seconds), name="time")
         for task in background:
             task.cancel()
-    await world.publisher.flush()
+    await ledger.settle()
 
 
 async def _tell(ledger: Ledger, tell: Tell, begin: float, wanted: Wanted) -> None:
