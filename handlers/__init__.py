@@ -8,9 +8,10 @@ from bus.handler import Handler
 from handlers import broker as _broker
 from handlers import capability_registry as _capability_registry
 from handlers import inventory as _inventory
-from handlers import model_management as _model_management
 from handlers import market as _market
+from handlers import model_management as _model_management
 from handlers import narrative as _narrative
+from handlers import npc_behavior as _npc_behavior
 from handlers import payment as _payment
 from handlers import player as _player
 from handlers import quest_system as _quest_system
@@ -40,6 +41,7 @@ ALL: Final[tuple[Handler[Any], ...]] = (
     _market.market,
     _narrative.narrative,
     _storyteller.storyteller,
+    _npc_behavior.npc,
 )
 
 
