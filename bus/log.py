@@ -31,6 +31,7 @@ NANOS = 1_000_000_000
 MAX_HEADER = 1024  # bytes: `Nats-Msg-Id`, the expected-sequence pair and the batch triple
 DUPLICATE_WINDOW = 120  # seconds
 SNAPSHOT_ROOT = "snap"
+NO_STREAM = 10059  # JetStream's error code
 READ_BATCH = 1000  # messages per request
 
 logger = structlog.get_logger(__name__)
@@ -110,7 +111,12 @@ class Log:
 
     async def state(self, *, timeout: float = 10.0) -> LogState:
         """First and last position and the number of events, as the server says it now."""
-        info = await retried(lambda: self.connection.api(f"STREAM.INFO.{self.name}", timeout=2.0), timeout)
+        try:
+            info = await retried(lambda: self.connection.api(f"STREAM.INFO.{self.name}", timeout=2.0), timeout)
+        except ApiError as error:
+            if error.err_code != NO_STREAM:
+                raise
+            raise LogDamaged(f"log {self.name} is gone: restore it with `worldbus log repair --from-archive`", found=None) from error
         found = info["state"]
         count = int(found["messages"])
         return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count)
@@ -296,7 +302,7 @@ async def _info(connection: Connection, name: str) -> dict[str, Any] | None:
     try:
         return await retried(lambda: connection.api(f"STREAM.INFO.{name}"), 10.0)
     except ApiError as error:
-        if error.err_code == 10059:  # no such stream
+        if error.err_code == NO_STREAM:
             return None
         raise
 

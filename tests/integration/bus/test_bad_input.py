@@ -478,7 +478,8 @@ max_payload: 2048
 jetstream {{ store_dir: "{store}" }}
 authorization {{ users: [
   {{ user: all, password: p }}
-  {{ user: few, password: p, permissions: {{ publish: {{ allow: ["evt.allowed.>", "$JS.API.>"] }}, subscribe: {{ allow: ["_INBOX.>"] }} }} }}
+  {{ user: few, password: p, permissions: {{
+      publish: {{ allow: ["evt.allowed.>", "$JS.API.>"] }}, subscribe: {{ allow: ["_INBOX.>"] }} }} }}
 ] }}
 """
 

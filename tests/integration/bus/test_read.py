@@ -231,6 +231,15 @@ async def test_a_log_that_ends_before_the_reader_is_damage(log: Log, publisher: 
     assert {"wanted": 9, "found": 5} == damage.value.facts
 
 
+async def test_a_log_that_is_gone_ends_its_readers(connection: Connection, log: Log, publisher: Publisher) -> None:
+    await publisher.publish(moved(1))
+    reading = asyncio.create_task(everything(log.read(follow=True)))
+    await log.wait_for(1)
+    await connection.api("STREAM.DELETE.LOG")
+    with pytest.raises(LogDamaged, match="is gone"):
+        await reading
+
+
 async def test_many_readers_at_once(log: Log, publisher: Publisher) -> None:
     await publisher.publish_many([moved(n) for n in range(1000)])
     several = await asyncio.gather(*[everything(log.read(after=after)) for after in range(0, 1000, 100)])

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-_RAISED = re.compile(r"""\bcode(?:: \w+)? ?= ?"([A-Z][A-Z0-9_]+)"|_bad\("([A-Z_]+)"|"([A-Z]+_[A-Z_0-9]+)" (?:if|else)|else "([A-Z]+_[A-Z_]+)\"""")
+_RAISED = re.compile(
+    r"""\bcode(?:: \w+)? ?= ?"([A-Z][A-Z0-9_]+)"|_bad\("([A-Z_]+)"|"([A-Z]+_[A-Z_0-9]+)" (?:if|else)|else "([A-Z]+_[A-Z_]+)\""""
+)
 _LISTED = re.compile(r"^\| `([A-Z_0-9]+)` \|", re.MULTILINE)
 
 
