@@ -1,0 +1,117 @@
+"""Characters as a handler, `npc`.
+
+    PlayerSpoke ──▶ InferenceRequested ──▶ InferenceCompleted, InferenceDegraded ──▶ NpcSpoke, NpcActed, NpcActionRejected
+    GiftGiven, NpcAttacked, quests, scenes, the story ──▶ RelationshipChanged, NpcMoodChanged, NpcGoalChanged, NpcRemembered
+    WakeFired (every pulse) ──▶ NpcActed with its scores, NpcNoticed, NpcForgot
+
+The characters are data: `npc_behavior(tables)` makes the handler of a world, `npc` is the one of Duskmarket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+from bus.event import Event
+from bus.handler import Handler
+from handlers.names import DEFAULT_WORLD, WORLDS
+from handlers.npc_behavior.decide import ENDED, decide, triggers
+from handlers.npc_behavior.read import load
+from handlers.npc_behavior.state import Npc, evolve, newborn
+from handlers.npc_behavior.tables import Tables
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, NpcAttacked, PlayerSpoke
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested, InferenceRequested
+from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneDiscovered
+from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
+from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAccepted, QuestCompleted, QuestFailed
+from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryBeatBegan, StoryConsequence
+from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, DayBegan, WakeFired, WakeRequested
+from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherChanged
+
+NAME: Final = "npc"
+
+
+def entities(tables: Tables, event: Event) -> Sequence[str]:
+    """Whom of the table's characters an event concerns: who is named, or who may ever be at the place where it happened."""
+    data = _fields(event)
+    match event.name, event.subsystem:
+        case "WakeFired", "time":
+            return _known(tables, data.entity) if data.subsystem == NAME else ()
+        case (("ClockStarted" | "DayBegan"), "time"):
+            return tuple(tables.npcs)
+        case (("PlayerSpoke" | "GiftGiven"), _):
+            return _known(tables, data.npc)
+        case "NpcAttacked", _:
+            others = (name for name in tables.at.get(data.place, ()) if name != data.npc)
+            return (*_known(tables, data.npc), *others) if data.npc in tables.npcs else ()
+        case "CreatureSlain", _:
+            return tables.at.get(data.place, ())
+        case "WeatherChanged", "weather":
+            return tables.at.get(event.entity, ())
+        case "QuestAccepted", "quest":
+            return _known(tables, data.giver)
+        case "StoryConsequence", "storyteller":
+            return tables.at.get(data.target, ()) if data.kind == "rumour" else _known(tables, data.target)
+        case name, "inference" if name.startswith("Inference"):
+            return _known(tables, data.requester_entity) if data.requester_subsystem == NAME else ()
+        case _:
+            return tuple(dict.fromkeys(npc for trigger in triggers(event) for npc in tables.concerned.get(trigger, ())))
+
+
+def _fields(event: Event) -> Any:
+    return event.data
+
+
+def _known(tables: Tables, npc: str) -> Sequence[str]:
+    return (npc,) if npc in tables.npcs else ()
+
+
+def npc_behavior(tables: Tables) -> Handler[Npc]:
+    """The handler under the given tables."""
+    return Handler(
+        name=NAME,
+        listens_to=(
+            PlayerSpoke,
+            GiftGiven,
+            NpcAttacked,
+            CreatureSlain,
+            WakeFired,
+            ClockStarted,
+            DayBegan,
+            WeatherChanged,
+            QuestAccepted,
+            QuestCompleted,
+            QuestFailed,
+            SceneDiscovered,
+            SceneChanged,
+            StoryBeatBegan,
+            StoryConsequence,
+            *ENDED,
+        ),
+        emits=(
+            said.NpcAppeared,
+            said.NpcNoticed,
+            said.NpcActed,
+            said.NpcSpoke,
+            said.NpcKeptSilent,
+            said.NpcActionRejected,
+            said.NpcRemembered,
+            said.NpcForgot,
+            said.NpcForgotPlayer,
+            said.RelationshipChanged,
+            said.NpcMoodChanged,
+            said.NpcNeedsChanged,
+            said.NpcGoalChanged,
+            InferenceRequested,
+            InferenceCancelRequested,
+            WakeRequested,
+        ),
+        initial=partial(newborn, tables),
+        decide=partial(decide, tables),
+        evolve=partial(evolve, tables.pulse_ms),
+        entities=partial(entities, tables),
+    )
+
+
+npc: Final = npc_behavior(load(WORLDS / DEFAULT_WORLD / "npcs.toml"))

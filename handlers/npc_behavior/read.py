@@ -1,0 +1,110 @@
+"""Characters read from a file (TOML) and checked: every problem is named, none is guessed around."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bus.errors import BadSettings
+from handlers.npc_behavior.check import problems
+from handlers.npc_behavior.tables import (
+    FACTORS,
+    HALVES,
+    HOUR_MS,
+    MINUTE_MS,
+    Action,
+    Dialogue,
+    Effect,
+    Goal,
+    Halves,
+    Need,
+    Persona,
+    Slot,
+    Tables,
+    Trigger,
+)
+
+
+def load(path: Path) -> Tables:
+    """The characters in a TOML file; raises `BadSettings` with every problem found."""
+    try:
+        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+
+
+def parse(table: Mapping[str, Any], name: str) -> Tables:
+    """The characters in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    try:
+        tables = _tables(table)
+        found = problems(tables)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadSettings(f"{name} is not a table of characters: {error!r}; compare it with worlds/duskmarket/npcs.toml") from error
+    if found:
+        raise BadSettings(f"{name}: " + "; ".join(found))
+    return tables
+
+
+def _tables(table: Mapping[str, Any]) -> Tables:
+    npcs = {name: _persona(name, body) for name, body in table["npcs"].items()}
+    at: dict[str, tuple[str, ...]] = {}
+    concerned: dict[Trigger, tuple[str, ...]] = {}
+    for name, persona in npcs.items():
+        for place in sorted(persona.haunts):
+            at[place] = (*at.get(place, ()), name)
+        for trigger in persona.reacts:
+            concerned[trigger] = (*concerned.get(trigger, ()), name)
+    return Tables(
+        pulse_ms=table["pulse_minutes"] * MINUTE_MS,
+        halves=Halves(**{half: table[f"{half}_half_hours"] * HOUR_MS for half in HALVES}),
+        **{key: table[key] for key in ("forget_below", "habit", "schedule", "whim")},
+        emotions=tuple(table["emotions"]),
+        dialogue=Dialogue(**table["dialogue"]),
+        needs={need: Need(**body) for need, body in table["needs"].items()},
+        actions={action: _action(action, body) for action, body in table["actions"].items()},
+        effects={effect: Effect(**body) for effect, body in table["effects"].items()},
+        npcs=npcs,
+        at=at,
+        concerned=concerned,
+    )
+
+
+def _action(name: str, body: Mapping[str, Any]) -> Action:
+    return Action(**{**body, "name": name, "effect": Effect(**body.get("effect", {}))})
+
+
+def _persona(name: str, body: Mapping[str, Any]) -> Persona:
+    if set(body["traits"]) != set(FACTORS):
+        raise ValueError(f"npcs.{name}.traits: wanted {', '.join(FACTORS)}, found {', '.join(body['traits'])}")
+    reacts = body.get("reacts", ())
+    if len({(react["on"], react["value"]) for react in reacts}) < len(reacts):
+        raise ValueError(f"npcs.{name}.reacts: two of them wait for the same")
+    return Persona(
+        name=name,
+        title=body["name"],
+        text=body["persona"],
+        traits={factor: (value - 500) * 2 for factor, value in body["traits"].items()},
+        language=body["language"],
+        night_language=body.get("night_language", body["language"]),
+        home=body["home"],
+        may=tuple(body["may"]),
+        likes=frozenset(body.get("likes", ())),
+        dislikes=frozenset(body.get("dislikes", ())),
+        bonds=body.get("bonds", {}),
+        places=body.get("places", {}),
+        schedule=tuple(sorted((_slot(slot) for slot in body["schedule"]), key=lambda slot: slot.minute)),
+        lines={mood: tuple(lines) for mood, lines in body["lines"].items()},
+        goals={goal: Goal(**each) for goal, each in body.get("goals", {}).items()},
+        reacts={(react["on"], react["value"]): _react(react) for react in reacts},
+    )
+
+
+def _slot(body: Mapping[str, str]) -> Slot:
+    hour, minute = body["from"].split(":")
+    return Slot(minute=int(hour) * 60 + int(minute), action=body["action"], place=body["place"])
+
+
+def _react(body: Mapping[str, Any]) -> Effect:
+    return Effect(**{key: value for key, value in body.items() if key not in ("on", "value")})
