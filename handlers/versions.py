@@ -10,6 +10,7 @@ Numbers are compared as numbers. What comes before a release stands below it: de
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 MAX_LENGTH: Final = 64  # characters
@@ -54,8 +55,11 @@ class Version(NamedTuple):
 
 def parse(text: str) -> Version | None:
     """The version that `text` means, or None if it means none (see `VERSION_RULE`)."""
-    if len(text) > MAX_LENGTH:
-        return None
+    return _read(text) if len(text) <= MAX_LENGTH else None
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> Version | None:
     found = _VERSION.fullmatch(_CHANGELIST.sub("", text.strip().partition("+")[0]))
     if found is None:
         return None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf.message import Message
 
 from bus.event import Event
-from handlers.capability_registry.state import Offer, Registry, Service, lease_wake, leased
+from handlers.capability_registry.state import Labels, Offer, Registry, Service, lease_wake, leased
 from handlers.names import NAME_RULE, is_token
-from handlers.versions import VERSION_RULE, parse
+from handlers.versions import VERSION_RULE, Version, parse
 from schemas.gen.worldbus.capability.v1 import capability_pb2 as said
 from schemas.gen.worldbus.capability.v1 import types_pb2 as parts
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
@@ -30,6 +30,29 @@ MAX_REQUEST_ID: Final = 64
 
 Said = Sequence[Message]
 Problem = tuple[str, str]  # (code, reason)
+
+
+class Wanted(NamedTuple):
+    """A need, read once for many services."""
+
+    capability: str
+    least: Version | None
+    platform: str
+    labels: Labels
+
+    @classmethod
+    def of(cls, need: parts.Need) -> Wanted:
+        labels = tuple((label.name, label.text) for label in need.labels)
+        return cls(need.capability, parse(need.min_version), need.platform, labels)
+
+    def met_by(self, service: Service) -> bool:
+        """Whether the service offers it: capability, platform, labels and version."""
+        offer = service.offers.get(self.capability)
+        if offer is None or (self.platform and offer.platforms and self.platform not in offer.platforms):
+            return False
+        if any(label not in offer.labels for label in self.labels):
+            return False
+        return self.least is None or (offer.version is not None and offer.version >= self.least)
 
 
 def refused(event: Event, code: str, reason: str) -> Said:
@@ -90,7 +113,8 @@ def query(event: Event, it: said.ServiceQueryRequested, registry: Registry) -> S
     """Name the services that meet every need."""
     if problem := _wrong_query(it):
         return refused(event, *problem)
-    met = [[name for name, service in registry.services.items() if _meets(service, need)] for need in it.needs]
+    wanted = [Wanted.of(need) for need in it.needs]
+    met = [[name for name, service in registry.services.items() if need.met_by(service)] for need in wanted]
     names = sorted(set.intersection(*map(set, met)))
     return (
         said.ServiceQueryAnswered(
@@ -111,16 +135,6 @@ def _sign(name: str, service: Service) -> Said:
 def _same(service: Service, it: said.ServiceRegisterRequested, ttl_ms: int) -> bool:
     offers = {offer.capability: Offer.of(offer) for offer in it.offers}
     return (service.endpoint, service.ttl_ms, service.offers) == (it.endpoint, ttl_ms, offers)
-
-
-def _meets(service: Service, need: parts.Need) -> bool:
-    offer = service.offers.get(need.capability)
-    if offer is None or (need.platform and offer.platforms and need.platform not in offer.platforms):
-        return False
-    if any((label.name, label.text) not in offer.labels for label in need.labels):
-        return False
-    least = parse(need.min_version)
-    return least is None or (offer.version is not None and offer.version >= least)
 
 
 def _found(name: str, service: Service, needs: Iterable[parts.Need]) -> parts.Found:
