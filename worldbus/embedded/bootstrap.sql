@@ -30,7 +30,7 @@ $body$;
 
 -- temp_file_limit cannot be lifted by the role itself; the others are defaults that a session may change.
 ALTER ROLE worldbus_reader SET temp_file_limit = '64MB';
-ALTER ROLE worldbus_reader SET search_path = world;
+ALTER ROLE worldbus_reader SET search_path = world, public;
 ALTER ROLE worldbus_reader SET default_transaction_read_only = on;
 ALTER ROLE worldbus_reader SET statement_timeout = '5s';
 ALTER ROLE worldbus_reader SET lock_timeout = '1s';
