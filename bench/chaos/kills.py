@@ -34,7 +34,7 @@ from worldbus.lag import consumers
 
 WARM_S = 1.0
 SAMPLE_S = 0.1
-DRAIN_S = 120.0
+DRAIN_S = 90.0
 Tell = Callable[[str], None]
 
 
@@ -97,21 +97,31 @@ class Watcher:
 
 
 @asynccontextmanager
-async def folder() -> AsyncIterator[Path]:
-    """A folder for one run, passable for the user that Postgres runs as."""
+async def folder(keep: Path | None = None) -> AsyncIterator[Path]:
+    """A folder for one run, passable for the user that Postgres runs as. `keep`: where to leave the workers' logs and journals."""
     path = Path(tempfile.mkdtemp(prefix="wb-chaos-"))
     path.chmod(0o711)
     try:
         yield path
     finally:
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            for file in (*path.glob("workers/*.log"), *path.glob("*.journal"), *path.glob("*/*.log")):
+                shutil.copy(file, keep)
         await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
 
 async def run(
-    kills: int, seed: int, *, durability: Durability = "strict", mix: Mix | None = None, tell: Tell = lambda _: None
+    kills: int,
+    seed: int,
+    *,
+    durability: Durability = "strict",
+    mix: Mix | None = None,
+    keep: Path | None = None,
+    tell: Tell = lambda _: None,
 ) -> Outcome:
     """Kill so many processes under load, heal, and check every invariant."""
-    async with folder() as path:
+    async with folder(keep) as path:
         cluster = Cluster(path, seed, durability, mix=mix or Mix())
         nemesis = Nemesis(cluster, seed)
         watcher = Watcher(cluster)
@@ -140,24 +150,22 @@ async def settle(cluster: Cluster) -> int:
     for worker in cluster.of("ticker"):
         await cluster.stop(worker)
     async with connect(cluster.nats.url, name="settle") as connection:
-        log = await open_log(connection)
-        async with asyncio.timeout(DRAIN_S):
-            return await _quiet(cluster, log)
+        return await _quiet(cluster, await open_log(connection))
 
 
 async def _quiet(cluster: Cluster, log: Log) -> int:
-    behind, projected, last = ["?"], 0, 0
-    try:
-        while True:
-            last = (await log.state()).last
-            behind = [f"{one.name} by {one.behind}" for one in await consumers(log, ALL) if one.behind]
-            projected = await collect.checkpoint(cluster.postgres.dsn)
-            await asyncio.sleep(0.3)
-            if not behind and projected == last == (await log.state()).last:
-                return last
-    except asyncio.CancelledError:
-        cluster.unexpected.append(f"not quiet: log at {last}, tables at {projected}, behind: {', '.join(behind) or 'nobody'}")
-        raise
+    until = time.monotonic() + DRAIN_S
+    while True:
+        last = (await log.state()).last
+        behind = [f"{one.name} by {one.behind}" for one in await consumers(log, ALL) if one.behind]
+        projected = await collect.checkpoint(cluster.postgres.dsn)
+        await asyncio.sleep(0.3)
+        if not behind and projected == last == (await log.state()).last:
+            return last
+        if time.monotonic() > until:
+            words = f"log at {last}, tables at {projected}, behind: {', '.join(behind) or 'nobody'}"
+            cluster.unexpected.append(f"not quiet within {DRAIN_S:.0f} s: {words}")
+            return last
 
 
 async def judge(cluster: Cluster, nemesis: Nemesis, watcher: Watcher, begun: float, ended: float) -> Outcome:

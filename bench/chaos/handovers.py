@@ -1,0 +1,79 @@
+"""How long a killed member's partitions stay without an answer: the delay from an input's place in the log to that of its first answer.
+
+Two members share the partitions; one is killed and stays away for a while. Every input recorded meanwhile is looked up in the log afterwards;
+the slowest answer of each kill is the time of its hand-over, by the server's clock alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.chaos.cluster import Cluster
+from bench.chaos.history import History, Violation, id_of
+from bench.chaos.kills import Watcher, folder, judge, settle
+from bench.chaos.load import Mix
+from bench.chaos.nemesis import Nemesis
+from bus.connection import connect
+from bus.log import open_log
+
+AWAY_S = 5.0  # how long a killed member stays away
+STEADY_S = 3.0  # how long both work before the next kill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handovers:
+    """The slowest answer of each kill, in seconds."""
+
+    seed: int
+    seconds: Sequence[float]
+    violations: tuple[Violation, ...] = ()
+
+    @property
+    def worst_s(self) -> float:
+        return max(self.seconds, default=0.0)
+
+
+async def run(kills: int, seed: int, *, tell: Callable[[str], None] = lambda _: None) -> Handovers:
+    """Kill a member so many times."""
+    dice = random.Random(f"handovers/{seed}")
+    async with folder() as path:
+        cluster = Cluster(path, seed, "strict", mix=Mix(walk=24, keep=8, pause_s=0.1), writers=1, skews_s=(0.0,))
+        try:
+            await cluster.open()
+            moments = []
+            for _ in range(kills):
+                await asyncio.sleep(STEADY_S)
+                victim = dice.choice(cluster.of("handlers"))
+                victim.wanted = False
+                moments.append(time.time_ns())
+                await cluster.kill(victim)
+                await asyncio.sleep(AWAY_S)
+                victim.wanted = True
+            await settle(cluster)
+            outcome = await judge(cluster, Nemesis(cluster, seed), Watcher(cluster), 0.0, 0.0)
+            async with connect(cluster.nats.url, name="handovers") as connection:
+                log = await open_log(connection)
+                history = History([event async for batch in log.read() for event in batch])
+        finally:
+            await cluster.aclose()
+    seconds = [slowest(history, moment, moment + int(AWAY_S * 1e9)) for moment in moments]
+    tell(f"{kills} hand-overs: slowest answers {', '.join(f'{one:.2f} s' for one in seconds)}")
+    return Handovers(seed=seed, seconds=seconds, violations=tuple(outcome.violations))
+
+
+def slowest(history: History, begin_ns: int, end_ns: int) -> float:
+    """The longest time in seconds between an input of that span and its first answer, by the server's clock."""
+    answered: dict[int, int] = {}
+    for event in history.events:
+        if id_of(event) and (mark := event.lane) is not None:
+            answered.setdefault(mark.position, event.recorded_ns)
+    delays = [
+        answered[event.position] - event.recorded_ns
+        for event in history.events
+        if begin_ns <= event.recorded_ns <= end_ns and event.position in answered
+    ]
+    return max(delays, default=0) / 1e9
