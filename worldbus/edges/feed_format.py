@@ -158,7 +158,7 @@ def _xml(content: bytes) -> list[Fields]:
         parser.Parse(content, True)
     except BadFeed:
         raise
-    except (expat.ExpatError, ValueError) as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:  # LookupError: an encoding nobody knows
         raise BadFeed(f"begins like XML and is none: {error}") from error
     return reader.found
 

@@ -82,7 +82,18 @@ def test_a_version_is_found_in_a_title(text: str, version: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"hello", b"\xff\xfe<\x00", b"{", b'{"releases": 3}', b"<rss>", b"<rss></atom>", b"[" * 100_000, b'{"a":' + b"9" * 5000],
+    [
+        b"",
+        b"hello",
+        b"\xff\xfe<\x00",
+        b"{",
+        b'{"releases": 3}',
+        b"<rss>",
+        b"<rss></atom>",
+        b'<?xml version="1.0" encoding="tf-8"?><rss/>',
+        b"[" * 100_000,
+        b'{"a":' + b"9" * 5000,
+    ],
 )
 def test_what_is_no_feed_is_named(content: bytes) -> None:
     with pytest.raises(BadFeed, match="wanted|none"):
