@@ -14,19 +14,19 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
-from bus.decision import CONTROL, decide, defer, drop, park, rest_of_group, retry_failed
+from bus.decision import CONTROL, decide, defer, park
 from bus.errors import BadSubject, Conflict, Rejected, WorldbusError
 from bus.event import Draft, Event, LaneMark
 from bus.handler import Handler, of_subject
 from bus.lane import Lane
+from bus.lane_run import Entry, LaneRun, LaneStore, Limits, Output, Tally
 from bus.subjects import check_token
+from bus.unfinished import Unfinished
 from bus.writes import Writes
-from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested
 
 S = TypeVar("S")
 log = structlog.get_logger(__name__)
@@ -34,94 +34,6 @@ log = structlog.get_logger(__name__)
 SLICE_S = 0.005  # the pump lets the event loop breathe after so long
 INVALID = "invalid"  # lane of inputs whose subject cannot name one
 CONTROL_EVENTS = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How hard a runner tries, and how much it holds."""
-
-    attempts: int = 5  # of an input whose decision fails by a bug, before it is parked
-    first_retry_s: float = 0.05  # doubles each time, with jitter
-    max_lanes: int = 20_000  # folded lanes kept in memory
-    snapshot_every: int = 256  # own events of a lane
-
-
-class LaneStore(Protocol):
-    """Where lanes come from when they are not in memory: the log and the snapshots beside it."""
-
-    async def load(self, lane: Lane[Any], *, at_least: int) -> None:
-        """Bring `lane` up to date with the log, at least to the position `at_least`."""
-
-    async def input_at(self, position: int) -> Event:
-        """The event at a position of the log."""
-
-    def save(self, lane: Lane[Any]) -> None:
-        """Keep a snapshot; losing it loses nothing."""
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """An input on its way through its lanes; settled when no lane is left."""
-
-    event: Event
-    reply: bytes
-    session: Any
-    epoch: int
-    settle: Callable[[], None]
-    open: int = 0
-
-    def leave(self) -> None:
-        """One lane is done with it."""
-        self.open -= 1
-        if self.open == 0:
-            self.settle()
-
-    @property
-    def stale(self) -> bool:
-        """The partition was lost since: whoever has it now gets this input again."""
-        return bool(self.session.epoch != self.epoch)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a runner did since it started."""
-
-    received: int = 0
-    decided: int = 0
-    emitted: int = 0
-    recognised: int = 0
-    conflicts: int = 0
-    parked: int = 0
-    deferred: int = 0
-    loads: int = 0
-    decide_ns: list[int] = field(default_factory=list)  # a sample, newest last
-
-
-class _Output(NamedTuple):
-    """One event that is about to be written."""
-
-    draft: Draft
-    raw: bytes
-    subject: bytes
-    mark: LaneMark
-
-
-class LaneRun(Generic[S]):
-    """One lane and the inputs that wait for it."""
-
-    __slots__ = ("attempt", "busy", "event", "fence", "first_failed_ns", "lane", "must_load", "outputs", "queue", "then")
-
-    def __init__(self, lane: Lane[S]) -> None:
-        self.lane = lane
-        self.fence = lane.filter.encode()
-        self.queue: deque[Entry] = deque()
-        self.busy = False
-        self.must_load = False  # what is in memory may be behind the log
-        self.attempt = 0
-        self.first_failed_ns = 0
-        self.event: Event | None = None  # the input that is being answered
-        self.outputs: deque[_Output] = deque()
-        self.then: Callable[[LaneRun[S]], None] | None = None  # after the last output is stored
 
 
 class Runner(Generic[S]):
@@ -134,6 +46,7 @@ class Runner(Generic[S]):
         self.partitions = partitions
         self.limits = limits or Limits()
         self.tally = Tally()
+        self._unfinished = Unfinished(self)
         self.lanes: dict[tuple[str, str], LaneRun[S]] = {}
         self.alone = False  # True while no other member runs this handler: nobody else writes to its lanes
         self._home = handler.entities is of_subject  # a lane's inputs all lie in its own partition: whoever holds that writes it alone
@@ -141,7 +54,7 @@ class Runner(Generic[S]):
         self._pumping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._loads = asyncio.Semaphore(32)
-        self._closed = False
+        self.closed = False
 
     # -- receiving ---------------------------------------------------------------------------------------------------------------
 
@@ -204,7 +117,7 @@ class Runner(Generic[S]):
             self._resume(ready.popleft())
             if time.monotonic() > until:
                 break
-        if ready and not self._closed:
+        if ready and not self.closed:
             asyncio.get_running_loop().call_soon(self._pump)
         else:
             self._pumping = False
@@ -212,21 +125,21 @@ class Runner(Generic[S]):
     def _resume(self, run: LaneRun[S]) -> None:
         """Go on with a lane; a fault of our own costs this lane a pause and the others nothing."""
         try:
-            self._advance(run)
+            self.advance(run)
         except Exception:
             log.exception("lane_failed", handler=self.handler.name, lane=run.lane.entity)
             run.must_load = True
             self._later(run, 1.0)
 
-    def _advance(self, run: LaneRun[S]) -> None:
+    def advance(self, run: LaneRun[S]) -> None:
         """Take the lane as far as it goes without waiting."""
-        while run.queue and not self._closed:
+        while run.queue and not self.closed:
             entry = run.queue[0]
             if entry.stale:
-                self._done(run)
+                self.done(run)
                 continue
             if run.must_load:
-                self._spawn(self._load(run, run.lane.position))
+                self.spawn(self._load(run, run.lane.position))
                 return
             if not self._look(run, entry.event):
                 return
@@ -236,14 +149,14 @@ class Runner(Generic[S]):
         """Decide the lane's first input; False when the lane now waits for something."""
         lane = run.lane
         if lane.group is not None:
-            self._spawn(self._finish_group(run))
+            self.spawn(self._unfinished.finish_group(run))
             return False
         if event.name in CONTROL_EVENTS:
-            self._spawn(self._control(run, event))
+            self.spawn(self._unfinished.control(run, event))
             return False
         if lane.has_done(event.partition, event.position):
             self.tally.recognised += 1
-            self._done(run)
+            self.done(run)
             return True
         try:
             drafts = defer(lane, event) if lane.parked else self._decide(lane, event)
@@ -251,13 +164,13 @@ class Runner(Generic[S]):
             return self._failed(run, event, error)
         if drafts:
             self.tally.deferred += lane.parked
-            self._write_all(run, event, drafts, self._answered)
+            self.write_all(run, event, drafts, self.answered)
             return False
         if not lane.loaded or not (self.alone or self._home):
             # "Nothing to say" rests on a state that may be behind the log: an entity not seen here before, or one that another
             # member writes too, for inputs of other partitions. An output would have been fenced; silence is not, so look first.
             return self._confirm_silence(run, event)
-        self._done(run)
+        self.done(run)
         return True
 
     def _decide(self, lane: Lane[S], event: Event) -> list[Draft]:
@@ -272,19 +185,19 @@ class Runner(Generic[S]):
         tally.decide_ns.append(time.perf_counter_ns() - began)
         return drafts
 
-    def _done(self, run: LaneRun[S]) -> None:
+    def done(self, run: LaneRun[S]) -> None:
         run.attempt = 0
         run.queue.popleft().leave()
 
-    def _answered(self, run: LaneRun[S]) -> None:
-        self._done(run)
+    def answered(self, run: LaneRun[S]) -> None:
+        self.done(run)
         if run.lane.unsnapped >= self.limits.snapshot_every:
             self.store.save(run.lane)
-        self._advance(run)
+        self.advance(run)
 
     # -- writing -----------------------------------------------------------------------------------------------------------------
 
-    def _write_all(self, run: LaneRun[S], event: Event, drafts: list[Draft], then: Callable[[LaneRun[S]], None]) -> None:
+    def write_all(self, run: LaneRun[S], event: Event, drafts: list[Draft], then: Callable[[LaneRun[S]], None]) -> None:
         """Write the answers to `event` one after the other, each fenced by the one before; then go on with `then`."""
         run.event, run.then = event, then
         try:
@@ -292,7 +205,7 @@ class Runner(Generic[S]):
             steps = int(drafts[0].lane.rpartition(":")[2])  # more than there are drafts when only the rest of a group is written
             first = steps - len(drafts)
             run.outputs = deque(
-                _Output(
+                Output(
                     draft,
                     draft.encode(),
                     draft.subject.published().encode(),
@@ -316,7 +229,7 @@ class Runner(Generic[S]):
 
         self.writes.write(output.subject, run.fence, run.lane.position, output.raw, stored, refused)
 
-    def _stored(self, run: LaneRun[S], output: _Output, position: int) -> None:
+    def _stored(self, run: LaneRun[S], output: Output, position: int) -> None:
         lane, draft = run.lane, output.draft
         lane.loaded = True  # the fence held, so nothing was there that we do not know
         event = Event(raw=output.raw, subject=draft.subject, partition=lane.partition, position=position, data=draft.data)
@@ -332,7 +245,7 @@ class Runner(Generic[S]):
         run.outputs.clear()
         if isinstance(error, Conflict):
             self.tally.conflicts += 1
-            self._spawn(self._load(run, int(str(error.facts.get("found", 0)))))
+            self.spawn(self._load(run, int(str(error.facts.get("found", 0)))))
         elif isinstance(error, Rejected) and run.event is not None and run.attempt <= self.limits.attempts:
             self._failed(run, run.event, error)
         else:  # unknown outcome: it may be in the log, so fold again before anything else
@@ -341,7 +254,7 @@ class Runner(Generic[S]):
 
     # -- waiting -----------------------------------------------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=f"lane-{self.handler.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -349,10 +262,10 @@ class Runner(Generic[S]):
     def _later(self, run: LaneRun[S], delay_s: float) -> None:
         asyncio.get_running_loop().call_later(delay_s * random.uniform(0.8, 1.2), self._resume, run)
 
-    async def _patiently(self, run: LaneRun[S], work: Callable[[], Awaitable[None]]) -> None:
+    async def patiently(self, run: LaneRun[S], work: Callable[[], Awaitable[None]]) -> None:
         """Repeat `work` until the log answers, then go on with the lane. A lane that cannot be read must not be guessed."""
         delay_s = self.limits.first_retry_s
-        while not self._closed:
+        while not self.closed:
             try:
                 async with self._loads:
                     await work()
@@ -368,10 +281,10 @@ class Runner(Generic[S]):
             await self.store.load(run.lane, at_least=at_least)
             run.lane.loaded, run.must_load = True, False
 
-        await self._patiently(run, work)
-        self._advance(run)
+        await self.patiently(run, work)
+        self.advance(run)
 
-    async def _catch_up(self, lane: Lane[S]) -> None:
+    async def catch_up(self, lane: Lane[S]) -> None:
         self.tally.loads += 1
         await self.store.load(lane, at_least=lane.position)
         lane.loaded = True
@@ -380,12 +293,12 @@ class Runner(Generic[S]):
         before = run.lane.position if run.lane.loaded else -1
 
         async def confirm() -> None:
-            await self._patiently(run, lambda: self._catch_up(run.lane))
+            await self.patiently(run, lambda: self.catch_up(run.lane))
             if run.queue and run.queue[0].event is event and run.lane.position == max(before, 0) and not run.lane.waiting:
-                self._done(run)  # nothing new in the log: the silence stands
-            self._advance(run)
+                self.done(run)  # nothing new in the log: the silence stands
+            self.advance(run)
 
-        self._spawn(confirm())
+        self.spawn(confirm())
         return False
 
     def _failed(self, run: LaneRun[S], event: Event, error: BaseException) -> bool:
@@ -400,92 +313,8 @@ class Runner(Generic[S]):
         log.error("input_parked", handler=self.handler.name, lane=run.lane.entity, position=event.position, error=repr(error))
         self.tally.parked += 1
         drafts = park(run.lane, event, error, attempts=run.attempt, failed_ns=(run.first_failed_ns, now))
-        self._write_all(run, event, drafts, self._answered)
+        self.write_all(run, event, drafts, self.answered)
         return False
-
-    # -- groups and parked lanes -------------------------------------------------------------------------------------------------
-
-    async def _finish_group(self, run: LaneRun[S]) -> None:
-        """Write the outputs that an interrupted decision still owes."""
-        group = run.lane.group
-        assert group is not None
-        event: Event | None = None
-
-        async def work() -> None:
-            nonlocal event
-            event = await self.store.input_at(group.mark.position)
-
-        await self._patiently(run, work)
-        if event is None or run.lane.group is not group:
-            return self._advance(run)
-        try:
-            self._write_all(run, event, rest_of_group(run.lane, event), self._advance)
-        except Exception as error:
-            now = time.time_ns()
-            drafts = park(run.lane, event, error, attempts=1, failed_ns=(now, now))
-            self._write_all(run, event, drafts, self._advance)
-        return None
-
-    async def _control(self, run: LaneRun[S], request: Event) -> None:
-        """An operator's wish about this lane: take up the inputs that wait, one after the other, or give up the first one."""
-        lane = run.lane
-        if not lane.loaded or not self.alone:  # the lane's inputs, and so what waits in it, may be another member's
-            await self._patiently(run, lambda: self._catch_up(lane))
-            if self._closed or lane.group is not None:
-                return self._advance(run)
-        if not lane.waiting:
-            self._done(run)
-            return self._advance(run)
-        position = lane.waiting[0].position
-        event: Event | None = None
-
-        async def work() -> None:
-            nonlocal event
-            event = await self.store.input_at(position)
-
-        await self._patiently(run, work)
-        if event is None or not lane.waiting or lane.waiting[0].position != position:
-            return self._advance(run)
-        if isinstance(request.data, LaneDropRequested):
-            self._drop(run, request.data, event)
-        else:
-            self._retry(run, event)
-        return None
-
-    def _drop(self, run: LaneRun[S], request: LaneDropRequested, event: Event) -> None:
-        if request.position != event.position:
-            self._done(run)
-            self._advance(run)
-            return
-        self._write_all(run, event, drop(run.lane, event, request.reason), self._advance_control)
-
-    def _advance_control(self, run: LaneRun[S]) -> None:
-        if run.lane.waiting:
-            self._spawn(self._control_rest(run))
-        else:
-            self._answered(run)
-
-    async def _control_rest(self, run: LaneRun[S]) -> None:
-        position = run.lane.waiting[0].position
-        event: Event | None = None
-
-        async def work() -> None:
-            nonlocal event
-            event = await self.store.input_at(position)
-
-        await self._patiently(run, work)
-        if event is None:
-            return
-        self._retry(run, event)
-
-    def _retry(self, run: LaneRun[S], event: Event) -> None:
-        lane = run.lane
-        try:
-            drafts = decide(lane, event, retried=True)
-        except Exception as error:
-            self._write_all(run, event, retry_failed(lane, event, error), self._answered)
-            return
-        self._write_all(run, event, drafts, self._advance_control)
 
     def distrust(self, partition: int | None = None) -> None:
         """Others may have written meanwhile: every lane (of a partition) is brought up to date before its next decision."""
@@ -506,7 +335,7 @@ class Runner(Generic[S]):
 
     async def aclose(self) -> None:
         """Stop deciding; keep snapshots of what is in memory."""
-        self._closed = True
+        self.closed = True
         for task in list(self._tasks):
             task.cancel()
         for run in self.lanes.values():

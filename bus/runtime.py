@@ -14,10 +14,11 @@ from bus.consumer import PullConsumer
 from bus.decision import CONTROL
 from bus.errors import Misuse
 from bus.handler import Handler
+from bus.lane_run import Limits
 from bus.lane_store import LogLaneStore
 from bus.log import Log
 from bus.membership import Membership, share
-from bus.runner import Limits, Runner
+from bus.runner import Runner
 from bus.session import Pace, Place, Session
 from bus.subjects import stored_filter
 from bus.writes import Writes

@@ -21,7 +21,8 @@ from bus.connection import Connection
 from bus.consumer import PullConsumer, Status
 from bus.errors import Disconnected, WorldbusError
 from bus.event import Event
-from bus.runner import Entry, Runner
+from bus.lane_run import Entry
+from bus.runner import Runner
 from bus.subjects import place
 
 log = structlog.get_logger(__name__)

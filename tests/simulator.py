@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,8 @@ from bus.errors import Conflict, Transient, Unknown
 from bus.event import Draft, Event
 from bus.handler import Handler
 from bus.lane import Lane
-from bus.runner import Entry, Limits, Runner
+from bus.lane_run import Entry, Limits
+from bus.runner import Runner
 from bus.subjects import Subject, partition_of
 from bus.writes import OnRefused, OnStored
 
@@ -71,10 +73,8 @@ class SimulatedWrites:
             self._soon(lambda: self._answer(where, expected, payload, on_stored, on_refused))
 
     def _land(self, where: Subject, expected: int, payload: bytes) -> None:
-        try:
+        with suppress(Conflict):  # the fence did its work; the writer is not listening any more
             self._log.append_fenced(where, expected, payload)
-        except Conflict:
-            pass  # the fence did its work; the writer is not listening any more
 
     def _answer(self, where: Subject, expected: int, payload: bytes, on_stored: OnStored, on_refused: OnRefused) -> None:
         try:

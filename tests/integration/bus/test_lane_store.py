@@ -11,9 +11,9 @@ import pytest
 
 from bus.connection import pub
 from bus.lane import Lane
+from bus.lane_run import Limits
 from bus.lane_store import LogLaneStore
 from bus.log import Log
-from bus.runner import Limits
 from bus.runtime import run_handlers
 from tests.integration.bus.test_runtime import MOVES, WORLD, Moves, check_sequential, eventually, mover, own_nats, process, publish
 from worldbus.embedded import NatsServer

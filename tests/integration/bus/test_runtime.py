@@ -17,8 +17,8 @@ from bus.consumer import PullConsumer
 from bus.errors import BrokenRule
 from bus.event import Draft, Event
 from bus.handler import Handler
+from bus.lane_run import Limits
 from bus.log import Log, open_log
-from bus.runner import Limits
 from bus.runtime import Runtime, run_handlers
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerHeartbeat, PlayerMoved
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneRetryRequested

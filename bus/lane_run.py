@@ -1,0 +1,101 @@
+"""What a runner works with: inputs on their way, lanes with their queues, limits and counts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from bus.event import Draft, Event, LaneMark
+from bus.lane import Lane
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How hard a runner tries, and how much it holds."""
+
+    attempts: int = 5  # of an input whose decision fails by a bug, before it is parked
+    first_retry_s: float = 0.05  # doubles each time, with jitter
+    max_lanes: int = 20_000  # folded lanes kept in memory
+    snapshot_every: int = 256  # own events of a lane
+
+
+class LaneStore(Protocol):
+    """Where lanes come from when they are not in memory: the log and the snapshots beside it."""
+
+    async def load(self, lane: Lane[Any], *, at_least: int) -> None:
+        """Bring `lane` up to date with the log, at least to the position `at_least`."""
+
+    async def input_at(self, position: int) -> Event:
+        """The event at a position of the log."""
+
+    def save(self, lane: Lane[Any]) -> None:
+        """Keep a snapshot; losing it loses nothing."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An input on its way through its lanes; settled when no lane is left."""
+
+    event: Event
+    reply: bytes
+    session: Any
+    epoch: int
+    settle: Callable[[], None]
+    open: int = 0
+
+    def leave(self) -> None:
+        """One lane is done with it."""
+        self.open -= 1
+        if self.open == 0:
+            self.settle()
+
+    @property
+    def stale(self) -> bool:
+        """The partition was lost since: whoever has it now gets this input again."""
+        return bool(self.session.epoch != self.epoch)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a runner did since it started."""
+
+    received: int = 0
+    decided: int = 0
+    emitted: int = 0
+    recognised: int = 0
+    conflicts: int = 0
+    parked: int = 0
+    deferred: int = 0
+    loads: int = 0
+    decide_ns: list[int] = field(default_factory=list)  # a sample, newest last
+
+
+class Output(NamedTuple):
+    """One event that is about to be written."""
+
+    draft: Draft
+    raw: bytes
+    subject: bytes
+    mark: LaneMark
+
+
+class LaneRun(Generic[S]):
+    """One lane and the inputs that wait for it."""
+
+    __slots__ = ("attempt", "busy", "event", "fence", "first_failed_ns", "lane", "must_load", "outputs", "queue", "then")
+
+    def __init__(self, lane: Lane[S]) -> None:
+        self.lane = lane
+        self.fence = lane.filter.encode()
+        self.queue: deque[Entry] = deque()
+        self.busy = False
+        self.must_load = False  # what is in memory may be behind the log
+        self.attempt = 0
+        self.first_failed_ns = 0
+        self.event: Event | None = None  # the input that is being answered
+        self.outputs: deque[Output] = deque()
+        self.then: Callable[[LaneRun[S]], None] | None = None  # after the last output is stored
