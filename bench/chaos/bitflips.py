@@ -1,8 +1,8 @@
 """Single bit flips in the log's files: each must be noticed before anybody is served wrong data, and mended from the archive.
 
-One log is filled, handled in part, projected and archived; then for every trial a copy of its files gets one flipped bit, a server is started
-on the copy, and the start check holds the log against the archive. What it lets pass must be the whole log, byte by byte; what it refuses is
-restored and must then be the whole log.
+One log is filled, handled in part, projected and archived; then for every trial a copy of its files gets one flipped bit, a server is
+started on the copy, and the start check holds the log against the archive. What it lets pass must be the whole log, byte by byte; what it
+refuses is restored and must then be the whole log.
 """
 
 from __future__ import annotations
@@ -77,7 +77,11 @@ class Flips:
     @property
     def violations(self) -> list[Violation]:
         """Flips by which wrong data was served, or that could not be mended."""
-        return [Violation("L6", f"flip in {one.file} ({'unclean' if one.unclean else 'clean'} stop): {one.problem}") for one in self.trials if one.problem]
+        return [
+            Violation("L6", f"flip in {one.file} ({'unclean' if one.unclean else 'clean'} stop): {one.problem}")
+            for one in self.trials
+            if one.problem
+        ]
 
     @property
     def noticed(self) -> int:
@@ -128,9 +132,11 @@ async def _fill(path: Path, postgres: PostgresServer, events: int, seed: int) ->
             await _publish(log, server, events // 4, seed + 1)  # nobody has handled these: floors stand before the end
             await Projector(postgres.dsn, PROJECTIONS).run(log, follow=False)
             whole = Whole(await _fingerprint(log), await _floors(log))
-        await in_thread(lambda: (server.kill(), shutil.copytree(server.store, path / "unclean")))
+        await in_thread(server.kill)
+        await in_thread(lambda: shutil.copytree(server.store, path / "unclean"))
         await in_thread(server.start)
-        await in_thread(lambda: (server.stop(), shutil.copytree(server.store, path / "clean")))
+        await in_thread(server.stop)
+        await in_thread(lambda: shutil.copytree(server.store, path / "clean"))
     finally:
         await in_thread(server.stop)
     return whole
@@ -177,9 +183,7 @@ def flip(file: Path, dice: random.Random) -> str:
     return f"{file.parent.name}/{file.name} byte {at} bit {bit}"
 
 
-async def _trial(
-    path: Path, postgres: PostgresServer, whole: Whole, kind: str, unclean: bool, dice: random.Random
-) -> Trial:
+async def _trial(path: Path, postgres: PostgresServer, whole: Whole, kind: str, unclean: bool, dice: random.Random) -> Trial:
     source = path / ("unclean" if unclean else "clean")
     files = _files(source, kind)
     if not files:  # an unclean stop leaves no index
@@ -217,7 +221,9 @@ async def _judge(server: NatsServer, postgres: PostgresServer, whole: Whole, tri
         if not full:
             log = await open_log(connection)
             served = await _fingerprint(log)
-            problem = "" if served == whole.events else f"the start check let a log pass that serves {len(served)} of {len(whole.events)} events"
+            problem = (
+                "" if served == whole.events else f"the start check let a log pass that serves {len(served)} of {len(whole.events)} events"
+            )
             return Trial(**facts, moved=await _moved(log, whole), problem=problem)  # type: ignore[arg-type]
         done = await repair(connection, postgres.dsn, LogConfig())
         log = await open_log(connection)

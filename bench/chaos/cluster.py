@@ -1,6 +1,7 @@
 """The processes under test: nats-server, Postgres, two members that run every handler, the projector, writers and a ticker.
 
-Every worker is a process of its own, started again when it ends, as an orchestrator would; one that ends for no reason of ours is on record.
+Every worker is a process of its own, started again when it ends, as an orchestrator would; one that ends for no reason of ours is on
+record.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from worldbus.embedded.process import Process
 T = TypeVar("T")
 
 ROOT = Path(bench.chaos.__file__).parent.parent.parent
-PASSWORD = "only-for-chaos"  # noqa: S105 - on loopback, for the length of a run
+PASSWORD = "only-for-chaos"
 WATCH_S = 0.1
 READY_S = 30.0
 LAST_WORDS = 4000  # characters of a worker's log
-FORGIVEN = ("cannot connect to NATS", "STORE_UNAVAILABLE", "StoreUnavailable", "Disconnected", "NoLog", "Unknown", "NotDurable", "Transient")
+FORGIVEN = (
+    *("cannot connect to NATS", "STORE_UNAVAILABLE", "StoreUnavailable", "Disconnected", "NoLog", "Unknown", "NotDurable", "Transient"),
+)
 """Ends of a worker that an outage of a server explains: it starts again, as a container would."""
 
 
@@ -68,12 +71,14 @@ class Cluster:
     workers: dict[str, Worker] = field(default_factory=dict)
     nats: NatsServer = field(init=False)
     postgres: PostgresServer = field(init=False)
+    contested_until: float = 0.0  # monotonic seconds; two projectors are at work on purpose
     _watcher: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         strict = self.durability == "strict"
         self.nats = NatsServer(self.nats_folder or self.folder / "nats", password=PASSWORD, strict=strict)
-        self.postgres = PostgresServer(self.postgres_folder or self.folder / "postgres", secret=lambda role: f"{PASSWORD}-{role}", strict=strict)
+        folder = self.postgres_folder or self.folder / "postgres"
+        self.postgres = PostgresServer(folder, secret=lambda role: f"{PASSWORD}-{role}", strict=strict)
 
     # -- the whole ---------------------------------------------------------------------------------------------------------------
 
@@ -187,7 +192,7 @@ class Cluster:
 
     def _judge_end(self, worker: Worker) -> None:
         words = worker.process.log.read_text(errors="replace")[-LAST_WORDS:]
-        contested = len(self.of("projector")) > 1 and "CheckpointMoved" in words  # of two projectors one has to go
+        contested = time.monotonic() < self.contested_until and "CheckpointMoved" in words  # of two projectors one has to go
         if not worker.may_end and not contested and not any(reason in words for reason in FORGIVEN):
             child = worker.process._child
             self.unexpected.append(f"{worker.name} ended by itself with status {child and child.returncode}: {words}")

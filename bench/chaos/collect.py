@@ -27,14 +27,15 @@ from worldbus.embedded import PostgresServer
 
 _ARCHIVE = "SELECT position, raw, chain FROM worldbus.events ORDER BY position"
 _SAMPLE = """
-    SELECT position, chain, (SELECT coalesce(max(position), 0) FROM worldbus.events) AS archived, (SELECT count(*) FROM worldbus.events) AS rows
+    SELECT position, chain, (SELECT coalesce(max(position), 0) FROM worldbus.events) AS archived,
+           (SELECT count(*) FROM worldbus.events) AS rows
       FROM worldbus.checkpoint
 """
 
 
 def claims(journals: Sequence[Path]) -> dict[str, Claim]:
     """Every writer's claims."""
-    return {id: claim for path in journals for id, claim in read_journal(path).items()}
+    return {name: claim for path in journals for name, claim in read_journal(path).items()}
 
 
 async def history(log: Log, journals: Sequence[Path]) -> History:

@@ -14,7 +14,7 @@ from typing import cast
 
 import msgspec
 
-from bench.chaos.history import Claim, Kind, Outcome, Wish
+from bench.chaos.history import Claim, Kind, Outcome
 
 
 class _Told(msgspec.Struct, omit_defaults=True):
@@ -70,7 +70,7 @@ def read(path: Path) -> dict[str, Claim]:
         elif line.id in claims:
             under_way.discard(line.id)
             claims[line.id] = claims[line.id].told(Outcome(cast(Kind, line.kind), line.position, line.code, line.at_s))
-    return {id: claim.told(Outcome("maybe")) if id in under_way else claim for id, claim in claims.items()}
+    return {name: claim.told(Outcome("maybe")) if name in under_way else claim for name, claim in claims.items()}
 
 
 def _lines(path: Path) -> Iterable[_Told]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import tempfile
 import time
@@ -99,16 +100,25 @@ class Watcher:
 @asynccontextmanager
 async def folder(keep: Path | None = None) -> AsyncIterator[Path]:
     """A folder for one run, passable for the user that Postgres runs as. `keep`: where to leave the workers' logs and journals."""
-    path = Path(tempfile.mkdtemp(prefix="wb-chaos-"))
-    path.chmod(0o711)
+    path = await asyncio.to_thread(_make_folder)
     try:
         yield path
     finally:
-        if keep is not None:
-            keep.mkdir(parents=True, exist_ok=True)
-            for file in (*path.glob("workers/*.log"), *path.glob("*.journal"), *path.glob("*/*.log")):
-                shutil.copy(file, keep)
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        await asyncio.to_thread(_remove_folder, path, keep)
+
+
+def _make_folder() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="wb-chaos-"))
+    path.chmod(0o711)
+    return path
+
+
+def _remove_folder(path: Path, keep: Path | None) -> None:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        for file in (*path.glob("*/*.log"), *path.glob("*.journal")):
+            shutil.copy(file, keep)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 async def run(
@@ -212,6 +222,4 @@ async def _check_tables(cluster: Cluster, history: History, watcher: Watcher) ->
 def longest_gap(history: History) -> float:
     """The longest time in seconds in which no writer got an acknowledgement."""
     times = sorted(outcome.at_s for claim in history.claims.values() for outcome in claim.outcomes if outcome.kind == "ok")
-    return max((after - before for before, after in zip(times, times[1:], strict=False)), default=0.0)
-
-
+    return max((after - before for before, after in itertools.pairwise(times)), default=0.0)

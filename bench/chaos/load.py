@@ -198,8 +198,8 @@ class Writer:
             expected=expected,
             subsystem=subsystem,
         )
-        id = lane.fresh_id()
-        return Claim(id=id, lane=lane.entity, number=number, sha256=digest(draft_of(id, wish).encode()), shared=shared, wish=wish)
+        name = lane.fresh_id()
+        return Claim(id=name, lane=lane.entity, number=number, sha256=digest(draft_of(name, wish).encode()), shared=shared, wish=wish)
 
     async def _say(self, lane: Lane, message: Message, *, subsystem: str = "game") -> None:
         """Say the next thing on the lane, under one id until it is recorded; now and then a refused one is given up for a new id."""

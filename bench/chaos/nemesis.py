@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from bench.chaos.cluster import Cluster, in_thread
 
 PIN_S = 1.5  # a silent member loses its partitions after so long
+CONTEST_S = 5.0  # the one of two projectors that lost may notice so late
 QUIET = 0.15  # share of rounds without a fault
 
 
@@ -116,6 +117,7 @@ class Nemesis:
         """The projector sleeps, another one takes its place and moves on; then the first wakes and has to step down."""
         first = self.cluster.of("projector")[0]
         first.wanted = False
+        self.cluster.contested_until = float("inf")
         self.cluster.pause(first)
         second = await self.cluster.add("projector", int(first.name.rpartition("-")[2]) + 1)
         await asyncio.sleep(self.dice.uniform(2.0, 3.0))
@@ -127,4 +129,5 @@ class Nemesis:
         self.done["projector stepped down"] += first.process.pid is None
         await self.cluster.kill(first)
         second.may_end = False
+        self.cluster.contested_until = time.monotonic() + CONTEST_S
         del self.cluster.workers[first.name]

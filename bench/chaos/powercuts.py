@@ -1,8 +1,8 @@
 """Power cuts under load, with the shipped durability: what was acknowledged is there when the power comes back.
 
-The log, and in every other life of the cluster Postgres too, lies on a disk whose power is cut at random moments; the workers run on and go on
-as soon as the servers are back. Each life begins with an empty disk, and its first cut comes early: a log that was just made must not vanish.
-After its last cut everything settles, and every checker of the kill test runs over the whole history.
+The log, and in every other life of the cluster Postgres too, lies on a disk whose power is cut at random moments; the workers live on and
+continue as soon as the servers are back. Each life begins with an empty disk, and its first cut comes early: a log that was just made must
+not vanish. After its last cut everything settles, and every checker of the kill test runs over the whole history.
 """
 
 from __future__ import annotations
@@ -73,9 +73,8 @@ async def _lives(cuts: int, seed: int) -> Cuts:
 async def _live(cuts: int, seed: int, dice: random.Random, before: Cuts, *, whole_node: bool) -> Cuts:
     async with folder() as path:
         disk = await in_thread(lambda: Disk(path))
-        cluster = Cluster(
-            path, seed, "strict", mix=Mix(pause_s=0.1), nats_folder=disk.path / "nats", postgres_folder=disk.path / "postgres" if whole_node else None
-        )
+        tables = disk.path / "postgres" if whole_node else None
+        cluster = Cluster(path, seed, "strict", mix=Mix(pause_s=0.1), nats_folder=disk.path / "nats", postgres_folder=tables)
         await in_thread(disk.sync)  # the folders were there before the game
         watcher = Watcher(cluster)
         try:

@@ -55,7 +55,7 @@ async def run(role: str, orders: Orders) -> None:
     """Work until SIGTERM."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    Path(orders.ready).touch()
+    await asyncio.to_thread(Path(orders.ready).touch)
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(connect(orders.nats_url, name=orders.name, connect_timeout=2.0))
         log = await open_log(connection)

@@ -68,7 +68,9 @@ class Scribe:
         self.events.append(event)
         return event
 
-    def move(self, entity: str, zone: str, *, number: int = 1, shared: bool = False, time_ns: int = 1, group: str = "", size: int = 1) -> Event:
+    def move(
+        self, entity: str, zone: str, *, number: int = 1, shared: bool = False, time_ns: int = 1, group: str = "", size: int = 1
+    ) -> Event:
         """A writer says something and is told where it is."""
         draft = Draft(data=PlayerMoved(zone=zone), world=WORLD, entity=entity, id=f"{entity}-{len(self.events)}", time_ns=time_ns)
         event = self.put(draft)

@@ -49,7 +49,7 @@ def _without(name: str) -> Callable[[list[Event]], list[Event]]:
 
 def _twice(name: str) -> Callable[[list[Event]], list[Event]]:
     def repeat(events: list[Event]) -> list[Event]:
-        last = [event for event in events if event.name == name][0]
+        last = next(event for event in events if event.name == name)
         again = Event(raw=last.raw, subject=last.subject, partition=last.partition, position=len(events) + 1, recorded_ns=0)
         return [*events, again]
 
@@ -58,7 +58,13 @@ def _twice(name: str) -> Callable[[list[Event]], list[Event]]:
 
 @pytest.mark.parametrize(
     "doctor",
-    [_without("PlayerEnteredZone"), _without("PlayerLeftZone"), _without("EventParked"), _without("EventDeferred"), _twice("PlayerEnteredZone")],
+    [
+        _without("PlayerEnteredZone"),
+        _without("PlayerLeftZone"),
+        _without("EventParked"),
+        _without("EventDeferred"),
+        _twice("PlayerEnteredZone"),
+    ],
 )
 def test_an_answer_that_is_missing_or_doubled_is_named(doctor: Callable[[list[Event]], list[Event]]) -> None:
     scribe = lived()

@@ -134,9 +134,7 @@ def _walk(lane: _Lane, log: Mapping[int, Event]) -> list[Violation]:
     return found
 
 
-def _judge(
-    lane: _Lane, where: str, group: Sequence[tuple[Event, LaneMark]], wanted: Event, state: Any, *, parked: bool
-) -> list[Violation]:
+def _judge(lane: _Lane, where: str, group: Sequence[tuple[Event, LaneMark]], wanted: Event, state: Any, *, parked: bool) -> list[Violation]:
     """Is this what the rules say to this input on this state?"""
     names = [event.name for event, _ in group]
     own = [event for event, _ in group if event.name not in RUNTIME]
@@ -149,7 +147,9 @@ def _judge(
     except Exception as error:
         return [Violation("H1", f"{where}: answers {wanted.position}, to which the rules raise {error!r}")]
     if [_bytes(event.data) for event in own] != [_bytes(message) for message in said]:
-        return [Violation("H1", f"{where}: {[one.name for one in own]} to {wanted.position} is not what the rules say on the state before it")]
+        return [
+            Violation("H1", f"{where}: {[one.name for one in own]} is not what the rules say to {wanted.position} on the state before it")
+        ]
     ids = [output_id(id_of(wanted), lane.handler.name, lane.key[1], index) for index in range(len(own))]
     if [event.id for event in own] != ids:
         return [Violation("H1", f"{where}: the answers to {wanted.position} have other ids than their input gives them")]

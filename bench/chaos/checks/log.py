@@ -29,8 +29,8 @@ def acknowledged_once(history: History) -> list[Violation]:
 def unknown_at_most_once(history: History) -> list[Violation]:
     """L2. Whatever a writer was told, its event is in the log at most once; handlers' events too."""
     return [
-        Violation("L2", f"{id} stands at positions {list(places)}, wanted at most one")
-        for id, places in history.places.items()
+        Violation("L2", f"{name} stands at positions {list(places)}, wanted at most one")
+        for name, places in history.places.items()
         if len(places) > 1
     ]
 
@@ -48,7 +48,9 @@ def positions_are_true(history: History) -> list[Violation]:
             event = history.by_position.get(outcome.position)
             if outcome.kind == "ok" and (event is None or id_of(event) != claim.id):
                 found.append(
-                    Violation("L3", f"{claim.id} was acknowledged at {outcome.position}, where {event and id_of(event) or 'nothing'} stands")
+                    Violation(
+                        "L3", f"{claim.id} was acknowledged at {outcome.position}, where {(event and id_of(event)) or 'nothing'} stands"
+                    )
                 )
     return found
 

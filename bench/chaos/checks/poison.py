@@ -54,7 +54,11 @@ def _complete(record: Event, event: Event) -> list[Violation]:
     if record.name == "EventParked":
         lacking += [field for field in ("code", "reason", "error_type", "subject", "handler_version") if not getattr(said, field)]
         lacking += ["attempts"] if said.attempts < 1 else []
-    return [Violation("D1", f"the record at {record.position} of unreadable input {event.position} lacks {', '.join(lacking)}")] if lacking else []
+    return (
+        [Violation("D1", f"the record at {record.position} of unreadable input {event.position} lacks {', '.join(lacking)}")]
+        if lacking
+        else []
+    )
 
 
 def nobody_else_waits(history: History, poisoned: Iterable[str]) -> list[Violation]:

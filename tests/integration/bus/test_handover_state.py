@@ -1,6 +1,7 @@
 """A member that gets a partition back decides on what others wrote meanwhile, also where its decision is to say nothing.
 
-Found by `bench chaos` (seed 8): an answer that is missing meets no fence, so a lane kept in memory from an earlier hold lost effects silently.
+Found by `bench chaos` (seed 8): an answer that is missing meets no fence, so a lane kept in memory from an earlier hold lost effects
+silently.
 """
 
 from __future__ import annotations
