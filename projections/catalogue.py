@@ -9,9 +9,26 @@ from projections.lanes import lanes
 from projections.models import models
 from projections.players import players
 from projections.projection import Projection
+from projections.quests import quests
 from projections.releases import releases
 from projections.routes import routes
+from projections.scenes import scenes
 from projections.state import state
+from projections.stories import stories
 from projections.weather import weather
 
-PROJECTIONS: tuple[Projection, ...] = (capabilities, clock, inference, lanes, models, players, releases, routes, state, weather)
+PROJECTIONS: tuple[Projection, ...] = (
+    capabilities,
+    clock,
+    inference,
+    lanes,
+    models,
+    players,
+    quests,
+    releases,
+    routes,
+    scenes,
+    state,
+    stories,
+    weather,
+)
