@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from projections.brokers import brokers
+from projections.buyers import buyers
 from projections.capabilities import capabilities
 from projections.clock import clock
+from projections.coupons import coupons
 from projections.inference import inference
+from projections.items import items
 from projections.lanes import lanes
 from projections.models import models
+from projections.payments import payments
 from projections.players import players
 from projections.projection import Projection
 from projections.quests import quests
@@ -18,11 +23,16 @@ from projections.stories import stories
 from projections.weather import weather
 
 PROJECTIONS: tuple[Projection, ...] = (
+    brokers,
+    buyers,
     capabilities,
     clock,
+    coupons,
     inference,
+    items,
     lanes,
     models,
+    payments,
     players,
     quests,
     releases,

@@ -16,6 +16,7 @@ from handlers.market.state import Buyer as State
 from handlers.market.state import Known
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, OfferMade, OfferWithdrawn
 from schemas.gen.worldbus.market.v1 import market_pb2 as said
+from schemas.gen.worldbus.market.v1.types_pb2 import StilledAppetite
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
 
 HUNGER: Final = "hunger"  # name of the wake
@@ -105,7 +106,8 @@ def hungry(market: Market, it: WakeFired, state: State) -> Said:
         return ()
     looks = 1 + min(MAX_CATCH_UP - 1, max(0, it.now.world_ms - it.due_world_ms) // market.look_ms)
     by = min(FULL, market.appetite.returns * looks)
-    returned = said.AppetiteReturned(by=by)
-    if max(state.sated.values()) <= by:
+    left = [StilledAppetite(kind=kind, sated=sated - by) for kind, sated in state.sated.items() if sated > by]
+    returned = said.AppetiteReturned(by=by, left=left)
+    if not left:
         return (returned,)
     return returned, WakeRequested(name=HUNGER, at_world_ms=it.due_world_ms + looks * market.look_ms)

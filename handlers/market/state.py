@@ -41,7 +41,7 @@ def evolve(buyer: Buyer, event: Event) -> Buyer:
         case said.AppetiteSated() as it:
             return replace(buyer, sated={**buyer.sated, it.kind: it.sated})
         case said.AppetiteReturned() as it:
-            return replace(buyer, sated={kind: sated - it.by for kind, sated in buyer.sated.items() if sated > it.by})
+            return replace(buyer, sated={one.kind: one.sated for one in it.left})
         case _:
             return buyer
 

@@ -23,6 +23,7 @@ from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.broker.v1.types_pb2 import GoodCondition
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGrantRequested, ItemUsed, ItemUseRequested
 from schemas.gen.worldbus.market.v1 import market_pb2 as word
+from schemas.gen.worldbus.market.v1.types_pb2 import StilledAppetite
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted, ChargeDeclined, ChargeRequested, PurchaseRequested
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
@@ -358,7 +359,8 @@ def test_a_bargain_pleases_and_stills_the_appetite_until_it_returns() -> None:
 
     case = hear(case, struck).then_types(word.RegardChanged, word.AppetiteSated).then_state(sated={"heart": 800})
     case = looked(case, name="hunger", late_ms=180 * MINUTE).then(
-        word.AppetiteReturned(by=700), WakeRequested(name="hunger", at_world_ms=211 * MINUTE)
+        word.AppetiteReturned(by=700, left=[StilledAppetite(kind="heart", sated=100)]),
+        WakeRequested(name="hunger", at_world_ms=211 * MINUTE),
     )
     looked(case, name="hunger").then(word.AppetiteReturned(by=100)).then_state(sated={})
 

@@ -22,25 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from schemas.gen.worldbus.market.v1 import types_pb2 as worldbus_dot_market_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fworldbus/market/v1/market.proto\x12\x12worldbus.market.v1\"Q\n\rOfferAccepted\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x13\n\x0bprice_minor\x18\x03 \x01(\x03\x12\r\n\x05round\x18\x04 \x01(\x05\"f\n\x0eOfferCountered\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x15\n\rcounter_minor\x18\x03 \x01(\x03\x12\r\n\x05round\x18\x04 \x01(\x05\x12\x10\n\x08patience\x18\x05 \x01(\x05\"\\\n\x0fOfferTurnedDown\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05round\x18\x05 \x01(\x05\"J\n\rRegardChanged\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\x05\x12\x0e\n\x06regard\x18\x03 \x01(\x05\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\",\n\rAppetiteSated\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05sated\x18\x02 \x01(\x05\"\x1e\n\x10\x41ppetiteReturned\x12\n\n\x02\x62y\x18\x01 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fworldbus/market/v1/market.proto\x12\x12worldbus.market.v1\x1a\x1eworldbus/market/v1/types.proto\"Q\n\rOfferAccepted\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x13\n\x0bprice_minor\x18\x03 \x01(\x03\x12\r\n\x05round\x18\x04 \x01(\x05\"f\n\x0eOfferCountered\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x15\n\rcounter_minor\x18\x03 \x01(\x03\x12\r\n\x05round\x18\x04 \x01(\x05\x12\x10\n\x08patience\x18\x05 \x01(\x05\"\\\n\x0fOfferTurnedDown\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05round\x18\x05 \x01(\x05\"J\n\rRegardChanged\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\x05\x12\x0e\n\x06regard\x18\x03 \x01(\x05\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\",\n\rAppetiteSated\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05sated\x18\x02 \x01(\x05\"Q\n\x10\x41ppetiteReturned\x12\n\n\x02\x62y\x18\x01 \x01(\x05\x12\x31\n\x04left\x18\x02 \x03(\x0b\x32#.worldbus.market.v1.StilledAppetiteb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'schemas.gen.worldbus.market.v1.market_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OFFERACCEPTED']._serialized_start=55
-  _globals['_OFFERACCEPTED']._serialized_end=136
-  _globals['_OFFERCOUNTERED']._serialized_start=138
-  _globals['_OFFERCOUNTERED']._serialized_end=240
-  _globals['_OFFERTURNEDDOWN']._serialized_start=242
-  _globals['_OFFERTURNEDDOWN']._serialized_end=334
-  _globals['_REGARDCHANGED']._serialized_start=336
-  _globals['_REGARDCHANGED']._serialized_end=410
-  _globals['_APPETITESATED']._serialized_start=412
-  _globals['_APPETITESATED']._serialized_end=456
-  _globals['_APPETITERETURNED']._serialized_start=458
-  _globals['_APPETITERETURNED']._serialized_end=488
+  _globals['_OFFERACCEPTED']._serialized_start=87
+  _globals['_OFFERACCEPTED']._serialized_end=168
+  _globals['_OFFERCOUNTERED']._serialized_start=170
+  _globals['_OFFERCOUNTERED']._serialized_end=272
+  _globals['_OFFERTURNEDDOWN']._serialized_start=274
+  _globals['_OFFERTURNEDDOWN']._serialized_end=366
+  _globals['_REGARDCHANGED']._serialized_start=368
+  _globals['_REGARDCHANGED']._serialized_end=442
+  _globals['_APPETITESATED']._serialized_start=444
+  _globals['_APPETITESATED']._serialized_end=488
+  _globals['_APPETITERETURNED']._serialized_start=490
+  _globals['_APPETITERETURNED']._serialized_end=571
 # @@protoc_insertion_point(module_scope)

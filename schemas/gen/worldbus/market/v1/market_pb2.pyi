@@ -8,8 +8,11 @@ appetite and a mood that the dice set per good. Offers at or below the limit's r
 until patience is at an end.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from schemas.gen.worldbus.market.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -198,16 +201,22 @@ class AppetiteReturned(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BY_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
     by: _builtins.int
     """How much of the appetite came back for every kind, thousandths."""
+    @_builtins.property
+    def left(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.StilledAppetite]:
+        """The kinds that are still stilled, and how much."""
+
     def __init__(
         self,
         *,
         by: _builtins.int = ...,
+        left: _abc.Iterable[_types_pb2.StilledAppetite] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "left", b"left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
