@@ -41,6 +41,8 @@ def entities(event: Event) -> Sequence[str]:
         return (data.party,) if event.subsystem == NAME else ()
     if name in _OF_PARTY:
         return (data.party,) if is_token(data.party) else (event.entity,)
+    if name == "NpcSpoke":  # said about the NPC, heard by the player
+        return (data.player,) if event.subsystem == "npc" and is_token(data.player) else ()
     if name == "PartyFormed":
         return tuple(member for member in dict.fromkeys(data.members) if is_token(member))
     if name == "WakeFired":

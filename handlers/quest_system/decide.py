@@ -44,7 +44,7 @@ Said = Sequence[Message]
 def decide(tables: Tables, calendar: Calendar, event: Event, quests: Quests) -> Said:
     """The holder's answer to `event`."""
     if (deed := deed_of(event)) is not None:
-        return *course.heard(tables, quests, deed, event.entity), *party.pass_on(tables, quests, deed)
+        return *course.heard(tables, quests, deed, quests.holder), *party.pass_on(tables, quests, deed)
     match event.data:
         case SharedProgressReported() as it:
             return party.reported(tables, event, it, quests)

@@ -11,20 +11,25 @@ from bus.event import EDGE, Event
 from handlers.names import is_token
 from handlers.quest_system.model import Deed
 from handlers.quest_system.tables import MAX_COUNT
+from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneDiscovered, SceneRevisited
+from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
 
-_FACTS: Final[dict[type[Message], tuple[str, Callable[[Any], Deed]]]] = {
-    CreatureSlain: (EDGE, lambda it: Deed(kind="kill", target=it.creature, place=it.place, quantity=it.quantity or 1)),
-    ItemCollected: (EDGE, lambda it: Deed(kind="collect", target=it.item, place=it.place, quantity=it.quantity or 1)),
-    PlayerSpoke: (EDGE, lambda it: Deed(kind="talk", target=it.npc, place=it.place)),
-    ObjectExamined: (EDGE, lambda it: Deed(kind="examine", target=it.object, place=it.place)),
-    GiftGiven: (EDGE, lambda it: Deed(kind="give", target=it.item, place=it.npc)),
-    NpcAttacked: (EDGE, lambda it: Deed(kind="attack", target=it.npc, place=it.place)),
-    PlayerEnteredZone: ("player", lambda it: Deed(kind="visit", target=it.zone, place=it.zone)),
-    SceneDiscovered: ("narrative", lambda it: Deed(kind="discover", target=it.scene, place=it.place)),
-    SceneRevisited: ("narrative", lambda it: Deed(kind="discover", target=it.scene, place=it.place)),  # discovered before the quest
+# type -> who must say it, what deed it tells of (its entity, its payload)
+_FACTS: Final[dict[type[Message], tuple[str, Callable[[str, Any], Deed]]]] = {
+    CreatureSlain: (EDGE, lambda _, it: Deed(kind="kill", target=it.creature, place=it.place, quantity=it.quantity or 1)),
+    ItemCollected: (EDGE, lambda _, it: Deed(kind="collect", target=it.item, place=it.place, quantity=it.quantity or 1)),
+    PlayerSpoke: (EDGE, lambda _, it: Deed(kind="talk", target=it.npc, place=it.place)),
+    ObjectExamined: (EDGE, lambda _, it: Deed(kind="examine", target=it.object, place=it.place)),
+    GiftGiven: (EDGE, lambda _, it: Deed(kind="give", target=it.item, place=it.npc)),
+    NpcAttacked: (EDGE, lambda _, it: Deed(kind="attack", target=it.npc, place=it.place)),
+    BargainStruck: ("broker", lambda _, it: Deed(kind="sell", target=it.kind, place=it.buyer)),
+    NpcSpoke: ("npc", lambda npc, it: Deed(kind="hear", target=npc, place=it.place)),
+    PlayerEnteredZone: ("player", lambda _, it: Deed(kind="visit", target=it.zone, place=it.zone)),
+    SceneDiscovered: ("narrative", lambda _, it: Deed(kind="discover", target=it.scene, place=it.place)),
+    SceneRevisited: ("narrative", lambda _, it: Deed(kind="discover", target=it.scene, place=it.place)),  # discovered before the quest
 }
 
 DEED_EVENTS: Final = tuple(_FACTS)
@@ -35,5 +40,5 @@ def deed_of(event: Event) -> Deed | None:
     fact = _FACTS.get(type(event.data))
     if fact is None or event.subsystem != fact[0]:
         return None
-    deed = fact[1](event.data)
+    deed = fact[1](event.entity, event.data)
     return deed if 1 <= deed.quantity <= MAX_COUNT and is_token(deed.target) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-KINDS: Final = ("kill", "collect", "talk", "visit", "discover", "examine", "give", "sell", "wait")
+KINDS: Final = ("kill", "collect", "talk", "visit", "discover", "examine", "give", "sell", "hear", "wait")
 DEEDS: Final = (*KINDS[:-1], "attack")  # what a player can do; waiting is what the clock does
 REPEATS: Final = ("once", "daily", "always")
 CURRENCIES: Final = ("crowns", "teeth")

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from bus.event import EDGE, Event
 from handlers.storyteller.tables import Cause
+from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneDiscovered
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted, QuestFailed
@@ -22,6 +23,8 @@ _FACTS: Final[dict[type[Message], tuple[str, bool, Callable[[str, Any], Sequence
     SceneDiscovered: ("narrative", True, lambda _, it: (("scene", it.scene),)),
     SceneChanged: ("narrative", False, lambda scene, _: (("change", scene),)),
     CreatureSlain: (EDGE, True, lambda _, it: (("slain", it.creature),)),
+    BargainStruck: ("broker", True, lambda _, it: (("bargain", it.kind), ("bargain", "any"))),
+    RaidSuffered: ("broker", True, lambda _, it: (("raid", "any"),)),
     WeatherChanged: ("weather", False, lambda _, it: (("weather", it.sky),)),
     SeasonChanged: ("time", False, lambda _, it: (("season", it.now.season),)),
     DayBegan: ("time", False, lambda _, it: (("day", "any"),)),

@@ -13,7 +13,7 @@ from handlers.names import NAME_RULE, is_token
 from handlers.storyteller.needs import Need
 from handlers.storyteller.needs import parse as parse_need
 
-CAUSES: Final = ("quest", "quest_failed", "scene", "change", "slain", "weather", "season", "day")
+CAUSES: Final = ("quest", "quest_failed", "scene", "change", "slain", "bargain", "raid", "weather", "season", "day")
 MAX_TENSION: Final = 1000  # thousandths
 MAX_MINUTES: Final = 525_600
 MAX_PARTS: Final = 8  # facts, changes, consequences and choices of one beat

@@ -12,8 +12,10 @@ from handlers.quest_system import quest_system
 from handlers.quest_system.state import Quests
 from handlers.quest_system.tables import parse
 from handlers.time_manager import calendar as calendars
+from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneDiscovered, SceneRevisited
+from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
 from schemas.gen.worldbus.quest.v1.quest_pb2 import (
     DailyQuestsReset,
@@ -193,6 +195,8 @@ def test_facts_count_only_from_those_who_own_them() -> None:
         ("discover", "skiff", "", SceneDiscovered(scene="skiff", place="reeds"), "narrative"),
         ("discover", "skiff", "", SceneRevisited(scene="skiff", place="reeds"), "narrative"),
         ("examine", "bell", "moor", ObjectExamined(object="bell", scene="chapel", place="moor"), "game"),
+        ("sell", "moth-lung", "orla", BargainStruck(player="mira", kind="moth-lung", buyer="orla"), "broker"),
+        ("sell", "", "", BargainStruck(player="mira", kind="moth-lung", buyer="orla"), "broker"),
         ("give", "salt", "vane", GiftGiven(npc="vane", item="salt"), "game"),
     ],
 )
@@ -203,6 +207,18 @@ def test_every_kind_of_objective_has_its_deed(kind: str, target: str, place: str
     case = given(handler, entity="mira").when(QuestAcceptRequested(quest="q")).when(deed, subsystem=by)
 
     case.then_types(QuestProgressed, QuestCompleted, QuestRewarded)
+
+
+def test_what_an_npc_says_is_heard_by_the_player_it_was_said_to() -> None:
+    handler = quest_system(parse({"quests": {"q": one_stage([{"name": "goal", "kind": "hear", "target": "hask"}])}}, "test"), CALENDAR)
+    case = given(handler, entity="mira").when(QuestAcceptRequested(quest="q"))
+    case.when(NpcSpoke(player="ben", text="Hm."), entity="hask", subsystem="npc").then_nothing()
+    case.when(NpcSpoke(player="mira", text="Hm."), entity="hask").then_nothing()
+
+    case = case.when(NpcSpoke(player="mira", text="Hm."), entity="hask", subsystem="npc")
+
+    case.then_types(QuestProgressed, QuestCompleted, QuestRewarded)
+    assert case.said[0].player == "mira"  # type: ignore[attr-defined]
 
 
 def test_a_stage_leads_to_a_choice_and_the_choice_to_another_ending() -> None:

@@ -12,6 +12,7 @@ from handlers.storyteller import storyteller_of
 from handlers.storyteller.decide import PATIENCE_MS
 from handlers.storyteller.state import Arc
 from handlers.storyteller.tables import parse
+from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain
 from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceCancelled,
@@ -166,6 +167,9 @@ def test_the_world_stirs_it_within_bounds_and_is_counted() -> None:
         ("quest_failed", "rounds", QuestFailed(quest="rounds"), "mira", "quest"),
         ("scene", "chalk", FOUND, "mira", "narrative"),
         ("change", "chalk", SceneChanged(object="squares"), "chalk", "narrative"),
+        ("bargain", "moth-lung", BargainStruck(kind="moth-lung"), "mira", "broker"),
+        ("bargain", "any", BargainStruck(kind="moth-lung"), "mira", "broker"),
+        ("raid", "any", RaidSuffered(), "mira", "broker"),
         ("slain", "hound", CreatureSlain(creature="hound"), "mira", "game"),
         ("weather", "storm", WeatherChanged(sky="storm"), "quay", "weather"),
         ("season", "winter", SeasonChanged(now=WorldTime(season="winter")), "clock", "time"),

@@ -33,7 +33,7 @@ class QuestObjective(_message.Message):
     name: _builtins.str
     """Name, unique in its stage, 1 to 64 of A-Z a-z 0-9 _ -."""
     kind: _builtins.str
-    """`kill`, `collect`, `talk`, `visit`, `discover`, `examine`, `give`, `sell` or `wait`."""
+    """`kill`, `collect`, `talk`, `visit`, `discover`, `examine`, `give`, `sell`, `hear` or `wait`."""
     target: _builtins.str
     """What it is about: a creature, item, NPC, zone, scene, object or kind of goods; empty for `wait`, and for `sell` if any goods will do."""
     place: _builtins.str

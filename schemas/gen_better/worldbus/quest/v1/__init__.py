@@ -354,7 +354,7 @@ class QuestObjective(betterproto2.Message):
 
     kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    `kill`, `collect`, `talk`, `visit`, `discover`, `examine`, `give`, `sell` or `wait`.
+    `kill`, `collect`, `talk`, `visit`, `discover`, `examine`, `give`, `sell`, `hear` or `wait`.
     """
 
     target: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
