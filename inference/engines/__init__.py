@@ -1,0 +1,1 @@
+"""Engines: each a thin way to something that generates text, all behind `inference.engine.Engine`."""
