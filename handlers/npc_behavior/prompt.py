@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -73,19 +74,18 @@ def forbidden(tables: Tables, name: str, tie: Tie) -> str:
 
 def schema(tables: Tables, persona: Persona, tie: Tie) -> str:
     """The JSON Schema of an answer; only what may be done now is among the choices."""
-    return json.dumps(
-        {
-            "type": "object",
-            "properties": {
-                "say": {"type": "string", "maxLength": MAX_SAY},
-                "emotion": {"enum": list(tables.emotions)},
-                "action": {"enum": [NO_DEED, *deeds(tables, persona, tie)]},
-            },
-            "required": ["say", "emotion", "action"],
-            "additionalProperties": False,
-        },
-        separators=(",", ":"),
-    )
+    return _schema(tables.emotions, tuple(deeds(tables, persona, tie)))
+
+
+@lru_cache(maxsize=1024)  # characters and ties are many, the sets of deeds that they leave open are few
+def _schema(emotions: tuple[str, ...], deeds: tuple[str, ...]) -> str:
+    properties = {
+        "say": {"type": "string", "maxLength": MAX_SAY},
+        "emotion": {"enum": list(emotions)},
+        "action": {"enum": [NO_DEED, *deeds]},
+    }
+    shape = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return json.dumps(shape, separators=(",", ":"))
 
 
 def manner(tie: Tie) -> str:
@@ -101,11 +101,19 @@ def own_line(persona: Persona, tie: Tie, die: int) -> str:
 
 
 def _fallback(tables: Tables, persona: Persona, npc: Npc, player: str, tie: Tie) -> Fallback:
-    emotion = {"friendly": "warm", "hostile": "cold"}.get(manner(tie), "neutral")
-    known = emotion if emotion in tables.emotions else "neutral"
-    lines = [json.dumps({"say": line, "emotion": known, "action": NO_DEED}, ensure_ascii=False) for line in persona.lines[manner(tie)]]
-    slots = {"npc": persona.title, "player": player, "place": npc.place, "manner": manner(tie), "time": npc.time_of_day}
-    return Fallback(slots=[Slot(name=name, text=text) for name, text in slots.items()], lines=lines)
+    kind = manner(tie)
+    emotion = {"friendly": "warm", "hostile": "cold"}.get(kind, "neutral")
+    slots = {"npc": persona.title, "player": player, "place": npc.place, "manner": kind, "time": npc.time_of_day}
+    return Fallback(
+        slots=[Slot(name=name, text=text) for name, text in slots.items()],
+        lines=_answers(persona.lines[kind], emotion if emotion in tables.emotions else "neutral"),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _answers(lines: tuple[str, ...], emotion: str) -> tuple[str, ...]:
+    """A character's own lines in the shape of an answer."""
+    return tuple(json.dumps({"say": line, "emotion": emotion, "action": NO_DEED}, ensure_ascii=False) for line in lines)
 
 
 def _parts(tables: Tables, persona: Persona, npc: Npc, event: Event, player: str, words: str, tie: Tie) -> Iterator[PromptPart]:

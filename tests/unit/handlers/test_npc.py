@@ -1,0 +1,372 @@
+"""The rules of characters: time, needs, deeds and their scores, feelings, perception, goals, memories."""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from bus.testing import Case, Rehearsal, given
+from handlers.names import DEFAULT_WORLD, WORLDS
+from handlers.npc_behavior import npc
+from handlers.npc_behavior.memory import recall
+from handlers.npc_behavior.mind import faded, needs_now, salience_now, tie_now
+from handlers.npc_behavior.read import load
+from handlers.npc_behavior.state import MOST_ABOUT_ONE, MOST_MEMORIES, MOST_PER_PAGE, PAGES, PULSE, Npc, Tie
+from handlers.npc_behavior.tables import HOUR_MS
+from handlers.time_manager import time
+from handlers.weather_manager import weather
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, NpcAttacked, PlayerSpoke
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
+from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneDiscovered
+from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
+from schemas.gen.worldbus.npc.v1.types_pb2 import NpcNeed
+from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAccepted, QuestCompleted, QuestFailed
+from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryBeatBegan, StoryConsequence
+from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, ClockStartRequested, DayBegan, RealTimePassed, WakeFired, WakeRequested
+from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
+from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherChanged, WeatherOverrideRequested, ZoneDeclared
+
+TABLES = load(WORLDS / DEFAULT_WORLD / "npcs.toml")
+HASK, VANE, PELL = (TABLES.npcs[name] for name in ("widow-hask", "doctor-vane", "warden-pell"))
+NOON = WorldTime(world_ms=4 * HOUR_MS, hour=12, season="spring", time_of_day="day")
+
+
+def at(place: str = "quay", *history: Any, entity: str = "widow-hask") -> Case[Npc]:
+    """A character who has appeared at a place, after it said `history`."""
+    return given(npc, said.NpcAppeared(place=place), *history, entity=entity)
+
+
+def woken(case: Case[Npc], now: WorldTime = NOON, name: str = PULSE) -> Case[Npc]:
+    return case.when(WakeFired(subsystem="npc", entity=case.entity, name=name, now=now), entity="clock", subsystem="time")
+
+
+def one(case: Case[Npc], cls: Any) -> Any:
+    """The only message of this type that was said."""
+    (found,) = (message for message in case.said if isinstance(message, cls))
+    return found
+
+
+def town(*, hours: int = 0, scale: int = 3_600_000) -> Rehearsal:
+    street = Rehearsal(time, weather, npc)
+    street.say(ClockStartRequested(scale=scale), entity="clock")
+    for place in TABLES.at:
+        street.say(ZoneDeclared(climate="harbour", seed=5), entity=place)
+    pass_time(street, hours)
+    return street
+
+
+def pass_time(street: Rehearsal, hours: int) -> None:
+    for _ in range(hours * 2):
+        street.say(RealTimePassed(real_ms=500), entity="clock")  # half a world hour
+
+
+# ---- time -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_character_appears_when_the_clock_starts() -> None:
+    street = Rehearsal(time, npc)
+    street.say(ClockStartRequested(), entity="clock")
+
+    assert [(event.entity, event.data.place) for event in street.log if event.name == "NpcAppeared"] == [
+        (name, persona.home) for name, persona in TABLES.npcs.items()
+    ]
+
+
+def test_who_appeared_before_the_clock_was_started_gets_its_pulse_then() -> None:
+    case = given(npc, entity="widow-hask").when(PlayerSpoke(npc="widow-hask", text="Hello"), entity="mira")
+    assert case.said[:2] == (said.NpcAppeared(name="Widow Hask", place="quay"), WakeRequested(name=PULSE))
+
+    case.when(ClockStarted(), entity="clock", subsystem="time").then(WakeRequested(name=PULSE))
+
+
+def test_a_day_begins_without_a_word_unless_a_pulse_was_lost() -> None:
+    case = woken(at(), NOON)
+    midnight = DayBegan(now=WorldTime(world_ms=NOON.world_ms + TABLES.pulse_ms))
+    case.when(midnight, entity="clock", subsystem="time").then_nothing()
+    later = DayBegan(now=WorldTime(world_ms=NOON.world_ms + 24 * HOUR_MS))
+
+    case.when(later, entity="clock", subsystem="time").then(WakeRequested(name=PULSE))
+
+
+def test_a_pulse_asks_for_the_next_and_notices_time_and_season() -> None:
+    case = woken(at())
+
+    assert case.said[:3] == (
+        WakeRequested(name=PULSE, at_world_ms=NOON.world_ms + TABLES.pulse_ms),
+        said.NpcNoticed(kind="season", value="spring", world_ms=NOON.world_ms),
+        said.NpcNoticed(kind="time_of_day", value="day", world_ms=NOON.world_ms),
+    )
+    case.then_state(world_ms=NOON.world_ms, season="spring", time_of_day="day")
+
+
+def test_wakes_of_others_old_pulses_and_other_names_are_passed_over() -> None:
+    case = woken(at())
+    woken(case).then_nothing()
+    woken(case, name="lunch").then_nothing()
+    other = WakeFired(subsystem="weather", entity="widow-hask", name=PULSE, now=NOON)
+    at().when(other, entity="clock", subsystem="time").then_nothing()
+    at().when(WakeFired(subsystem="npc", entity="widow-hask", name=PULSE, now=NOON), entity="clock", subsystem="game").then_nothing()
+
+
+# ---- deeds ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_deed_is_recorded_with_everything_that_was_weighed() -> None:
+    acted = one(woken(at()), said.NpcActed)
+
+    assert (acted.action, acted.place, acted.cause) == ("eat", "quay", "pulse")
+    assert acted.considered[0].action == acted.action
+    assert {option.action for option in acted.considered} == {name for name in HASK.may if TABLES.actions[name].kind == "life"}
+    assert [option.score for option in acted.considered] == sorted((option.score for option in acted.considered), reverse=True)
+    for option in acted.considered:
+        assert option.score == sum(part.points for part in option.parts)
+        assert all(part.points for part in option.parts)
+    assert {part.part: part.points for part in acted.considered[0].parts}["schedule"] == 540, "450, and a fifth more for the conscientious"
+
+
+def test_going_on_with_the_same_deed_says_nothing() -> None:
+    case = woken(at())
+    later = WorldTime(world_ms=NOON.world_ms + TABLES.pulse_ms, hour=12, minute=30, season="spring", time_of_day="day")
+
+    woken(case, later).then_types(WakeRequested)
+
+
+def test_the_schedule_leads_through_the_day_and_from_place_to_place() -> None:
+    street = town(hours=24)
+    seen = {(event.data.action, event.data.place) for event in street.log if event.name == "NpcActed" and event.entity == "widow-hask"}
+
+    assert {("work", "quay"), ("mourn", "reed-path"), ("sleep", "quay"), ("eat", "quay")} <= seen
+
+
+def test_a_pressing_need_beats_the_schedule() -> None:
+    hungry = said.NpcActed(action="work", place="quay", cause="pulse", needs=[NpcNeed(need="food", level=1000)], world_ms=NOON.world_ms)
+    afternoon = WorldTime(world_ms=NOON.world_ms, hour=15, season="spring", time_of_day="day")
+
+    assert one(woken(at("quay", hungry), afternoon), said.NpcActed).action == "eat"
+
+
+def test_a_storm_sends_who_would_walk_to_shelter() -> None:
+    afternoon = WorldTime(world_ms=NOON.world_ms, hour=15, season="spring", time_of_day="day")
+    walking = woken(at("old-moor", entity="doctor-vane"), afternoon)
+    assert one(walking, said.NpcActed).action == "walk"
+    stormy = at("old-moor", said.NpcNoticed(kind="weather", place="old-moor", value="storm"), entity="doctor-vane")
+    acted = one(woken(stormy, afternoon), said.NpcActed)
+
+    assert acted.action == "shelter"
+    assert {part.part: part.points for part in acted.considered[0].parts}["weather"] == 700
+
+
+def test_weather_reaches_everybody_who_may_be_there() -> None:
+    street = town(hours=1)
+    street.say(WeatherOverrideRequested(sky="storm", intensity=1, for_world_ms=HOUR_MS), entity="reed-path")
+    noticed = {event.entity for event in street.log if event.name == "NpcNoticed" and event.data.value == "storm"}
+
+    assert noticed == {"widow-hask", "mother-sedge"}
+    at().when(WeatherChanged(sky="storm"), entity="quay", subsystem="game").then_nothing()
+
+
+def test_needs_grow_with_time_and_the_deed_that_goes_on_relieves_them() -> None:
+    working = at("quay", said.NpcActed(action="sleep", place="quay", cause="pulse", needs=[NpcNeed(need="rest", level=500)])).state
+    after = needs_now(TABLES, HASK, working, 2 * HOUR_MS)
+
+    assert after["rest"] == 500 - 2 * (160 - 45)
+    assert after["food"] == 2 * (55 - 40)
+    assert after["company"] == 2 * 25, "a quiet person needs it more slowly: 30, less 15 %"
+
+
+def test_asked_twice_the_same_is_chosen() -> None:
+    assert woken(at()).said == woken(at()).said
+
+
+# ---- feelings -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_gift_is_liked_owed_and_remembered() -> None:
+    case = at().when(GiftGiven(npc="widow-hask", item="grave-salt", value_minor=100), entity="mira")
+    felt, memory = one(case, said.RelationshipChanged), one(case, said.NpcRemembered)
+
+    assert (felt.trust, felt.affection, felt.debt_minor, felt.cause) == (51, 102, 100, "gift")
+    assert (memory.memory, memory.player, memory.kind, memory.salience) == ("mira gave me grave-salt.", "mira", "gift", 300)
+    assert memory.about_position == case.position - len(case.said)
+
+
+def test_what_she_likes_counts_more_and_what_she_does_not_turns_round() -> None:
+    def affection(item: str) -> int:
+        return int(
+            one(at().when(GiftGiven(npc="widow-hask", item=item, value_minor=100), entity="mira"), said.RelationshipChanged).affection
+        )
+
+    assert affection("chapel-candle") > affection("grave-salt") > 0 > affection("leech-jar")
+    unwanted = at().when(GiftGiven(npc="widow-hask", item="leech-jar", value_minor=100), entity="mira")
+    assert one(unwanted, said.RelationshipChanged).debt_minor == 0, "nobody owes for what they did not want"
+
+
+def test_an_attack_frightens_and_is_answered_by_what_she_is_like() -> None:
+    case = at().when(NpcAttacked(npc="widow-hask", place="quay"), entity="mira")
+    felt, acted = one(case, said.RelationshipChanged), one(case, said.NpcActed)
+
+    assert (felt.trust, felt.fear, felt.affection) == (-337, 480, -262)
+    assert (acted.action, acted.target, acted.cause) == ("flee", "mira", "attacked")
+    assert one(case, said.NpcMoodChanged).mood == -400
+    assert case.state.needs["safety"] == 700
+    vane = at("quay", entity="doctor-vane").when(NpcAttacked(npc="doctor-vane", place="quay"), entity="mira")
+    assert one(vane, said.NpcActed).considered[0].score > next(
+        option.score for option in one(vane, said.NpcActed).considered if option.action == "flee"
+    ), "the doctor does not run first"
+
+
+def test_witnesses_take_it_by_their_bond_with_the_victim() -> None:
+    def trust(entity: str, place: str = "quay") -> int:
+        case = at(place, entity=entity).when(NpcAttacked(npc="widow-hask", place="quay"), entity="mira")
+        return int(one(case, said.RelationshipChanged).trust) if case.said else 0
+
+    assert trust("warden-pell") < trust("pockets") < 0, "the warden is her friend"
+    assert trust("warden-pell", "north-pass") == 0, "elsewhere nothing is seen"
+
+
+def test_who_is_not_there_sees_no_creature_die() -> None:
+    slain = CreatureSlain(creature="moor-hound", place="old-moor", quantity=2)
+    case = at("old-moor", entity="mother-sedge").when(slain, entity="mira")
+
+    assert one(case, said.NpcRemembered).memory == "mira killed 2 moor-hound at old-moor, within my sight."
+    at("quay", entity="mother-sedge").when(slain, entity="mira").then_nothing()
+
+
+def test_feelings_fade_and_debts_do_not() -> None:
+    tie = Tie(trust=400, fear=400, affection=-400, debt_minor=7)
+    after = tie_now(TABLES, HASK, tie, TABLES.halves.trust)
+
+    assert (after.trust, after.affection, after.debt_minor) == (200, -200, 7)
+    assert after.fear == faded(400, TABLES.halves.trust, TABLES.halves.fear * 1550 // 1000), "fear passes sooner, later for the nervous"
+
+
+def test_nobody_is_known_without_end() -> None:
+    case = at()
+    page = crc32(b"p0") % PAGES
+    strangers = [name for name in (f"p{number}" for number in range(9000)) if crc32(name.encode()) % PAGES == page][: MOST_PER_PAGE + 1]
+    for player in strangers:
+        case = case.when(GiftGiven(npc="widow-hask", item="grave-salt", value_minor=10**6 if player == "p0" else 1), entity=player)
+    assert one(case, said.NpcForgotPlayer).player == min(strangers[1:-1]), "of those who mean least, by name"
+    assert len(case.state.page("p0")) == MOST_PER_PAGE
+
+    assert "p0" in case.state.page("p0")
+    assert strangers[-1] in case.state.page("p0")
+
+
+# ---- what others say ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_quest_taken_from_her_is_remembered() -> None:
+    case = at().when(QuestAccepted(quest="missing-ferryman", giver="widow-hask", title="The Ferryman"), entity="mira", subsystem="quest")
+
+    assert one(case, said.NpcRemembered).memory == "mira took on what I asked for: The Ferryman."
+
+
+def test_the_table_says_what_a_quest_means_to_whom() -> None:
+    told = QuestCompleted(quest="missing-ferryman", ending="told")
+    case = at().when(told, entity="mira", subsystem="quest")
+    felt = one(case, said.RelationshipChanged)
+
+    assert (felt.trust, felt.cause) == (500, "quest:missing-ferryman=told")
+    assert one(case, said.NpcGoalChanged) == said.NpcGoalChanged(goal="find-him", reached=True, cause="quest:missing-ferryman=told")
+    assert one(case, said.NpcMoodChanged).mood == -300
+    at("fishmarket", entity="doctor-vane").when(told, entity="mira", subsystem="quest").then_nothing()
+    at().when(told, entity="mira", subsystem="game").then_nothing()
+
+
+def test_a_goal_that_is_reached_does_not_come_back() -> None:
+    case = at().when(QuestCompleted(quest="missing-ferryman", ending="told"), entity="mira", subsystem="quest")
+    case = case.when(QuestFailed(quest="missing-ferryman"), entity="tam", subsystem="quest")
+
+    assert not [message for message in case.said if isinstance(message, said.NpcGoalChanged)]
+    assert "what became of her husband" not in next(
+        part.text
+        for part in case.when(PlayerSpoke(npc="widow-hask"), entity="mira").said[-1].prompt  # type: ignore[attr-defined]
+        if part.name == "persona"
+    )
+
+
+def test_a_failed_quest_disappoints_and_makes_the_goal_more_urgent() -> None:
+    case = at().when(QuestFailed(quest="missing-ferryman"), entity="mira", subsystem="quest")
+
+    assert one(case, said.RelationshipChanged).trust < 0
+    assert one(case, said.NpcGoalChanged).urgency == 900
+
+
+def test_scenes_and_beats_mean_something_to_those_who_wait_for_them() -> None:
+    found = at("fishmarket", entity="doctor-vane").when(SceneDiscovered(scene="cold-room"), entity="mira", subsystem="narrative")
+    assert one(found, said.RelationshipChanged).fear > 0
+    changed = at("fishmarket", entity="doctor-vane").when(SceneChanged(), entity="chalk-on-the-quay", subsystem="narrative")
+    assert one(changed, said.NpcRemembered).player == ""
+    assert one(changed, said.NpcGoalChanged).goal == "whose-hand"
+    beat = at(entity="pockets").when(StoryBeatBegan(beat="the-eighth-square"), entity="the-tally", subsystem="storyteller")
+    assert one(beat, said.NpcMoodChanged).mood == -300
+
+
+def test_rumours_reach_who_is_there_and_moods_whom_they_name() -> None:
+    rumour = StoryConsequence(kind="rumour", target="quay", text="He walks.")
+    heard = at().when(rumour, entity="the-tally", subsystem="storyteller")
+    assert one(heard, said.NpcRemembered).memory == "They say: He walks."
+    at("reed-path").when(rumour, entity="the-tally", subsystem="storyteller").then_nothing()
+    mood = StoryConsequence(kind="mood", target="widow-hask", amount=-20, text="A broker stood in the square.")
+    assert one(at().when(mood, entity="the-tally", subsystem="storyteller"), said.NpcMoodChanged).mood == -200
+    at().when(StoryConsequence(kind="heat", target="widow-hask"), entity="the-tally", subsystem="storyteller").then_nothing()
+
+
+# ---- memories -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_mattered_more_is_remembered_longer_and_the_rest_is_forgotten() -> None:
+    faint = said.NpcRemembered(number=1, kind="story", memory="a thing", salience=60)
+    strong = said.NpcRemembered(number=2, kind="story", memory="another", salience=900)
+    case = woken(at("quay", faint, strong), WorldTime(world_ms=96 * HOUR_MS, hour=8, season="spring", time_of_day="day"))
+
+    assert one(case, said.NpcForgot).numbers == [1]
+    assert [memory.number for memory in case.state.memories] == [2]
+
+
+def test_memories_have_their_bounds_and_the_faintest_makes_room() -> None:
+    case = at()
+    for number in range(MOST_MEMORIES + 3):
+        rumour = StoryConsequence(kind="rumour", target="quay", text=f"rumour {number}")
+        case = case.when(rumour, entity="the-tally", subsystem="storyteller")
+    assert len(case.state.memories) == MOST_MEMORIES
+    assert one(case, said.NpcRemembered).crowded_out == [3], "of equals the oldest"
+    for _ in range(MOST_ABOUT_ONE + 2):
+        case = case.when(GiftGiven(npc="widow-hask", item="lantern"), entity="mira")
+
+    assert len(case.state.tie("mira").memories) == MOST_ABOUT_ONE
+
+
+def test_what_is_recalled_is_what_matters_what_is_theirs_and_what_was_mentioned() -> None:
+    memories = [
+        said.NpcRemembered(number=1, kind="story", memory="the bell rang twice", salience=200),
+        said.NpcRemembered(number=2, kind="story", memory="salt is dear", salience=300),
+        said.NpcRemembered(number=3, kind="talk", player="mira", memory="mira said: hello", salience=130),
+    ]
+    state = at("quay", *memories).state
+
+    assert [memory.number for memory in recall(TABLES, state, "mira", "", 2)] == [2, 3]
+    assert [memory.number for memory in recall(TABLES, state, "tam", "Who rang the bell?", 1)] == [1]
+    assert salience_now(TABLES, state.memories[0], 0) == 200
+
+
+def test_a_question_that_nobody_answers_is_answered_by_a_line_of_her_own() -> None:
+    street = town(hours=1)
+    street.say(PlayerSpoke(npc="widow-hask", text="Was he seen?"), entity="mira")
+    assert len(street.said(InferenceRequested)) == 1
+    assert street.said(said.NpcSpoke) == ()
+    pass_time(street, 2)
+    (spoke,) = street.said(said.NpcSpoke)
+
+    assert (spoke.player, spoke.rung, spoke.request_id) == ("mira", "authored", street.said(InferenceRequested)[0].request_id)
+    assert spoke.text in HASK.lines["neutral"]
+
+
+@pytest.mark.parametrize("message", [PlayerSpoke(npc="nobody"), GiftGiven(npc=""), NpcAttacked(npc="nobody", place="quay")])
+def test_who_is_not_in_the_table_is_nobodys(message: Any) -> None:
+    from bus.testing import recorded
+
+    assert tuple(npc.entities(recorded(message, entity="mira"))) == ()
