@@ -1,9 +1,9 @@
 """The one protocol of all engines: a prompt in, chunks out, stoppable at every step.
 
-An engine knows nothing of the log, deadlines' promises or ladders: the worker admits, measures, checks and records. What an engine does owe:
+An engine knows nothing of the log or of ladders: the worker admits, measures, checks and records. What an engine owes:
 
 - `generate` yields as soon as there is text; its last chunk, and only that one, has `end`.
-- Closing the iterator (`aclose`) or cancelling the task that reads it stops the generation within one step of the engine and frees the slot.
+- Closing the iterator (`aclose`) or cancelling the task that reads it stops the generation within one step and frees the slot.
 - The same prompt with the same seed gives the same text from the same opened engine, if `abilities` say `seed`.
 - Failures are `EngineOverloaded`, `EngineFailed` or `PromptRejected`, never a library's own exceptions.
 """
@@ -31,7 +31,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Everything that one generation is asked for. At most one of `json_schema` and `choices` is given; `parts` or `token_ids`, not both."""
+    """Everything that one generation is asked for. At most one of `json_schema` and `choices`; `parts` or `token_ids`."""
 
     parts: tuple[Part, ...] = ()
     token_ids: tuple[int, ...] = ()
@@ -44,7 +44,7 @@ class Prompt:
     stop: tuple[str, ...] = ()
     """Generation ends before any of these texts."""
     spoken: str = ""
-    """Resume: text that was generated before; only what follows it is yielded, and `max_tokens` counts only what follows. Needs ability `resume`."""
+    """Resume: text that was generated before; only what follows it is yielded and counted. Needs ability `resume`."""
     spoken_ids: tuple[int, ...] = ()
     """Resume: the tokens of `spoken`, where the engine yielded them; spares the engine to guess how the text was cut."""
     deadline: float | None = None
@@ -116,7 +116,7 @@ class Load:
 
 
 class Engine(Protocol):
-    """See the module. One engine serves one event loop; `generate` may be called up to `slots` times at once, more is `EngineOverloaded`."""
+    """See the module. One engine serves one event loop; `generate` may run `slots` times at once, more is `EngineOverloaded`."""
 
     @property
     def name(self) -> str:
