@@ -17,12 +17,13 @@ import asyncpg
 from bench.chaos import collect
 from bench.chaos.checks import handlers as handler_checks
 from bench.chaos.checks import log as log_checks
+from bench.chaos.checks import money as money_checks
 from bench.chaos.checks import poison as poison_checks
 from bench.chaos.checks import projections as projection_checks
 from bench.chaos.checks.log import Sight
 from bench.chaos.checks.projections import Sample
 from bench.chaos.cluster import Cluster
-from bench.chaos.history import History, Violation, digest
+from bench.chaos.history import History, Violation, digest, id_of
 from bench.chaos.load import HEX, Mix
 from bench.chaos.nemesis import Nemesis
 from bus.connection import connect
@@ -186,6 +187,7 @@ async def judge(cluster: Cluster, nemesis: Nemesis, watcher: Watcher, begun: flo
         violations = log_checks.check(history, watcher.sights)
         violations += log_checks.readers_agree(await collect.readings(log, history.events))
     violations += handler_checks.check(history, ALL)
+    violations += money_checks.check(event for event in history.events if id_of(event))
     poisoned = {claim.lane for claim in history.claims.values() if claim.lane.startswith(HEX)}
     violations += poison_checks.check(history, ALL, poisoned)
     violations += await _check_tables(cluster, history, watcher)

@@ -7,6 +7,7 @@ that was killed goes on from its journal: it resolves what it does not know, the
     keep     changes and saves the state of an entity: a version per change
     duel     writes behind the last event it has seen, and other writers do the same on the same entity: somebody is refused
     group    says three things at once, all or none
+    shop     hunts for a quest's reward, buys, asks for refunds and holds, comes by goods; every request for money is said twice
     hex      bytes that are no event, the clean-up of an operator, and life after it
 """
 
@@ -27,7 +28,11 @@ from bus.event import Draft
 from bus.log import Log
 from bus.publisher import Publisher
 from bus.subjects import lane_filter, partition_of
+from schemas.gen.worldbus.broker.v1.broker_pb2 import AcquisitionRequested
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, PlayerSpoke
+from schemas.gen.worldbus.payment.v1.payment_pb2 import HoldRequested, PurchaseRequested, RefundRequested
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerHeartbeat, PlayerJoined, PlayerLeft, PlayerMoved
+from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAcceptRequested
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import EventParked, LaneDropRequested, LaneRetryFailed, LaneRetryRequested
 from schemas.gen.worldbus.state.v1.state_pb2 import SaveRequested, StateChangeRequested
 from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
@@ -38,6 +43,18 @@ HEX = "hex"  # beginning of the names of entities that are given poison
 ZONES = ("quay", "fishmarket", "moor", "pass")
 PAUSE_S = 0.05
 JUMP_NS = 3_600_000_000_000  # how far a writer's clock jumps: an hour
+ROUND: tuple[Callable[[str], Message], ...] = (  # what a shop lane says, again and again; the name is that of the round
+    lambda name: QuestAcceptRequested(quest="hounds-of-the-moor"),
+    lambda name: CreatureSlain(creature="moor-hound", place="old-moor", quantity=12),
+    lambda name: PlayerSpoke(npc="warden-pell", place="old-moor"),
+    lambda name: PurchaseRequested(request_id=name, sku="lantern"),
+    lambda name: PurchaseRequested(request_id=name, sku="lantern"),
+    lambda name: RefundRequested(request_id=f"{name}-back", purchase_id=name, amount_minor=50),
+    lambda name: RefundRequested(request_id=f"{name}-back", purchase_id=name, amount_minor=50),
+    lambda name: HoldRequested(request_id=f"{name}-hold", currency="crowns", amount_minor=7, for_real_ms=1_500),
+    lambda name: HoldRequested(request_id=f"{name}-hold", currency="crowns", amount_minor=7, for_real_ms=1_500),
+    lambda name: AcquisitionRequested(source="surgeons-door"),
+)
 ABANDON = 0.3  # share of refused events that are not tried again under their id
 GROUP = 3
 
@@ -50,6 +67,7 @@ class Mix:
     keep: int = 5
     duel: int = 2
     group: int = 1
+    shop: int = 3
     hex: int = 1
     pause_s: float = 0.15
 
@@ -91,6 +109,7 @@ class Writer:
             ("keep", self.mix.keep, self._keep),
             ("duel", self.mix.duel, self._duel),
             ("group", self.mix.group, self._group),
+            ("shop", self.mix.shop, self._shop),
             (HEX, self.mix.hex, self._hex),
         )
         async with asyncio.TaskGroup() as group:
@@ -152,6 +171,11 @@ class Writer:
         ]
         lane.next += 1
         await self._settle_group(claims)
+
+    async def _shop(self, lane: Lane) -> None:
+        """What a client says that has lost an answer: the same request again, as a new event."""
+        turn, step = divmod(lane.next - 1, len(ROUND))
+        await self._say(lane, ROUND[step](f"{lane.entity}-{turn}"))
 
     async def _hex(self, lane: Lane) -> None:
         """Poison on every twentieth step; an operator who looks what waits, drops the poison and takes up the rest."""
