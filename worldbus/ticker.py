@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -26,6 +27,7 @@ EVERY_S = 0.25
 SILENT_S = 3.0  # a ticker that said nothing for so long has ended
 MAX_GAP_MS = 10_000  # real time beyond that (a night, a crash) is not felt by the world
 PAUSE_S = 0.2  # before a tick that was not recorded is tried again
+TICK = RealTimePassed.DESCRIPTOR.name
 _MS = 1_000_000  # nanoseconds
 
 log_ = structlog.get_logger(__name__)
@@ -41,8 +43,9 @@ class Publishes(Protocol):
 async def start_clock(log: Log, publisher: Publishes, world: str, scale: int) -> None:
     """Start the world's clock unless it runs; `scale` is world milliseconds per real second."""
     if await log.last(lane_filter(partition_of(world, CLOCK, log.partitions), world, "time", CLOCK)) is None:
-        draft = Draft(data=ClockStartRequested(scale=scale), world=world, entity=CLOCK, subsystem=EDGE, id=f"start-clock-{world}")
-        await publisher.publish(draft)
+        draft = Draft(data=ClockStartRequested(scale=scale), world=world, entity=CLOCK, subsystem=EDGE)
+        with suppress(Conflict):  # it was asked for already
+            await publisher.publish(draft, expected=0)
 
 
 async def tick(log: Log, publisher: Publishes, world: str, *, every_s: float = EVERY_S) -> None:
@@ -51,8 +54,9 @@ async def tick(log: Log, publisher: Publishes, world: str, *, every_s: float = E
     while True:
         try:
             last = await log.last(fence)
-            if last is None or time.time_ns() - last.recorded_ns > SILENT_S * 1e9:
-                await _speak(publisher, world, every_s, last.position if last else 0, last.recorded_ns if last else 0)
+            spoken_ns = last.recorded_ns if last is not None and last.name == TICK else 0
+            if time.time_ns() - spoken_ns > SILENT_S * 1e9:
+                await _speak(publisher, world, every_s, last.position if last else 0, spoken_ns)
         except Conflict:
             log_.info("another_ticker_speaks", world=world)
         except Transient as error:
