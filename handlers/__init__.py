@@ -9,6 +9,7 @@ from handlers import broker as _broker
 from handlers import capability_registry as _capability_registry
 from handlers import inventory as _inventory
 from handlers import market as _market
+from handlers import language_system as _language_system
 from handlers import model_management as _model_management
 from handlers import narrative as _narrative
 from handlers import npc_behavior as _npc_behavior
@@ -42,6 +43,7 @@ ALL: Final[tuple[Handler[Any], ...]] = (
     _narrative.narrative,
     _storyteller.storyteller,
     _npc_behavior.npc,
+    _language_system.language,
 )
 
 

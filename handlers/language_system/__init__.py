@@ -1,0 +1,48 @@
+"""Constructed languages as a handler, `language`: what a player hears, understands and learns.
+
+    NpcSpoke (in a language of the table) ──▶ SpeechHeard, ComprehensionGrew          LanguageStudied ──▶ ComprehensionGrew
+    UtteranceRequested ──▶ UtteranceComposed
+
+The languages are data: `language_system(tables)` makes the handler of a world, `language` is the one of Duskmarket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from bus.event import Event
+from bus.handler import Handler
+from handlers.language_system.decide import Listener, decide, evolve, ready
+from handlers.language_system.tables import Tables, load
+from handlers.names import DEFAULT_WORLD, WORLDS, is_token
+from schemas.gen.worldbus.language.v1 import language_pb2 as said
+from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
+
+NAME: Final = "language"
+
+
+def entities(tables: Tables, event: Event) -> Sequence[str]:
+    """Words of a character concern the player they were said to, if everybody does not understand them anyway."""
+    match event.data:
+        case NpcSpoke(player=player, language=language):
+            return (player,) if event.subsystem == "npc" and language in tables.languages and is_token(player) else ()
+        case _:
+            return (event.entity,)
+
+
+def language_system(tables: Tables) -> Handler[Listener]:
+    """The handler under the given tables."""
+    return Handler(
+        name=NAME,
+        listens_to=(NpcSpoke, said.LanguageStudied, said.UtteranceRequested),
+        emits=(said.SpeechHeard, said.ComprehensionGrew, said.UtteranceComposed, said.LanguageRequestRefused),
+        initial=lambda entity: Listener(),
+        decide=partial(decide, ready(tables)),
+        evolve=evolve,
+        entities=partial(entities, tables),
+    )
+
+
+language: Final = language_system(load(WORLDS / DEFAULT_WORLD / "languages.toml"))
