@@ -119,7 +119,7 @@ class Runtime:
 
     def _hold(self, runner: Runner[Any], place: Place) -> None:
         if place.name not in self._sessions:
-            session = Session(self.connection, self.log.name, runner, place, pace=self._pace)
+            session = Session(self.log, runner, place, pace=self._pace)
             self._sessions[place.name] = session, asyncio.create_task(session.run(), name=f"session-{place.name}")
 
     def _release(self, place: Place) -> None:

@@ -12,18 +12,21 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from bus.answers import parse_ack
-from bus.connection import Connection
 from bus.consumer import PullConsumer, Status
 from bus.errors import Disconnected, WorldbusError
 from bus.event import Event
 from bus.lane_run import Entry
+from bus.progress import Progress
 from bus.runner import Runner
 from bus.subjects import place
+
+if TYPE_CHECKING:
+    from bus.log import Log
 
 log = structlog.get_logger(__name__)
 
@@ -62,14 +65,15 @@ class Place:
 class Session:
     """The inputs of one partition. `epoch` grows whenever the hold is lost: entries of an older epoch are somebody else's now."""
 
-    def __init__(self, connection: Connection, stream: str, runner: Runner[Any], place: Place, *, pace: Pace) -> None:
+    def __init__(self, log_: Log, runner: Runner[Any], place: Place, *, pace: Pace) -> None:
         self.runner = runner
         self.place = place
         self.name = place.name
         self.epoch = 0
         self.active = False
-        self._connection = connection
-        self._stream = stream
+        self._connection = log_.connection
+        self._stream = log_.name
+        self._progress = Progress(log_, place.name)
         self._pace = pace
         self._consumer = self._new_consumer()
         self._open: deque[Entry] = deque()
@@ -112,6 +116,7 @@ class Session:
             async with asyncio.timeout(within_s if self._open else 0):
                 await self._drained.wait()
         self._flush()
+        self._progress.save()
         held, self.active = self.active, False
         self.epoch += 1
         if self._consumer.pin and self._connection.connected:
@@ -154,15 +159,28 @@ class Session:
                 return
             except TimeoutError:
                 pause = min(2 * pause, LAST_LOOK_S)
-            await self._take_back(consumer)
+            await self._take_back(consumer, first=pause == 2 * FIRST_LOOK_S)
 
-    async def _take_back(self, consumer: PullConsumer) -> None:
+    async def _take_back(self, consumer: PullConsumer, *, first: bool) -> None:
         """What was delivered to a member that died, and not settled, would come again only after `ack_wait`; with no newer input behind it
-        nothing would tell us. A reset makes it deliverable now. If somebody is pinned after all, it costs them a restart, no more."""
+        nothing would tell us. A reset makes it deliverable now. If somebody is pinned after all, it costs them a restart, no more.
+
+        On the `first` look the server's floor is held against our own record: one that went astray may leave nothing to deliver.
+        """
         info = await consumer.info()
         pinned = any(group.get("pinned_client_id") for group in info.get("priority_groups") or ())
-        if info["num_ack_pending"] and not pinned:
+        if pinned:
+            return
+        if info["num_ack_pending"]:
             await consumer.reset()
+        elif first:
+            await self._behind_our_record(consumer, info)
+
+    async def _behind_our_record(self, consumer: PullConsumer, info: dict[str, Any]) -> None:
+        """Let delivery start behind what is known to be settled, where the server's floor is beyond it."""
+        settled = await self._progress.read(info["created"])
+        if settled is not None and info["ack_floor"]["stream_seq"] > settled:
+            await consumer.reset(settled + 1)
 
     # -- active ------------------------------------------------------------------------------------------------------------------
 
@@ -174,7 +192,7 @@ class Session:
         self._asked = self._last = self._deliveries = self._quiet = 0
         self._open.clear()
         self._settled_reply = b""
-        await consumer.reset()
+        await self._behind_our_record(consumer, await consumer.reset())
         await consumer.start(self._on_message, self._on_status)
         if self.place.partition is not None:
             self.runner.distrust(self.place.partition)  # whoever held it before us wrote to its lanes
@@ -259,6 +277,7 @@ class Session:
                 self._consumer.ack(self._settled_reply)
             except Disconnected:
                 return
+            self._progress.settled(parse_ack(self._settled_reply).position)
             self._settled_reply = b""
 
     async def _let_go(self) -> None:
@@ -266,4 +285,5 @@ class Session:
             self.active = False
             self.epoch += 1
         self._open.clear()
+        self._progress.save()
         await self._consumer.close()

@@ -16,6 +16,7 @@ import pytest
 from google.protobuf.message import Message
 
 from bus.connection import connect
+from bus.consumer import PullConsumer
 from bus.event import Draft, Event
 from bus.handler import Handler
 from bus.log import Log, open_log
@@ -123,3 +124,19 @@ async def test_an_input_after_a_quick_restart_of_the_server_is_answered_soon(own
                 await move_all(log, zone)
 
                 assert await heard(log, zone) == set(ENTITIES)
+
+
+async def test_an_ack_floor_that_went_astray_hides_no_input(own_nats: NatsServer) -> None:
+    """One flipped bit in a consumer's file moves its floor forward without any error; a reset beyond the end does the same to it."""
+    async with member(own_nats) as (_, log):
+        await move_all(log, "a")
+        assert await heard(log, "a") == set(ENTITIES)
+        await asyncio.sleep(0.1)  # settled
+    async with connect(own_nats.url, name="test") as connection:
+        log = await open_log(connection)
+        await move_all(log, "b")
+        for partition in range(log.partitions):
+            await PullConsumer(connection, log.name, f"place_{partition}").reset(10_000 if partition % 2 else (await log.state()).last)
+        await log.aclose()
+    async with member(own_nats) as (_, log):
+        assert await heard(log, "b") == set(ENTITIES)
