@@ -43,6 +43,8 @@ check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: types" && $(VENV)/bin/mypy --no-error-summary
 	@echo "check: generated code" && $(PY) -m schemas.generate --check
 	@echo "check: recorded events" && $(PY) -m schemas.record --check && $(PY) -m schemas.compat
+	@echo "check: documents made from the code" && $(VENV)/bin/worldbus asyncapi --check -o docs/reference/asyncapi.yaml && \
+	  $(PY) -m worldbus.cli.reference | diff -u docs/reference/cli.md -
 	@echo "check: locks" && requirements/lock --check
 	@echo "check: all good"
 
@@ -53,10 +55,12 @@ bench: $(STAMP)  ## figures, each beside its peer or limit, as JSON lines
 chaos: $(STAMP)  ## kill, pause, cut power and flip bits under load, then check every invariant
 	@$(VENV)/bin/worldbus bench chaos $(ARGS)
 
-proto: $(STAMP)  ## generate code and stubs from the .proto files, record an example of what is new, promise to keep it
+proto: $(STAMP)  ## generate code, stubs and reference pages, record an example of what is new, promise to keep it
 	@$(PY) -m schemas.generate
 	@$(PY) -m schemas.record
 	@$(PY) -m schemas.compat --accept
+	@$(VENV)/bin/worldbus asyncapi -o docs/reference/asyncapi.yaml
+	@$(PY) -m worldbus.cli.reference > docs/reference/cli.md
 
 lock: $(STAMP)  ## pin pyproject.toml's requirements, with hashes (UPGRADE=1 takes the newest allowed)
 	@requirements/lock $(if $(UPGRADE),--upgrade)

@@ -1,6 +1,6 @@
 """The doctor: is everything there that worldbus needs, does it keep its promises, and do log and archive agree?
 
-Checks run in order; one that fails keeps those from running that need it. Nothing is changed and nothing is created.
+Checks run in order; one that fails keeps those from running that need it. On given servers nothing is changed and nothing is created.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bus.connection import connect
+from bus.connection import ApiError, Connection, connect
 from bus.durability import RELAXED_LOSS, prove
-from bus.errors import BadSettings, LogDamaged, WorldbusError
+from bus.errors import BadSettings, LogDamaged, NoLog, WorldbusError
 from bus.log import LogConfig, open_log
 from handlers import ALL
 from migrations import pending
-from projections.archive import check as compare
+from projections.archive import check_log
 from projections.catalogue import PROJECTIONS
 from projections.query import query
 from projections.store import connected
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from worldbus.embedded import Servers
     from worldbus.settings import Settings
 
+NO_STREAM = 10059
 Progress = Callable[[int, int], None]
 
 
@@ -55,6 +56,8 @@ async def examine(settings: Settings, *, full: bool = False, progress: Progress 
         try:
             connection = await stack.enter_async_context(connect(servers.nats_url, name="worldbus-check"))
             yield Finding("nats", True, f"connected to server {connection.server_id}")
+            if not settings.embedded_nats:
+                await _there(connection, LogConfig().name)
             log = await open_log(connection, LogConfig(partitions=settings.partitions))
             stack.push_async_callback(log.aclose)
             state = await log.state()
@@ -71,6 +74,15 @@ async def examine(settings: Settings, *, full: bool = False, progress: Progress 
             yield await _attempt("projections", _projections(servers))
             if log is not None:
                 yield await _attempt("archive", _archive(log, servers, full, progress))
+
+
+async def _there(connection: Connection, stream: str) -> None:
+    try:
+        await connection.api(f"STREAM.INFO.{stream}")
+    except ApiError as error:
+        if error.err_code == NO_STREAM:
+            raise NoLog(f"wanted the stream {stream}, found none: the first `worldbus run` or `worldbus publish` makes it") from error
+        raise
 
 
 async def _attempt(name: str, check: Awaitable[str]) -> Finding:
@@ -139,7 +151,7 @@ async def _projections(servers: Servers) -> str:
 
 async def _archive(log: Log, servers: Servers, full: bool, progress: Progress | None) -> str:
     async with connected(servers.postgres_dsn) as connection:
-        report = await compare(connection, await log.state(), log, full=full, progress=progress)
+        report = await check_log(connection, log, full=full, progress=progress)
     if not report.ok:
         step = "`worldbus log repair --from-archive`" if report.damaged == "log" else "a backup of Postgres: the archive itself changed"
         raise LogDamaged(f"{report.problem}; next: {step}", position=report.position)
