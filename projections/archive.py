@@ -44,6 +44,12 @@ class LogState(Protocol):
     def last(self) -> int: ...
 
 
+class CheckedLog(Reader, Protocol):
+    """A log that can say how long it is, and be read."""
+
+    async def state(self) -> LogState: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What was found. `problem` is empty when log and archive agree, else one line that names the first damaged position."""
@@ -143,6 +149,16 @@ async def check(connection: Connection, state: LogState, reader: Reader, *, full
         wanted = error.facts.get("wanted", 0)
         compared = replace(report, position=wanted if isinstance(wanted, int) else 0, damaged="log", problem=f"LOG DAMAGED: {error}")
     return replace(short, checked=compared.checked) if compared.ok and state.last < head.position else compared
+
+
+async def check_log(connection: Connection, log: CheckedLog, *, full: bool = False, progress: Progress | None = None) -> Report:
+    """As `check`, of a log that is in use: a projector beside us may archive what was not there yet when we asked how long the log is."""
+    report = await check(connection, await log.state(), log, full=full, progress=progress)
+    for _ in range(2):
+        if report.ok or report.log >= report.archive:
+            break
+        report = await check(connection, await log.state(), log, full=full, progress=progress)
+    return report
 
 
 async def _compare(kept: AsyncIterator[list[Event]], log: AsyncIterator[Event], report: Report, progress: Progress | None) -> Report:

@@ -19,6 +19,7 @@ from bus.publisher import open_publisher
 from bus.runtime import run_handlers
 from migrations import migrate
 from worldbus.embedded import embedded
+from worldbus.guard import held_against_archive
 from worldbus.standby import project
 from worldbus.ticker import tick
 
@@ -75,8 +76,10 @@ async def open_bus(settings: Settings, *, own: bool = False, name: str = "worldb
 
 @asynccontextmanager
 async def open_world(settings: Settings, *, own: bool = False, name: str = "worldbus", postgres: bool = True) -> AsyncIterator[World]:
-    """As `open_bus`, and a publisher. Raises `NotDurable` when the server does not prove what the settings promise."""
+    """As `open_bus`, and a publisher. Raises `NotDurable` when the server does not prove what the settings promise, `LogDamaged` when
+    the log is not the one that was archived: what is published then would take the places of lost events."""
     async with open_bus(settings, own=own, name=name, postgres=postgres) as bus:
+        await held_against_archive(bus.log, bus.servers.postgres_dsn, thorough=own)
         monitors = [bus.servers.nats_monitor_url] if bus.servers.nats_monitor_url else []
         async with open_publisher(bus.connection, bus.log, settings.durability, monitors=monitors) as publisher:
             yield World(settings=bus.settings, servers=bus.servers, connection=bus.connection, log=bus.log, publisher=publisher)

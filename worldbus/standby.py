@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bus.errors import CheckpointMoved, LogDamaged, StoreUnavailable
-from projections.archive import check
+from projections.archive import check_log
 from projections.projector import Projector
 from projections.store import connected, is_lost
 
@@ -48,7 +48,7 @@ async def _lead(dsn: str, projections: Sequence[Projection], log: Log) -> None:
                     log_.info("projector_stands_by", reason="another one projects")
                 waited = True
                 await asyncio.sleep(STANDBY_S)
-            report = await check(connection, await log.state(), log)
+            report = await check_log(connection, log)
         except Exception as error:
             if is_lost(error, connection):
                 raise StoreUnavailable(f"Postgres went away: {error!r}") from error
