@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bus.errors import BadSettings
 from handlers.names import NAME_RULE, is_token
+from handlers.typed import checked
 
 CAUSES: Final = ("weather", "slain", "season", "quest")
 CURRENCIES: Final = ("crowns", "teeth")
@@ -110,7 +111,7 @@ def _scene(name: str, body: Mapping[str, Any]) -> Scene:
         "changes": tuple(_rule(rule) for rule in body.get("changes", ())),
         "items": tuple((item["sku"], item["quantity"]) for item in body.get("items", ())),
     }
-    return Scene(**{**body, **parts, "name": name})
+    return checked(Scene(**{**body, **parts, "name": name}))
 
 
 def _thing(name: str, body: Mapping[str, Any]) -> Thing:

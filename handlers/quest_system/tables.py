@@ -12,6 +12,7 @@ from typing import Any, Final
 from bus.errors import BadSettings
 from handlers.names import NAME_RULE, is_token
 from handlers.quest_system.model import CURRENCIES, DEEDS, KINDS, REPEATS, Choice, Deed, Ending, Objective, Pattern, Quest, Stage
+from handlers.typed import checked
 
 MAX_OBJECTIVES: Final = 6  # in a stage
 MAX_COUNT: Final = 1_000_000
@@ -58,7 +59,7 @@ def _quest(name: str, body: Mapping[str, Any]) -> Quest:
         "stages": tuple(_stage(stage) for stage in body["stages"]),
         "endings": tuple(_ending(ending, pays) for ending, pays in body["endings"].items()),
     }
-    return Quest(**{**body, **parts, "name": name})
+    return checked(Quest(**{**body, **parts, "name": name}))
 
 
 def _stage(body: Mapping[str, Any]) -> Stage:
@@ -76,7 +77,7 @@ def _ending(name: str, body: Mapping[str, Any]) -> Ending:
 
 def _pattern(name: str, body: Mapping[str, Any]) -> Pattern:
     parts = {field: tuple(body[field]) for field in ("givers", "targets", "places", "count", "pay_each")}
-    return Pattern(**{**body, **parts, "name": name})
+    return checked(Pattern(**{**body, **parts, "name": name}))
 
 
 def _followers(quests: Mapping[str, Quest]) -> dict[str, tuple[str, ...]]:

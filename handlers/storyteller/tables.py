@@ -12,12 +12,14 @@ from bus.errors import BadSettings
 from handlers.names import NAME_RULE, is_token
 from handlers.storyteller.needs import Need
 from handlers.storyteller.needs import parse as parse_need
+from handlers.typed import checked
 
 CAUSES: Final = ("quest", "quest_failed", "scene", "change", "slain", "bargain", "raid", "weather", "season", "day")
 MAX_TENSION: Final = 1000  # thousandths
 MAX_MINUTES: Final = 525_600
 MAX_PARTS: Final = 8  # facts, changes, consequences and choices of one beat
 MAX_TEXT: Final = 2000  # characters
+MAX_AMOUNT: Final = 1_000_000_000  # of a consequence, in the unit of its kind
 
 Cause = tuple[str, str]  # what happened, and to what exactly
 
@@ -135,7 +137,7 @@ def _arc(name: str, body: Mapping[str, Any]) -> ArcTable:
     }
     if len(parts["beats"]) < len(body["beats"]):
         raise ValueError(f"arcs.{name}: two beats have the same name")
-    return ArcTable(**{**body, **parts, "name": name})
+    return checked(ArcTable(**{**body, **parts, "name": name}))
 
 
 def _beat(body: Mapping[str, Any]) -> Beat:
@@ -202,6 +204,11 @@ def _beat_problems(beat: Beat, arc: ArcTable) -> list[str]:
         found += [f"there is no fact {fact}={value}" for fact, value in part.establishes.items() if value not in arc.facts.get(fact, ())]
         if max(len(part.establishes), len(part.consequences), len(part.changes), len(names), len(beat.narrates)) > MAX_PARTS:
             found.append(f"wanted at most {MAX_PARTS} of each: facts, consequences, changes and choices")
+        found += [
+            f"amount must be -{MAX_AMOUNT} to {MAX_AMOUNT}, found {each.amount}"
+            for each in part.consequences
+            if abs(each.amount) > MAX_AMOUNT
+        ]
     return found
 
 
