@@ -47,7 +47,8 @@ def answer(market: Market, it: OfferMade, state: State) -> Said:
         reach = max(reach, known.counter)  # a word once given stands
     if it.ask_minor <= reach:
         return (said.OfferAccepted(player=it.player, good=it.good, price_minor=it.ask_minor, round=it.round),)
-    insult = _regard(it.player, known.regard, INSULTED, "insult") if it.ask_minor > INSULT * limit else ()
+    hungry_limit = worth(market, buyer, it, known.regard, 0)  # that the buyer has enough of it is not the broker's fault
+    insult = _regard(it.player, known.regard, INSULTED, "insult") if it.ask_minor > INSULT * hungry_limit else ()
     if it.round >= buyer.patience:
         return (*_down(it, "OUT_OF_PATIENCE", "I have heard enough."), *(insult or _regard(it.player, known.regard, TIRED, "patience")))
     countered = said.OfferCountered(player=it.player, good=it.good, counter_minor=reach, round=it.round, patience=buyer.patience - it.round)
