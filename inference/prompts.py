@@ -1,0 +1,121 @@
+"""What every engine refuses, in one place: prompts that contradict themselves, ask for what the engine has not, or cannot mean anything."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any, Final
+
+from inference.engine import Abilities, Prompt
+from inference.errors import PromptRejected
+
+MAX_CHARACTERS: Final = 65_536
+MAX_TOKEN_IDS: Final = 32_768
+MAX_SCHEMA: Final = 16_384
+MAX_CHOICES: Final = 64
+MAX_NEW_TOKENS: Final = 4_096
+MAX_NESTING: Final = 32
+_TYPES: Final = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
+
+JsonSchema = dict[str, Any]
+
+
+def check(prompt: Prompt, abilities: Abilities, engine: str) -> None:
+    """Raises `PromptRejected` unless an engine of these abilities can take the prompt."""
+    _content(prompt)
+    _settings(prompt)
+    if prompt.json_schema:
+        schema(prompt.json_schema)
+    asked = {
+        "json_schema": bool(prompt.json_schema),
+        "choices": bool(prompt.choices),
+        "token_ids": bool(prompt.token_ids),
+        "resume": bool(prompt.spoken or prompt.spoken_ids),
+    }
+    for ability, wanted in asked.items():
+        if wanted and not getattr(abilities, ability):
+            raise PromptRejected(f"wanted {ability}, but engine {engine} cannot do it: ask another engine", ability=ability, engine=engine)
+
+
+def _content(prompt: Prompt) -> None:
+    if bool(prompt.parts) == bool(prompt.token_ids):
+        raise PromptRejected("wanted either parts or token ids to show to the model, found " + ("both" if prompt.parts else "neither"))
+    characters = sum(len(part.text) for part in prompt.parts) + len(prompt.spoken)
+    if characters > MAX_CHARACTERS or len(prompt.token_ids) > MAX_TOKEN_IDS:
+        raise PromptRejected(
+            f"wanted at most {MAX_CHARACTERS} characters or {MAX_TOKEN_IDS} tokens, found {characters} and {len(prompt.token_ids)}",
+            code="PROMPT_TOO_LONG",
+        )
+    if not prompt.token_ids and not any(part.text for part in prompt.parts):
+        raise PromptRejected("wanted text to show to the model, found only empty parts")
+    try:
+        "".join(part.text for part in prompt.parts).encode()
+    except UnicodeEncodeError as error:
+        raise PromptRejected(f"wanted text, found half a character (a lone surrogate): {error.reason}") from error
+    if any(token < 0 for token in (*prompt.token_ids, *prompt.spoken_ids)):
+        raise PromptRejected("wanted token ids of 0 or more, found a negative one")
+
+
+def _settings(prompt: Prompt) -> None:
+    if not 1 <= prompt.max_tokens <= MAX_NEW_TOKENS:
+        raise PromptRejected(f"wanted 1 to {MAX_NEW_TOKENS} tokens, found {prompt.max_tokens}", code="BAD_SETTING")
+    if not 0 <= prompt.seed < 2**63:
+        raise PromptRejected(f"wanted a seed from 0 to 2^63 - 1, found {prompt.seed}", code="BAD_SETTING")
+    if prompt.temperature is not None and not 0 <= prompt.temperature <= 2:
+        raise PromptRejected(f"wanted a temperature from 0 to 2, found {prompt.temperature}", code="BAD_SETTING")
+    if len(prompt.stop) > 8 or not all(prompt.stop):
+        raise PromptRejected(f"wanted at most 8 stop texts, none of them empty, found {prompt.stop!r:.200}", code="BAD_SETTING")
+    if prompt.json_schema and prompt.choices:
+        raise PromptRejected("wanted a schema or choices, found both", code="BAD_CHOICES")
+    if len(prompt.choices) > MAX_CHOICES or not all(prompt.choices) or len(set(prompt.choices)) < len(prompt.choices):
+        raise PromptRejected(
+            f"wanted at most {MAX_CHOICES} different choices, none of them empty, found {prompt.choices!r:.200}", code="BAD_CHOICES"
+        )
+    if (prompt.spoken or prompt.spoken_ids) and (prompt.json_schema or prompt.choices):
+        raise PromptRejected("wanted to go on inside JSON or a choice: start over, no engine can resume there", ability="resume")
+
+
+@lru_cache(maxsize=1024)
+def schema(text: str) -> JsonSchema:
+    """The JSON Schema that `text` is; the value is shared, so leave it as it is. Raises `PromptRejected` with code `BAD_SCHEMA`."""
+    if len(text) > MAX_SCHEMA:
+        raise PromptRejected(f"wanted a schema of at most {MAX_SCHEMA} characters, found {len(text)}", code="BAD_SCHEMA")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PromptRejected(f"wanted a JSON Schema, found no JSON: {error}", code="BAD_SCHEMA") from error
+    if not isinstance(value, dict) or not value:
+        raise PromptRejected(f"wanted a JSON Schema that is an object and says something, found {text:.200}", code="BAD_SCHEMA")
+    _check_schema(value, "$", 0)
+    return value
+
+
+def _check_schema(value: object, at: str, depth: int) -> None:
+    if depth > MAX_NESTING:
+        raise PromptRejected(f"schema: wanted at most {MAX_NESTING} levels, found more at {at:.100}", code="BAD_SCHEMA")
+    if isinstance(value, bool):
+        return
+    if not isinstance(value, dict):
+        raise PromptRejected(f"schema: wanted an object at {at}, found {value!r:.100}", code="BAD_SCHEMA")
+    types = value.get("type", [])
+    for name in types if isinstance(types, list) else [types]:
+        if not isinstance(name, str) or name not in _TYPES:
+            raise PromptRejected(
+                f"schema: wanted a type out of {', '.join(sorted(_TYPES))} at {at}, found {name!r:.100}", code="BAD_SCHEMA"
+            )
+    if "enum" in value and (not isinstance(value["enum"], list) or not value["enum"]):
+        raise PromptRejected(f"schema: wanted a list with something in it as enum at {at}, found {value['enum']!r:.100}", code="BAD_SCHEMA")
+    required = value.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise PromptRejected(f"schema: wanted a list of names as required at {at}, found {required!r:.100}", code="BAD_SCHEMA")
+    properties = value.get("properties", {})
+    if not isinstance(properties, dict):
+        raise PromptRejected(f"schema: wanted an object as properties at {at}, found {properties!r:.100}", code="BAD_SCHEMA")
+    for name, inner in properties.items():
+        _check_schema(inner, f"{at}.{name}", depth + 1)
+    for key in ("items", "additionalProperties"):
+        if key in value:
+            _check_schema(value[key], f"{at}.{key}", depth + 1)
+    for key in ("anyOf", "oneOf", "allOf"):
+        for index, inner in enumerate(value.get(key, [])):
+            _check_schema(inner, f"{at}.{key}[{index}]", depth + 1)
