@@ -135,6 +135,21 @@ def test_a_coupon_is_used_as_often_as_purchases_were_made_with_it(wishes: list[S
         assert all(times <= per_player for times in used.values())
 
 
+@given(st.lists(steps, max_size=40))
+@settings(deadline=None)
+def test_every_hold_ends_and_escrow_is_empty_after_its_time(wishes: list[Step]) -> None:
+    town = live(wishes)
+    for _ in range(2):  # an hour of real time: longer than any hold that was asked for
+        town.say(RealTimePassed(real_ms=3_600_000), entity="clock")
+
+    balances = check_ledger(town.log)
+    ended = Counter((event.entity, event.data.hold) for event in town.log if isinstance(event.data, said.HoldCaptured | said.HoldReleased))
+    placed = Counter((event.entity, event.data.hold) for event in town.log if isinstance(event.data, said.HoldPlaced))
+    assert ended == placed
+    assert not any(amount for (account, _), amount in balances.items() if account.startswith("escrow:"))
+    assert all(town.state(payment, player).holds == {} for player in PLAYERS)
+
+
 NEWS = st.lists(
     st.one_of(
         st.just(provider.PaymentReceived(payment_id="pi", pack="purse", paid_currency="eur", paid_minor=499)),
