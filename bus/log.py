@@ -121,6 +121,28 @@ class Log:
         count = int(found["messages"])
         return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count)
 
+    async def still_holds(self, position: int) -> None:
+        """Return once the log says that it reaches `position`, however long it takes to come up.
+
+        Raises `LogDamaged` when it ends before: new events would take the places of recorded ones. Raises `Disconnected`.
+        """
+        while position:
+            try:
+                last = (await self.state()).last
+            except (Transient, ApiError) as error:
+                if not self.connection.connected:
+                    raise Disconnected(f"connection {self.connection.name!r} to NATS broke again: {error}") from error
+                await asyncio.sleep(0.25)
+                continue
+            if last < position:
+                raise LogDamaged(
+                    f"log {self.name} came back with {last} events, wanted at least {position}, which it had acknowledged: "
+                    "stop publishing and restore it with `worldbus log repair --from-archive`",
+                    wanted=position,
+                    found=last,
+                )
+            return
+
     async def get(self, position: int, *, timeout: float = 10.0) -> Event:
         """The event at `position`. Raises `LogDamaged` when the log does not hold it; `position` must have been written."""
         answer = (await self._direct({"seq": position}, timeout))[0]

@@ -17,7 +17,7 @@ from bus.answers import status_of
 from bus.bulk import BLOCK, Block, Bulk, each, packed
 from bus.connection import ApiError, Connection
 from bus.durability import Durability, prove
-from bus.errors import Conflict, Disconnected, PermissionDenied, StorageFull, TooLarge, Transient, Unknown, WorldbusError
+from bus.errors import Conflict, Disconnected, LogDamaged, PermissionDenied, StorageFull, TooLarge, Transient, Unknown, WorldbusError
 from bus.event import Draft
 from bus.group import Groups, last_number, no_log
 from bus.group_commit import GroupCommit, PubAck, Singles, decode_ack
@@ -56,6 +56,8 @@ class Publisher:
         self._ticker: asyncio.Task[None] | None = None
         self._looking: set[asyncio.Task[None]] = set()
         self._away = False
+        self._highest = 0  # position that was acknowledged
+        self._damage: LogDamaged | None = None
         self._bulk = Bulk(connection, self.position_in, self._hand_over)
         self._groups = Groups(connection, log, ANSWER_TIMEOUT)
         self._own = b'{"stream":"%b","seq":' % log.name.encode()
@@ -128,6 +130,8 @@ class Publisher:
         return future
 
     def _enter(self, publication: Publication) -> None:
+        if self._damage is not None:
+            raise self._damage
         self._number = publication.number = self._number + 1
         self._open[publication.number] = publication
 
@@ -211,7 +215,10 @@ class Publisher:
         if payload.startswith(own):
             rest = payload[len(own) : -1]
             if rest.isdigit():
-                return int(rest)
+                position = int(rest)
+                if position > self._highest:
+                    self._highest = position
+                return position
         return 0
 
     def _send(self, publication: Publication) -> None:
@@ -349,10 +356,25 @@ class Publisher:
         self._bulk.release(float("inf"))
 
     def _on_reconnect(self) -> None:
-        self._away = False
-        for publication in list(self._open.values()):
-            if publication.sent_at != LOOKING:
-                self._send(publication)
+        task = self.loop.create_task(self._return(), name="publisher-return")
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
+    async def _return(self) -> None:
+        """Go on publishing, unless the log came back shorter than it was."""
+        try:
+            await self.log.still_holds(self._highest)
+        except LogDamaged as error:
+            self._damage = error
+            for publication in list(self._open.values()):
+                publication.failed(error)
+        except Disconnected:
+            return  # the next reconnect looks again
+        else:
+            self._away = False
+            for publication in list(self._open.values()):
+                if publication.sent_at != LOOKING:
+                    self._send(publication)
 
     def _on_denied(self, reason: str) -> None:
         self._groups.denied(reason)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from bus.connection import Connection, connect
 from bus.durability import prove
-from bus.errors import BadEvent, Conflict, Disconnected, IdReused, NoLog, NotDurable, StorageFull, TooLarge, Unknown, WorldbusError
+from bus.errors import (
+    BadEvent,
+    Conflict,
+    Disconnected,
+    IdReused,
+    LogDamaged,
+    NoLog,
+    NotDurable,
+    StorageFull,
+    TooLarge,
+    Unknown,
+    WorldbusError,
+)
 from bus.event import Event
 from bus.group_commit import SINGLES, GroupCommit
 from bus.log import Log, LogConfig, attach, open_log
@@ -270,6 +284,26 @@ async def test_a_server_killed_in_the_middle_costs_no_event_and_no_order(own_ser
         assert list(range(3001, 6001)) == positions
         assert list(range(1, 3001)) == sorted(done)
         await publisher.aclose()
+
+
+@pytest.mark.parametrize("lost", ["some", "all"])
+async def test_nothing_is_published_to_a_log_that_came_back_shorter(own_server: NatsServer, tmp_path: Path, lost: str) -> None:
+    async with connect(own_server.url, name="test") as connection:
+        log = await open_log(connection)
+        async with open_publisher(connection, log, "relaxed") as publisher:
+            await publisher.publish_many(moved(number) for number in range(20))
+            await asyncio.to_thread(own_server.stop)
+            shutil.copytree(own_server.store, tmp_path / "older")
+            await asyncio.to_thread(own_server.start)
+            await publisher.publish_many(moved(number) for number in range(20, 50))
+            await asyncio.to_thread(own_server.kill)
+            shutil.rmtree(own_server.store)
+            if lost == "some":
+                shutil.copytree(tmp_path / "older", own_server.store)
+            await asyncio.to_thread(own_server.start)
+            with pytest.raises(LogDamaged, match="came back with 20 events|is gone"):
+                await publisher.publish(moved(50))
+        await log.aclose()
 
 
 async def test_waiting_writes_share_batches_and_each_gets_its_own_position(strict_server: NatsServer) -> None:
