@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import asyncpg
 import structlog
 from aiohttp import web
 
-from bus.errors import BadSettings, IdReused, Rejected, Transient
+from bus.errors import BadSettings, IdReused, Rejected, StoreUnavailable, Transient
 from bus.event import Draft
 from schemas.gen.worldbus.payment.v1 import provider_pb2 as said
 
@@ -244,7 +245,7 @@ class Answer(NamedTuple):
 class PaymentsEdge:
     """Takes webhooks in. Safe to run in several processes: whoever gets the same webhook records the same event, once.
 
-    find_owner  whose a payment is, for webhooks that do not say (disputes): from the view `world.real_payments`, say
+    find_owner  whose a payment is, for webhooks that do not say (disputes): `owners_in(pool)`, say
     """
 
     def __init__(
@@ -292,6 +293,22 @@ class PaymentsEdge:
         if owner is None:
             raise OwnerUnknown(f"payment {webhook.payment_id} names no player, and none is known yet: the provider will send it again")
         return owner
+
+
+OWNER = "SELECT world, player FROM world.real_payments WHERE payment_id = $1"
+
+
+def owners_in(pool: asyncpg.Pool) -> FindOwner:
+    """Owners as the tables know them: of every payment that was heard of with its metadata. Raises `StoreUnavailable`: come again."""
+
+    async def find(payment_id: str) -> Owner | None:
+        try:
+            row = await pool.fetchrow(OWNER, payment_id)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise StoreUnavailable(f"the owner of payment {payment_id} cannot be looked up: {error}") from error
+        return Owner(*row) if row else None
+
+    return find
 
 
 def web_app(edge: PaymentsEdge, path: str = "/webhooks/payments") -> web.Application:

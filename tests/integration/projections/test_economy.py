@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 import handlers
+from bus.errors import StoreUnavailable
 from bus.testing import Rehearsal
 from handlers.broker import broker
 from handlers.inventory import inventory
@@ -29,6 +31,7 @@ from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
 from tests.ledger import check_ledger
+from worldbus.edges.payments import Owner, owners_in
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
 PROJECTIONS = [payments, coupons, items, brokers, buyers]
@@ -150,3 +153,14 @@ async def test_items_goods_and_regard_are_what_the_handlers_know(day: Rehearsal,
     struck, sold = len(day.said(trade.BargainStruck)), (await query(reader, "SELECT count(*) FROM bargains")).rows
     assert sold == [(struck,)]
     assert struck >= 4
+
+
+async def test_a_disputes_owner_is_found_in_the_tables(day: Rehearsal, reader: str) -> None:
+    pool = await asyncpg.create_pool(reader, min_size=1, max_size=1)
+    find = owners_in(pool)
+
+    assert await find("pi_1") == Owner("testworld", "mira")
+    assert await find("pi_2") is None
+    await pool.close()
+    with pytest.raises(StoreUnavailable):
+        await find("pi_1")
