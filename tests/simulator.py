@@ -135,11 +135,9 @@ class Member:
     def read(self, partition: int, count: int) -> int:
         """Deliver the next `count` inputs of a partition; how many there were."""
         names = {kind.DESCRIPTOR.name for kind in self.world.handler.listens_to} | {"LaneRetryRequested", "LaneDropRequested"}
-        fresh = [
-            event
-            for event in self.world.log.events[self._next[partition] :]
-            if event.partition == partition and event.name in names and event.subsystem != self.world.handler.name
-        ][:count]
+        fresh = [event for event in self.world.log.events[self._next[partition] :] if event.partition == partition and event.name in names][
+            :count
+        ]
         for event in fresh:
             self._next[partition] = event.position
             entry = Entry(event, b"", self.session, self.session.epoch, settle=lambda partition=partition: self._settle(partition))
