@@ -8,8 +8,8 @@ from bus.handler import Handler
 from handlers import broker as _broker
 from handlers import capability_registry as _capability_registry
 from handlers import inventory as _inventory
-from handlers import market as _market
 from handlers import language_system as _language_system
+from handlers import market as _market
 from handlers import model_management as _model_management
 from handlers import narrative as _narrative
 from handlers import npc_behavior as _npc_behavior

@@ -10,7 +10,9 @@ from projections.coupons import coupons
 from projections.inference import inference
 from projections.items import items
 from projections.lanes import lanes
+from projections.languages import languages
 from projections.models import models
+from projections.npcs import npcs
 from projections.payments import payments
 from projections.players import players
 from projections.projection import Projection
@@ -31,7 +33,9 @@ PROJECTIONS: tuple[Projection, ...] = (
     inference,
     items,
     lanes,
+    languages,
     models,
+    npcs,
     payments,
     players,
     quests,
