@@ -17,6 +17,7 @@ import structlog
 from bus.answers import status_of
 from bus.connection import pub
 from bus.errors import Disconnected, Transient
+from bus.log import SNAPSHOT_ROOT
 
 if TYPE_CHECKING:
     from bus.log import Log
@@ -32,7 +33,7 @@ class Progress:
     def __init__(self, log: Log, consumer: str) -> None:
         self._log = log
         self._consumer = consumer
-        self._subject = f"snap.progress.{log.name}.{consumer}"
+        self._subject = f"{SNAPSHOT_ROOT}.progress.{log.name}.{consumer}"
         self._created = ""
         self._settled = 0  # what is known to be settled
         self._saved = 0  # what the record says

@@ -9,10 +9,10 @@ from typing import Any
 
 import structlog
 
-from bus.connection import Connection
+from bus.connection import ApiError, Connection
 from bus.consumer import PullConsumer
 from bus.decision import CONTROL
-from bus.errors import Misuse
+from bus.errors import LogDamaged, Misuse
 from bus.handler import Handler
 from bus.lane_run import Limits
 from bus.lane_store import LogLaneStore
@@ -25,6 +25,7 @@ from bus.writes import Writes
 
 log = structlog.get_logger(__name__)
 OPERATOR = "operator"
+CREATE_FAILED = 10012
 STALL_S = 0.25  # how often the loop looks at itself
 
 
@@ -87,6 +88,14 @@ class Runtime:
         ack_wait, pin_timeout = self._pace.ack_wait_s, self._pace.pin_timeout_s
         try:
             await consumer.create([subject_filter], ack_wait=ack_wait, pin_timeout=pin_timeout)
+        except ApiError as error:
+            if error.err_code != CREATE_FAILED or "creating store" not in str(error):
+                raise
+            raise LogDamaged(
+                f"the server cannot read what it kept of consumer {consumer.name}: stop it, remove obs/{consumer.name} from the folder of "
+                f"stream {consumer.stream} in its store, start it; the handler then looks through the log again, and does nothing twice",
+                consumer=consumer.name,
+            ) from error
         except Misuse:
             floor = (await consumer.info())["ack_floor"]["stream_seq"]
             log.warning("consumer_made_anew", consumer=consumer.name, subject_filter=subject_filter, after=floor)

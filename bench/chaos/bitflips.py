@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.chaos.checks import handlers as handler_checks
 from bench.chaos.cluster import PASSWORD, in_thread
-from bench.chaos.history import Violation, digest
+from bench.chaos.history import History, Violation, digest
 from bench.chaos.kills import folder
 from bus.connection import connect
-from bus.errors import ServerFailed, WorldbusError
+from bus.errors import LogDamaged, ServerFailed, WorldbusError
 from bus.event import Draft
 from bus.log import Log, LogConfig, open_log
 from bus.publisher import open_publisher
@@ -37,6 +39,7 @@ from worldbus.repair import repair
 
 WORLD = "flips"
 PLAYERS = 40
+RESUME_S = 20.0
 READY_S = 4.0  # a server that cannot recover a stream runs on and is not healthy
 KINDS = ("message", "message", "message", "consumer", "index", "meta")
 """What is hit, in turn: the messages (.blk) most often, a consumer's state, the server's index, the stream's definition."""
@@ -220,11 +223,12 @@ async def _judge(server: NatsServer, postgres: PostgresServer, whole: Whole, tri
         facts = {"kind": trial.kind, "unclean": trial.unclean, "file": trial.file, "noticed": full, "head_noticed": bool(head)}
         if not full:
             log = await open_log(connection)
-            served = await _fingerprint(log)
-            problem = (
-                "" if served == whole.events else f"the start check let a log pass that serves {len(served)} of {len(whole.events)} events"
-            )
-            return Trial(**facts, moved=await _moved(log, whole), problem=problem)  # type: ignore[arg-type]
+            served, moved = await _fingerprint(log), await _moved(log, whole)
+            if served != whole.events:
+                return Trial(**facts, problem=f"a log passed the start check that serves {len(served)} of {len(whole.events)} events")  # type: ignore[arg-type]
+            if trial.kind == "consumer":
+                return await _judge_consumer(server, log, facts | {"moved": moved})
+            return Trial(**facts)  # type: ignore[arg-type]
         done = await repair(connection, postgres.dsn, LogConfig())
         log = await open_log(connection)
         served = await _fingerprint(log)
@@ -253,3 +257,29 @@ async def _floors(log: Log) -> dict[str, int]:
 async def _moved(log: Log, whole: Whole) -> dict[str, int]:
     """By how many positions an ack floor stands beyond what was ever settled: inputs that nobody would answer."""
     return {name: floor - whole.floors[name] for name, floor in (await _floors(log)).items() if floor > whole.floors[name]}
+
+
+async def _judge_consumer(server: NatsServer, log: Log, facts: dict[str, object]) -> Trial:
+    """What handlers make of a damaged consumer: they go on, or refuse and say what to remove."""
+    try:
+        return Trial(**facts, problem=await _resume(log))  # type: ignore[arg-type]
+    except LogDamaged as error:
+        name = str(error.facts["consumer"])
+        await in_thread(server.stop)
+        await in_thread(lambda: shutil.rmtree(next(server.store.glob(f"jetstream/*/streams/LOG/obs/{name}"))))
+        await in_thread(server.start)
+        async with connect(server.url, name="flips") as connection:
+            problem = await _resume(await open_log(connection))
+        return Trial(**facts | {"noticed": str(error)}, repaired=not problem, problem=problem)  # type: ignore[arg-type]
+
+
+async def _resume(log: Log) -> str:
+    """Let the handler go on from what its consumers believe; every input must find its answer, once. Says what is wrong."""
+    until = time.monotonic() + RESUME_S
+    async with run_handlers(log.connection, log, [player.player]):
+        while True:
+            history = History([event async for batch in log.read() for event in batch])
+            found = handler_checks.check(history, [player.player])
+            if not found or time.monotonic() > until:
+                return str(found[0]) if found else ""
+            await asyncio.sleep(0.3)

@@ -72,6 +72,7 @@ class Cluster:
     nats: NatsServer = field(init=False)
     postgres: PostgresServer = field(init=False)
     contested_until: float = 0.0  # monotonic seconds; two projectors are at work on purpose
+    _dice: random.Random = field(default_factory=lambda: random.Random(0))
     _watcher: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -184,11 +185,18 @@ class Cluster:
         while True:
             await asyncio.sleep(WATCH_S)
             for worker in list(self.workers.values()):
-                if worker.wanted and worker.process.pid is None:
-                    self._judge_end(worker)
-                    await asyncio.sleep(random.Random(len(self.unexpected)).uniform(0, 0.3))
-                    if worker.wanted:
-                        await self.start(worker)
+                try:
+                    await self._restart_if_ended(worker)
+                except Exception as error:  # on record, and tried again: without its supervisor a run would only stand still
+                    self.unexpected.append(f"{worker.name} could not be started again: {error!r}")
+
+    async def _restart_if_ended(self, worker: Worker) -> None:
+        if not worker.wanted or worker.process.pid is not None:
+            return
+        self._judge_end(worker)
+        await asyncio.sleep(self._dice.uniform(0, 0.3))
+        if worker.wanted:
+            await self.start(worker)
 
     def _judge_end(self, worker: Worker) -> None:
         words = worker.process.log.read_text(errors="replace")[-LAST_WORDS:]

@@ -72,7 +72,7 @@ async def run(kills: int, seed: int, *, tell: Callable[[str], None] = lambda _: 
 
 
 async def _steady(cluster: Cluster) -> None:
-    """Wait until the members keep up with the load: what they owe from starting is no part of a hand-over. A slow machine goes on anyway."""
+    """Wait until the members keep up with the load: what they owe from starting is no hand-over. A slow machine goes on anyway."""
     async with connect(cluster.nats.url, name="steady") as connection:
         log, until = await open_log(connection), time.monotonic() + STEADY_MOST_S
         while sum(one.behind for one in await consumers(log, ALL)) > BACKLOG and time.monotonic() < until:
