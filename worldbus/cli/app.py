@@ -70,7 +70,7 @@ class App(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         _load()
-        return list(self.commands)
+        return sorted(self.commands, key=lambda name: GROUPS.index(self.commands[name].callback.__module__.rpartition(".")[2]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         _load()

@@ -12,7 +12,7 @@ import pytest
 
 from bus.connection import connect
 from projections.catalogue import PROJECTIONS
-from tests.integration.cli.conftest import Lived, Worldbus, lines
+from tests.integration.cli.conftest import Lived, Worldbus, call, lines
 from worldbus.embedded.folder import Folder
 
 
@@ -255,6 +255,29 @@ def test_a_poisoned_lane_is_listed_retried_and_dropped(worldbus: Worldbus, up: P
         assert worldbus("parked", "drop", f"{handler}/poisoned", "--input", position).returncode == 0
     (report,) = lines(worldbus("verify", "--json"))
     assert (report["different"], report["percent"]) == (0, 100.0)
+
+
+def test_given_servers_are_used_and_nothing_is_started_beside_them(up: Path, tmp_path: Path) -> None:
+    addresses = Folder(up).find()
+    assert addresses is not None
+    nowhere = tmp_path / "nowhere"
+    nats, monitor, dsn = (
+        ("--nats", addresses.nats_url),
+        ("--nats-monitor", addresses.nats_monitor_url),
+        ("--postgres", addresses.postgres_dsn),
+    )
+
+    checked = call(nowhere, "check", *nats, *monitor, *dsn, "--durability", "relaxed")
+    asked = call(nowhere, "sql", "SELECT count(*) AS n FROM clock WHERE world = 'main'", *dsn, "--json")
+    (said,) = lines(call(nowhere, "publish", "PlayerHeartbeat", "--entity", "somebody", *nats, "--json"))
+    (read,) = lines(call(nowhere, "replay", "--after", said["position"] - 1, "--limit", 1, *nats, "--json"))
+
+    assert (checked.returncode, "NATS: given, Postgres: given" in checked.stdout) == (0, True), checked.stdout
+    assert json.loads(asked.stdout) == [{"n": 1}]
+    assert read["id"] == said["id"]
+    assert addresses.nats_url is not None
+    assert addresses.nats_url.rpartition("@")[0].rpartition(":")[2] not in checked.stdout, "a password was shown"
+    assert not nowhere.exists()
 
 
 async def _poison(folder: Path, subject: str, payload: bytes) -> int:
