@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from bus.event import Event
 from bus.handler import Handler
-from handlers.names import DEFAULT_WORLD, WORLDS
+from handlers.names import DEFAULT_WORLD, WORLDS, is_token
 from handlers.npc_behavior.decide import ENDED, decide, triggers
 from handlers.npc_behavior.read import load
 from handlers.npc_behavior.state import Npc, evolve, newborn
 from handlers.npc_behavior.tables import Tables
+from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested, InferenceRequested
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneDiscovered
@@ -49,6 +50,8 @@ def entities(tables: Tables, event: Event) -> Sequence[str]:
             return tables.at.get(data.place, ())
         case "WeatherChanged", "weather":
             return tables.at.get(event.entity, ())
+        case "BargainStruck", "broker":
+            return _known(tables, data.buyer) if is_token(data.player) else ()
         case "QuestAccepted", "quest":
             return _known(tables, data.giver)
         case "StoryConsequence", "storyteller":
@@ -80,6 +83,8 @@ def npc_behavior(tables: Tables) -> Handler[Npc]:
             ClockStarted,
             DayBegan,
             WeatherChanged,
+            BargainStruck,
+            RaidSuffered,
             QuestAccepted,
             QuestCompleted,
             QuestFailed,

@@ -9,10 +9,23 @@ from handlers.names import NAME_RULE, is_token
 from handlers.npc_behavior.tables import FACTORS, HALVES, MINUTE_MS, MOODS, Action, Effect, Persona, Tables
 
 KINDS: Final = ("life", "reaction", "spoken")
-CAUSES: Final = ("quest", "quest_failed", "discovered", "changed", "story")
-EFFECTS: Final = ("talk", "gift", "attack", "witness", "slain", "taken", "rumour", "mood")
+CAUSES: Final = ("quest", "quest_failed", "discovered", "changed", "story", "raid")
+EFFECTS: Final = ("talk", "gift", "attack", "witness", "slain", "taken", "bargain", "rumour", "mood")
+WORDS: Final = (
+    "player",
+    "words",
+    "item",
+    "place",
+    "victim",
+    "creature",
+    "count",
+    "title",
+    "kind",
+    "text",
+)  # that a text may hold in braces
 MAX_ACTIONS: Final = 32  # that one character may do: all of them are weighed and recorded
 MAX_LINE: Final = 600  # characters
+MOST_OPEN: Final = 32  # questions: all of them may have to be answered in one decision
 
 
 def problems(tables: Tables) -> list[str]:
@@ -40,8 +53,8 @@ def _rule_problems(tables: Tables) -> Iterator[str]:
         yield f"emotions must be {NAME_RULE} and have neutral among them"
     if set(tables.effects) != set(EFFECTS):
         yield f"effects must be {', '.join(EFFECTS)}, found {', '.join(tables.effects)}"
-    if not 0 < tables.dialogue.most_open <= 64 or tables.dialogue.budget_ms < 1 or not 0 < tables.dialogue.max_tokens <= 4096:
-        yield "dialogue: wanted most_open 1 to 64, budget_ms 1 or more and max_tokens 1 to 4096"
+    if not 0 < tables.dialogue.most_open <= MOST_OPEN or tables.dialogue.budget_ms < 1 or not 0 < tables.dialogue.max_tokens <= 4096:
+        yield f"dialogue: wanted most_open 1 to {MOST_OPEN}, budget_ms 1 or more and max_tokens 1 to 4096"
     if not (is_token(tables.dialogue.kind) and tables.dialogue.tier in ("gold", "silver", "bronze")):
         yield "dialogue: wanted a kind's name and one of the tiers gold, silver and bronze"
     for need, body in tables.needs.items():
@@ -75,8 +88,16 @@ def _effect_problems(effect: Effect, tables: Tables, goals: Mapping[str, object]
         yield "feelings must be -1000 to 1000, salience 0 to 1000"
     if effect.salience and not effect.text:
         yield "what is remembered needs its text"
+    yield from _text_problems(effect.text)
     yield from _unknown("needs", effect.needs, tables.needs)
     yield from _unknown("goals", filter(None, (effect.goal, effect.reaches)), goals)
+
+
+def _text_problems(text: str) -> Iterator[str]:
+    try:
+        text.format_map(dict.fromkeys(WORDS, ""))
+    except (KeyError, ValueError, IndexError, AttributeError) as error:
+        yield f"text may hold {', '.join(WORDS)} in braces, found {text!r} ({error!r})"
 
 
 def _persona_problems(persona: Persona, tables: Tables) -> Iterator[str]:

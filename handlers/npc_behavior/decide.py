@@ -15,6 +15,7 @@ from handlers.npc_behavior.memory import forget, plain
 from handlers.npc_behavior.mind import clamp, moved, tie_now
 from handlers.npc_behavior.state import PULSE, Npc
 from handlers.npc_behavior.tables import Persona, Tables, Trigger
+from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1 import inference_pb2 as inference
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneDiscovered
@@ -46,6 +47,8 @@ def triggers(event: Event) -> Sequence[Trigger]:
             return (("discovered", scene),)
         case SceneChanged(), "narrative":
             return (("changed", event.entity),)
+        case RaidSuffered(), "broker":
+            return (("raid", "any"),)
         case StoryBeatBegan(beat=beat), "storyteller":
             return (("story", beat),)
         case _:
@@ -79,6 +82,8 @@ def _answer(tables: Tables, persona: Persona, npc: Npc, event: Event) -> Iterato
             return _clock(tables, npc, event.data.now.world_ms)
         case QuestAccepted() as it:
             return _asked(tables, persona, npc, event, it)
+        case BargainStruck() as it:
+            return _traded(tables, persona, npc, event, it)
         case StoryConsequence() as it:
             return _told(tables, persona, npc, event, it)
         case it if isinstance(it, ENDED):
@@ -200,6 +205,13 @@ def _asked(tables: Tables, persona: Persona, npc: Npc, event: Event, it: QuestAc
     yield from affected(tables, persona, npc, event, tables.effects["taken"], cause="taken", kind="quest", player=event.entity, words=words)
 
 
+def _traded(tables: Tables, persona: Persona, npc: Npc, event: Event, it: BargainStruck) -> Iterator[Message]:
+    words = {"kind": plain(it.kind, 64)}
+    yield from affected(
+        tables, persona, npc, event, tables.effects["bargain"], cause="bargain", kind="bargain", player=it.player, words=words
+    )
+
+
 def _told(tables: Tables, persona: Persona, npc: Npc, event: Event, it: StoryConsequence) -> Iterator[Message]:
     words = {"text": plain(it.text, 200)}
     if it.kind == "mood" and it.target == npc.entity:
@@ -213,7 +225,7 @@ def _concerned(tables: Tables, persona: Persona, npc: Npc, event: Event) -> Iter
     """What the character's own table waits for; only the most exact entry counts."""
     for trigger in triggers(event):
         if (effect := persona.reacts.get(trigger)) is not None:
-            player = event.entity if event.subsystem in ("quest", "narrative") and trigger[0] != "changed" else ""
+            player = event.entity if event.subsystem in ("quest", "narrative", "broker") and trigger[0] != "changed" else ""
             kind = "quest" if trigger[0].startswith("quest") else "story"
             yield from affected(tables, persona, npc, event, effect, cause=":".join(trigger), kind=kind, player=player)
             return

@@ -19,6 +19,13 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart, Sl
 MAX_SAY: Final = 600  # characters
 MOST_RECALLED: Final = 6
 NO_DEED: Final = "none"
+_TEMPER: Final = {
+    "openness": ("set in your ways", "curious"),
+    "conscientiousness": ("careless", "dutiful"),
+    "extraversion": ("withdrawn", "talkative"),
+    "agreeableness": ("hard", "gentle"),
+    "neuroticism": ("calm", "anxious"),
+}
 _WORDS: Final = {
     "trust": ("do not trust them at all", "do not trust them", "would trust them with small things", "trust them"),
     "affection": ("hate them", "dislike them", "like them", "are fond of them"),
@@ -133,7 +140,14 @@ def _parts(tables: Tables, persona: Persona, npc: Npc, event: Event, player: str
 
 def _persona(tables: Tables, persona: Persona, npc: Npc) -> str:
     wants = [f"You want {goal.text}." for name, goal in persona.goals.items() if urgency_now(tables, npc, name, npc.world_ms) >= 100]
-    return " ".join([f"You are {persona.title}.", persona.text.strip(), *wants])
+    return " ".join([f"You are {persona.title}.", persona.text.strip(), *_temper(persona), *wants])
+
+
+def _temper(persona: Persona) -> Iterator[str]:
+    """The traits that stand out, in words."""
+    said = [_TEMPER[trait][value > 0] for trait, value in persona.traits.items() if abs(value) >= 300]
+    if said:
+        yield f"By temper you are {', '.join(said)}."
 
 
 def _situation(tables: Tables, persona: Persona, npc: Npc) -> str:

@@ -17,6 +17,7 @@ from handlers.npc_behavior.state import MOST_ABOUT_ONE, MOST_MEMORIES, MOST_PER_
 from handlers.npc_behavior.tables import HOUR_MS
 from handlers.time_manager import time
 from handlers.weather_manager import weather
+from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneDiscovered
@@ -303,6 +304,16 @@ def test_scenes_and_beats_mean_something_to_those_who_wait_for_them() -> None:
     assert one(changed, said.NpcGoalChanged).goal == "whose-hand"
     beat = at(entity="pockets").when(StoryBeatBegan(beat="the-eighth-square"), entity="the-tally", subsystem="storyteller")
     assert one(beat, said.NpcMoodChanged).mood == -300
+
+
+def test_a_bargain_pleases_the_buyer_and_a_raid_the_warden_not() -> None:
+    struck = BargainStruck(player="mira", buyer="doctor-vane", kind="glass-eye", price_minor=90)
+    sold = at("quay", entity="doctor-vane").when(struck, subsystem="broker")
+    assert one(sold, said.RelationshipChanged).trust > 0
+    assert one(sold, said.NpcRemembered).memory == "mira sold me glass-eye, and I paid."
+    at("quay", entity="doctor-vane").when(struck, subsystem="game").then_nothing()
+    raided = at("quay", entity="warden-pell").when(RaidSuffered(), entity="mira", subsystem="broker")
+    assert one(raided, said.RelationshipChanged).cause == "raid:any"
 
 
 def test_rumours_reach_who_is_there_and_moods_whom_they_name() -> None:

@@ -116,6 +116,7 @@ def test_the_question_holds_persona_situation_relationship_memory_and_words() ->
 
     assert list(parts) == ["world", "rules", "persona", "situation", "relationship", "memory", "words"]
     assert parts["persona"].startswith("You are Widow Hask.")
+    assert "By temper you are dutiful, withdrawn, gentle, anxious." in parts["persona"]
     assert "what became of her husband" in parts["persona"]
     assert parts["situation"] == "You are at quay. It is dusk in winter. The sky: fog."
     assert parts["relationship"] == "You know mira. You trust them. You dislike them. You are afraid of them. You owe them."

@@ -294,7 +294,7 @@ class NpcRemembered(_message.Message):
     player: _builtins.str
     """The player it is about; empty if about none."""
     kind: _builtins.str
-    """Kind: `talk`, `gift`, `attack`, `witness`, `slain`, `story` or `quest`."""
+    """Kind: `talk`, `gift`, `bargain`, `attack`, `witness`, `slain`, `story` or `quest`."""
     memory: _builtins.str
     """What, in words, at most 240 characters."""
     salience: _builtins.int
@@ -417,7 +417,7 @@ class RelationshipChanged(_message.Message):
     debt_change_minor: _builtins.int
     """By how much the debt moved now."""
     cause: _builtins.str
-    """Why: `talk`, `deed`, `gift`, `attack`, `witness` or the name of the trigger in the table, e.g. `quest:missing-ferryman=told`."""
+    """Why: `talk`, `deed`, `gift`, `bargain`, `attack`, `witness`, `slain`, `taken` or the name of the trigger in the table, e.g. `quest:missing-ferryman=told`."""
     world_ms: _builtins.int
     """When, world milliseconds."""
     def __init__(

@@ -392,7 +392,7 @@ class NpcRemembered(betterproto2.Message):
 
     kind: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Kind: `talk`, `gift`, `attack`, `witness`, `slain`, `story` or `quest`.
+    Kind: `talk`, `gift`, `bargain`, `attack`, `witness`, `slain`, `story` or `quest`.
     """
 
     memory: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -552,7 +552,7 @@ class RelationshipChanged(betterproto2.Message):
 
     cause: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
     """
-    Why: `talk`, `deed`, `gift`, `attack`, `witness` or the name of the trigger in the table, e.g. `quest:missing-ferryman=told`.
+    Why: `talk`, `deed`, `gift`, `bargain`, `attack`, `witness`, `slain`, `taken` or the name of the trigger in the table, e.g. `quest:missing-ferryman=told`.
     """
 
     world_ms: "int" = betterproto2.field(11, betterproto2.TYPE_INT64)
