@@ -140,9 +140,13 @@ def released(event: Event, it: SharedQuestClosed, quests: Quests) -> Said:
 
 
 def shared(tables: Tables, event: Event, it: QuestCompleted, quests: Quests) -> Said:
-    """A member's lane: the party completed a run. Whoever it names is paid, also one who left at that very moment."""
+    """A member's lane: the party completed a run. Whoever it names is paid, also one who left at that very moment.
+
+    Except for a quest that pays once, and this player was paid for before: others may take them along, but not for money.
+    """
     quest = tables.quests.get(it.quest)
     ending = quest.ending(it.ending) if quest else None
     completed = QuestCompleted(quest=it.quest, run=it.run, ending=it.ending, party=event.entity)
     completed.unlocked.extend(course.unlocked(tables, quests, it.quest, it.ending))
-    return completed, *(course.rewarded(quests.holder, completed, ending, party=event.entity) if ending else ())
+    paid_before = quest is not None and quest.repeat == "once" and quests.has_done(quest.name)
+    return completed, *(course.rewarded(quests.holder, completed, ending, party=event.entity) if ending and not paid_before else ())

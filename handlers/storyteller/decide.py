@@ -9,6 +9,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from bus.event import Event
+from handlers.names import NAME_RULE, is_token
 from handlers.storyteller import telling
 from handlers.storyteller.causes import causes, player_of
 from handlers.storyteller.curve import chosen, considered, finished, wanted
@@ -170,6 +171,8 @@ def _after(arc: Arc, beat: Beat) -> Said:
 def _choose(table: ArcTable, event: Event, it: proto.StoryChoiceRequested, arc: Arc) -> Said:
     if arc.phase != CHOOSING:
         return _refused(event, "NO_CHOICE", f"{arc.name} waits for no choice now")
+    if not is_token(it.player):
+        return _refused(event, "NO_PLAYER", f"wanted the player who chooses, {NAME_RULE}, found {ascii(it.player)[:80]}")
     if it.choice not in arc.open:
         return _refused(event, "UNKNOWN_CHOICE", f"wanted one of {', '.join(arc.open)}, found {ascii(it.choice)[:80]}")
     return _made(table, arc, _way(table, arc, it.choice), it.player)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from bus.testing import Rehearsal
@@ -62,7 +63,8 @@ TABLE: dict[str, Any] = {
         },
     }
 }
-quest = quest_system(parse(TABLE, "test"), calendars.load(WORLDS / DEFAULT_WORLD / "calendar.toml"))
+CALENDAR = calendars.load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+quest = quest_system(parse(TABLE, "test"), CALENDAR)
 WOLF = CreatureSlain(creature="wolf")
 
 
@@ -117,6 +119,20 @@ def test_deeds_of_all_members_count_together_and_each_is_paid() -> None:
     assert town.said(QuestRewarded) == (QuestRewarded(player="mira", **paid), QuestRewarded(player="ben", **paid))
     assert town.said(QuestCompleted, entity="pack") == (QuestCompleted(quest="hunt", run=1, ending="told", members=["mira", "ben"]),)
     assert town.state(quest, "ben").follows == ()
+
+
+def test_a_quest_that_pays_once_pays_a_member_once() -> None:
+    once = copy.deepcopy(TABLE)
+    once["quests"]["hunt"]["repeat"] = "once"
+    town = Rehearsal(quest_system(parse(once, "test"), CALENDAR))
+    for party_, proposer in (("", "mira"), ("pack", "ben")):
+        town.say(PartyFormed(party="pack", members=["mira", "ben"]), entity="mira")
+        town.say(QuestAcceptRequested(quest="hunt", party=party_), entity=proposer)
+        town.say(CreatureSlain(creature="wolf", quantity=3), entity="mira")
+        town.say(QuestChoiceRequested(quest="hunt", choice="tell", party=party_), entity="mira")
+
+    assert [(it.player, it.party) for it in town.said(QuestRewarded)] == [("mira", ""), ("ben", "pack")]
+    assert len(town.said(QuestCompleted, entity="mira")) == 2
 
 
 def test_deeds_that_no_shared_quest_wants_stay_with_the_player() -> None:

@@ -308,6 +308,8 @@ def test_the_first_player_to_choose_decides() -> None:
     assert WakeRequested(name="choice-2", in_world_ms=2 * HOUR) in case.said
     wrong = one(case.when(StoryChoiceRequested(player="mira", choice="flee"), entity="tally"), StoryRequestRefused)
     assert wrong.code == "UNKNOWN_CHOICE"
+    nobody = one(case.when(StoryChoiceRequested(choice="mourn"), entity="tally"), StoryRequestRefused)
+    assert nobody.code == "NO_PLAYER"
 
     case = case.when(StoryChoiceRequested(player="mira", choice="mourn"), entity="tally")
 

@@ -432,7 +432,7 @@ class StoryRequestRefused(_message.Message):
     request_event_id: _builtins.str
     """CloudEvents id of the refused event."""
     code: _builtins.str
-    """Stable name of the rule, upper case: `ALREADY_BEGUN`, `NO_CHOICE` or `UNKNOWN_CHOICE`."""
+    """Stable name of the rule, upper case: `ALREADY_BEGUN`, `NO_CHOICE`, `NO_PLAYER` or `UNKNOWN_CHOICE`."""
     reason: _builtins.str
     """For a person: what was wanted, what was found, the next step."""
     def __init__(

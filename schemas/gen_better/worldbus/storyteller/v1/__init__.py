@@ -396,7 +396,7 @@ class StoryRequestRefused(betterproto2.Message):
 
     code: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Stable name of the rule, upper case: `ALREADY_BEGUN`, `NO_CHOICE` or `UNKNOWN_CHOICE`.
+    Stable name of the rule, upper case: `ALREADY_BEGUN`, `NO_CHOICE`, `NO_PLAYER` or `UNKNOWN_CHOICE`.
     """
 
     reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
