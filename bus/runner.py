@@ -25,6 +25,7 @@ from bus.handler import Handler, of_subject
 from bus.lane import Lane
 from bus.lane_run import Entry, LaneRun, LaneStore, Limits, Output, Tally
 from bus.subjects import check_token
+from bus.turns import Turn, Turns
 from bus.unfinished import Unfinished
 from bus.writes import Writes
 
@@ -54,6 +55,7 @@ class Runner(Generic[S]):
         self._pumping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._loads = asyncio.Semaphore(32)
+        self.turns: Turns | None = None  # lanes wait for their turn; None: all are in flight at once
         self.closed = False
 
     # -- receiving ---------------------------------------------------------------------------------------------------------------
@@ -62,7 +64,7 @@ class Runner(Generic[S]):
         """Put an input into the lanes that it concerns. Inputs of one partition must come in log order."""
         self.tally.received += 1
         entry.open = 1  # held until it is in all its lanes
-        for world, entity in self._route(entry.event):
+        for world, entity in self.route(entry.event):
             run = self._lane(world, entity)
             entry.open += 1
             run.queue.append(entry)
@@ -70,7 +72,8 @@ class Runner(Generic[S]):
                 self._wake(run)
         entry.leave()
 
-    def _route(self, event: Event) -> list[tuple[str, str]]:
+    def route(self, event: Event) -> list[tuple[str, str]]:
+        """The lanes (world, entity) that an input concerns, each once."""
         try:
             if event.name in CONTROL_EVENTS:
                 return [(event.world, event.entity)] if getattr(event.data, "handler", "") == self.handler.name else []
@@ -138,6 +141,8 @@ class Runner(Generic[S]):
             if entry.stale:
                 self.done(run)
                 continue
+            if self.turns is not None and not self.turns.begin(self._turn(run, entry.event), lambda: self._resume(run)):
+                return
             if run.must_load:
                 self.spawn(self._load(run, run.lane.position))
                 return
@@ -187,7 +192,13 @@ class Runner(Generic[S]):
 
     def done(self, run: LaneRun[S]) -> None:
         run.attempt = 0
-        run.queue.popleft().leave()
+        entry = run.queue.popleft()
+        if self.turns is not None and not entry.stale:
+            self.turns.over(self._turn(run, entry.event))
+        entry.leave()
+
+    def _turn(self, run: LaneRun[S], event: Event) -> Turn:
+        return Turn(event.position, self.handler.name, run.lane.world, run.lane.entity)
 
     def answered(self, run: LaneRun[S]) -> None:
         self.done(run)
@@ -234,6 +245,8 @@ class Runner(Generic[S]):
         lane.loaded = True  # the fence held, so nothing was there that we do not know
         event = Event(raw=output.raw, subject=draft.subject, partition=lane.partition, position=position, data=draft.data)
         lane.apply(event, output.mark)
+        if self.turns is not None:
+            self.turns.heard(event)
         self.tally.emitted += 1
         run.outputs.popleft()
         if run.outputs:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bus.handler import Handler
     from worldbus.demo.ledger import Promise
 
+_AGAIN: Final = ("PaymentRequestRepeated", "PaymentRequestConflicted")
 # What must be answered, and by which events: any of them, by the handler that says them.
 DUE: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "ClockStartRequested": ("time", frozenset({"ClockStarted", "ClockRequestRefused"})),
@@ -27,6 +28,23 @@ DUE: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "LoadRequested": ("state", frozenset({"StateLoaded", "LoadRefused", "StateChangeRepeated"})),
     "WeatherOverrideRequested": ("weather", frozenset({"WeatherOverridden", "WeatherRequestRefused"})),
     "ForecastRequested": ("weather", frozenset({"ForecastIssued", "WeatherRequestRefused"})),
+    "PurchaseRequested": ("payment", frozenset({"PurchaseCompleted", "PurchaseDeclined", "CouponClaimed", *_AGAIN})),
+    "RefundRequested": ("payment", frozenset({"RefundCompleted", "RefundDeclined", *_AGAIN})),
+    "HoldRequested": ("payment", frozenset({"HoldPlaced", "HoldDeclined", *_AGAIN})),
+    "HoldCaptureRequested": ("payment", frozenset({"HoldCaptured", "HoldDeclined", *_AGAIN})),
+    "PaymentReceived": ("payment", frozenset({"ProviderPaymentNoted", "PackRefused"})),
+    "CreditRequested": ("payment", frozenset({"CreditGranted", "CreditDeclined", *_AGAIN})),
+    "ItemUseRequested": ("inventory", frozenset({"ItemUsed", "ItemRefused", "ItemRequestRepeated"})),
+    "AcquisitionRequested": ("broker", frozenset({"AcquisitionBegun", "GoodAcquired", "AcquisitionRefused"})),
+    "SaleRequested": ("broker", frozenset({"OfferMade", "BargainRefused"})),
+    "QuestAcceptRequested": ("quest", frozenset({"QuestAccepted", "SharedQuestProposed", "QuestRequestRefused"})),
+    "QuestWorkRequested": ("quest", frozenset({"QuestOffered", "QuestRequestRefused"})),
+    "UtteranceRequested": ("language", frozenset({"UtteranceComposed", "LanguageRequestRefused"})),
+    "RouteRequested": ("router", frozenset({"RouteChosen", "RouteRefused"})),
+    "ServiceQueryRequested": ("capability", frozenset({"ServiceQueryAnswered", "CapabilityRequestRefused"})),
+    "FeatureQueryRequested": ("capability", frozenset({"FeatureQueryAnswered", "CapabilityRequestRefused"})),
+    "ModelChoiceRequested": ("models", frozenset({"ModelChosen", "ModelRequestRefused"})),
+    "RolloutStartRequested": ("models", frozenset({"RolloutStarted", "ModelRequestRefused"})),
 }
 PUT_ASIDE: Final = frozenset({"EventParked", "EventDeferred"})
 Lane = tuple[str, str, str]  # handler, world, entity

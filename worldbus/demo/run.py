@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import WorldbusError
@@ -14,19 +16,24 @@ from projections.catalogue import PROJECTIONS
 from projections.store import connected
 from worldbus.compose import World, open_world, serve
 from worldbus.demo.account import Account
+from worldbus.demo.answers import answer
 from worldbus.demo.ledger import Ledger
-from worldbus.demo.players import Player, Versions, play, zones
+from worldbus.demo.players import Player, play, zones
 from worldbus.demo.report import Report, report
+from worldbus.demo.seen import Seen
+from worldbus.demo.studio import LATER, LINE, RELEASES, Studio, feed
 from worldbus.demo.witness import Witness
+from worldbus.edges.release_feed import watch
 from worldbus.lag import consumers
 from worldbus.ticker import start_clock, tick
 
 if TYPE_CHECKING:
     from worldbus.settings import Settings
 
-SCALE = 1_440_000  # world milliseconds per real second: a day in a minute
-QUIET_S = 60.0  # how long handlers and projector may take to finish when the players are gone
+SCALE = 360_000  # world milliseconds per real second: six hours in a minute
+QUIET_S = 60.0  # without any progress of handlers and projector, when the players are gone
 PROGRESS_S = 0.5
+TURN_S = 1.0
 _ARCHIVED = "SELECT position, event_id FROM worldbus.events WHERE position > $1 AND position <= $2"
 
 Tell = Callable[[str, float], None]  # what is going on, and the share that is done
@@ -57,33 +64,58 @@ async def run(settings: Settings, wanted: Wanted, tell: Tell) -> Report:
                 ledger = Ledger(world.publisher)
                 await _live(world, ledger, wanted, start, tell)
                 tell("waiting until all is handled and projected", 1.0)
-                last = await _quiet(world)
+                last = await quiet(world)
                 await witness.wait_for(last)
         tell("counting", 1.0)
-        return await _count(world, ledger, witness, wanted, start, last)
+        return await count_up(world, ledger, witness, wanted, start, last)
 
 
 async def _live(world: World, ledger: Ledger, wanted: Wanted, start: int, tell: Tell) -> None:
-    name, versions = world.settings.world, Versions()
+    name, seen = world.settings.world, Seen()
+    studio = Studio(name, wanted.seed, wanted.players, run=start)
     await start_clock(world.log, ledger, name, SCALE)
-    for draft in zones(name, wanted.seed):
+    for draft in (*zones(name, wanted.seed), *studio.opening()):
         await ledger.insist(draft)
     clock = asyncio.get_running_loop().time
     begin = clock()
     until = begin + wanted.seconds
-    async with asyncio.TaskGroup() as edges:
-        background = [
-            edges.create_task(tick(world.log, ledger, name), name="ticker"),
-            edges.create_task(versions.follow(world.log, name, start), name="versions"),
-            edges.create_task(_tell(ledger, tell, begin, wanted), name="progress"),
-        ]
-        async with asyncio.TaskGroup() as group:
-            for number in range(1, wanted.players + 1):
-                group.create_task(play(Player.of(name, wanted.seed, number), ledger, versions, until), name=f"player-{number}")
-            group.create_task(asyncio.sleep(wanted.seconds), name="time")
-        for task in background:
-            task.cancel()
+    with tempfile.TemporaryDirectory(prefix="wb-demo-") as folder:
+        releases = Path(folder) / "releases.json"
+        releases.write_bytes(feed(RELEASES))
+        async with asyncio.TaskGroup() as edges:
+            background = [
+                edges.create_task(tick(world.log, ledger, name), name="ticker"),
+                edges.create_task(seen.follow(world.log, name, start), name="seen"),
+                edges.create_task(answer(world.log, ledger, name, start), name="inference"),
+                edges.create_task(_turns(studio, ledger), name="studio"),
+                edges.create_task(_publish_release(releases, wanted.seconds / 3), name="release"),
+                edges.create_task(
+                    watch(world.log, ledger, world=name, line=LINE, source=str(releases), every_s=min(5.0, wanted.seconds / 4)),
+                    name="release-feed",
+                ),
+                edges.create_task(_tell(ledger, tell, begin, wanted), name="progress"),
+            ]
+            async with asyncio.TaskGroup() as group:
+                for number in range(1, wanted.players + 1):
+                    group.create_task(play(Player.of(name, wanted.seed, number, run=start), ledger, seen, until), name=f"player-{number}")
+                group.create_task(asyncio.sleep(wanted.seconds), name="time")
+            for task in background:
+                task.cancel()
     await ledger.settle()
+
+
+async def _turns(studio: Studio, ledger: Ledger) -> None:
+    """The studio's turns, one a second, until cancelled."""
+    for number in count(1):
+        for draft in studio.turn(number):
+            await ledger.insist(draft)
+        await asyncio.sleep(TURN_S)
+
+
+async def _publish_release(releases: Path, after_s: float) -> None:
+    """A new version of the engine comes out."""
+    await asyncio.sleep(after_s)
+    await asyncio.to_thread(releases.write_bytes, feed((*RELEASES, LATER)))
 
 
 async def _tell(ledger: Ledger, tell: Tell, begin: float, wanted: Wanted) -> None:
@@ -95,27 +127,34 @@ async def _tell(ledger: Ledger, tell: Tell, begin: float, wanted: Wanted) -> Non
         await asyncio.sleep(PROGRESS_S)
 
 
-async def _quiet(world: World) -> int:
-    """Return the log's last position once every handler has settled everything up to it and the tables hold it."""
-    async with AsyncExitStack() as stack, asyncio.timeout(QUIET_S):
-        try:
-            connection = await stack.enter_async_context(connected(world.servers.postgres_dsn))
-            while True:
-                before = (await world.log.state()).last
-                behind = [one for one in await consumers(world.log, ALL) if one.behind]
-                projected = await connection.fetchval("SELECT position FROM worldbus.checkpoint")
-                if not behind and projected == before and (await world.log.state()).last == before:
-                    return before
-                await asyncio.sleep(0.05)
-        except TimeoutError as error:
-            late = ", ".join(f"{one.name} by {one.behind}" for one in behind)
-            raise NotQuiet(
-                f"wanted all {before} events handled and projected within {QUIET_S:.0f} s, found the tables at {projected} "
-                f"and behind: {late or 'nobody'}; look with `worldbus lag`"
-            ) from error
+async def quiet(world: World) -> int:
+    """Return the log's last position once every handler has settled everything up to it and the tables hold it.
+
+    Raises `NotQuiet` when nothing moves for `QUIET_S` seconds.
+    """
+    clock = asyncio.get_running_loop().time
+    async with connected(world.servers.postgres_dsn) as connection:
+        before: tuple[int, ...] = ()
+        until = clock() + QUIET_S
+        while True:
+            last = (await world.log.state()).last
+            behind = [one for one in await consumers(world.log, ALL) if one.behind]
+            projected = await connection.fetchval("SELECT position FROM worldbus.checkpoint")
+            if not behind and projected == last and (await world.log.state()).last == last:
+                return last
+            now = (last, projected, sum(one.behind for one in behind))
+            if now != before:
+                before, until = now, clock() + QUIET_S
+            elif clock() > until:
+                late = ", ".join(f"{one.name} by {one.behind}" for one in behind)
+                raise NotQuiet(
+                    f"wanted all {last} events handled and projected, found nothing moving for {QUIET_S:.0f} s with the tables at "
+                    f"{projected} and behind: {late or 'nobody'}; look with `worldbus lag`"
+                )
+            await asyncio.sleep(0.05)
 
 
-async def _count(world: World, ledger: Ledger, witness: Witness, wanted: Wanted, start: int, last: int) -> Report:
+async def count_up(world: World, ledger: Ledger, witness: Witness, wanted: Wanted, start: int, last: int) -> Report:
     account = Account(ALL)
     async for events in world.log.read(after=start, until=last):
         account.take(events)
