@@ -9,7 +9,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from handlers.quest_system.messages import items, objective
-from handlers.quest_system.model import Deed, Ending, Quest, Stage
+from handlers.quest_system.model import Deed, Ending, Objective, Quest, Stage
 from handlers.quest_system.state import Quests, Run
 from handlers.quest_system.tables import Tables
 from schemas.gen.worldbus.quest.v1.quest_pb2 import (
@@ -81,28 +81,35 @@ def _opened(run: Run, stage: Stage) -> QuestChoiceOpened:
     return QuestChoiceOpened(quest=run.quest, run=run.number, step=run.step, choices=paths)
 
 
-def heard(tables: Tables, quests: Quests, deed: Deed, player: str) -> Said:
-    """What a deed means for every run of this holder."""
+def heard(tables: Tables, quests: Quests, deeds: Sequence[Deed], player: str) -> Said:
+    """What deeds, all of one moment, mean for every run of this holder."""
     said: list[Message] = []
     for run in quests.active:
-        said += heard_by(tables, quests, run, deed, player)
+        said += heard_by(tables, quests, run, deeds, player)
     return said
 
 
-def heard_by(tables: Tables, quests: Quests, run: Run, deed: Deed, player: str) -> Said:
-    """What a deed means for one run."""
+def heard_by(tables: Tables, quests: Quests, run: Run, deeds: Sequence[Deed], player: str) -> Said:
+    """What deeds, all of one moment, mean for one run."""
     quest = quest_of(tables, run)
     stage = quest.stage(run.stage) if quest else None
     if quest is None or stage is None:
         return fail(quests, run, "withdrawn")
-    if any(deed.is_a(ban.kind, ban.target, ban.place) for ban in stage.forbids):
+    if any(deed.is_a(ban.kind, ban.target, ban.place) for ban in stage.forbids for deed in deeds):
         return fail(quests, run, "forbidden")
     done = [
-        (index, min(goal.count, count + deed.quantity))
+        (index, after)
         for index, (goal, count) in enumerate(zip(run.goals, run.counts, strict=True))
-        if count < goal.count and deed.is_a(goal.kind, goal.target, goal.place)
+        if (after := _after(goal, count, deeds)) > count
     ]
     return _counted(tables, quests, run, done, player) if done else ()
+
+
+def _after(goal: Objective, count: int, deeds: Sequence[Deed]) -> int:
+    for deed in deeds:
+        if count < goal.count and deed.is_a(goal.kind, goal.target, goal.place):
+            count = min(goal.count, deed.after(count))
+    return count
 
 
 def waited(tables: Tables, quests: Quests, run: Run, player: str) -> Said:

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from handlers.quest_system import course, party
-from handlers.quest_system.deeds import deed_of
+from handlers.quest_system.deeds import deeds_of
 from handlers.quest_system.generate import offer
 from handlers.quest_system.model import Quest
 from handlers.quest_system.refusals import refused
@@ -43,8 +43,8 @@ Said = Sequence[Message]
 
 def decide(tables: Tables, calendar: Calendar, event: Event, quests: Quests) -> Said:
     """The holder's answer to `event`."""
-    if (deed := deed_of(event)) is not None:
-        return *course.heard(tables, quests, deed, quests.holder), *party.pass_on(tables, quests, deed)
+    if deeds := deeds_of(event):
+        return *course.heard(tables, quests, deeds, quests.holder), *party.pass_on(tables, quests, deeds)
     match event.data:
         case SharedProgressReported() as it:
             return party.reported(tables, event, it, quests)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -16,6 +16,8 @@ from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, Item
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneDiscovered, SceneRevisited
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
+from schemas.gen.worldbus.state.v1.state_pb2 import StateChanged, StateLoaded
+from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
 
 # type -> who must say it, what deed it tells of (its entity, its payload)
 _FACTS: Final[dict[type[Message], tuple[str, Callable[[str, Any], Deed]]]] = {
@@ -32,13 +34,26 @@ _FACTS: Final[dict[type[Message], tuple[str, Callable[[str, Any], Deed]]]] = {
     SceneRevisited: ("narrative", lambda _, it: Deed(kind="discover", target=it.scene, place=it.place)),  # discovered before the quest
 }
 
-DEED_EVENTS: Final = tuple(_FACTS)
+DEED_EVENTS: Final = (*_FACTS, StateChanged, StateLoaded)
 
 
-def deed_of(event: Event) -> Deed | None:
-    """The deed that `event` tells of; None if it tells of none, makes no sense, or is not said by whom it should be."""
-    fact = _FACTS.get(type(event.data))
-    if fact is None or event.subsystem != fact[0]:
-        return None
-    deed = fact[1](event.entity, event.data)
-    return deed if 1 <= deed.quantity <= MAX_COUNT and is_token(deed.target) else None
+def deeds_of(event: Event) -> Sequence[Deed]:
+    """The deeds that `event` tells of; none if it tells of none, makes no sense, or is not said by whom it should be."""
+    match event.data:
+        case StateChanged(set=values) | StateLoaded(values=values) if event.subsystem == "state":
+            known = (_state(key, values[key]) for key in sorted(values) if is_token(key))  # sorted: a map has no order of its own
+            return tuple(deed for deed in known if deed.quantity)
+        case it if (fact := _FACTS.get(type(it))) is not None and event.subsystem == fact[0]:
+            deed = fact[1](event.entity, it)
+            return (deed,) if 1 <= deed.quantity <= MAX_COUNT and is_token(deed.target) else ()
+        case _:
+            return ()
+
+
+def _state(key: str, value: StateValue) -> Deed:
+    """A key of the player's state has this value now: as a text, or as a number (yes is 1)."""
+    kind = value.WhichOneof("kind")
+    if kind == "text":
+        return Deed(kind="state", target=key, place=value.text)
+    number = {"integer": value.integer, "number": value.number, "flag": value.flag}.get(kind or "", 0)
+    return Deed(kind="state", target=key, quantity=int(min(max(number, 0), MAX_COUNT)))

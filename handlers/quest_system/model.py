@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-KINDS: Final = ("kill", "collect", "talk", "visit", "discover", "examine", "give", "sell", "hear", "wait")
+KINDS: Final = ("kill", "collect", "talk", "visit", "discover", "examine", "give", "sell", "hear", "state", "wait")
 DEEDS: Final = (*KINDS[:-1], "attack")  # what a player can do; waiting is what the clock does
 REPEATS: Final = ("once", "daily", "always")
 CURRENCIES: Final = ("crowns", "teeth")
@@ -13,7 +13,10 @@ CURRENCIES: Final = ("crowns", "teeth")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """One thing to do. An empty `place` is anywhere; an empty `target` anything; `minutes` is for `wait`, world minutes."""
+    """One thing to do. An empty `place` is anywhere; an empty `target` anything; `minutes` is for `wait`, world minutes.
+
+    For `state` the target is a key of the player's state, the place a text it must have, and the count a number it must reach.
+    """
 
     name: str
     kind: str
@@ -31,6 +34,10 @@ class Deed:
     target: str = ""
     place: str = ""
     quantity: int = 1
+
+    def after(self, count: int) -> int:
+        """A count after this deed: most deeds add up, a state is as high as it ever was."""
+        return max(count, self.quantity) if self.kind == "state" else count + self.quantity
 
     def is_a(self, kind: str, target: str, place: str) -> bool:
         """Whether this deed is of that kind, about that target (empty: any) and at that place (empty: any)."""

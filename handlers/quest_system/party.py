@@ -99,12 +99,12 @@ def reported(tables: Tables, event: Event, it: SharedProgressReported, quests: Q
     if run is None or event.entity not in quests.members:
         return ()
     deed = Deed(kind=it.kind, target=it.target, place=it.place, quantity=it.quantity)
-    return course.heard_by(tables, quests, run, deed, event.entity)
+    return course.heard_by(tables, quests, run, (deed,), event.entity)
 
 
-def pass_on(tables: Tables, quests: Quests, deed: Deed) -> Said:
-    """A member's lane: tell the party of a deed that its runs may want."""
-    return [_report(quests, follow, deed) for follow in quests.follows if _wants(tables, follow, deed)]
+def pass_on(tables: Tables, quests: Quests, deeds: Sequence[Deed]) -> Said:
+    """A member's lane: tell the party of deeds that its runs may want."""
+    return [_report(quests, follow, deed) for deed in deeds for follow in quests.follows if _wants(tables, follow, deed)]
 
 
 def _wants(tables: Tables, follow: Follow, deed: Deed) -> bool:

@@ -100,6 +100,9 @@ def _quest_problems(quest: Quest, quests: Mapping[str, Quest]) -> list[str]:
         other, _, ending = need.partition("=")
         if other not in quests or (ending and quests[other].ending(ending) is None):
             found.append(f"after: there is no {need!r}")
+    states = [goal for stage in quest.stages for goal in stage.objectives if goal.kind == "state"]
+    if len(states) > (0 if quest.shared else 2):
+        found.append("wanted at most two objectives of kind state, and none in a shared quest")
     for stage in quest.stages:
         found += [f"stages.{stage.name}: {problem}" for problem in _stage_problems(stage, quest)]
     for end in quest.endings:

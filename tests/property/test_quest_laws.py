@@ -16,6 +16,7 @@ from handlers.quest_system import quest
 from handlers.quest_system.model import Objective
 from handlers.quest_system.state import Quests
 from handlers.quest_system.tables import load
+from handlers.state_manager import typed
 from handlers.time_manager import time
 from schemas.gen.worldbus.game.v1.game_pb2 import (
     CreatureSlain,
@@ -44,6 +45,7 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import (
     QuestStageBegan,
     QuestWorkRequested,
 )
+from schemas.gen.worldbus.state.v1.state_pb2 import StateChanged
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
 
@@ -65,6 +67,9 @@ deeds = st.one_of(
     st.builds(lambda place: SceneDiscovered(scene="drowned-skiff", place=place), places),
     st.builds(lambda place: ObjectExamined(object="sunken-bell", scene="sunken-chapel", place=place), places),
     st.builds(lambda npc: NpcAttacked(npc=npc), npcs),
+    st.builds(
+        lambda gold, mood: StateChanged(set=typed({"gold": gold, "mood": mood})), st.integers(-5, 600), st.sampled_from(["calm", "wary"])
+    ),
 )
 wishes = st.one_of(
     st.builds(lambda name: QuestAcceptRequested(quest=name), quests),
@@ -72,7 +77,7 @@ wishes = st.one_of(
     st.builds(lambda name: QuestAbandonRequested(quest=name), quests),
     st.builds(lambda npc: QuestWorkRequested(npc=npc), npcs),
 )
-SAY_SO = {PlayerEnteredZone: "player", SceneDiscovered: "narrative"}
+SAY_SO = {PlayerEnteredZone: "player", SceneDiscovered: "narrative", StateChanged: "state"}
 # Besides plain deeds and wishes: take what was offered, choose what is open, be woken as was asked, and (mostly) do what is to be done:
 # without purpose nobody ever completes a quest. The number picks which.
 purposes = st.tuples(st.sampled_from(["meet"] * 12 + ["choose", "choose", "wake", "take"]), st.integers(0, 9))
@@ -119,6 +124,7 @@ def _deed(goal: Objective) -> Any:
         "visit": PlayerEnteredZone(zone=goal.target),
         "discover": SceneDiscovered(scene=goal.target),
         "examine": ObjectExamined(object=goal.target, place=goal.place),
+        "state": StateChanged(set=typed({goal.target: goal.place or goal.count})),
         "give": GiftGiven(npc=goal.place, item=goal.target),
     }.get(goal.kind)
 

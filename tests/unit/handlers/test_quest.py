@@ -11,6 +11,7 @@ from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.quest_system import quest_system
 from handlers.quest_system.state import Quests
 from handlers.quest_system.tables import parse
+from handlers.state_manager import typed
 from handlers.time_manager import calendar as calendars
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
@@ -36,6 +37,7 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import (
     QuestWorkRequested,
 )
 from schemas.gen.worldbus.quest.v1.types_pb2 import QuestItem, QuestObjective, QuestPath
+from schemas.gen.worldbus.state.v1.state_pb2 import StateChanged, StateLoaded
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
 
@@ -207,6 +209,35 @@ def test_every_kind_of_objective_has_its_deed(kind: str, target: str, place: str
     case = given(handler, entity="mira").when(QuestAcceptRequested(quest="q")).when(deed, subsystem=by)
 
     case.then_types(QuestProgressed, QuestCompleted, QuestRewarded)
+
+
+def state_quest(**goal: Any) -> Case[Quests]:
+    handler = quest_system(parse({"quests": {"q": one_stage([{"name": "goal", "kind": "state", **goal}])}}, "test"), CALENDAR)
+    return given(handler, entity="mira").when(QuestAcceptRequested(quest="q"))
+
+
+def test_a_number_in_the_players_state_has_to_reach_what_is_needed() -> None:
+    case = state_quest(target="gold", count=10).when(StateChanged(set=typed({"gold": 4, "mood": "calm"})), subsystem="state")
+    case.then(QuestProgressed(quest="q", run=1, step=1, objective="goal", count=4, needed=10, player="mira"))
+    case = case.when(StateChanged(set=typed({"gold": 3})), subsystem="state").then_nothing()
+    case.when(StateChanged(set=typed({"gold": 10})), subsystem="game").then_nothing()
+
+    case.when(StateLoaded(values=typed({"gold": 10**15})), subsystem="state").then_types(QuestProgressed, QuestCompleted, QuestRewarded)
+
+
+@pytest.mark.parametrize("value", ["angry", 5, True])
+def test_a_text_in_the_players_state_has_to_be_that_text(value: str | int | bool) -> None:
+    case = state_quest(target="mood", place="calm")
+    case.when(StateChanged(set=typed({"mood": value})), subsystem="state").then_nothing()
+
+    case.when(StateChanged(set=typed({"mood": "calm"})), subsystem="state").then_types(QuestProgressed, QuestCompleted, QuestRewarded)
+
+
+def test_yes_counts_and_no_does_not() -> None:
+    case = state_quest(target="sworn")
+    case.when(StateChanged(set=typed({"sworn": False})), subsystem="state").then_nothing()
+
+    case.when(StateChanged(set=typed({"sworn": True})), subsystem="state").then_types(QuestProgressed, QuestCompleted, QuestRewarded)
 
 
 def test_what_an_npc_says_is_heard_by_the_player_it_was_said_to() -> None:

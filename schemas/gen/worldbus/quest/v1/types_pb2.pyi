@@ -33,13 +33,15 @@ class QuestObjective(_message.Message):
     name: _builtins.str
     """Name, unique in its stage, 1 to 64 of A-Z a-z 0-9 _ -."""
     kind: _builtins.str
-    """`kill`, `collect`, `talk`, `visit`, `discover`, `examine`, `give`, `sell`, `hear` or `wait`."""
+    """`kill`, `collect`, `talk`, `visit`, `discover`, `examine`, `give`, `sell`, `hear`, `state` or `wait`."""
     target: _builtins.str
     """What it is about: a creature, item, NPC, zone, scene, object or kind of goods; empty for `wait`, and for `sell` if any goods will do."""
     place: _builtins.str
-    """Where it must happen; empty if anywhere. For `give` the NPC who must get it, for `sell` the buyer."""
+    """Where it must happen; empty if anywhere. For `give` the NPC who must get it, for `sell` the buyer, for `state` a text
+    that the key must have.
+    """
     needed: _builtins.int
-    """How often, 1 to 1000000."""
+    """How often, 1 to 1000000; for `state` how much the key must reach."""
     minutes: _builtins.int
     """For `wait`: how long, world minutes, 1 or more. 0 for every other kind."""
     def __init__(

@@ -354,7 +354,7 @@ class QuestObjective(betterproto2.Message):
 
     kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    `kill`, `collect`, `talk`, `visit`, `discover`, `examine`, `give`, `sell`, `hear` or `wait`.
+    `kill`, `collect`, `talk`, `visit`, `discover`, `examine`, `give`, `sell`, `hear`, `state` or `wait`.
     """
 
     target: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
@@ -364,12 +364,13 @@ class QuestObjective(betterproto2.Message):
 
     place: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Where it must happen; empty if anywhere. For `give` the NPC who must get it, for `sell` the buyer.
+    Where it must happen; empty if anywhere. For `give` the NPC who must get it, for `sell` the buyer, for `state` a text
+    that the key must have.
     """
 
     needed: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
     """
-    How often, 1 to 1000000.
+    How often, 1 to 1000000; for `state` how much the key must reach.
     """
 
     minutes: "int" = betterproto2.field(6, betterproto2.TYPE_INT32)
