@@ -1,7 +1,7 @@
 """vLLM in this process (`AsyncLLM`; its core runs in a process beside it). For vLLM 0.24 and later; what they do not share is asked for.
 
 One such engine per process: vLLM's metrics registry is one per process. Text of a prompt can never become a control token of the model's
-template. A generation that goes on from `spoken` throws new dice for what follows, so it need not be what an undisturbed one would have said.
+template. A generation that goes on from `spoken` throws new dice for what follows, as an undisturbed one need not have done.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class VllmEngine:
             ids = await asyncio.get_running_loop().run_in_executor(self._tokenizing, self._render, prompt)
         if len(ids) + prompt.max_tokens > self.settings.context:
             raise PromptRejected(
-                f"wanted at most {self.settings.context} tokens, found {len(ids)} and {prompt.max_tokens} to generate: show or ask for less",
+                f"wanted at most {self.settings.context} tokens, found {len(ids)} and {prompt.max_tokens} to generate: ask for less",
                 code="PROMPT_TOO_LONG",
                 context=self.settings.context,
                 prompt_tokens=len(ids),
