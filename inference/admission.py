@@ -1,0 +1,95 @@
+"""Admission: what can be finished in time is begun, everything else is passed on at once.
+
+The prediction is made of what the engine showed lately: time to the first token and time per token, each as a smoothed mean plus twice its
+smoothed deviation, as TCP estimates a round trip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from inference.ladder import Ladder, Rung
+from inference.tiers import Tier
+
+GAIN: Final = 0.1  # weight of a new sample of the mean
+DEVIATION_GAIN: Final = 0.2
+CHARS_PER_TOKEN: Final = 3.0  # cautious: English has about four
+
+
+class Estimate:
+    """A smoothed mean and deviation, seconds."""
+
+    __slots__ = ("deviation", "mean", "samples")
+
+    def __init__(self, guess: float) -> None:
+        self.mean = guess
+        self.deviation = guess / 4
+        self.samples = 0
+
+    def learn(self, sample: float) -> None:
+        """Take one measurement in. The first one replaces the guess."""
+        self.samples += 1
+        if self.samples == 1:
+            self.mean, self.deviation = sample, sample / 4
+            return
+        self.deviation += DEVIATION_GAIN * (abs(sample - self.mean) - self.deviation)
+        self.mean += GAIN * (sample - self.mean)
+
+    @property
+    def cautious(self) -> float:
+        """What it takes in all but a few cases."""
+        return self.mean + 2 * self.deviation
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A rung that can be finished in time, with as many tokens as there is time for."""
+
+    rung: Rung
+    max_tokens: int
+
+
+class Admission:
+    """What one engine can do in a given time."""
+
+    def __init__(self, tier: Tier) -> None:
+        self.first_token = Estimate(tier.first_token_ms / 1000)
+        self.per_token = Estimate(tier.per_token_ms / 1000)
+        self.record = Estimate(0.002)
+        """Time to record an answer in the log."""
+
+    def seconds(self, tokens: int) -> float:
+        """How long a generation of so many tokens takes, cautiously."""
+        return self.first_token.cautious + max(0, tokens - 1) * self.per_token.cautious
+
+    def reserve_s(self, ladder: Ladder) -> float:
+        """What has to be left at the end: the rungs without a model, and the way back."""
+        return ladder.reserve_ms / 1000 + self.record.cautious
+
+    def offer(self, ladder: Ladder, wanted: int, choice_chars: int, left_s: float) -> Offer | None:
+        """The best rung of an engine that fits into `left_s` seconds; None if none does.
+
+        `wanted` is the request's own limit of tokens; `choice_chars` the length of the longest choice, 0 if there is none to choose from.
+        """
+        room = left_s - self.reserve_s(ladder)
+        for rung in ladder.of_engines:
+            tokens = min(wanted, rung.max_tokens or wanted)
+            if rung.name == "choice":
+                if not choice_chars:
+                    continue
+                tokens = max(1, round(choice_chars / CHARS_PER_TOKEN))
+            if room >= rung.needs_ms / 1000 and room >= self.seconds(tokens):
+                return Offer(rung, tokens)
+        return None
+
+    def least_s(self, ladder: Ladder, wanted: int, choice_chars: int) -> float:
+        """The least time before the deadline at which any rung of an engine may still begin."""
+        needs = []
+        for rung in ladder.of_engines:
+            tokens = min(wanted, rung.max_tokens or wanted)
+            if rung.name == "choice":
+                tokens = max(1, round(choice_chars / CHARS_PER_TOKEN))
+            if rung.name != "choice" or choice_chars:
+                needs.append(max(rung.needs_ms / 1000, self.seconds(tokens)))
+        return min(needs, default=float("inf")) + self.reserve_s(ladder)

@@ -1,0 +1,86 @@
+"""The keeper of one engine: opens it, warms it up, watches it, and opens it again when it failed.
+
+No work goes to an engine that is not up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from bus.errors import Rejected, Transient
+from inference.engine import Engine, Prompt
+
+WATCH_S: Final = 1.0
+MAX_PAUSE_S: Final = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+class Keeper:
+    """See the module. `changed` is called whenever `up` has changed."""
+
+    def __init__(self, engine: Engine, *, warm: Sequence[Prompt], reopen_s: float, keep_warm_s: float, changed: Callable[[], None]) -> None:
+        self.engine = engine
+        self.up = False
+        self.failures = 0
+        self._warm = tuple(warm)
+        self._reopen_s = reopen_s
+        self._keep_warm_s = keep_warm_s
+        self._changed = changed
+        self._failed = asyncio.Event()
+        self._used = asyncio.get_running_loop().time()
+
+    def used(self) -> None:
+        """It generates: no need to keep it warm."""
+        self._used = asyncio.get_running_loop().time()
+
+    def fail(self, reason: str) -> None:
+        """The engine broke while it generated: take it down now."""
+        if self.up:
+            log.warning("engine_failed", engine=self.engine.name, reason=reason)
+            self._set(False)
+        self._failed.set()
+
+    async def run(self) -> None:
+        """Keep it, until cancelled."""
+        pause = self._reopen_s
+        while True:
+            self._failed.clear()
+            try:
+                async with self.engine.open():
+                    await self.engine.ready(self._warm)
+                    self.used()
+                    self._set(True)
+                    pause = self._reopen_s
+                    await self._watch()
+            except (Transient, Rejected) as error:
+                log.warning("engine_not_ready", engine=self.engine.name, error=str(error))
+            finally:
+                self._set(False)
+            self.failures += 1
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_PAUSE_S)
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._failed.is_set():
+            try:
+                async with asyncio.timeout(WATCH_S):
+                    await self._failed.wait()
+            except TimeoutError:
+                if not await self.engine.healthy():
+                    log.warning("engine_unhealthy", engine=self.engine.name)
+                    return
+                if self._keep_warm_s and loop.time() - self._used > self._keep_warm_s:
+                    await self.engine.ready()
+                    self.used()
+
+    def _set(self, up: bool) -> None:
+        if self.up != up:
+            self.up = up
+            log.info("engine_up" if up else "engine_down", engine=self.engine.name, model=self.engine.model)
+            self._changed()

@@ -1,0 +1,129 @@
+"""The ladder of answers, as data: full line, shorter line, a choice among prepared lines, a grammar's line, an authored line.
+
+Each kind of request has its own; the table says how long each rung needs, and the worker takes the highest one for which there is time.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bus.errors import BadSettings
+
+RUNGS: Final = ("full", "shorter", "choice", "grammar", "authored")
+ENGINE_RUNGS: Final = RUNGS[:3]
+DEFAULT: Final = "default"
+MAX_MS: Final = 86_400_000
+_KEYS: Final = frozenset({"reserve_ms", "rungs", "lines", "grammar", "temperature"})
+_RUNG_KEYS: Final = frozenset({"rung", "needs_ms", "max_tokens"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One way to answer."""
+
+    name: str
+    needs_ms: int
+    """Not tried with less time than this, whatever was measured."""
+    max_tokens: int = 0
+    """Most tokens; 0: as many as the request allows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """The rungs of one kind of request, from the best one down; the last one needs nothing and always stands."""
+
+    kind: str
+    rungs: tuple[Rung, ...]
+    reserve_ms: int
+    """Kept free at the end for the rungs without a model and for the way back."""
+    lines: tuple[str, ...]
+    grammar: str = ""
+    temperature: float | None = None
+
+    @property
+    def of_engines(self) -> tuple[Rung, ...]:
+        """The rungs that need a model."""
+        return tuple(rung for rung in self.rungs if rung.name in ENGINE_RUNGS)
+
+    def has(self, name: str) -> bool:
+        """Whether it has this rung."""
+        return any(rung.name == name for rung in self.rungs)
+
+
+@dataclass(frozen=True, slots=True)
+class Ladders:
+    """The ladders of a world, by kind of request."""
+
+    by_kind: Mapping[str, Ladder]
+
+    def of(self, kind: str) -> Ladder | None:
+        """The ladder of a kind: its own, else the one called `default`, else none."""
+        return self.by_kind.get(kind) or self.by_kind.get(DEFAULT)
+
+
+def load(path: Path) -> Ladders:
+    """The ladders in a TOML file; raises `BadSettings` with every problem found."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return ladders(table, path.name)
+
+
+def ladders(table: Mapping[str, Any], name: str) -> Ladders:
+    """The ladders in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    problems: list[str] = []
+    found: dict[str, Ladder] = {}
+    for kind, body in table.items():
+        try:
+            problems += _unknown(kind, body)
+            found[kind] = _ladder(kind, body)
+            problems += _problems(found[kind])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            problems.append(f"{kind}: is no ladder ({error!r}): compare it with worlds/duskmarket/ladder.toml")
+    if problems:
+        raise BadSettings(f"{name}: " + "; ".join(problems), problems=tuple(problems))
+    return Ladders(found)
+
+
+def _ladder(kind: str, body: Mapping[str, Any]) -> Ladder:
+    rungs = tuple(
+        Rung(name=str(one["rung"]), needs_ms=int(one["needs_ms"]), max_tokens=int(one.get("max_tokens", 0))) for one in body["rungs"]
+    )
+    temperature = body.get("temperature")
+    return Ladder(
+        kind=kind,
+        rungs=rungs,
+        reserve_ms=int(body["reserve_ms"]),
+        lines=tuple(str(line) for line in body["lines"]),
+        grammar=str(body.get("grammar", "")),
+        temperature=None if temperature is None else float(temperature),
+    )
+
+
+def _unknown(kind: str, body: Mapping[str, Any]) -> list[str]:
+    unknown = set(body) - _KEYS
+    unknown |= {key for rung in body.get("rungs", ()) for key in set(rung) - _RUNG_KEYS}
+    return [f"{kind}: no such setting {key!r}" for key in sorted(unknown)]
+
+
+def _problems(ladder: Ladder) -> list[str]:
+    kind, names, found = ladder.kind, [rung.name for rung in ladder.rungs], []
+    if names != [name for name in RUNGS if name in names] or "authored" not in names:
+        found.append(f"{kind}: wanted rungs in the order {', '.join(RUNGS)}, each at most once and `authored` at the end, found {names}")
+    if not ladder.lines or not all(line.strip() for line in ladder.lines):
+        found.append(f"{kind}: wanted at least one line, none of them empty: the last rung says one of them")
+    if not 0 <= ladder.reserve_ms <= MAX_MS:
+        found.append(f"{kind}: reserve_ms must be 0 to {MAX_MS}, found {ladder.reserve_ms}")
+    needs = [rung.needs_ms for rung in ladder.rungs]
+    if needs != sorted(needs, reverse=True) or not all(0 <= one <= MAX_MS for one in needs):
+        found.append(f"{kind}: needs_ms must be 0 to {MAX_MS} and fall from rung to rung, found {needs}")
+    if "grammar" in names and not ladder.grammar:
+        found.append(f"{kind}: a rung `grammar` wants the name of a `grammar`")
+    if any(rung.max_tokens < 0 for rung in ladder.rungs):
+        found.append(f"{kind}: max_tokens must be 0 or more")
+    return found

@@ -1,0 +1,202 @@
+"""The shared queue of one tier: a durable pull consumer of all workers of that tier, which hands the next request to whoever can begin it.
+
+Requests of all tiers lie in the log under one event name, so the consumer reads by that name and a worker settles at once what another tier
+asked for (about 10 µs; docs/adr/0060). Workers pull at three priorities: for free slots first, then for the few requests that they look
+ahead, and last those that have no model at work: a request meets a model whenever any worker of the tier has a free slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+
+from bus.answers import header_value, parse_ack, status_of
+from bus.connection import ApiError, Connection, Listener, pub
+from bus.errors import Disconnected, Misuse, WorldbusError
+from bus.event import Event
+from bus.subjects import place, stored_filter
+from inference.tiers import Tier
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
+
+FREE, AHEAD, LAST = 0, 4, 9
+"""Priorities of a pull: for a free slot; to look ahead; without a model."""
+NAME: Final = InferenceRequested.DESCRIPTOR.name
+GROUP: Final = "tier"
+EXPIRES_S: Final = 20.0
+NANOS: Final = 1_000_000_000
+EXPIRED: Final = (404, 408)
+RETRY_S: Final = 0.2
+
+log = structlog.get_logger(__name__)
+OnRequest = Callable[[Event, int, bytes], None]
+"""(event, attempt, reply): called inside the parser, must not block and must not raise."""
+
+
+class _Pull:
+    """What was asked for at one priority, and has not come yet."""
+
+    def __init__(self, priority: int, inbox: bytes) -> None:
+        self.priority = priority
+        self.inbox = inbox
+        self.wanted = 0
+        self.asked = 0
+        self.listener: Listener | None = None
+
+
+class TierQueue:
+    """One worker's end of the queue."""
+
+    def __init__(self, connection: Connection, stream: str, tier: Tier, on_request: OnRequest) -> None:
+        self.name = f"inference_{tier.name}"
+        self._connection = connection
+        self._stream = stream
+        self._tier = tier
+        self._on_request = on_request
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{self.name}".encode()
+        self._pulls = {priority: _Pull(priority, connection.new_inbox().encode()) for priority in (FREE, AHEAD, LAST)}
+        self._retry: asyncio.TimerHandle | None = None
+        self._mending: asyncio.Task[None] | None = None
+        self._open = False
+
+    async def open(self) -> None:
+        """Make the consumer and listen; nothing comes before `want`."""
+        await self._ensure()
+        for pull in self._pulls.values():
+            pull.listener = await self._connection.listen(pull.inbox.decode(), self._receiver(pull))
+        self._connection.on_reconnect.append(self._on_reconnect)
+        self._open = True
+
+    async def stop(self) -> None:
+        """Take nothing more. What is held can still be settled."""
+        if not self._open:
+            return
+        self._open = False
+        self._connection.on_reconnect.remove(self._on_reconnect)
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._mending is not None:
+            self._mending.cancel()
+        for pull in self._pulls.values():
+            pull.wanted = 0
+            if pull.listener is not None:
+                await pull.listener.close()
+
+    def want(self, free: int, ahead: int, last: int) -> None:
+        """How many requests may come at each priority, those already asked for included."""
+        for priority, wanted in ((FREE, free), (AHEAD, ahead), (LAST, last)):
+            self._pulls[priority].wanted = wanted
+            self._top_up(self._pulls[priority])
+
+    async def withdraw(self) -> None:
+        """Take back what was asked for with a model in mind; what was on its way already comes again after `ack_wait_s`."""
+        for pull in (self._pulls[FREE], self._pulls[AHEAD]):
+            pull.wanted = pull.asked = 0
+            if pull.listener is not None and self._open:
+                await pull.listener.close()
+                pull.inbox = self._connection.new_inbox().encode()
+                pull.listener = await self._connection.listen(pull.inbox.decode(), self._receiver(pull))
+
+    async def info(self) -> dict[str, Any]:
+        """The server's information about the consumer; its `ts` is the server's time."""
+        return await self._connection.api(f"CONSUMER.INFO.{self._stream}.{self.name}", timeout=2.0)
+
+    # -- settling: losing one of these only repeats work -----------------------------------------------------------------------------
+
+    def ack(self, reply: bytes) -> None:
+        """The request has its end in the log."""
+        self._settle(reply, b"+ACK")
+
+    def hand_back(self, reply: bytes) -> None:
+        """Somebody else shall take it, now."""
+        self._settle(reply, b"-NAK")
+
+    def working(self, reply: bytes) -> None:
+        """It is still in work: not to be given to others for another `ack_wait_s`."""
+        self._settle(reply, b"+WPI")
+
+    def _settle(self, reply: bytes, word: bytes) -> None:
+        with suppress(Disconnected):
+            self._connection.write(b"PUB %b 4\r\n%b\r\n" % (reply, word))
+
+    # -- asking ----------------------------------------------------------------------------------------------------------------------
+
+    def _top_up(self, pull: _Pull) -> None:
+        missing = pull.wanted - pull.asked
+        if missing <= 0 or not self._open:
+            return
+        body = {"batch": missing, "expires": int(EXPIRES_S * NANOS), "group": GROUP, "priority": pull.priority}
+        with suppress(Disconnected):
+            self._connection.write(pub(self._next, pull.inbox, json.dumps(body).encode()))
+            pull.asked += missing
+
+    def _receiver(self, pull: _Pull) -> Callable[[bytes, bytes, bytes | None, bytes], None]:
+        def receive(subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
+            if status_of(header):
+                assert header is not None
+                self._on_status(pull, header)
+                return
+            pull.asked -= 1
+            delivered = parse_ack(reply)
+            partition, tokens = place(subject)
+            event = Event(raw=payload, subject=tokens, partition=partition, position=delivered.position, recorded_ns=delivered.recorded_ns)
+            self._on_request(event, int(reply.split(b".")[-5]), reply)
+            self._top_up(pull)
+
+        return receive
+
+    def _on_status(self, pull: _Pull, header: bytes) -> None:
+        code = status_of(header)
+        if code == 100:
+            return
+        pull.asked = max(0, pull.asked - int(header_value(header, b"Nats-Pending-Messages") or pull.asked))
+        if code in EXPIRED:
+            self._top_up(pull)
+        elif self._open and self._mending is None:
+            log.warning("queue_refused", consumer=self.name, status=header[9:60].decode(errors="replace").split("\r")[0])
+            pull.asked = 0
+            self._mending = asyncio.create_task(self._mend(), name="queue-mend")
+
+    async def _mend(self) -> None:
+        """The consumer is gone or has no leader: make it again, ask again."""
+        while self._open:
+            await asyncio.sleep(RETRY_S)
+            try:
+                await self._ensure()
+            except WorldbusError as error:
+                log.debug("queue_waits", consumer=self.name, error=str(error))
+                continue
+            break
+        self._mending = None
+        self._on_reconnect()
+
+    def _on_reconnect(self) -> None:
+        for pull in self._pulls.values():
+            pull.asked = 0
+            self._top_up(pull)
+
+    async def _ensure(self) -> None:
+        wanted: dict[str, Any] = {
+            "name": self.name,
+            "durable_name": self.name,
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "ack_wait": int(self._tier.ack_wait_s * NANOS),
+            "max_deliver": -1,
+            "max_ack_pending": -1,
+            "max_waiting": 2048,
+            "filter_subject": stored_filter(name=NAME),
+            "replay_policy": "instant",
+            "priority_policy": "prioritized",
+            "priority_groups": [GROUP],
+        }
+        try:
+            await self._connection.api(f"CONSUMER.CREATE.{self._stream}.{self.name}", {"stream_name": self._stream, "config": wanted})
+        except ApiError as error:
+            if error.status == 503:
+                raise
+            raise Misuse(f"cannot make the queue {self.name}: {error}; delete the consumer of that name", consumer=self.name) from error

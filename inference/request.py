@@ -1,0 +1,178 @@
+"""A request as a worker holds it, and the rules that it has to keep before anybody tries it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, cast
+
+from bus.event import Event
+from inference.deadlines import deadline_of, deadline_problem
+from inference.engine import Part, Prompt, Role
+from inference.fairness import Flow
+from inference.ladder import Ladder, Ladders
+from inference.tiers import TIERS
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
+
+MAX_PARTS: Final = 32
+MAX_CHARS: Final = 65_536
+MAX_IDS: Final = 32_768
+MAX_TOKENS: Final = 4096
+MAX_SCHEMA: Final = 16_384
+MAX_CHOICES: Final = 64
+MAX_STOPS: Final = 8
+MAX_DEPTH: Final = 32
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_ROLES: Final = frozenset({"system", "user", "assistant"})
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """One delivered request that keeps the rules. `attempt` counts deliveries from 1; `reply` settles the delivery."""
+
+    event: Event
+    request: InferenceRequested
+    ladder: Ladder
+    deadline_ns: int
+    attempt: int
+    reply: bytes
+
+    @property
+    def id(self) -> str:
+        return self.request.request_id
+
+    @property
+    def world(self) -> str:
+        return self.event.world
+
+    @property
+    def flow(self) -> Flow:
+        return Flow(self.event.world, self.request.player)
+
+    @property
+    def salience(self) -> float:
+        return min(max(self.request.salience, 0.0), 1.0)
+
+    def choices(self) -> tuple[str, ...]:
+        """Prepared lines among which an engine may choose."""
+        return tuple(self.request.choices) or tuple(self.request.fallback.lines)[:MAX_CHOICES] or self.ladder.lines
+
+
+def request_of(event: Event) -> InferenceRequested:
+    """The payload; raises `BadEvent`."""
+    return cast(InferenceRequested, event.data)
+
+
+def ask_of(event: Event, ladder: Ladder, attempt: int, reply: bytes) -> Ask:
+    """The ask of a request without problems."""
+    request = request_of(event)
+    return Ask(event, request, ladder, deadline_of(request, event.recorded_ns), attempt, reply)
+
+
+def prompt_of(ask: Ask, max_tokens: int, *, choice: bool = False) -> Prompt:
+    """What an engine is asked for. With `choice` it only chooses among the prepared lines."""
+    request = ask.request
+    narrow = choice and not request.choices
+    temperature = request.temperature if request.HasField("temperature") else ask.ladder.temperature
+    return Prompt(
+        parts=tuple(Part(cast(Role, part.role), part.text) for part in request.prompt),
+        token_ids=tuple(request.token_ids),
+        json_schema="" if narrow else request.json_schema,
+        choices=ask.choices() if narrow else tuple(request.choices),
+        max_tokens=max_tokens,
+        seed=request.seed,
+        temperature=temperature,
+        stop=tuple(request.stop),
+        id=request.request_id,
+    )
+
+
+def prompt_hash(prompt: Prompt) -> str:
+    """32 hexadecimal digits of everything that the model was shown and how it was asked to answer."""
+    said = [
+        [[part.role, part.text] for part in prompt.parts], prompt.token_ids, prompt.json_schema, prompt.choices, prompt.max_tokens,
+        prompt.seed, prompt.temperature, prompt.stop, prompt.spoken,
+    ]  # fmt: skip
+    return blake2b(json.dumps(said, separators=(",", ":")).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def problem_of(request: InferenceRequested, recorded_ns: int, ladders: Ladders) -> tuple[str, str] | None:
+    """(code, reason) of the first rule that a request breaks, as in `InferenceRejected`; None if it keeps them all."""
+    if _TOKEN.fullmatch(request.request_id) is None:
+        return "BAD_ID", f"request_id must be 1 to 64 of A-Z a-z 0-9 _ -, found {ascii(request.request_id)[:80]}: choose another"
+    if request.cancel_key and _TOKEN.fullmatch(request.cancel_key) is None:
+        return "BAD_ID", f"cancel_key must be up to 64 of A-Z a-z 0-9 _ -, found {ascii(request.cancel_key)[:80]}: choose another"
+    if request.tier not in TIERS:
+        return "UNKNOWN_TIER", f"wanted one of {', '.join(TIERS)}, found {ascii(request.tier)[:80]}"
+    if _TOKEN.fullmatch(request.kind) is None or ladders.of(request.kind) is None:
+        return "UNKNOWN_KIND", f"wanted a kind with a ladder, found {ascii(request.kind)[:80]}: add it to ladder.toml"
+    if late := deadline_problem(request, recorded_ns):
+        return "BAD_DEADLINE", late
+    return _bad_prompt(request) or _bad_shape(request) or _bad_setting(request)
+
+
+def _bad_prompt(request: InferenceRequested) -> tuple[str, str] | None:
+    parts, ids = request.prompt, request.token_ids
+    if bool(parts) == bool(ids):
+        return "BAD_PROMPT", f"wanted either prompt parts or token_ids, found {len(parts)} parts and {len(ids)} ids"
+    if len(parts) > MAX_PARTS:
+        return "BAD_PROMPT", f"at most {MAX_PARTS} parts, found {len(parts)}: join some"
+    roles = {part.role for part in parts} - _ROLES
+    if roles:
+        return "BAD_PROMPT", f"wanted the roles {', '.join(sorted(_ROLES))}, found {ascii(min(roles))[:80]}"
+    chars = sum(len(part.text) for part in parts)
+    if chars > MAX_CHARS or len(ids) > MAX_IDS:
+        return "PROMPT_TOO_LONG", f"at most {MAX_CHARS} characters or {MAX_IDS} tokens, found {chars} and {len(ids)}: show the model less"
+    return None
+
+
+def _bad_shape(request: InferenceRequested) -> tuple[str, str] | None:
+    if request.json_schema and request.choices:
+        return "BAD_SCHEMA", "wanted json_schema or choices, found both: give one"
+    if request.json_schema and (wrong := _bad_schema(request.json_schema)):
+        return "BAD_SCHEMA", wrong
+    if len(request.choices) > MAX_CHOICES or not all(request.choices) or len(set(request.choices)) != len(request.choices):
+        return "BAD_CHOICES", f"wanted at most {MAX_CHOICES} different texts, none empty, found {len(request.choices)}"
+    return None
+
+
+@lru_cache(maxsize=1024)  # characters share their schemas
+def _bad_schema(schema: str) -> str:
+    if len(schema) > MAX_SCHEMA:
+        return f"at most {MAX_SCHEMA} characters of schema, found {len(schema)}"
+    if max(schema.count("{"), schema.count("[")) > 512:
+        return "wanted a schema of at most 512 objects and 512 lists: ask for less at once"
+    try:
+        parsed = json.loads(schema)
+    except (ValueError, RecursionError) as error:
+        return f"wanted a JSON Schema, found text that is no JSON ({error})"
+    if not isinstance(parsed, dict) or _depth(parsed) > MAX_DEPTH:
+        return f"wanted a JSON Schema object nested at most {MAX_DEPTH} deep, found {ascii(schema)[:80]}"
+    return ""
+
+
+def _depth(value: object) -> int:
+    deepest, open_ = 0, [(value, 1)]
+    while open_:
+        one, depth = open_.pop()
+        deepest = max(deepest, depth)
+        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        open_.extend((item, depth + 1) for item in inner)
+    return deepest
+
+
+def _bad_setting(request: InferenceRequested) -> tuple[str, str] | None:
+    if not 1 <= request.max_tokens <= MAX_TOKENS:
+        return "BAD_SETTING", f"max_tokens must be 1 to {MAX_TOKENS}, found {request.max_tokens}"
+    if not 0 <= request.salience <= 1:
+        return "BAD_SETTING", f"salience must be 0 to 1, found {request.salience}"
+    if request.HasField("temperature") and not 0 <= request.temperature <= 2:
+        return "BAD_SETTING", f"temperature must be 0 to 2, found {request.temperature}"
+    if request.seed < 0:
+        return "BAD_SETTING", f"seed must be 0 or more, found {request.seed}"
+    if len(request.stop) > MAX_STOPS or not all(request.stop):
+        return "BAD_SETTING", f"at most {MAX_STOPS} stop texts, none empty, found {len(request.stop)}"
+    return None

@@ -1,0 +1,61 @@
+"""What a worker is told: its tier and pool, its name, and how it holds on and lets go. Values; nothing here reads the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from dataclasses import dataclass, field
+
+from bus.errors import BadSettings
+from inference.tiers import TIERS, Tier
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+def _own_name() -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", f"{socket.gethostname()}-{os.getpid()}")[-64:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """One worker. Raises `BadSettings` for values that cannot work."""
+
+    tier: str
+    pool: str = ""
+    """Which machines serve it; empty: named like the tier."""
+    name: str = field(default_factory=_own_name)
+    drain_s: float = 5.0
+    """How long a worker that was told to stop lets running answers end."""
+    reopen_s: float = 0.5
+    """First pause before a failed engine is opened again; it doubles up to 30 seconds."""
+    keep_warm_s: float = 10.0
+    """An engine that was idle for so long generates one token: idle GPUs answer slowly. 0: never."""
+    report_s: float = 10.0
+    """Between reports of health in the log."""
+    patience_s: float = 2.0
+    """Without a model at work: a request that has more time than this waits for one."""
+    prompt_nano_usd: int = 0
+    completion_nano_usd: int = 0
+    """Price of one token, in billionths of a US dollar."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.tier not in TIERS:
+            problems.append(f"tier must be one of {', '.join(TIERS)}, found {self.tier!r}")
+        for name, value in (("pool", self.pool or "x"), ("name", self.name)):
+            if _TOKEN.fullmatch(value) is None:
+                problems.append(f"{name} must be 1 to 64 of A-Z a-z 0-9 _ -, found {value!r}")
+        numbers = ("drain_s", "reopen_s", "keep_warm_s", "report_s", "patience_s", "prompt_nano_usd", "completion_nano_usd")
+        problems += [f"{name} must be 0 or more, found {getattr(self, name)}" for name in numbers if getattr(self, name) < 0]
+        if problems:
+            raise BadSettings("worker: " + "; ".join(problems), problems=tuple(problems))
+
+    @property
+    def promise(self) -> Tier:
+        """The tier's row."""
+        return TIERS[self.tier]
+
+    @property
+    def pool_name(self) -> str:
+        return self.pool or self.tier

@@ -1,0 +1,126 @@
+"""A log of its own per test, and workers with the timed engine on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+
+from bus.connection import ApiError, Connection, connect
+from bus.event import Draft, Event
+from bus.log import Log, open_log
+from bus.publisher import Publisher, open_publisher
+from handlers.names import WORLDS
+from inference import ladder
+from inference.outcome import ENDS
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
+from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart
+from worldbus.embedded import NatsServer
+
+LADDERS = ladder.load(WORLDS / "duskmarket" / "ladder.toml")
+WORLD = "w"
+
+
+@pytest_asyncio.fixture
+async def connection(nats_server: NatsServer) -> AsyncIterator[Connection]:
+    """A connection to a server without streams."""
+    async with connect(nats_server.url, name="test") as opened:
+        for stream in (await opened.api("STREAM.NAMES"))["streams"] or ():
+            with suppress(ApiError):
+                await opened.api(f"STREAM.DELETE.{stream}")
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def log(connection: Connection) -> AsyncIterator[Log]:
+    """An empty log."""
+    opened = await open_log(connection)
+    yield opened
+    await opened.aclose()
+
+
+@pytest_asyncio.fixture
+async def publisher(connection: Connection, log: Log) -> AsyncIterator[Publisher]:
+    """A relaxed publisher."""
+    async with open_publisher(connection, log, "relaxed") as opened:
+        yield opened
+
+
+class Game:
+    """Asks models, and reads what came of it."""
+
+    def __init__(self, log: Log, publisher: Publisher) -> None:
+        self.log = log
+        self.publisher = publisher
+        self._number = 0
+
+    def request(self, **changes: Any) -> InferenceRequested:
+        """A request that keeps the rules."""
+        self._number += 1
+        fields: dict[str, Any] = {
+            "request_id": f"r{self._number}",
+            "tier": "gold",
+            "kind": "npc_line",
+            "prompt": [
+                PromptPart(role="system", name="persona", text="You are Mira."),
+                PromptPart(role="user", name="words", text="Hello?"),
+            ],
+            "max_tokens": 12,
+            "budget_ms": 3000,
+            "player": "p1",
+            "npc": "mira",
+            "salience": 0.5,
+            "seed": self._number,
+            "fallback": Fallback(lines=["Later, maybe.", "Not in front of the others."]),
+        }
+        return InferenceRequested(**(fields | changes))
+
+    async def ask(self, *, entity: str = "mira", **changes: Any) -> InferenceRequested:
+        """Publish a request."""
+        request = self.request(**changes)
+        await self.publisher.publish(Draft(data=request, world=WORLD, entity=entity, subsystem="npc"))
+        return request
+
+    async def said(self, *names: str) -> list[Event]:
+        """What the workers said so far; of all kinds, or of the named ones."""
+        found: list[Event] = []
+        async for events in self.log.read():
+            found += [event for event in events if event.subsystem == "inference" and (not names or event.name in names)]
+        return found
+
+    async def ends(self, count: int, within_s: float = 15.0) -> dict[str, Event]:
+        """The ends of requests by id, once there are `count` of them; fails if a request ended twice."""
+        until = time.monotonic() + within_s
+        while True:
+            ends = await self.said(*ENDS)
+            ids = [cast(Any, event.data).request_id for event in ends]
+            assert len(set(ids)) == len(ids), f"ended twice: {[one for one in ids if ids.count(one) > 1]}"
+            if len(ends) >= count:
+                return dict(zip(ids, ends, strict=True))
+            assert time.monotonic() < until, f"wanted {count} ends, found {len(ends)}: {ids}"
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def game(log: Log, publisher: Publisher) -> Game:
+    """Whoever asks."""
+    return Game(log, publisher)
+
+
+Until = Callable[[Callable[[], bool]], Any]
+
+
+@pytest.fixture
+def until() -> Until:
+    """Wait until something is so; the test's own time limit ends it."""
+
+    async def wait(condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0.002)
+
+    return wait
