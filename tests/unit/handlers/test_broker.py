@@ -227,6 +227,14 @@ def test_looks_that_were_slept_through_are_made_up_for() -> None:
     looked(holding(), late_ms=60 * MINUTE).then_state(goods={"heart-1": Held("heart", 600)}, heat=10)
 
 
+def test_a_late_look_loses_no_time() -> None:
+    """The next one is due from when this one was, not from when the clock came to it."""
+    case = looked(holding(), late_ms=10 * MINUTE)
+
+    assert case.said[-1] == WakeRequested(name="look", at_world_ms=31 * MINUTE)
+    assert looked(holding(), late_ms=40 * MINUTE).said[-1] == WakeRequested(name="look", at_world_ms=61 * MINUTE)
+
+
 def test_a_spoiled_good_is_gone_with_its_offer() -> None:
     case = looked(offered(), late_ms=180 * MINUTE)
 

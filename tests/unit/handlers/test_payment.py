@@ -74,6 +74,12 @@ def test_the_first_request_opens_the_account_and_counts_on_the_gifts() -> None:
     case.then_state(balances={"crowns": 700})
 
 
+def test_what_has_no_consequence_opens_no_account() -> None:
+    case = given(payment, entity="mira").when(QuestRewarded(player="mira", quest="talk"), subsystem="quest").then_nothing()
+
+    case.when(WakeFired(subsystem="payment", entity="mira", name="hold-1"), entity="clock", subsystem="time").then_nothing()
+
+
 def test_a_purchase_pays_the_house_and_names_what_the_player_gets() -> None:
     case = opened().when(buy(quantity=2))
     transfer, bought = case.said
