@@ -18,6 +18,9 @@ from handlers.npc_behavior.prompt import MAX_SAY, deeds
 from handlers.npc_behavior.read import load
 from handlers.npc_behavior.state import MOST_ABOUT_ONE, MOST_MEMORIES, MOST_PER_PAGE, Npc, Tie
 from handlers.time_manager import time
+from inference import ladder
+from inference.dressing import fits
+from inference.request import problem_of
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceCancelled,
@@ -33,6 +36,7 @@ from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryConsequence
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
 
 TABLES = load(WORLDS / DEFAULT_WORLD / "npcs.toml")
+LADDERS = ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml")
 NPCS = ("widow-hask", "doctor-vane")
 players = st.sampled_from(["mira", "tam", "ann"])
 npcs = st.sampled_from([*NPCS, "nobody"])
@@ -177,6 +181,16 @@ def test_memories_are_numbered_without_gaps_and_forgotten_once(wishes: Steps) ->
         assert made == list(range(1, len(made) + 1))
         assert len(gone) == len(set(gone))
         assert set(gone) <= set(made)
+
+
+@given(st.lists(steps, max_size=40))
+@settings(deadline=None)
+def test_every_question_keeps_the_rules_of_requests_and_its_own_lines_fit_its_shape(wishes: Steps) -> None:
+    for it in live(wishes).said(InferenceRequested):
+        assert problem_of(it, 0, LADDERS) is None
+        assert all(fits(line, it.json_schema, ()) for line in it.fallback.lines)
+        assert [part.role for part in it.prompt][:5] == ["system"] * 5
+        assert "system" not in [part.role for part in it.prompt][5:]
 
 
 @given(st.lists(steps, max_size=25))
