@@ -53,7 +53,11 @@ def _rule_problems(tables: Tables) -> Iterator[str]:
         yield f"emotions must be {NAME_RULE} and have neutral among them"
     if set(tables.effects) != set(EFFECTS):
         yield f"effects must be {', '.join(EFFECTS)}, found {', '.join(tables.effects)}"
-    if not 0 < tables.dialogue.most_open <= MOST_OPEN or tables.dialogue.budget_ms < 1 or not 0 < tables.dialogue.max_tokens <= 4096:
+    if (
+        not 0 < tables.dialogue.most_open <= MOST_OPEN
+        or min(tables.dialogue.budget_ms, tables.dialogue.mention + 1) < 1
+        or not 0 < tables.dialogue.max_tokens <= 4096
+    ):
         yield f"dialogue: wanted most_open 1 to {MOST_OPEN}, budget_ms 1 or more and max_tokens 1 to 4096"
     if not (is_token(tables.dialogue.kind) and tables.dialogue.tier in ("gold", "silver", "bronze")):
         yield "dialogue: wanted a kind's name and one of the tiers gold, silver and bronze"

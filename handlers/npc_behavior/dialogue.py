@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from handlers.npc_behavior.feelings import affected, feel
-from handlers.npc_behavior.memory import plain, room
+from handlers.npc_behavior.memory import plain, room, words_of
 from handlers.npc_behavior.mind import tie_now
 from handlers.npc_behavior.prompt import MAX_SAY, NO_DEED, forbidden, own_line, request, seed
 from handlers.npc_behavior.state import HEARD, Npc, Question, Tie
@@ -29,6 +29,7 @@ from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcActed, NpcActionRejected, Npc
 
 MAX_WORDS: Final = 2000  # characters of a player
 MAX_ANSWER: Final = 8000  # characters of a model
+MOST_MENTIONS: Final = 3  # that make words more worth remembering
 MOST_PULSES: Final = 1  # at the pulse after so many of them nobody will answer any more
 TOO_AFRAID: Final = 900  # fear from which on a character does not talk
 AUTHORED: Final = "authored"
@@ -59,12 +60,15 @@ def heard(tables: Tables, persona: Persona, npc: Npc, event: Event, it: PlayerSp
         if question.player == player:
             yield InferenceCancelRequested(request_id=name, reason=f"{player} said something else meanwhile")
             yield NpcKeptSilent(player=player, code="TALKED_OVER", reason="the player went on talking; that is answered", request_id=name)
+    mentions = min(len(words_of(it.text) & persona.cares), MOST_MENTIONS)
+    effect = tables.effects["talk"]
+    effect = replace(effect, salience=effect.salience + tables.dialogue.mention * mentions) if mentions and effect.salience else effect
     yield from affected(
         tables,
         persona,
         npc,
         event,
-        tables.effects["talk"],
+        effect,
         cause="talk",
         kind="talk",
         player=player,

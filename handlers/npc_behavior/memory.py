@@ -22,6 +22,11 @@ def plain(text: str, limit: int) -> str:
     return " ".join("".join(each if each.isprintable() else " " for each in text[: 4 * limit]).split())[:limit]
 
 
+def words_of(text: str) -> frozenset[str]:
+    """The words of a text that may carry a meaning."""
+    return frozenset(_WORD.findall(text.lower()))
+
+
 def remember(
     tables: Tables, npc: Npc, *, kind: str, text: str, salience: int, player: str = "", position: int = 0, offset: int = 0
 ) -> Iterator[Message]:
@@ -76,12 +81,12 @@ def _meaning(tie: Tie) -> int:
 
 def recall(tables: Tables, npc: Npc, player: str, words: str, most: int) -> list[Memory]:
     """What comes to mind when `player` says `words`: what matters now, what is about them, and what shares words; oldest first."""
-    said = set(_WORD.findall(words.lower()))
+    said = words_of(words)
     ranked: list[tuple[int, int, Memory]] = []
     for own, memories in ((False, npc.memories), (True, npc.tie(player).memories)):
         for memory in memories:
             salience = salience_now(tables, memory, npc.world_ms)
-            shared = len(said.intersection(_WORD.findall(memory.text.lower()))) if said else 0
+            shared = len(said & words_of(memory.text)) if said else 0
             if salience >= tables.forget_below:
                 ranked.append((-salience - 150 * own - 200 * min(shared, 3), memory.number, memory))
     ranked.sort()

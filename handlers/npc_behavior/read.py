@@ -5,10 +5,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bus.errors import BadSettings
 from handlers.npc_behavior.check import problems
+from handlers.npc_behavior.memory import words_of
 from handlers.npc_behavior.tables import (
     FACTORS,
     HALVES,
@@ -25,6 +26,8 @@ from handlers.npc_behavior.tables import (
     Tables,
     Trigger,
 )
+
+LONG_WORD: Final = 5  # letters
 
 
 def load(path: Path) -> Tables:
@@ -96,9 +99,17 @@ def _persona(name: str, body: Mapping[str, Any]) -> Persona:
         places=body.get("places", {}),
         schedule=tuple(sorted((_slot(slot) for slot in body["schedule"]), key=lambda slot: slot.minute)),
         lines={mood: tuple(lines) for mood, lines in body["lines"].items()},
+        cares=_cares(body),
         goals={goal: Goal(**each) for goal, each in body.get("goals", {}).items()},
         reacts={(react["on"], react["value"]): _react(react) for react in reacts},
     )
+
+
+def _cares(body: Mapping[str, Any]) -> frozenset[str]:
+    """What makes a character prick up its ears: the long words of its goals, and the names of people and things it has feelings about."""
+    wants = [word for goal in body.get("goals", {}).values() for word in words_of(goal["text"]) if len(word) >= LONG_WORD]
+    names = (*body.get("bonds", ()), *body.get("likes", ()), *body.get("dislikes", ()))
+    return frozenset(wants).union(*(words_of(name.replace("-", " ")) for name in names))
 
 
 def _slot(body: Mapping[str, str]) -> Slot:

@@ -37,6 +37,7 @@ class Dialogue:
     max_tokens: int
     budget_ms: int
     most_open: int
+    mention: int  # salience for each mention of what a character cares about
     world: str
     rules: str
 
@@ -124,6 +125,7 @@ class Persona:
     schedule: tuple[Slot, ...]
     lines: Mapping[str, tuple[str, ...]]
     goals: Mapping[str, Goal]
+    cares: frozenset[str]  # words of its goals, and names of whom and what it likes or not
     reacts: Mapping[Trigger, Effect]
 
     @property

@@ -147,6 +147,15 @@ def test_the_games_own_deadline_goes_on_with_the_question() -> None:
     assert (request.deadline_ms, request.budget_ms) == (5000, 0)
 
 
+def test_words_about_what_she_cares_for_are_remembered_better() -> None:
+    def salience(text: str) -> int:
+        return next(message.salience for message in spoken_to(hask(), text).said if isinstance(message, NpcRemembered))
+
+    assert salience("Nice weather.") == 130
+    assert salience("Your husband?") == 130 + 110
+    assert salience("The FERRYMAN, your husband, wore a ring, and Old Marrow has a candle.") == 130 + 3 * 110, "three mentions are enough"
+
+
 def test_only_deeds_that_may_be_done_now_are_offered() -> None:
     def offered(case: Case[Npc]) -> set[str]:
         return set(json.loads(asked(case).json_schema)["properties"]["action"]["enum"])
