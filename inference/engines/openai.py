@@ -200,8 +200,8 @@ class _Answering:
             choice = (value.get("choices") or [{}])[0]
             text = (choice.get("delta") or {}).get("content") or ""
             self._finish = choice.get("finish_reason") or self._finish
-            if not isinstance(text, str):
-                raise TypeError("content")
+            if not (isinstance(text, str) and isinstance(self._finish, str | None) and isinstance(self._usage, dict)):
+                raise TypeError("wrong kinds of values")
         except (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError) as error:
             raise EngineFailed(
                 f"wanted an event of a chat completion, found {event!r:.200}: the endpoint speaks another protocol"
@@ -226,9 +226,10 @@ class _Answering:
             finish,
             _count(self._usage.get("prompt_tokens")),
             _count(details.get("cached_tokens") if isinstance(details, dict) else 0),
-            _count(self._usage.get("completion_tokens")) or self._tokens,
+            max(_count(self._usage.get("completion_tokens")), self._tokens),
         )
-        return Chunk(self._choice(), tokens=0, end=end)
+        # An event may hold several tokens and does not say so: what is missing from the count comes with the end.
+        return Chunk(self._choice(), tokens=end.completion_tokens - (0 if self._wrapped else self._tokens), end=end)
 
     def _choice(self) -> str:
         if not self._wrapped:
@@ -272,7 +273,7 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[str]:
 
 
 async def _leave(response: aiohttp.ClientResponse, whole: bool) -> None:
-    """Close the connection, which tells the server to stop; after a whole answer read its last bytes, so that the connection can be used again."""
+    """Close the connection, which tells the server to stop; after a whole answer read the last bytes, so that it can be used again."""
     if whole:
         with contextlib.suppress(TimeoutError, aiohttp.ClientError):
             async with asyncio.timeout(LAST_BYTES):

@@ -7,6 +7,7 @@ template. A generation that goes on from `spoken` throws new dice for what follo
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import itertools
 import os
@@ -24,6 +25,7 @@ from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
 from inference.prompts import check
 
 NO_DEADLINE: Final = 2**53  # priority of prompts without one: after all others
+_RESEED: Final = 0x9E3779B97F4A7C15  # spreads neighbouring seeds; odd, so nothing is lost
 _FINISH: Final[Mapping[str, Finish]] = {"stop": "stop", "length": "length", "repetition": "stop"}
 
 
@@ -65,7 +67,7 @@ class VllmSettings:
 
 
 class VllmEngine:
-    """See the module."""
+    """See the module. `steps` counts the steps of its core that had something to generate."""
 
     name = "vllm"
 
@@ -83,7 +85,8 @@ class VllmEngine:
         self._tokenizing = ThreadPoolExecutor(1, "tokenize")
         self._running = 0
         self._ids = itertools.count()
-        self._stats: tuple[int, int, float] | None = None
+        self._stats = (0, 0.0)
+        self.steps = 0
 
     def open(self) -> AbstractAsyncContextManager[None]:
         return self._opened()
@@ -96,6 +99,8 @@ class VllmEngine:
         finally:
             llm, self._llm = self._llm, None
             await asyncio.shield(asyncio.to_thread(llm.shutdown))
+            del llm
+            gc.collect()  # vLLM's engine refers to itself; left to the end of the process its finalizer complains
 
     async def _start(self) -> None:
         """Off the event loop, which has to answer by the ladder meanwhile. A start that nobody waits for any more is taken back."""
@@ -118,7 +123,8 @@ class VllmEngine:
         self._llm = llm
 
     def _note(self, running: int, waiting: int, cache: float) -> None:
-        self._stats = (running, waiting, cache)
+        self._stats = (waiting, cache)
+        self.steps += running > 0
 
     async def ready(self, warm: Sequence[Prompt] = ()) -> None:
         await answer(self, Prompt(parts=(Part("user", "."),), max_tokens=2))
@@ -135,8 +141,7 @@ class VllmEngine:
         return not self._llm.errored
 
     def load(self) -> Load:
-        _, waiting, cache = self._stats or (0, 0, 0.0)
-        return Load(self._running, waiting, cache)
+        return Load(self._running, *self._stats)
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Chunk, None]:
         check(prompt, self.abilities, self.name)
@@ -216,12 +221,13 @@ class VllmEngine:
 
         structured = None
         if prompt.json_schema:
-            structured = StructuredOutputsParams(json=prompt.json_schema, disable_any_whitespace=True)
+            structured = StructuredOutputsParams(json=prompt.json_schema)
         elif prompt.choices:
             structured = StructuredOutputsParams(choice=list(prompt.choices))
         return SamplingParams(
             max_tokens=prompt.max_tokens,
-            seed=prompt.seed,
+            seed=(prompt.seed + _RESEED * (len(prompt.spoken_ids) or len(prompt.spoken)))
+            % 2**63,  # the same dice would repeat the beginning
             temperature=self.settings.temperature if prompt.temperature is None else prompt.temperature,
             stop=list(prompt.stop),
             structured_outputs=structured,
@@ -266,6 +272,8 @@ def _arguments(kind: Any, settings: VllmSettings) -> Any:
         "enable_log_requests": False,
         "disable_log_stats": True,
         "stream_interval": 1,
+        # Guidance knows more of JSON Schema than the default, compiles as it goes, and can leave whitespace out.
+        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
         "seed": 0,
         **({"kv_cache_memory_bytes": settings.cache_bytes} if settings.cache_bytes else {}),
     }
