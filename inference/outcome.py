@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import structlog
 from google.protobuf.message import Message
 
-from bus.errors import BadEvent, Conflict, IdReused, Rejected, Transient
+from bus.errors import BadEvent, Conflict, IdReused, Transient
 from bus.event import Draft, Event, output_id
 from bus.log import Log
 from bus.publisher import Publisher
@@ -70,7 +70,10 @@ class Outcomes:
         return await self._write(event, message, message.request_id, f"started-{message.attempt}-{message.worker}")
 
     async def end(self, event: Event, message: Message) -> bool:
-        """Record the end; False if another one stands. Returns only when one of the two is certain."""
+        """Record the end; False if another one stands. Returns only when one of the two is certain.
+
+        Raises `Rejected` for an end that the log does not take.
+        """
         request_id = cast(Any, message).request_id
         ours = await self._write(event, message, request_id, "end")
         self._remember(event, request_id)
@@ -99,9 +102,6 @@ class Outcomes:
                 except Transient as error:
                     log.debug("outcome_waits", request=request_id, error=str(error))
                     await asyncio.sleep(PAUSE_S)
-                except Rejected as error:
-                    log.error("outcome_refused", request=request_id, error=str(error))
-                    return False
 
     async def _try(self, fence: str, draft: Draft, event: Event, request_id: str) -> bool:
         if fence not in self._last:

@@ -34,7 +34,13 @@ RETRY_S: Final = 0.2
 
 log = structlog.get_logger(__name__)
 OnRequest = Callable[[Event, int, bytes], None]
-"""(event, attempt, reply): called inside the parser, must not block and must not raise."""
+"""(event, attempt, reply): called inside the parser, must not block and must not raise. Whoever takes it says anew what they `want`."""
+
+
+def _attempt(reply: bytes) -> int:
+    """How often it was delivered, this time included; see `bus.answers.parse_ack` for the forms."""
+    tokens = reply.split(b".")
+    return int(tokens[4 if len(tokens) == 9 else 6])
 
 
 class _Pull:
@@ -144,8 +150,7 @@ class TierQueue:
             delivered = parse_ack(reply)
             partition, tokens = place(subject)
             event = Event(raw=payload, subject=tokens, partition=partition, position=delivered.position, recorded_ns=delivered.recorded_ns)
-            self._on_request(event, int(reply.split(b".")[-5]), reply)
-            self._top_up(pull)
+            self._on_request(event, _attempt(reply), reply)
 
         return receive
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 import structlog
 from google.protobuf.message import Message
 
+from bus.errors import Rejected
 from bus.event import Event
 from inference import lower_rungs
 from inference.admission import Admission, Offer
@@ -263,7 +264,13 @@ class Serving:
 
     async def _end_event(self, event: Event, message: Message, what: str, work: Work | None = None) -> bool:
         began = time.perf_counter()
-        ours = await self.outcomes.end(event, message)
+        try:
+            ours = await self.outcomes.end(event, message)
+        except Rejected as error:
+            log.error("end_refused", what=what, error=str(error))
+            reason = ascii(f"its answer cannot be recorded: {error}")[:MAX_REASON]
+            what, sorry = "rejected", said.InferenceRejected(**_who(event), code="BAD_PROMPT", reason=reason)
+            ours = await self.outcomes.end(event, sorry)
         seconds = time.perf_counter() - began
         self.admission.record.learn(seconds)
         self.metrics.observe("record", seconds)

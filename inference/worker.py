@@ -139,6 +139,7 @@ class Worker:
     # -- intake ------------------------------------------------------------------------------------------------------------------------
 
     def _on_request(self, event: Event, attempt: int, reply: bytes) -> None:
+        self._wake()
         known = self.held.get(event.position)
         if known is not None:
             known.ask.reply = reply  # it was silent for too long and comes again: it is still in our hands
@@ -162,7 +163,6 @@ class Worker:
             self._spawn(self._refuse(event, reply, *problem))
         else:
             self._take(event, attempt, reply)
-        self._wake()
 
     def _take(self, event: Event, attempt: int, reply: bytes) -> None:
         ladder = self._ladders.of(request_of(event).kind)
@@ -212,6 +212,7 @@ class Worker:
             self._watch(work, latest)
             if len(self.waiting) > self.settings.promise.look_ahead:
                 self._shed()
+            self._wake()
 
     def _latest_ns(self, work: Work) -> int:
         """The last moment at which the quickest rung of the engine could begin."""
@@ -372,7 +373,6 @@ class Worker:
         work.stopped = None
         if work.ask.event.position in self.held:
             self._enter(work)
-            self._wake()
 
     def _on_failure(self, work: Work) -> None:
         assert self._keeper is not None
