@@ -5,16 +5,19 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
+VLLM := .venv-vllm
+VLLM_LOCK := requirements/vllm$(if $(filter cuda,$(DEVICE)),-cuda).txt
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 LOCKS := requirements/build.txt requirements/dev.txt
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos proto lock clean
+.PHONY: help setup demo test check bench chaos proto lock clean vllm test-vllm
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## create .venv from the hashed locks (done once; again when a lock changes)
 
@@ -48,6 +51,24 @@ check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: locks" && requirements/lock --check
 	@echo "check: all good"
 
+vllm: $(VLLM)/.ready  ## an environment for workers with vLLM, on a CPU; DEVICE=cuda: on GPUs (gigabytes; see docs/how-to/run-inference.md)
+
+$(VLLM)/.ready: $(VLLM_LOCK) requirements/build.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	  { echo "vllm: wanted Python 3.11, for which its packages are locked, found $$($(PYTHON) --version 2>&1 || echo none) as '$(PYTHON)': name another one with 'make vllm PYTHON=python3.11'" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VLLM)
+	@echo "vllm: installing the locked packages of $(VLLM_LOCK) (sha256 of every file is checked)"
+	@$(VLLM)/bin/python -m pip install --quiet --require-hashes -r requirements/build.txt
+	@$(VLLM)/bin/python -m pip install --quiet --no-deps --require-hashes -r $(VLLM_LOCK) || \
+	  { echo "vllm: not everything was found where pip looks; once more with PyTorch's own index" >&2; \
+	    $(VLLM)/bin/python -m pip install --quiet --no-deps --require-hashes --extra-index-url $(TORCH_INDEX) -r $(VLLM_LOCK); }
+	@$(VLLM)/bin/python -m pip install --quiet --no-build-isolation --no-deps -e .
+	@touch $@
+	@echo "vllm: ready; '$(VLLM)/bin/worldbus' is the command of its workers"
+
+test-vllm: vllm  ## every engine held to one suite, vLLM being the real one on this CPU (minutes)
+	@$(VLLM)/bin/python -m pytest tests/conformance -W default $(ARGS)
+
 bench: $(STAMP)  ## figures, each beside its peer or limit, as JSON lines
 	@$(PY) -m pip install --quiet --no-build-isolation --require-hashes -r requirements/bench.txt
 	@$(VENV)/bin/worldbus bench all --json $(ARGS)
@@ -66,5 +87,5 @@ lock: $(STAMP)  ## pin pyproject.toml's requirements, with hashes (UPGRADE=1 tak
 	@requirements/lock $(if $(UPGRADE),--upgrade)
 
 clean:  ## remove what setup, tests and the demo made
-	@rm -rf $(VENV) .cache .hypothesis .worldbus build dist
+	@rm -rf $(VENV) $(VLLM) .cache .hypothesis .worldbus build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
+APART = ("vllm", "vllm-cuda")  # environments of their own: of our versions they share only what a worker runs
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)")
 
 
@@ -42,18 +43,26 @@ def missing(lock: str, wanted: list[str], pinned: dict[str, str]) -> list[str]:
     return faults
 
 
+def wishes(name: str) -> list[str]:
+    """The lines of a .in file."""
+    return [line for line in (HERE / f"{name}.in").read_text().splitlines() if line and not line.startswith("#")]
+
+
 def faults() -> list[str]:
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     base = project["dependencies"]
-    build = [line for line in (HERE / "build.in").read_text().splitlines() if line and not line.startswith("#")]
-    locks = {"build": build, "base": base, "dev": base + extras["dev"], "bench": base + extras["dev"] + extras["bench"]}
+    locks = {"build": wishes("build"), "base": base, "dev": base + extras["dev"], "bench": base + extras["dev"] + extras["bench"]}
+    locks |= {name: base + wishes(name) for name in APART}
+    shared, _ = pins(HERE / "base.txt")
     problems: list[str] = []
     versions: dict[str, dict[str, set[str]]] = {}
     for name, wanted in locks.items():
         pinned, own = pins(HERE / f"{name}.txt")
         problems += own + missing(f"{name}.txt", wanted, pinned)
         for package, version in pinned.items():
+            if name in APART and package not in shared:
+                continue
             versions.setdefault(package, {}).setdefault(version, set()).add(name)
     for package, by_version in versions.items():
         if len(by_version) > 1:
