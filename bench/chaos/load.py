@@ -69,7 +69,7 @@ class Mix:
     group: int = 1
     shop: int = 3
     hex: int = 1
-    pause_s: float = 0.15
+    pause_s: float = 0.4
 
 
 @dataclass(slots=True)

@@ -62,10 +62,10 @@ def test_a_checkpoint_that_moves_with_its_rows_breaks_nothing(history: History) 
     assert checks.checkpoint_moves_with_the_rows(history, samples(history)) == []
 
 
-@pytest.mark.parametrize("field", ["archived", "rows"])
-def test_a_checkpoint_without_its_rows_is_named(history: History, field: str) -> None:
+@pytest.mark.parametrize(("archived", "rows"), [(1, 2), (2, 1), (3, 3)])
+def test_a_checkpoint_without_its_rows_is_named(history: History, archived: int, rows: int) -> None:
     seen = samples(history)
-    seen[1] = replace(seen[1], **{field: 1})
+    seen[1] = replace(seen[1], archived=archived, rows=rows)
 
     assert [violation.rule for violation in checks.checkpoint_moves_with_the_rows(history, seen)] == ["P2"]
 

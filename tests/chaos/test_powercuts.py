@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,7 @@ def _child(folder: Path, answer: multiprocessing.SimpleQueue[tuple[bool, bool] |
 
 
 @pytest.fixture
-def after_a_cut(tmp_path: Path) -> Iterator[tuple[bool, bool]]:
+def after_a_cut(tmp_path: Path) -> tuple[bool, bool]:
     """In a process of its own, for mounts of its own."""
     context = multiprocessing.get_context("spawn")
     answer: multiprocessing.SimpleQueue[tuple[bool, bool] | str] = context.SimpleQueue()
