@@ -50,6 +50,7 @@ class Turns:
         self._open: set[Turn] = set()
         self._waiting: dict[Turn, Callable[[], None]] = {}
         self._changed = asyncio.Event()
+        self._begun: Turn | None = None
         self._fault: OutOfStep | None = None
         self.taken = 0
         for runner in self._runners:
@@ -58,11 +59,22 @@ class Turns:
     def begin(self, turn: Turn, resume: Callable[[], None]) -> bool:
         """Whether the lane may go on now; if not, `resume` is called when it may. What comes again after its turn is let through."""
         if self._turns and self._turns[0] == turn:
+            self._begun = turn
             return True
         if turn.position <= self._last and turn not in self._open:
             return True
         self._waiting[turn] = resume
         return False
+
+    def expect(self, turn: Turn, resume: Callable[[], None]) -> None:
+        """As `begin` for a lane that waits for a later turn of its own: `resume` is called when this one has come, at once if it has."""
+        self._waiting[turn] = resume
+        if self._turns and self._turns[0] == turn:
+            self._next()
+
+    def begun(self, turn: Turn) -> bool:
+        """Whether the lane is at work on the input."""
+        return self._begun == turn
 
     def over(self, turn: Turn) -> None:
         """The lane is done with the input."""
@@ -97,7 +109,11 @@ class Turns:
             return
         resume = self._waiting.pop(self._turns[0], None)
         if resume is not None:
-            asyncio.get_running_loop().call_soon(resume)
+            asyncio.get_running_loop().call_soon(self._call, self._turns[0], resume)
+
+    def _call(self, turn: Turn, resume: Callable[[], None]) -> None:
+        if self._begun != turn:  # else the lane came to it by itself meanwhile
+            resume()
 
     async def settled(self, within_s: float = 60.0) -> int:
         """Return the log's last position once every lane has had its turn. Raises `OutOfStep`, also when that takes longer."""

@@ -64,6 +64,7 @@ class Share:
 
     events_in: int = 0
     events_out: int = 0
+    parked: int = 0
     delays_ns: list[int] = field(default_factory=list)
 
 
@@ -126,6 +127,7 @@ class Account:
         if event.name in PUT_ASIDE:
             self._aside.add((lane, mark.position))
             if event.name == "EventParked":
+                share.parked += 1
                 reason = getattr(event.data, "reason", "")
                 self.faults.parked.append(f"{'/'.join(lane)} could not decide position {mark.position}: {reason}")
         else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worldbus.demo.account import Account
+    from worldbus.demo.proof import Proof
     from worldbus.demo.witness import Witness
 
 NS_PER_MS = 1_000_000
@@ -43,16 +44,25 @@ def percentile(ordered: Sequence[int], share: float) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerReport:
-    """One handler: how many events concerned it, how many it said, and how long after an input its first answer was in the log."""
+    """One subsystem: how many events concerned it, how many it said, and how long after an input its first answer was in the log.
+
+    parked         inputs that it could not decide
+    decide_p95_us  of a sample of its decisions, microseconds; None if none was sampled
+    view, rows     where its facts are asked for first, and how many rows answer
+    """
 
     events_in: int
     events_out: int
+    parked: int
+    decide_p95_us: float | None
+    view: str
+    rows: int
     latency: Latency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Counts of one run. `lost`, `duplicated`, `out_of_order` and `parked` are 0 in a good one.
+    """Counts of one run. `proof` only after a lockstep run. `lost`, `duplicated`, `out_of_order` and `parked` are 0 in a good one.
 
     published     publishes that were acknowledged
     events        events that the log took in this run
@@ -81,19 +91,29 @@ class Report:
     end_to_end: Latency
     per_handler: dict[str, HandlerReport]
     problems: list[str]
+    proof: Proof | None = None
 
     @property
     def good(self) -> bool:
         """Whether every promise was kept."""
-        return not (self.lost or self.duplicated or self.out_of_order or self.parked)
+        return not (self.lost or self.duplicated or self.out_of_order or self.parked) and (self.proof is None or self.proof.good)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON says it."""
         return asdict(self)
 
 
-def report(account: Account, witness: Witness, *, projected: int, **run: Any) -> Report:
-    """Draw up the report of a settled account; `run` are the facts of the run itself."""
+def report(
+    account: Account,
+    witness: Witness,
+    *,
+    projected: int,
+    decide_us: Mapping[str, float] | None = None,
+    views: Mapping[str, tuple[str, int]] | None = None,
+    **run: Any,
+) -> Report:
+    """Draw up the report of a settled account; `decide_us` and `views` by subsystem, `run` are the facts of the run itself."""
+    decide_us, views = decide_us or {}, views or {}
     faults = account.faults
     ends = ((account.inputs[cause], witness.seen_ns(last)) for cause, last in account.answered.items() if cause in account.inputs)
     return Report(
@@ -108,7 +128,15 @@ def report(account: Account, witness: Witness, *, projected: int, **run: Any) ->
         publish=Latency.of(account.say_delays_ns),
         end_to_end=Latency.of(seen - one.recorded_ns for one, seen in ends if seen is not None),
         per_handler={
-            name: HandlerReport(events_in=share.events_in, events_out=share.events_out, latency=Latency.of(share.delays_ns))
+            name: HandlerReport(
+                events_in=share.events_in,
+                events_out=share.events_out,
+                parked=share.parked,
+                decide_p95_us=decide_us.get(name),
+                view=views.get(name, ("", 0))[0],
+                rows=views.get(name, ("", 0))[1],
+                latency=Latency.of(share.delays_ns),
+            )
             for name, share in account.shares.items()
         },
         problems=faults.lines()[:SHOWN_FAULTS],

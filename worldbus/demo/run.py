@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bus.errors import WorldbusError
 from handlers import ALL
@@ -19,7 +19,7 @@ from worldbus.demo.account import Account
 from worldbus.demo.answers import answer
 from worldbus.demo.ledger import Ledger
 from worldbus.demo.players import Player, play, zones
-from worldbus.demo.report import Report, report
+from worldbus.demo.report import Report, percentile, report
 from worldbus.demo.seen import Seen
 from worldbus.demo.studio import LATER, LINE, RELEASES, Studio, feed
 from worldbus.demo.witness import Witness
@@ -28,6 +28,8 @@ from worldbus.lag import consumers
 from worldbus.ticker import start_clock, tick
 
 if TYPE_CHECKING:
+    from bus.runtime import Runtime
+    from worldbus.demo.ledger import Promise
     from worldbus.settings import Settings
 
 SCALE = 360_000  # world milliseconds per real second: six hours in a minute
@@ -35,6 +37,27 @@ QUIET_S = 60.0  # without any progress of handlers and projector, when the playe
 PROGRESS_S = 0.5
 TURN_S = 1.0
 _ARCHIVED = "SELECT position, event_id FROM worldbus.events WHERE position > $1 AND position <= $2"
+
+VIEWS: Final[Mapping[str, str]] = {  # where the facts of each subsystem can be asked for first
+    "time": "clock",
+    "weather": "weather",
+    "player": "players",
+    "state": "entity_state",
+    "capability": "capabilities",
+    "uemonitor": "engine_releases",
+    "router": "routes",
+    "models": "model_choices",
+    "quest": "quest_journal",
+    "payment": "wallets",
+    "coupon": "coupons",
+    "inventory": "items",
+    "broker": "goods",
+    "market": "regards",
+    "narrative": "scenes",
+    "storyteller": "story_so_far",
+    "npc": "npcs",
+    "language": "comprehension",
+}
 
 Tell = Callable[[str, float], None]  # what is going on, and the share that is done
 
@@ -58,7 +81,7 @@ async def run(settings: Settings, wanted: Wanted, tell: Tell) -> Report:
     """Run the demo on the servers of `settings` and report. The data stays where it is."""
     tell("starting the servers", 0.0)
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-demo") as world:
-        async with serve(world, handlers=ALL, projections=PROJECTIONS):
+        async with serve(world, handlers=ALL, projections=PROJECTIONS) as runtime:
             start = (await world.log.state()).last
             async with Witness.open(world.servers.postgres_dsn) as witness:
                 ledger = Ledger(world.publisher)
@@ -66,8 +89,19 @@ async def run(settings: Settings, wanted: Wanted, tell: Tell) -> Report:
                 tell("waiting until all is handled and projected", 1.0)
                 last = await quiet(world)
                 await witness.wait_for(last)
+            measured = decide_us(runtime)
         tell("counting", 1.0)
-        return await count_up(world, ledger, witness, wanted, start, last)
+        return await count_up(
+            world,
+            ledger.promises,
+            witness,
+            start=start,
+            last=last,
+            players=wanted.players,
+            seconds=wanted.seconds,
+            seed=wanted.seed,
+            decide_us=measured,
+        )
 
 
 async def _live(world: World, ledger: Ledger, wanted: Wanted, start: int, tell: Tell) -> None:
@@ -154,23 +188,52 @@ async def quiet(world: World) -> int:
             await asyncio.sleep(0.05)
 
 
-async def count_up(world: World, ledger: Ledger, witness: Witness, wanted: Wanted, start: int, last: int) -> Report:
+def decide_us(runtime: Runtime | None) -> dict[str, float]:
+    """How long the decisions took, microseconds, 95th percentile of a sample, by handler."""
+    if runtime is None:
+        return {}
+    return {
+        name: round((percentile(sorted(runner.tally.decide_ns), 0.95) or 0.0) * 1000, 1)
+        for name, runner in runtime.runners.items()
+        if runner.tally.decide_ns
+    }
+
+
+async def count_up(
+    world: World,
+    promises: Sequence[Promise],
+    witness: Witness,
+    *,
+    start: int = 0,
+    last: int,
+    players: int,
+    seconds: float,
+    seed: int,
+    decide_us: Mapping[str, float],
+) -> Report:
+    """The report of what stands behind `start` in the log, up to `last`, and what the tables have of it."""
     account = Account(ALL)
     async for events in world.log.read(after=start, until=last):
         account.take(events)
     async with connected(world.servers.postgres_dsn) as connection:
         rows: list[Any] = await connection.fetch(_ARCHIVED, start, last)
-    account.settle(ledger.promises, {row["position"]: row["event_id"] for row in rows})
+        views = {
+            name: await connection.fetchval(f"SELECT count(*) FROM world.{view}")  # noqa: S608  names of our own
+            for name, view in VIEWS.items()
+        }
+    account.settle(promises, {row["position"]: row["event_id"] for row in rows})
     return report(
         account,
         witness,
+        decide_us=decide_us,
+        views={name: (VIEWS[name], rows) for name, rows in views.items()},
         projected=len(rows),
         world=world.settings.world,
-        players=wanted.players,
-        seconds=wanted.seconds,
-        seed=wanted.seed,
+        players=players,
+        seconds=seconds,
+        seed=seed,
         durability=world.settings.durability,
         first=start + 1,
         last=last,
-        published=len(ledger.promises),
+        published=len(promises),
     )
