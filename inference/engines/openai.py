@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from inference.prompts import check, schema
 MAX_LINE: Final = 1 << 20  # bytes of one server-sent event; more is no event but a broken server
 LAST_BYTES: Final = 0.05  # seconds that the end of a stream may lag behind its end marker
 MAX_ERROR: Final = 4096  # bytes of an error's body that are read
+_CONTROL: Final = re.compile(r"<\|(?=[^<>|\s]{1,40}\|>)")  # how most templates write what is no word
 _FINISH: Final[Mapping[str, Finish]] = {"stop": "stop", "length": "length", "repetition": "stop"}
 
 
@@ -148,7 +150,7 @@ class OpenAiEngine:
         settings = self.settings
         body: dict[str, Any] = {
             "model": settings.model,
-            "messages": [{"role": part.role, "content": part.text} for part in prompt.parts],
+            "messages": [{"role": part.role, "content": _harmless(part.text)} for part in prompt.parts],
             "max_tokens": prompt.max_tokens,
             "temperature": settings.temperature if prompt.temperature is None else prompt.temperature,
             "seed": prompt.seed,
@@ -164,7 +166,7 @@ class OpenAiEngine:
         elif prompt.choices:
             body["structured_outputs"] = {"choice": list(prompt.choices)}
         if prompt.spoken:
-            body["messages"].append({"role": "assistant", "content": prompt.spoken})
+            body["messages"].append({"role": "assistant", "content": _harmless(prompt.spoken)})
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         if settings.dialect == "vllm" and prompt.deadline is not None:
             body["priority"] = int(prompt.deadline * 1000)
@@ -242,6 +244,11 @@ class _Answering:
         if said not in self._prompt.choices:
             raise EngineFailed(f"wanted one of the choices, found {said!r:.200}: the endpoint ignores schemas")
         return str(said)
+
+
+def _harmless(text: str) -> str:
+    """`text` without control tokens: servers put texts into the model's template as they are, where `<|im_end|>` would end the part."""
+    return _CONTROL.sub("< |", text)
 
 
 def _count(value: object) -> int:

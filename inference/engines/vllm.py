@@ -255,6 +255,8 @@ def _start(settings: VllmSettings, note: Callable[[int, int, float], None]) -> A
 
 def _arguments(kind: Any, settings: VllmSettings) -> Any:
     """What we want of vLLM; wishes that this version does not know are left out, unless they come from `extra`."""
+    from vllm.config import StructuredOutputsConfig
+
     known = {each.name for each in fields(kind)}
     if unknown := sorted(set(settings.extra) - known):
         raise BadSettings(f"engine vllm: this version of vLLM has no setting {', '.join(unknown)}: leave it out or change the version")
@@ -273,7 +275,7 @@ def _arguments(kind: Any, settings: VllmSettings) -> Any:
         "disable_log_stats": True,
         "stream_interval": 1,
         # Guidance knows more of JSON Schema than the default, compiles as it goes, and can leave whitespace out.
-        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
+        "structured_outputs_config": StructuredOutputsConfig(backend="guidance", disable_any_whitespace=True),
         "seed": 0,
         **({"kv_cache_memory_bytes": settings.cache_bytes} if settings.cache_bytes else {}),
     }
@@ -300,10 +302,8 @@ def _stat_logger(note: Callable[[int, int, float], None]) -> Any:
 
 
 def _input(ids: list[int]) -> Any:
-    try:
-        from vllm.inputs import tokens_input
-    except ImportError:  # before 0.2x it was only a dictionary
-        return {"prompt_token_ids": ids}
+    from vllm.inputs import tokens_input
+
     return tokens_input(ids)
 
 
