@@ -22,7 +22,8 @@ from bus.errors import BadSettings
 
 ORIGIN: Final = "origin"
 OTHERWISE: Final = "otherwise"
-MAX_DEPTH: Final = 24  # deeper than this, only the shortest way out is taken
+MAX_DEPTH: Final = 24  # deeper than this, or after
+MAX_SYMBOLS: Final = 500  # so many, only the shortest way out is taken
 MAX_SLOT: Final = 200  # characters of a slot's text that are used
 
 _NAME: Final = r"[a-z][a-z0-9_]*"
@@ -75,6 +76,15 @@ def clean(text: str) -> str:
     return " ".join(_CONTROL.sub(" ", text[: 4 * MAX_SLOT]).split())[:MAX_SLOT].rstrip()
 
 
+@dataclass(slots=True)
+class _Telling:
+    """One expansion under way."""
+
+    dice: Random
+    bound: dict[str, str]
+    symbols: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Grammar:
     """Checked rules: every symbol is known and every rule comes to an end. Made by `Grammar.of`."""
@@ -107,36 +117,37 @@ class Grammar:
         """The text that these dice make of `rule`."""
         given = {name: clean(text) for name, text in (slots or {}).items() if name in self.slots}
         bound = {**self.slots, **{name: text for name, text in given.items() if text}}
-        return "".join(self._symbol(Symbol(rule), Random(f"{self.name}\n{rule}\n{seed}"), bound, 0))
+        return "".join(self._symbol(Symbol(rule), _Telling(Random(f"{self.name}\n{rule}\n{seed}"), bound), 0))
 
-    def _symbol(self, symbol: Symbol, dice: Random, bound: dict[str, str], depth: int) -> Iterator[str]:
+    def _symbol(self, symbol: Symbol, telling: _Telling, depth: int) -> Iterator[str]:
+        telling.symbols += 1
         if symbol.modifiers:
-            text = "".join(self._symbol(Symbol(symbol.name, symbol.by), dice, bound, depth))
+            text = "".join(self._symbol(Symbol(symbol.name, symbol.by), telling, depth))
             for modifier in symbol.modifiers:
                 text = MODIFIERS[modifier](text)
             yield text
-        elif symbol.name in self.rules and symbol.name not in bound:
-            alternatives = self._case(symbol, bound)
-            if depth >= MAX_DEPTH:
+        elif symbol.name in self.rules and symbol.name not in telling.bound:
+            alternatives = self._case(symbol, telling.bound)
+            if depth >= MAX_DEPTH or telling.symbols >= MAX_SYMBOLS:
                 template = min(alternatives, key=lambda each: _height(each, self.heights) or 0)
             else:
-                template = alternatives[int(dice.random() * len(alternatives))]
-            yield from self._template(template, dice, bound, depth + 1)
+                template = alternatives[int(telling.dice.random() * len(alternatives))]
+            yield from self._template(template, telling, depth + 1)
         else:
-            yield bound.get(symbol.name, "")
+            yield telling.bound.get(symbol.name, "")
 
     def _case(self, symbol: Symbol, bound: Mapping[str, str]) -> tuple[Template, ...]:
         rule = self.rules[symbol.name]
         return rule.get(bound.get(symbol.by, ""), rule[OTHERWISE])
 
-    def _template(self, template: Template, dice: Random, bound: dict[str, str], depth: int) -> Iterator[str]:
+    def _template(self, template: Template, telling: _Telling, depth: int) -> Iterator[str]:
         for piece in template:
             if isinstance(piece, str):
                 yield piece
             elif isinstance(piece, Symbol):
-                yield from self._symbol(piece, dice, bound, depth)
+                yield from self._symbol(piece, telling, depth)
             else:
-                bound[piece.name] = "".join(self._template(piece.template, dice, bound, depth))
+                telling.bound[piece.name] = "".join(self._template(piece.template, telling, depth))
 
     def _unknown(self) -> Iterator[str]:
         known = {*self.rules, *self.slots, *(piece.name for piece in _pieces(self.rules) if isinstance(piece, Bind))}
