@@ -480,10 +480,11 @@ async def run_worker(
     grammar: Engine | None = None,
     warm: Sequence[Prompt] = (),
 ) -> AsyncIterator[Worker]:
-    """Run one worker for the block; leaving it drains. Without `engine` it answers what no model asks for, from the lower rungs."""
+    """Run one worker for the block; leaving it drains. Without `engine` it answers what no model asks for, from the lower rungs.
+
+    `engine` is opened and kept by the worker; `grammar` is open already, and may serve several workers.
+    """
     async with AsyncExitStack() as stack:
-        if grammar is not None:
-            await stack.enter_async_context(grammar.open())
         worker = Worker(connection, log_, publisher, ladders, settings, engine, grammar, warm)
         stack.push_async_callback(worker.aclose)
         await worker.open()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bus.connection import connect
+from bus.lane_run import Limits
 from bus.log import LogConfig, open_log
 from bus.publisher import open_publisher
 from bus.runtime import run_handlers
@@ -22,6 +23,7 @@ from worldbus.embedded import embedded
 from worldbus.guard import held_against_archive
 from worldbus.standby import project
 from worldbus.ticker import tick
+from worldbus.tiers import run_tiers
 
 if TYPE_CHECKING:
     from bus.connection import Connection
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from projections.projection import Projection
     from worldbus.embedded import Servers
     from worldbus.settings import Settings
+
+
+TOGETHER_FROM = 16  # a lane's outputs that share one sync of the disk (docs/adr/0044)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,22 +92,32 @@ async def open_world(settings: Settings, *, own: bool = False, name: str = "worl
 
 @asynccontextmanager
 async def serve(
-    world: World, *, handlers: Iterable[Handler[Any]] = (), projections: Iterable[Projection] = (), ticks: bool = False
+    world: World,
+    *,
+    handlers: Iterable[Handler[Any]] = (),
+    projections: Iterable[Projection] = (),
+    ticks: bool = False,
+    tiers: Iterable[str] = (),
 ) -> AsyncIterator[Runtime | None]:
-    """Run handlers, the projector and the ticker for the block; embedded servers of ours that end are started again.
+    """Run handlers, workers of inference, the projector and the ticker for the block; embedded servers of ours that end are started again.
 
     Leaving ends the ticker first, then the handlers, which settle what they hold, then the projector. Whatever ends by an error ends
     the block with it.
     """
-    handlers, projections = tuple(handlers), tuple(projections)
+    handlers, projections, tiers = tuple(handlers), tuple(projections), tuple(tiers)
     if projections:
         await asyncio.to_thread(migrate, world.servers.postgres_dsn)
+    limits = Limits(together_from=TOGETHER_FROM if world.settings.durability == "strict" else None)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(world.servers.keep_alive(), name="keep-alive")]
         if projections:
             tasks.append(group.create_task(project(world.servers.postgres_dsn, projections, world.log), name="projector"))
         async with AsyncExitStack() as stack:
-            runtime = await stack.enter_async_context(run_handlers(world.connection, world.log, handlers)) if handlers else None
+            runtime = (
+                await stack.enter_async_context(run_handlers(world.connection, world.log, handlers, limits=limits)) if handlers else None
+            )
+            if tiers:
+                await stack.enter_async_context(run_tiers(world.connection, world.log, world.publisher, world.settings, tiers))
             ticker = group.create_task(tick(world.log, world.publisher, world.settings.world), name="ticker") if ticks else None
             try:
                 yield runtime

@@ -50,6 +50,9 @@ class Settings:
     )
     world: str = field(default="main", metadata={"help": "world that commands mean when they name none"})
     partitions: int = field(default=8, metadata={"help": f"shares of the entities, 1-{MAX_PARTITIONS}; fixed when the log is created"})
+    inference: Path | None = field(
+        default=None, metadata={"help": "TOML file that names the engine of each tier; none: requests are answered without a model"}
+    )
     log: LogFormat = field(default="auto", metadata={"help": "auto: readable on a terminal, JSON elsewhere"})
     log_level: LogLevel = field(default="info", metadata={"help": "debug, info, warning or error"})
 
@@ -186,6 +189,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "durability": _one_of("strict", "relaxed"),
     "world": _token,
     "partitions": _partitions,
+    "inference": _path,
     "log": _one_of("auto", "json", "console"),
     "log_level": _one_of("debug", "info", "warning", "error"),
 }

@@ -45,6 +45,10 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "help": "strict: on disk before acknowledged.  [WORLDBUS_DURABILITY; default: strict]",
         },
     ),
+    "inference": (
+        ("--inference", "inference"),
+        {"metavar": "FILE", "help": "TOML file that names the engine of each tier.  [WORLDBUS_INFERENCE; default: no models]"},
+    ),
 }
 PLACE = ("data", "nats_url", "nats_monitor_url", "postgres_dsn")
 

@@ -22,7 +22,7 @@ PROJECTOR, TICKER = "projector", "ticker"
 @app.command()
 @click.option("--speed", type=click.FloatRange(0.001, 3600), default=60.0, show_default=True,
               help="World seconds per real second, for a world whose clock has not started yet.")  # fmt: skip
-@settings_options(*PLACE, "world", "durability")
+@settings_options(*PLACE, "world", "durability", "inference")
 def up(speed: float, settings: Settings) -> None:
     """Run the servers, every handler, the projector and the clock, until Ctrl-C.
 
@@ -34,9 +34,12 @@ def up(speed: float, settings: Settings) -> None:
 
 @app.command("run")
 @click.option(
-    "--only", metavar="NAMES", help="Comma-separated: handlers by name, `projector`, `ticker`. Default: all handlers and the projector."
+    "--only",
+    metavar="NAMES",
+    help="Comma-separated: handlers by name, `projector`, `ticker`, the tiers of inference `gold`, `silver` and `bronze`, and `ladder`,"
+    " which answers where no model does. Default: all handlers, the ladder and the projector.",
 )
-@settings_options(*PLACE, "world", "durability")
+@settings_options(*PLACE, "world", "durability", "inference")
 def run_(only: str | None, settings: Settings) -> None:
     """Run handlers and the projector against given servers: what a container runs.
 
@@ -59,10 +62,12 @@ def run_(only: str | None, settings: Settings) -> None:
 def _names(only: str | None) -> frozenset[str]:
     from bus.errors import BadSettings
     from handlers import ALL
+    from worldbus.tiers import LADDER, NAMES
 
-    known = {handler.name for handler in ALL} | {PROJECTOR, TICKER}
+    handlers = {handler.name for handler in ALL}
+    known = handlers | {PROJECTOR, TICKER, *NAMES}
     if only is None:
-        return frozenset(known - {TICKER})
+        return frozenset(handlers | {PROJECTOR, LADDER})
     names = frozenset(name.strip() for name in only.split(",") if name.strip())
     if not names or names - known:
         raise BadSettings(f"--only: wanted some of {', '.join(sorted(known))}, found {', '.join(sorted(names - known)) or 'nothing'}")
@@ -92,7 +97,7 @@ async def _up(settings: Settings, scale: int) -> None:
 
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-up") as world:
         await start_clock(world.log, world.publisher, settings.world, scale)
-        async with serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True):
+        async with serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True, tiers=_tiers(settings)):
             remark(
                 f"World {settings.world!r} is up; its data is in {settings.data.absolute()}. Stop it with Ctrl-C. In another terminal try:"
             )
@@ -102,16 +107,25 @@ async def _up(settings: Settings, scale: int) -> None:
             await asyncio.Event().wait()
 
 
+def _tiers(settings: Settings) -> list[str]:
+    """The tiers that have an engine here, and the ladder for everything else."""
+    from inference.pools import load
+    from worldbus.tiers import LADDER
+
+    return [*load(settings.inference), LADDER]
+
+
 async def _run(settings: Settings, names: frozenset[str]) -> None:
     from handlers import ALL
     from projections.catalogue import PROJECTIONS
     from worldbus.compose import open_world, serve
+    from worldbus.tiers import NAMES
 
     wanted: list[Handler[Any]] = [handler for handler in ALL if handler.name in names]
     projections = PROJECTIONS if PROJECTOR in names else ()
     async with (
         open_world(settings, name=f"worldbus-run-{os.getpid()}", postgres=PROJECTOR in names) as world,
-        serve(world, handlers=wanted, projections=projections, ticks=TICKER in names),
+        serve(world, handlers=wanted, projections=projections, ticks=TICKER in names, tiers=[one for one in NAMES if one in names]),
     ):
         remark(f"running {', '.join(sorted(names))}")
         await asyncio.Event().wait()

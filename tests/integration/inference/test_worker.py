@@ -37,7 +37,8 @@ def run(connection: Connection, log: Log, publisher: Publisher) -> Run:
     @asynccontextmanager
     async def start(engine: Engine | None, *, wait: bool = True, **settings: Any) -> AsyncIterator[Worker]:
         given = WorkerSettings(**({"tier": "gold", "name": "w1", "reopen_s": 0.02} | settings))
-        async with run_worker(connection, log, publisher, LADDERS, given, engine=engine, grammar=GrammarEngine()) as worker:
+        grammar = GrammarEngine()
+        async with grammar.open(), run_worker(connection, log, publisher, LADDERS, given, engine=engine, grammar=grammar) as worker:
             while wait and engine is not None and not worker.up:
                 await asyncio.sleep(0.005)
             yield worker

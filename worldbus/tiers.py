@@ -1,0 +1,46 @@
+"""The workers of inference in this process: those of the named tiers, with their engines, and the ladder's, which need none.
+
+The ladder runs beside the handlers, so that every request is answered in time also when no worker with a model is alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from handlers.names import DEFAULT_WORLD, WORLDS
+from inference import ladder, pools
+from inference.engines.grammar import GrammarEngine
+from inference.settings import WorkerSettings
+from inference.tiers import TIERS
+from inference.worker import run_worker
+
+if TYPE_CHECKING:
+    from bus.connection import Connection
+    from bus.log import Log
+    from bus.publisher import Publisher
+    from inference.engine import Engine
+    from worldbus.settings import Settings
+
+LADDER: Final = "ladder"
+NAMES: Final = (*TIERS, LADDER)
+
+
+@asynccontextmanager
+async def run_tiers(
+    connection: Connection, log: Log, publisher: Publisher, settings: Settings, names: Iterable[str]
+) -> AsyncIterator[None]:
+    """Run the named ones for the block; leaving it drains them. Raises `BadSettings`."""
+    wanted = frozenset(names)
+    tables, ladders = pools.load(settings.inference), ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml")
+    workers: list[tuple[WorkerSettings, Engine | None]] = [pools.pool_of(tier, tables.get(tier, {})) for tier in TIERS if tier in wanted]
+    if LADDER in wanted:
+        own = WorkerSettings(tier="gold").name[-57:]
+        workers += [(WorkerSettings(tier=tier, name=f"{LADDER}-{own}"), None) for tier in TIERS]
+    async with AsyncExitStack() as stack:
+        grammar = GrammarEngine(slots=1024)
+        await stack.enter_async_context(grammar.open())
+        for given, engine in workers:
+            await stack.enter_async_context(run_worker(connection, log, publisher, ladders, given, engine=engine, grammar=grammar))
+        yield
