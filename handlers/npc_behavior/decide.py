@@ -214,7 +214,7 @@ def _traded(tables: Tables, persona: Persona, npc: Npc, event: Event, it: Bargai
 
 def _told(tables: Tables, persona: Persona, npc: Npc, event: Event, it: StoryConsequence) -> Iterator[Message]:
     words = {"text": plain(it.text, 200)}
-    if it.kind == "mood" and it.target == npc.entity:
+    if it.kind == "mood":
         effect = replace(tables.effects["mood"], mood=clamp(it.amount, -100, 100) * 10)
         yield from affected(tables, persona, npc, event, effect, cause="story", kind="story", words=words)
     elif it.kind == "rumour" and it.target == npc.place:

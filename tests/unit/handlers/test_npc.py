@@ -105,7 +105,7 @@ def test_a_pulse_asks_for_the_next_and_notices_time_and_season() -> None:
 def test_wakes_of_others_old_pulses_and_other_names_are_passed_over() -> None:
     case = woken(at())
     woken(case).then_nothing()
-    woken(case, name="lunch").then_nothing()
+    woken(at(), name="lunch").then_nothing()
     other = WakeFired(subsystem="weather", entity="widow-hask", name=PULSE, now=NOON)
     at().when(other, entity="clock", subsystem="time").then_nothing()
     at().when(WakeFired(subsystem="npc", entity="widow-hask", name=PULSE, now=NOON), entity="clock", subsystem="game").then_nothing()
@@ -134,6 +134,13 @@ def test_going_on_with_the_same_deed_says_nothing() -> None:
     woken(case, later).then_types(WakeRequested)
 
 
+def test_the_same_deed_at_another_place_is_a_way_to_go() -> None:
+    elsewhere = at("reed-path", said.NpcActed(action="eat", place="reed-path", cause="pulse"))
+    acted = one(woken(elsewhere), said.NpcActed)
+
+    assert (acted.action, acted.previous_place, acted.place) == ("eat", "reed-path", "quay")
+
+
 def test_the_schedule_leads_through_the_day_and_from_place_to_place() -> None:
     street = town(hours=24)
     seen = {(event.data.action, event.data.place) for event in street.log if event.name == "NpcActed" and event.entity == "widow-hask"}
@@ -146,6 +153,30 @@ def test_a_pressing_need_beats_the_schedule() -> None:
     afternoon = WorldTime(world_ms=NOON.world_ms, hour=15, season="spring", time_of_day="day")
 
     assert one(woken(at("quay", hungry), afternoon), said.NpcActed).action == "eat"
+
+
+def test_a_dark_mood_makes_one_mourn_and_night_makes_one_sleep() -> None:
+    def points(case: Case[Npc], action: str) -> dict[str, int]:
+        considered = one(woken(case), said.NpcActed).considered
+        return {part.part: part.points for option in considered if option.action == action for part in option.parts}
+
+    assert points(at("quay", said.NpcMoodChanged(mood=-1000, world_ms=NOON.world_ms)), "mourn")["mood"] == 150
+    assert "mood" not in points(at(), "mourn")
+    night = WorldTime(world_ms=NOON.world_ms, hour=23, season="spring", time_of_day="night")
+    option = next(each for each in one(woken(at(), night), said.NpcActed).considered if each.action == "sleep")
+    assert {part.part: part.points for part in option.parts}["time"] == 120
+    resting = at("quay", said.NpcActed(action="mourn", place="quay", cause="pulse"))
+    assert points(resting, "mourn")["habit"] == TABLES.habit
+
+
+def test_who_is_fond_of_the_attacker_pleads() -> None:
+    def plea(affection: int) -> int:
+        case = at("quay", said.RelationshipChanged(player="mira", affection=affection))
+        acted = one(case.when(NpcAttacked(npc="widow-hask", place="quay"), entity="mira"), said.NpcActed)
+        option = next(each for each in acted.considered if each.action == "plead")
+        return {part.part: part.points for part in option.parts}.get("affection", 0)
+
+    assert plea(1000) > 0 > plea(0)
 
 
 def test_a_storm_sends_who_would_walk_to_shelter() -> None:
@@ -219,12 +250,12 @@ def test_an_attack_frightens_and_is_answered_by_what_she_is_like() -> None:
 
 
 def test_witnesses_take_it_by_their_bond_with_the_victim() -> None:
-    def trust(entity: str, place: str = "quay") -> int:
-        case = at(place, entity=entity).when(NpcAttacked(npc="widow-hask", place="quay"), entity="mira")
+    def trust(victim: str, place: str = "quay") -> int:
+        case = at(place, entity="warden-pell").when(NpcAttacked(npc=victim, place="quay"), entity="mira")
         return int(one(case, said.RelationshipChanged).trust) if case.said else 0
 
-    assert trust("warden-pell") < trust("pockets") < 0, "the warden is her friend"
-    assert trust("warden-pell", "north-pass") == 0, "elsewhere nothing is seen"
+    assert trust("widow-hask") < trust("mother-sedge") < trust("doctor-vane") < 0, "a friend, a stranger, an enemy"
+    assert trust("widow-hask", "north-pass") == 0, "elsewhere nothing is seen"
 
 
 def test_who_is_not_there_sees_no_creature_die() -> None:
@@ -233,6 +264,14 @@ def test_who_is_not_there_sees_no_creature_die() -> None:
 
     assert one(case, said.NpcRemembered).memory == "mira killed 2 moor-hound at old-moor, within my sight."
     at("quay", entity="mother-sedge").when(slain, entity="mira").then_nothing()
+
+
+def test_gifts_are_taken_by_temper_and_old_feelings_count_as_they_are_now() -> None:
+    later = WakeFired(subsystem="npc", entity="widow-hask", name=PULSE, now=WorldTime(world_ms=TABLES.halves.trust, hour=12))
+    case = at("quay", said.RelationshipChanged(player="mira", trust=400)).when(later, entity="clock", subsystem="time")
+    felt = one(case.when(GiftGiven(npc="widow-hask", item="grave-salt", value_minor=100), entity="mira"), said.RelationshipChanged)
+
+    assert (felt.trust, felt.trust_change) == (251, 51), "half of 400 is left"
 
 
 def test_feelings_fade_and_debts_do_not() -> None:
@@ -368,8 +407,9 @@ def test_a_question_that_nobody_answers_is_answered_by_a_line_of_her_own() -> No
     street = town(hours=1)
     street.say(PlayerSpoke(npc="widow-hask", text="Was he seen?"), entity="mira")
     assert len(street.said(InferenceRequested)) == 1
+    street.say(RealTimePassed(real_ms=500), entity="clock")  # the first pulse: perhaps it only takes long
     assert street.said(said.NpcSpoke) == ()
-    pass_time(street, 2)
+    street.say(RealTimePassed(real_ms=500), entity="clock")
     (spoke,) = street.said(said.NpcSpoke)
 
     assert (spoke.player, spoke.rung, spoke.request_id) == ("mira", "authored", street.said(InferenceRequested)[0].request_id)

@@ -29,12 +29,16 @@ from schemas.gen.worldbus.npc.v1.npc_pb2 import (
     NpcActed,
     NpcActionRejected,
     NpcAppeared,
+    NpcGoalChanged,
     NpcKeptSilent,
+    NpcMoodChanged,
+    NpcNeedsChanged,
     NpcNoticed,
     NpcRemembered,
     NpcSpoke,
     RelationshipChanged,
 )
+from schemas.gen.worldbus.npc.v1.types_pb2 import NpcNeed
 
 TABLES = load(WORLDS / DEFAULT_WORLD / "npcs.toml")
 HASK = TABLES.npcs["widow-hask"]
@@ -154,6 +158,26 @@ def test_words_about_what_she_cares_for_are_remembered_better() -> None:
     assert salience("Nice weather.") == 130
     assert salience("Your husband?") == 130 + 110
     assert salience("The FERRYMAN, your husband, wore a ring, and Old Marrow has a candle.") == 130 + 3 * 110, "three mentions are enough"
+
+
+def test_only_the_last_exchanges_are_shown() -> None:
+    case = hask()
+    for number in range(5):
+        case = spoken_to(case, f"Question {number}?")
+        case = answer(case, asked(case).request_id, say=f"Answer {number}.")
+    parts = asked(spoken_to(case)).prompt
+
+    assert [part.text for part in parts if part.name == "heard"] == ["Question 2?", "Question 3?", "Question 4?"]
+    assert [part.text for part in parts if part.name == "answered"] == ["Answer 2.", "Answer 3.", "Answer 4."]
+
+
+def test_pressing_needs_and_dark_moods_show_and_faded_goals_do_not() -> None:
+    hungry = NpcNeedsChanged(needs=[NpcNeed(need="food", level=700), NpcNeed(need="rest", level=699)])
+    parts = prompt(spoken_to(hask(hungry, NpcMoodChanged(mood=-300), NpcGoalChanged(goal="find-him", urgency=99))))
+
+    assert parts["situation"] == "You are at quay. You badly need food. Your mood is dark."
+    assert "You want" not in parts["persona"]
+    assert "Your mood is good." in prompt(spoken_to(hask(NpcMoodChanged(mood=300))))["situation"]
 
 
 def test_only_deeds_that_may_be_done_now_are_offered() -> None:
