@@ -390,6 +390,15 @@ def test_memories_have_their_bounds_and_the_faintest_makes_room() -> None:
     assert len(case.state.tie("mira").memories) == MOST_ABOUT_ONE
 
 
+def test_what_faded_about_a_player_goes_with_the_next_memory() -> None:
+    faint = said.NpcRemembered(number=1, player="mira", kind="talk", memory="mira said: hm", salience=60)
+    later = WorldTime(world_ms=96 * HOUR_MS, hour=12, season="spring", time_of_day="day")
+    case = woken(at("quay", faint), later).when(GiftGiven(npc="widow-hask", item="lantern"), entity="mira")
+
+    assert one(case, said.NpcRemembered).crowded_out == [1]
+    assert [memory.number for memory in case.state.tie("mira").memories] == [2]
+
+
 def test_what_is_recalled_is_what_matters_what_is_theirs_and_what_was_mentioned() -> None:
     memories = [
         said.NpcRemembered(number=1, kind="story", memory="the bell rang twice", salience=200),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -14,7 +15,7 @@ from handlers.npc_behavior import npc, npc_behavior
 from handlers.npc_behavior.dialogue import MAX_WORDS
 from handlers.npc_behavior.prompt import MAX_SAY
 from handlers.npc_behavior.read import load
-from handlers.npc_behavior.state import Npc
+from handlers.npc_behavior.state import MOST_PER_PAGE, PAGES, Npc
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceCancelled,
@@ -25,10 +26,12 @@ from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceRejected,
     InferenceRequested,
 )
+from schemas.gen.worldbus.inference.v1.types_pb2 import PromptPart
 from schemas.gen.worldbus.npc.v1.npc_pb2 import (
     NpcActed,
     NpcActionRejected,
     NpcAppeared,
+    NpcForgotPlayer,
     NpcGoalChanged,
     NpcKeptSilent,
     NpcMoodChanged,
@@ -279,6 +282,26 @@ def test_giving_settles_part_of_a_debt() -> None:
 
     assert isinstance(felt, RelationshipChanged)
     assert (felt.debt_minor, felt.debt_change_minor) == (501, -500)
+
+
+def test_who_is_owed_settles_nothing_by_giving() -> None:
+    case, request_id = talk(tie(trust=500, affection=500, debt_minor=-1000))
+
+    answer(case, request_id, action="give").then_types(NpcSpoke, NpcActed)
+
+
+def test_an_answer_to_somebody_forgotten_meanwhile_makes_room_before_it_makes_an_acquaintance() -> None:
+    page = crc32(b"mira") % PAGES
+    others = [name for name in (f"p{number}" for number in range(9000)) if crc32(name.encode()) % PAGES == page][:MOST_PER_PAGE]
+    known = [RelationshipChanged(player=name, trust=9) for name in others]
+    open_one = InferenceRequested(request_id="npc-1", player="mira", prompt=[PromptPart(role="user", name="words", text="?")])
+    case = given(npc, NpcAppeared(place="fishmarket"), open_one, *known, entity="doctor-vane")
+    text = '{"say": "Leave.", "emotion": "cold", "action": "threaten"}'
+    said = InferenceCompleted(request_id="npc-1", requester_subsystem="npc", requester_entity="doctor-vane", text=text)
+    case = case.when(said, subsystem="inference").then_types(NpcSpoke, NpcActed, NpcForgotPlayer, RelationshipChanged)
+
+    assert len(case.state.page("mira")) == MOST_PER_PAGE
+    assert "mira" in case.state.page("mira")
 
 
 def test_a_deed_of_an_answer_does_not_end_what_she_was_doing() -> None:
