@@ -15,6 +15,7 @@ MAX_SCHEMA: Final = 16_384
 MAX_CHOICES: Final = 64
 MAX_NEW_TOKENS: Final = 4_096
 MAX_NESTING: Final = 32
+_RESEED: Final = 0x9E3779B97F4A7C15  # spreads neighbouring seeds; odd, so nothing is lost
 _TYPES: Final = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
 
 JsonSchema = dict[str, Any]
@@ -35,6 +36,11 @@ def check(prompt: Prompt, abilities: Abilities, engine: str) -> None:
     for ability, wanted in asked.items():
         if wanted and not getattr(abilities, ability):
             raise PromptRejected(f"wanted {ability}, but engine {engine} cannot do it: ask another engine", ability=ability, engine=engine)
+
+
+def dice(prompt: Prompt) -> int:
+    """The seed for a model: what goes on from a spoken text needs other dice than its beginning had, or it says the beginning again."""
+    return (prompt.seed + _RESEED * len(prompt.spoken)) % 2**63
 
 
 def _content(prompt: Prompt) -> None:

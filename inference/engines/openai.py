@@ -19,7 +19,7 @@ import aiohttp
 from bus.errors import BadSettings
 from inference.engine import Abilities, Chunk, End, Finish, Load, Part, Prompt, answer
 from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
-from inference.prompts import check, schema
+from inference.prompts import check, dice, schema
 
 MAX_LINE: Final = 1 << 20  # bytes of one server-sent event; more is no event but a broken server
 LAST_BYTES: Final = 0.05  # seconds that the end of a stream may lag behind its end marker
@@ -153,7 +153,7 @@ class OpenAiEngine:
             "messages": [{"role": part.role, "content": _harmless(part.text)} for part in prompt.parts],
             "max_tokens": prompt.max_tokens,
             "temperature": settings.temperature if prompt.temperature is None else prompt.temperature,
-            "seed": prompt.seed,
+            "seed": dice(prompt),
             "stream": True,
             "stream_options": {"include_usage": True},
         }

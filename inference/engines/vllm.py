@@ -22,10 +22,9 @@ from typing import Any, Final, Literal
 from bus.errors import BadSettings
 from inference.engine import Abilities, Chunk, End, Finish, Load, Part, Prompt, answer
 from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
-from inference.prompts import check
+from inference.prompts import check, dice
 
 NO_DEADLINE: Final = 2**53  # priority of prompts without one: after all others
-_RESEED: Final = 0x9E3779B97F4A7C15  # spreads neighbouring seeds; odd, so nothing is lost
 _FINISH: Final[Mapping[str, Finish]] = {"stop": "stop", "length": "length", "repetition": "stop"}
 
 
@@ -98,17 +97,21 @@ class VllmEngine:
             yield
         finally:
             llm, self._llm = self._llm, None
+            if (handler := getattr(llm, "output_handler", None)) is not None:
+                handler.cancel()  # or it reports the end of its core as a failure
             await asyncio.shield(asyncio.to_thread(llm.shutdown))
             del llm
             gc.collect()  # vLLM's engine refers to itself; left to the end of the process its finalizer complains
 
     async def _start(self) -> None:
         """Off the event loop, which has to answer by the ladder meanwhile. A start that nobody waits for any more is taken back."""
-        starting = asyncio.ensure_future(asyncio.to_thread(_start, self.settings, self._note))
+        started: list[Any] = []  # not as the thread's result: the thread would keep it for ever
+        starting = asyncio.ensure_future(asyncio.to_thread(_start, self.settings, self._note, started))
         try:
-            llm = await asyncio.shield(starting)
+            await asyncio.shield(starting)
+            llm = started.pop()
         except asyncio.CancelledError:
-            starting.add_done_callback(lambda done: None if done.cancelled() or done.exception() else done.result().shutdown())
+            starting.add_done_callback(lambda done: None if done.cancelled() or done.exception() else started.pop().shutdown())
             raise
         except (BadSettings, EngineFailed):
             raise
@@ -226,8 +229,7 @@ class VllmEngine:
             structured = StructuredOutputsParams(choice=list(prompt.choices))
         return SamplingParams(
             max_tokens=prompt.max_tokens,
-            seed=(prompt.seed + _RESEED * (len(prompt.spoken_ids) or len(prompt.spoken)))
-            % 2**63,  # the same dice would repeat the beginning
+            seed=dice(prompt),
             temperature=self.settings.temperature if prompt.temperature is None else prompt.temperature,
             stop=list(prompt.stop),
             structured_outputs=structured,
@@ -235,8 +237,8 @@ class VllmEngine:
         )
 
 
-def _start(settings: VllmSettings, note: Callable[[int, int, float], None]) -> Any:
-    """A started AsyncLLM. Blocks for as long as that takes."""
+def _start(settings: VllmSettings, note: Callable[[int, int, float], None], started: list[Any]) -> None:
+    """Put an AsyncLLM that is up into `started`. Blocks for as long as that takes."""
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # this process has threads and servers that a fork would copy
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
@@ -250,7 +252,7 @@ def _start(settings: VllmSettings, note: Callable[[int, int, float], None]) -> A
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
         raise BadSettings(f"engine vllm: wanted vLLM in this environment, found {error}: install it with 'make vllm'") from error
-    return AsyncLLM.from_engine_args(_arguments(AsyncEngineArgs, settings), stat_loggers=[_stat_logger(note)])
+    started.append(AsyncLLM.from_engine_args(_arguments(AsyncEngineArgs, settings), stat_loggers=[_stat_logger(note)]))
 
 
 def _arguments(kind: Any, settings: VllmSettings) -> Any:

@@ -85,7 +85,8 @@ async def _complete(server: Server, request: web.Request) -> web.StreamResponse:
 def _prompt(body: dict[str, Any]) -> tuple[Prompt, bool]:
     """The prompt that a body means, and whether its choices came wrapped into a schema."""
     messages = [Part(each["role"], each["content"]) for each in body["messages"]]
-    spoken = messages.pop().text if body.get("continue_final_message") else ""
+    if body.get("continue_final_message"):
+        messages.pop()  # a model goes on from any text; the engine here begins another sentence
     shape = body.get("response_format", {}).get("json_schema", {}).get("schema")
     choices: list[str] = body.get("structured_outputs", {}).get("choice", [])
     wrapped = bool(shape) and list(shape.get("properties", {})) == ["choice"]
@@ -98,7 +99,6 @@ def _prompt(body: dict[str, Any]) -> tuple[Prompt, bool]:
         max_tokens=body["max_tokens"],
         seed=body["seed"],
         stop=tuple(body.get("stop", ())),
-        spoken=spoken,
     )
     return prompt, wrapped
 
