@@ -204,11 +204,16 @@ def _result(name: str, value: float, unit: str, against: str, ratio: float | Non
     return Result(name=name, value=value, unit=unit, against=against, ratio=ratio)
 
 
+def _measured(one: Asked) -> str:
+    """The engine that answered, if any was asked."""
+    return "" if one.end is None or one.end.DESCRIPTOR.name == "InferenceRejected" else one.end.measured.engine
+
+
 def _account(load: str, asked: Sequence[Asked], seconds: float) -> Iterator[Result]:
     """What became of one load, over everything that was offered."""
     offered = len(asked)
     in_time = sum(0 < one.heard <= one.deadline for one in asked)
-    admitted = [one for one in asked if one.end is not None and one.end.measured.engine == "timed"]
+    admitted = [one for one in asked if one.end is not None and _measured(one) == "timed"]
     attained = sum(one.end.DESCRIPTOR.name == "InferenceCompleted" or one.end.rung in ("shorter", "choice") for one in admitted)
     full = sum(one.end is not None and one.end.DESCRIPTOR.name == "InferenceCompleted" for one in asked)
     yield _result(f"{load}_speakable", in_time / offered, "of offered", "a chunk heard by the deadline; wanted 1")
@@ -288,7 +293,7 @@ async def loads(scale: float) -> list[Result]:
     ):
         async with stage() as on, on.worker(TimedEngine(PACE, slots=SLOTS)):
             await on.play("warm", CAPACITY / 2, 0.7)
-            asked = await on.play(f"load-{name}", share * CAPACITY, seconds, bursty=bursty)
+            asked = await on.play(f"load-{round(share * 10)}", share * CAPACITY, seconds, bursty=bursty)
             results += _account(f"load_{name}", asked, seconds)
     return results
 

@@ -1,8 +1,9 @@
 """Who is next: the most urgent request of whoever has not had their share.
 
-Deficit round robin over players, nested in worlds: each round gives every world the same number of tokens, shared by those of its players
-who wait. Among the players whose credit covers their best request, the one with the least slack for its salience goes first. So a player
-who asks a hundred times as often waits for themselves, and urgency never becomes a way to push past everybody.
+Deficit round robin over players, nested in worlds: each round gives every world as many tokens as the largest request that waits, shared by
+those of its players who wait. Who comes new can pay for one request. Among the players whose credit covers their best request, the one with
+the least slack for its salience goes first. So a player who asks a hundred times as often waits for themselves, and urgency never becomes a
+way to push past everybody.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-ROUND: Final = 256.0  # tokens that a world gets each round
 LEAST_SALIENCE: Final = 0.05
 
 
@@ -71,12 +71,12 @@ class FairQueue(Generic[W]):
             yield from share.waiting
 
     def add(self, one: W) -> None:
-        """Let it wait. A player who comes new begins with one round's share."""
+        """Let it wait. A player who comes new can pay for one request."""
         share = self._shares.get(one.flow)
         if share is None:
             share = self._shares[one.flow] = _Share()
             self._players[one.flow.world] = self._players.get(one.flow.world, 0) + 1
-            share.credit = self._quantum(one.flow)
+            share.credit = one.cost
         share.waiting.append(one)
         self._count += 1
 
@@ -99,10 +99,12 @@ class FairQueue(Generic[W]):
         if not self._shares:
             return None
         best = {flow: self._most_urgent(share, now_ns) for flow, share in self._shares.items()}
-        rounds = min(max(0.0, best[flow].cost - share.credit) / self._quantum(flow) for flow, share in self._shares.items())
+        largest = max(one.cost for one in best.values())
+        quantum = {flow: largest / self._players[flow.world] for flow in best}
+        rounds = math.ceil(min(max(0.0, best[flow].cost - share.credit) / quantum[flow] for flow, share in self._shares.items()))
         if rounds > 0:
             for flow, share in self._shares.items():
-                share.credit += math.ceil(rounds) * self._quantum(flow)
+                share.credit = min(largest, share.credit + rounds * quantum[flow])
         covered = [best[flow] for flow, share in self._shares.items() if share.credit >= best[flow].cost]
         return min(covered, key=lambda one: urgency(one.deadline_ns - now_ns, one.salience))
 
@@ -130,6 +132,3 @@ class FairQueue(Generic[W]):
 
     def _most_urgent(self, share: _Share[W], now_ns: int) -> W:
         return min(share.waiting, key=lambda one: urgency(one.deadline_ns - now_ns, one.salience))
-
-    def _quantum(self, flow: Flow) -> float:
-        return ROUND / self._players[flow.world]

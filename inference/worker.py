@@ -8,6 +8,7 @@ that need none, and only what no worker with a model asks for.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
@@ -300,11 +301,23 @@ class Worker:
         if candidate is None or not victims:
             return
         victim = min(victims, key=lambda work: (work.salience, -work.deadline_ns))
-        if victim.salience + CLEARLY <= candidate.salience or (
+        greedy = self._greedy(victims, candidate)
+        if greedy is not None:
+            self._yielding = greedy
+            stop(greedy, "preempted")
+        elif victim.salience + CLEARLY <= candidate.salience or (
             victim.salience <= candidate.salience and self._pressed(candidate, now) and self._relaxed(victim, candidate, now)
         ):
             self._yielding = victim
             stop(victim, "preempted")
+
+    def _greedy(self, victims: Sequence[Work], candidate: Work) -> Work | None:
+        """A generation of a player who holds several slots, when who is next holds none and matters as much."""
+        slots = Counter(work.flow for work in self.running)
+        if slots[candidate.flow]:
+            return None
+        held = [work for work in victims if slots[work.flow] > 1 and work.salience <= candidate.salience]
+        return max(held, key=lambda work: (slots[work.flow], work.deadline_ns), default=None)
 
     def _may_yield(self, work: Work) -> bool:
         assert self._keeper is not None
