@@ -18,7 +18,7 @@ def clamp(value: int, low: int, high: int) -> int:
 def faded(value: int, elapsed_ms: int, half_ms: int) -> int:
     """What is left of `value`: half of it after each `half_ms`, in straight lines between. Never rises, never changes sign."""
     halvings, rest = divmod(max(elapsed_ms, 0), half_ms)
-    whole = abs(value) >> min(halvings, 64)
+    whole = abs(value) >> halvings
     left = whole - whole * rest // (2 * half_ms)
     return left if value >= 0 else -left
 

@@ -217,5 +217,5 @@ def test_fading_only_ever_brings_nearer_to_nothing(value: int, sooner: int, late
 
     assert 0 <= abs(other) <= abs(one) <= abs(value)
     assert one * value >= 0
-    assert faded(value, 0, half) == value
+    assert faded(value, 0, half) == faded(value, -sooner, half) == value
     assert abs(faded(value, half, half)) == abs(value) // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -9,7 +10,7 @@ import pytest
 
 from bus.testing import Case, Rehearsal, given
 from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.npc_behavior import npc
+from handlers.npc_behavior import npc, npc_behavior
 from handlers.npc_behavior.memory import recall
 from handlers.npc_behavior.mind import faded, needs_now, salience_now, tie_now
 from handlers.npc_behavior.read import load
@@ -293,6 +294,8 @@ def test_nobody_is_known_without_end() -> None:
 
     assert "p0" in case.state.page("p0")
     assert strangers[-1] in case.state.page("p0")
+    again = case.when(GiftGiven(npc="widow-hask", item="grave-salt", value_minor=1), entity="p0")
+    assert not [message for message in again.said if isinstance(message, said.NpcForgotPlayer)], "who is known needs no room"
 
 
 # ---- what others say ------------------------------------------------------------------------------------------------------------------
@@ -397,6 +400,16 @@ def test_what_faded_about_a_player_goes_with_the_next_memory() -> None:
 
     assert one(case, said.NpcRemembered).crowded_out == [1]
     assert [memory.number for memory in case.state.tie("mira").memories] == [2]
+
+
+def test_what_matters_too_little_is_neither_kept_nor_recalled() -> None:
+    slight = replace(TABLES.effects["gift"], salience=TABLES.forget_below - 1)
+    easy = npc_behavior(replace(TABLES, effects={**TABLES.effects, "gift": slight}))
+    case = given(easy, said.NpcAppeared(place="quay"), entity="widow-hask").when(GiftGiven(npc="widow-hask", item="x"), entity="mira")
+    assert not [message for message in case.said if isinstance(message, said.NpcRemembered)]
+    faint = said.NpcRemembered(number=1, player="mira", kind="talk", memory="mira said: hm", salience=TABLES.forget_below - 1)
+
+    assert recall(TABLES, at("quay", faint).state, "mira", "hm", 6) == []
 
 
 def test_what_is_recalled_is_what_matters_what_is_theirs_and_what_was_mentioned() -> None:
