@@ -378,6 +378,8 @@ def test_what_mattered_more_is_remembered_longer_and_the_rest_is_forgotten() -> 
 
     assert one(case, said.NpcForgot).numbers == [1]
     assert [memory.number for memory in case.state.memories] == [2]
+    half = TABLES.halves.memory * (1000 + 3 * 900) // 1000
+    assert salience_now(TABLES, case.state.memories[0], half) == 450, "3.7 times as long as what hardly mattered"
 
 
 def test_memories_have_their_bounds_and_the_faintest_makes_room() -> None:
