@@ -70,7 +70,9 @@ class Write(Protocol):
         """The server's own answer to this write: an acknowledgement or an error."""
 
 
-class _Error(msgspec.Struct):
+class AckError(msgspec.Struct):
+    """Why JetStream refused."""
+
     code: int = 0
     err_code: int = 0
     description: str = ""
@@ -83,7 +85,7 @@ class PubAck(msgspec.Struct):
     seq: int = 0
     duplicate: bool = False
     count: int = 0
-    error: _Error | None = None
+    error: AckError | None = None
 
 
 decode_ack = msgspec.json.Decoder(PubAck).decode

@@ -42,7 +42,8 @@ class Handler(Generic[S]):
     emits        message types it may say; saying another is a programming error (the input is parked)
     initial      the state of an entity (its token is the argument) about which this handler has said nothing yet
     decide       (event, state) -> messages it says about this lane's entity, in order; none is fine
-    evolve       (state, own event) -> next state; a fold over what the handler itself said, and nothing else
+    evolve       (state, own event) -> next state; a fold over what the handler itself said, and nothing else. The event's position and
+                 `recorded_ns` are not part of what was said: a decision made ahead does not know them yet
     entities     the lanes an event concerns; each gets a decision of its own. A function of the event alone.
     version      of the rules; recorded with every output. A new version makes state snapshots be folded again.
 

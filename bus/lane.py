@@ -11,6 +11,7 @@ Besides the handler's own state, the fold keeps what makes effects exactly-once,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -77,6 +78,12 @@ class Lane(Generic[S]):
         self.waiting: list[Waiting] = []
         self.group: Group[S] | None = None
         self.unsnapped = 0  # own events since the last snapshot
+
+    def copy(self) -> Lane[S]:
+        """A lane of its own in the same state."""
+        other: Lane[S] = copy(self)
+        other.done, other.waiting = dict(self.done), list(self.waiting)
+        return other
 
     @property
     def parked(self) -> bool:

@@ -21,6 +21,8 @@ class Limits:
     first_retry_s: float = 0.05  # doubles each time, with jitter
     max_lanes: int = 20_000  # folded lanes kept in memory
     snapshot_every: int = 256  # own events of a lane
+    together_after: int = 4  # inputs in a row that were answered with something, before a lane decides ahead
+    together_from: int | None = None  # outputs of a lane that travel as one atomic batch rather than one by one; None: never
 
 
 class LaneStore(Protocol):
@@ -86,7 +88,20 @@ class Output(NamedTuple):
 class LaneRun(Generic[S]):
     """One lane and the inputs that wait for it."""
 
-    __slots__ = ("attempt", "busy", "event", "fence", "first_failed_ns", "lane", "must_load", "outputs", "queue", "then")
+    __slots__ = (
+        "attempt",
+        "busy",
+        "event",
+        "fence",
+        "first_failed_ns",
+        "lane",
+        "must_load",
+        "outputs",
+        "queue",
+        "single",
+        "streak",
+        "then",
+    )
 
     def __init__(self, lane: Lane[S]) -> None:
         self.lane = lane
@@ -96,6 +111,8 @@ class LaneRun(Generic[S]):
         self.must_load = False  # what is in memory may be behind the log
         self.attempt = 0
         self.first_failed_ns = 0
+        self.streak = 0  # inputs in a row that were answered with something
+        self.single = False  # a batch was refused: write one by one until the next answer
         self.event: Event | None = None  # the input that is being answered
         self.outputs: deque[Output] = deque()
         self.then: Callable[[LaneRun[S]], None] | None = None  # after the last output is stored

@@ -18,9 +18,10 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
+from bus.bundle import as_event, bundle, outputs_of
 from bus.decision import CONTROL, decide, defer, park
-from bus.errors import BadSubject, Conflict, Rejected, WorldbusError
-from bus.event import Draft, Event, LaneMark
+from bus.errors import BadSubject, Conflict, Disconnected, Rejected, Unknown, WorldbusError
+from bus.event import Draft, Event
 from bus.handler import Handler, of_subject
 from bus.lane import Lane
 from bus.lane_run import Entry, LaneRun, LaneStore, Limits, Output, Tally
@@ -177,6 +178,8 @@ class Runner(Generic[S]):
             self.tally.recognised += 1
             self.done(run)
             return True
+        if self._bundle(run):
+            return False
         try:
             drafts = defer(lane, event) if lane.parked else self._decide(lane, event)
         except Exception as error:
@@ -189,6 +192,7 @@ class Runner(Generic[S]):
             # "Nothing to say" rests on a state that may be behind the log: an entity not seen here before, or one that another
             # member writes too, for inputs of other partitions. An output would have been fenced; silence is not, so look first.
             return self._confirm_silence(run, event)
+        run.streak = 0
         self.done(run)
         return True
 
@@ -215,6 +219,8 @@ class Runner(Generic[S]):
         return Turn(event.position, self.handler.name, run.lane.world, run.lane.entity)
 
     def answered(self, run: LaneRun[S]) -> None:
+        run.streak += 1
+        run.single = False
         self.done(run)
         if run.lane.unsnapped >= self.limits.snapshot_every:
             self.store.save(run.lane)
@@ -226,22 +232,60 @@ class Runner(Generic[S]):
         """Write the answers to `event` one after the other, each fenced by the one before; then go on with `then`."""
         run.event, run.then = event, then
         try:
-            # All are encoded before the first is written: one that cannot be must not leave half a decision in the log.
-            steps = int(drafts[0].lane.rpartition(":")[2])  # more than there are drafts when only the rest of a group is written
-            first = steps - len(drafts)
-            run.outputs = deque(
-                Output(
-                    draft,
-                    draft.encode(),
-                    draft.subject.published().encode(),
-                    LaneMark(event.partition, event.position, first + number, steps),
-                )
-                for number, draft in enumerate(drafts)
-            )
+            run.outputs = deque(outputs_of(event, drafts))
         except Rejected as error:
             self._failed(run, event, error)
             return
-        self._write_next(run)
+        if self._may_bundle(run, len(run.outputs)):
+            self._write_together(run)
+        else:
+            self._write_next(run)
+
+    def _may_bundle(self, run: LaneRun[S], count: int) -> bool:
+        enough = self.limits.together_from
+        return enough is not None and count >= enough and not run.single and self.turns is None and self.writes.room_for_together
+
+    def _bundle(self, run: LaneRun[S]) -> bool:
+        """Answer many waiting inputs at once, where enough wait; False if they should be answered one by one."""
+        lane, limits = run.lane, self.limits
+        if not self._may_bundle(run, len(run.queue)) or run.streak < limits.together_after or lane.parked or not lane.loaded:
+            return False
+        found = bundle(run, self._decide, limits.together_from or 0)
+        if found is None:
+            run.streak = 0
+            return False
+        run.event, run.outputs = run.queue[0].event, deque(found.outputs)
+        run.then = lambda run: self._answered_many(run, found.inputs)
+        self._write_together(run)
+        return True
+
+    def _answered_many(self, run: LaneRun[S], inputs: int) -> None:
+        for _ in range(inputs - 1):
+            self.done(run)
+        self.answered(run)
+
+    def _write_together(self, run: LaneRun[S]) -> None:
+        outputs = list(run.outputs)
+
+        def stored(last: int) -> None:
+            for position, output in enumerate(outputs, last - len(outputs) + 1):
+                run.lane.apply(as_event(output, run.lane, position), output.mark)
+            run.lane.loaded = True
+            self.tally.emitted += len(outputs)
+            run.outputs.clear()
+            if run.then is not None:
+                run.then(run)
+
+        def refused(error: WorldbusError) -> None:
+            if not isinstance(error, Conflict | Unknown | Disconnected):
+                log.info("batch_refused", handler=self.handler.name, lane=run.lane.entity, error=str(error))
+                run.single = True  # whatever is wrong with it, each event gets its own answer
+                run.outputs.clear()
+                self._later(run, 0.0)
+                return
+            self._refused(run, error)
+
+        self.writes.write_together(outputs, run.fence, run.lane.position, stored, refused)
 
     def _write_next(self, run: LaneRun[S]) -> None:
         output = run.outputs[0]
@@ -255,9 +299,9 @@ class Runner(Generic[S]):
         self.writes.write(output.subject, run.fence, run.lane.position, output.raw, stored, refused)
 
     def _stored(self, run: LaneRun[S], output: Output, position: int) -> None:
-        lane, draft = run.lane, output.draft
+        lane = run.lane
         lane.loaded = True  # the fence held, so nothing was there that we do not know
-        event = Event(raw=output.raw, subject=draft.subject, partition=lane.partition, position=position, data=draft.data)
+        event = as_event(output, lane, position)
         lane.apply(event, output.mark)
         if self.turns is not None:
             self.turns.heard(event)

@@ -78,6 +78,7 @@ class Session:
         self._consumer = self._new_consumer()
         self._open: deque[Entry] = deque()
         self._asked = 0
+        self._asked_at = 0.0
         self._last = 0  # highest position received since the reset
         self._deliveries = 0  # consumer sequence, contiguous since the reset
         self._quiet = 0  # requests in a row that expired with nothing to read
@@ -202,9 +203,25 @@ class Session:
         self._connection.on_disconnect.append(self._on_disconnect)
         try:
             self._ask(BATCH)
-            await self._changed.wait()
+            while not self._changed.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._pace.request_s):
+                        await self._changed.wait()
+                self._keep_asking()
         finally:
             self._connection.on_disconnect.remove(self._on_disconnect)
+
+    def _keep_asking(self) -> None:
+        """Asking is what keeps the pin, also while there is no room: then for one at a time. A request whose end we were not told of has
+        expired all the same."""
+        if asyncio.get_running_loop().time() - self._asked_at > 2 * self._pace.request_s:
+            self._asked = 0
+        if not self._asked:
+            self._ask(BATCH if self._room else 1)
+
+    @property
+    def _room(self) -> bool:
+        return len(self._open) < self._pace.max_open
 
     def _on_disconnect(self) -> None:
         self.lose("disconnected")
@@ -215,6 +232,7 @@ class Session:
         try:
             self._consumer.request(batch, expires=self._pace.request_s, heartbeat=0)
             self._asked += batch
+            self._asked_at = asyncio.get_running_loop().time()
         except Disconnected:
             self.lose("disconnected")
 
@@ -243,7 +261,7 @@ class Session:
         else:
             self._settled_reply = reply
             self._settle()
-        if self._asked < BATCH // 2 and len(self._open) < self._pace.max_open:
+        if self._asked < BATCH // 2 and self._room:
             self._ask(BATCH)
 
     def _on_status(self, status: Status) -> None:
@@ -257,8 +275,7 @@ class Session:
         if self._quiet > 20 and not self._open:
             self.lose("idle")  # nothing to do for a while: waiting without a pin costs nothing
         elif not self._asked:
-            # A full house asks for one more at a time: asking is what keeps the pin.
-            self._ask(BATCH if len(self._open) < self._pace.max_open else 1)
+            self._ask(BATCH if self._room else 1)
 
     def _settle(self) -> None:
         opened = self._open
@@ -266,6 +283,8 @@ class Session:
             self._settled_reply = opened.popleft().reply
         if not opened:
             self._drained.set()
+        if not self._asked and self._room:
+            self._ask(BATCH)  # there was none before, and what was asked for has come: no status will remind us
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_later(ACK_EVERY_S, self._flush)

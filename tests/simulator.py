@@ -14,16 +14,17 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from bus.errors import Conflict, Transient, Unknown
+from bus.errors import Conflict, Rejected, Transient, Unknown
 from bus.event import Draft, Event
 from bus.handler import Handler
 from bus.lane import Lane
 from bus.lane_run import Entry, Limits
 from bus.runner import Runner
 from bus.subjects import Subject, partition_of
-from bus.writes import OnRefused, OnStored
+from bus.writes import OnRefused, OnStored, Written
 
 PARTITIONS = 4
+Events = Sequence[tuple[Subject, bytes]]
 WORLD = "sim"
 
 
@@ -42,11 +43,13 @@ class SimulatedLog:
         self.events.append(event)
         return event
 
-    def append_fenced(self, subject: Subject, expected: int, raw: bytes) -> int:
+    def append_fenced(self, events: Events, expected: int) -> int:
+        """Store all of `events`, which are of one lane, or none; the position of the last one."""
+        subject = events[0][0]
         found = max((event.position for event in self.of_lane(subject.subsystem, subject.entity)), default=0)
         if found != expected:
             raise Conflict(f"wrong last sequence: {found}", found=found)
-        return self._append(subject, raw).position
+        return [self._append(subject, raw) for subject, raw in events][-1].position
 
     def of_lane(self, handler: str, entity: str) -> list[Event]:
         return [event for event in self.events if event.subsystem == handler and event.entity == entity]
@@ -58,27 +61,37 @@ class SimulatedWrites:
     def __init__(self, log: SimulatedLog, random: Random, trouble: float) -> None:
         self._log, self._random, self._trouble = log, random, trouble
 
+    room_for_together = True
+
     def write(self, subject: bytes, fence: bytes, expected: int, payload: bytes, on_stored: OnStored, on_refused: OnRefused) -> None:
-        where = Subject(*subject.decode().split(".")[1:])
+        self._write([(Subject(*subject.decode().split(".")[1:]), payload)], expected, on_stored, on_refused)
+
+    def write_together(self, events: Sequence[Written], fence: bytes, expected: int, on_stored: OnStored, on_refused: OnRefused) -> None:
+        if self._random.random() < self._trouble / 4:
+            self._soon(lambda: on_refused(Rejected("the server holds too many batches")))
+            return
+        self._write([(Subject(*one.subject.decode().split(".")[1:]), one.raw) for one in events], expected, on_stored, on_refused)
+
+    def _write(self, events: Events, expected: int, on_stored: OnStored, on_refused: OnRefused) -> None:
         fate = self._random.random() / self._trouble if self._trouble else 1.0
         lost = Unknown("the acknowledgement was lost")
         if fate < 0.25:  # stored, but nobody hears of it
-            self._soon(lambda: (self._land(where, expected, payload), on_refused(lost)))
+            self._soon(lambda: (self._land(events, expected), on_refused(lost)))
         elif fate < 0.5:  # never arrives
             self._soon(lambda: on_refused(lost))
         elif fate < 0.75:  # arrives after its writer has given up
             self._soon(lambda: on_refused(lost))
-            self._soon(lambda: self._land(where, expected, payload), steps=30)
+            self._soon(lambda: self._land(events, expected), steps=30)
         else:
-            self._soon(lambda: self._answer(where, expected, payload, on_stored, on_refused))
+            self._soon(lambda: self._answer(events, expected, on_stored, on_refused))
 
-    def _land(self, where: Subject, expected: int, payload: bytes) -> None:
+    def _land(self, events: Events, expected: int) -> None:
         with suppress(Conflict):  # the fence did its work; the writer is not listening any more
-            self._log.append_fenced(where, expected, payload)
+            self._log.append_fenced(events, expected)
 
-    def _answer(self, where: Subject, expected: int, payload: bytes, on_stored: OnStored, on_refused: OnRefused) -> None:
+    def _answer(self, events: Events, expected: int, on_stored: OnStored, on_refused: OnRefused) -> None:
         try:
-            position = self._log.append_fenced(where, expected, payload)
+            position = self._log.append_fenced(events, expected)
         except Conflict as error:
             on_refused(error)
             return
@@ -127,7 +140,7 @@ class Member:
         self.session = SimpleNamespace(epoch=0)
         store = SimulatedStore(world.log, world.random, world.trouble)
         writes: Any = SimulatedWrites(world.log, world.random, world.trouble)
-        self.runner = Runner(world.handler, store, writes, partitions=PARTITIONS, limits=Limits(first_retry_s=0.0, attempts=2))
+        self.runner = Runner(world.handler, store, writes, partitions=PARTITIONS, limits=world.limits)
         self.runner.alone = False
         self._next = {partition: world.floor.get(partition, 0) for partition in self.partitions}
         self._open: dict[int, list[Entry]] = {partition: [] for partition in self.partitions}
@@ -173,6 +186,10 @@ class World:
         self.trouble = trouble
         self.log = SimulatedLog()
         self.floor: dict[int, int] = {}
+        # Half of the worlds decide ahead as soon as two inputs wait, so that small histories meet batches too.
+        self.limits = Limits(
+            first_retry_s=0.0, attempts=2, together_after=self.random.choice((0, 4)), together_from=self.random.choice((2, 16))
+        )
 
     async def turn(self, steps: int = 1) -> None:
         for _ in range(steps):

@@ -20,6 +20,7 @@ from bus.handler import Handler
 from bus.lane_run import Limits
 from bus.log import Log, open_log
 from bus.runtime import Runtime, run_handlers
+from bus.session import Pace
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerHeartbeat, PlayerMoved
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneRetryRequested
 from worldbus.embedded import NatsServer
@@ -127,6 +128,22 @@ async def test_every_input_is_answered_once_and_in_order(own_nats: NatsServer) -
 
     check_sequential(lanes)
     assert sum(map(len, lanes.values())) == 2 * len(MOVES)
+
+
+@pytest.mark.parametrize("together_from", [None, 16])
+async def test_a_lane_with_more_waiting_than_a_session_holds_is_answered_to_the_end(
+    own_nats: NatsServer, together_from: int | None
+) -> None:
+    hot = [("a", f"z{number}") for number in range(1500)]
+    limits, pace = Limits(together_from=together_from), Pace(max_open=100)
+    async with connect(own_nats.url, name="test") as connection:
+        log = await open_log(connection)
+        await publish(connection, hot)
+        async with run_handlers(connection, log, [mover], limits=limits, pace=pace):
+            lanes = await eventually(log, 2 * len(hot))
+        await log.aclose()
+
+    check_sequential(lanes)
 
 
 async def test_a_new_process_goes_on_where_the_last_one_stopped(own_nats: NatsServer) -> None:

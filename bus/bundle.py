@@ -1,0 +1,70 @@
+"""Several decisions of one lane that are written together, as one atomic batch under one fence.
+
+A lane writes one event per round trip. One that many others speak to (the clock, which all wakes go through) falls behind at a few
+hundred per second; decided ahead on a copy of the lane, its answers can travel together. The batch is recorded whole or not at all, and
+its fence proves that the copy was the lane: if anybody wrote in between, nothing is recorded and the lane is looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from bus.decision import CONTROL
+from bus.event import Draft, Event, LaneMark
+from bus.lane import Lane
+from bus.lane_run import LaneRun, Output
+
+MAX_OUTPUTS = 256
+MAX_BYTES = 512 * 1024
+_CONTROL_EVENTS = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
+
+
+class Bundle(NamedTuple):
+    """The answers to a lane's first `inputs` inputs."""
+
+    outputs: list[Output]
+    inputs: int
+
+
+def outputs_of(event: Event, drafts: Sequence[Draft]) -> list[Output]:
+    """Drafts that answer `event`, encoded. Raises `Rejected` before anything is written: half a decision must not be in the log."""
+    steps = int(drafts[0].lane.rpartition(":")[2])  # more than there are drafts when only the rest of a group is written
+    first = steps - len(drafts)
+    return [
+        Output(draft, draft.encode(), draft.subject.published().encode(), LaneMark(event.partition, event.position, first + number, steps))
+        for number, draft in enumerate(drafts)
+    ]
+
+
+def bundle(run: LaneRun[Any], decide: Callable[[Lane[Any], Event], list[Draft]], at_least: int) -> Bundle | None:
+    """What the lane would say to the inputs that wait for it, up to the first that needs a turn of its own; None if that is too little.
+
+    Silences in between count: they were decided on the state that the fence proves.
+    """
+    trial, inputs, size = run.lane.copy(), 0, 0
+    outputs: list[Output] = []
+    for entry in run.queue:
+        event = entry.event
+        if entry.stale or event.name in _CONTROL_EVENTS or inputs > 2 * len(outputs) + at_least:
+            break
+        if not trial.has_done(event.partition, event.position):
+            try:
+                drafts = decide(trial, event)
+                said = outputs_of(event, drafts) if drafts else []
+            except Exception:  # tried again, and parked if need be, in its own turn
+                break
+            size += sum(len(output.raw) for output in said)
+            if len(outputs) + len(said) > MAX_OUTPUTS or size > MAX_BYTES:
+                break
+            for output in said:
+                trial.apply(as_event(output, trial, trial.position + 1), output.mark)
+            outputs += said
+        inputs += 1
+    return Bundle(outputs, inputs) if len(outputs) >= at_least else None
+
+
+def as_event(output: Output, lane: Lane[Any], position: int) -> Event:
+    """An output as the log holds it, or will."""
+    draft = output.draft
+    return Event(raw=output.raw, subject=draft.subject, partition=lane.partition, position=position, data=draft.data)
