@@ -7,7 +7,6 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 VLLM := .venv-vllm
 VLLM_LOCK := requirements/vllm$(if $(filter cuda,$(DEVICE)),-cuda).txt
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 LOCKS := requirements/build.txt requirements/dev.txt
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -60,8 +59,7 @@ $(VLLM)/.ready: $(VLLM_LOCK) requirements/build.txt pyproject.toml
 	@echo "vllm: installing the locked packages of $(VLLM_LOCK) (sha256 of every file is checked)"
 	@$(VLLM)/bin/python -m pip install --quiet --require-hashes -r requirements/build.txt
 	@$(VLLM)/bin/python -m pip install --quiet --no-deps --require-hashes -r $(VLLM_LOCK) || \
-	  { echo "vllm: not everything was found where pip looks; once more with PyTorch's own index" >&2; \
-	    $(VLLM)/bin/python -m pip install --quiet --no-deps --require-hashes --extra-index-url $(TORCH_INDEX) -r $(VLLM_LOCK); }
+	  { echo "vllm: a locked package was not found where pip looks; PyTorch's builds lie in an index of its own: name it in PIP_EXTRA_INDEX_URL" >&2; exit 1; }
 	@$(VLLM)/bin/python -m pip install --quiet --no-build-isolation --no-deps -e .
 	@touch $@
 	@echo "vllm: ready; '$(VLLM)/bin/worldbus' is the command of its workers"

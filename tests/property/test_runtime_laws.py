@@ -1,4 +1,4 @@
-"""Laws of the handler runtime under lost acknowledgements, late writes, deaths, sleepers, hand-overs and repeated deliveries (H1, H2, L1)."""
+"""Laws of the handler runtime under lost acknowledgements, late writes, deaths, sleepers, hand-overs and repeats (H1, H2, L1)."""
 
 from __future__ import annotations
 
