@@ -1,16 +1,14 @@
-"""The edge `inference` where there is no worker: every request gets the line that its asker holds ready for that, and says so.
+"""The edge `inference` in lockstep, where no worker runs: every request gets the line that its asker holds ready for that.
 
-Real events in the place of the workers': `InferenceDegraded` by the rung `authored`, `InferenceCancelled` for what was called off first.
-The id of an answer is made from that of the request, so that saying it again changes nothing.
+Real workers answer by the wall clock, and would not say the same twice. The events are theirs: `InferenceDegraded` by the rung `authored`,
+`InferenceCancelled` for what was called off first. The id of an answer is made from that of the request.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from bus.errors import Transient
 from bus.event import Draft
 from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceCancelled,
@@ -25,18 +23,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from bus.event import Event
-    from bus.log import Log
 
 EDGE: Final = "inference"
-PAUSE_S: Final = 0.1
 NAMES: Final = frozenset(kind.DESCRIPTOR.name for kind in (InferenceRequested, InferenceCancelRequested))
-
-
-class Publishes(Protocol):
-    """The part of a publisher that this edge needs."""
-
-    async def publish(self, draft: Draft, *, expected: int | None = None, once: bool = False) -> int:
-        """As `bus.publisher.Publisher.publish`."""
 
 
 def answers(events: Iterable[Event]) -> list[Draft]:
@@ -90,19 +79,3 @@ def _answer(event: Event, asked: InferenceRequested, called_off: str | None) -> 
         seed=asked.seed,
         measured=Measured(engine="authored", worker="demo"),
     )
-
-
-async def answer(log: Log, publisher: Publishes, world: str, after: int) -> None:
-    """Answer what is asked after a position, until cancelled. Outages of the log are waited out."""
-    async for events in log.read(after=after, follow=True):
-        for draft in answers(event for event in events if event.world == world):
-            await _insist(publisher, draft)
-
-
-async def _insist(publisher: Publishes, draft: Draft) -> None:
-    while True:
-        try:
-            await publisher.publish(draft)
-            return
-        except Transient:
-            await asyncio.sleep(PAUSE_S)

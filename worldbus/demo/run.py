@@ -16,7 +16,6 @@ from projections.catalogue import PROJECTIONS
 from projections.store import connected
 from worldbus.compose import World, open_world, serve
 from worldbus.demo.account import Account
-from worldbus.demo.answers import answer
 from worldbus.demo.ledger import Ledger
 from worldbus.demo.players import Player, play, zones
 from worldbus.demo.report import Report, percentile, report
@@ -26,6 +25,7 @@ from worldbus.demo.witness import Witness
 from worldbus.edges.release_feed import watch
 from worldbus.lag import consumers
 from worldbus.ticker import start_clock, tick
+from worldbus.tiers import LADDER
 
 if TYPE_CHECKING:
     from bus.runtime import Runtime
@@ -81,7 +81,7 @@ async def run(settings: Settings, wanted: Wanted, tell: Tell) -> Report:
     """Run the demo on the servers of `settings` and report. The data stays where it is."""
     tell("starting the servers", 0.0)
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-demo") as world:
-        async with serve(world, handlers=ALL, projections=PROJECTIONS) as runtime:
+        async with serve(world, handlers=ALL, projections=PROJECTIONS, tiers=[LADDER]) as runtime:
             start = (await world.log.state()).last
             async with Witness.open(world.servers.postgres_dsn) as witness:
                 ledger = Ledger(world.publisher)
@@ -120,7 +120,6 @@ async def _live(world: World, ledger: Ledger, wanted: Wanted, start: int, tell: 
             background = [
                 edges.create_task(tick(world.log, ledger, name), name="ticker"),
                 edges.create_task(seen.follow(world.log, name, start), name="seen"),
-                edges.create_task(answer(world.log, ledger, name, start), name="inference"),
                 edges.create_task(_turns(studio, ledger), name="studio"),
                 edges.create_task(_publish_release(releases, wanted.seconds / 3), name="release"),
                 edges.create_task(
