@@ -19,6 +19,7 @@ from bus.log import LogConfig, open_log
 from bus.publisher import open_publisher
 from bus.runtime import run_handlers
 from migrations import migrate
+from worldbus.edges.release_feed import watch
 from worldbus.embedded import embedded
 from worldbus.guard import held_against_archive
 from worldbus.standby import project
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 
 TOGETHER_FROM = 16  # a lane's outputs that share one sync of the disk (docs/adr/0044)
+
+ENGINE_LINE = "unreal"  # whose releases the feed of the settings lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +101,12 @@ async def serve(
     projections: Iterable[Projection] = (),
     ticks: bool = False,
     tiers: Iterable[str] = (),
+    release_feed: bool = False,
 ) -> AsyncIterator[Runtime | None]:
     """Run handlers, workers of inference, the projector and the ticker for the block; embedded servers of ours that end are started again.
 
-    Leaving ends the ticker first, then the handlers, which settle what they hold, then the projector. Whatever ends by an error ends
-    the block with it.
+    With `release_feed`, the feed that the settings name is read too; let one process do that. Leaving ends these edges and the ticker
+    first, then the handlers, which settle what they hold, then the projector. Whatever ends by an error ends the block with it.
     """
     handlers, projections, tiers = tuple(handlers), tuple(projections), tuple(tiers)
     if projections:
@@ -119,10 +123,17 @@ async def serve(
             if tiers:
                 await stack.enter_async_context(run_tiers(world.connection, world.log, world.publisher, world.settings, tiers))
             ticker = group.create_task(tick(world.log, world.publisher, world.settings.world), name="ticker") if ticks else None
+            feed = group.create_task(_watch_feed(world), name="release-feed") if release_feed and world.settings.release_feed else None
             try:
                 yield runtime
             finally:
-                if ticker is not None:
-                    ticker.cancel()
+                for edge in (ticker, feed):
+                    if edge is not None:
+                        edge.cancel()
         for task in tasks:
             task.cancel()
+
+
+async def _watch_feed(world: World) -> None:
+    source = world.settings.release_feed or ""
+    await watch(world.log, world.publisher, world=world.settings.world, line=ENGINE_LINE, source=source)

@@ -50,6 +50,9 @@ class Settings:
     )
     world: str = field(default="main", metadata={"help": "world that commands mean when they name none"})
     partitions: int = field(default=8, metadata={"help": f"shares of the entities, 1-{MAX_PARTITIONS}; fixed when the log is created"})
+    release_feed: str | None = field(
+        default=None, metadata={"help": "path or http(s) address of the engine's release feed, read by `up`; none: none is read"}
+    )
     inference: Path | None = field(
         default=None, metadata={"help": "TOML file that names the engine of each tier; none: requests are answered without a model"}
     )
@@ -189,6 +192,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "durability": _one_of("strict", "relaxed"),
     "world": _token,
     "partitions": _partitions,
+    "release_feed": str,
     "inference": _path,
     "log": _one_of("auto", "json", "console"),
     "log_level": _one_of("debug", "info", "warning", "error"),

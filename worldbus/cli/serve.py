@@ -97,7 +97,7 @@ async def _up(settings: Settings, scale: int) -> None:
 
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-up") as world:
         await start_clock(world.log, world.publisher, settings.world, scale)
-        async with serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True, tiers=_tiers(settings)):
+        async with serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True, tiers=_tiers(settings), release_feed=True):
             remark(
                 f"World {settings.world!r} is up; its data is in {settings.data.absolute()}. Stop it with Ctrl-C. In another terminal try:"
             )
