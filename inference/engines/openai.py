@@ -45,6 +45,8 @@ class OpenAiSettings:
     schemas: bool = True
     seeds: bool = False
     """Whether the same seed means the same answer. OpenAI itself promises no more than its best effort."""
+    caches: bool = False
+    """Whether the endpoint says how many tokens of a prompt it had cached (vLLM's server: `--enable-prompt-tokens-details`)."""
     temperature: float = 0.7
     connect_seconds: float = 2.0
     silent_seconds: float = 30.0
@@ -74,7 +76,12 @@ class OpenAiEngine:
         self.slots = settings.slots
         vllm = settings.dialect == "vllm"
         self.abilities = Abilities(
-            json_schema=settings.schemas, choices=vllm or settings.schemas, seed=settings.seeds, resume=vllm, context=settings.context
+            json_schema=settings.schemas,
+            choices=vllm or settings.schemas,
+            seed=settings.seeds,
+            resume=vllm,
+            prefix_cache=settings.caches,
+            context=settings.context,
         )
         self._session: aiohttp.ClientSession | None = None
         self._running = 0

@@ -121,7 +121,9 @@ class TestServer(EngineSuite):
         process = await asyncio.create_subprocess_exec(sys.executable, "-m", "vllm.entrypoints.openai.api_server", *settings, env=quiet)
         try:
             engine = OpenAiEngine(
-                OpenAiSettings(url=f"http://127.0.0.1:{port}/v1", model="tiny", slots=4, context=1024, dialect="vllm", seeds=True)
+                OpenAiSettings(
+                    url=f"http://127.0.0.1:{port}/v1", model="tiny", slots=4, context=1024, dialect="vllm", seeds=True, caches=True
+                )
             )
             async with engine.open():
                 while not await engine.healthy():
