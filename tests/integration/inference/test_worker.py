@@ -272,7 +272,7 @@ async def test_without_any_engine_every_request_is_answered_by_the_ladder(game: 
 
 async def test_a_broken_engine_stops_taking_and_recovers_without_a_restart(game: Game, run: Run, until: Until) -> None:
     engine = TimedEngine(Pace(first=0.001, per_token=0.002))
-    async with run(engine, reopen_s=0.3) as worker:
+    async with run(engine, reopen_s=2.0) as worker:  # longer than what was on its way takes to come again
         await game.ask(max_tokens=4)
         await game.ends(1)
         engine.break_down()
