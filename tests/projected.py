@@ -21,7 +21,14 @@ def event(
 ) -> Event:
     """`message` at `position` of a log."""
     draft = Draft(
-        data=message, world=world, entity=entity, subsystem=subsystem, id=id or f"e{position}", time_ns=T0 + position * 1_000_000, cause="c", depth=1
+        data=message,
+        world=world,
+        entity=entity,
+        subsystem=subsystem,
+        id=id or f"e{position}",
+        time_ns=T0 + position * 1_000_000,
+        cause="c",
+        depth=1,
     )
     return Event(
         raw=draft.encode(), subject=draft.subject, partition=position % PARTITIONS, position=position, recorded_ns=T0 + position * 1000

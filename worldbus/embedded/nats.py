@@ -70,9 +70,7 @@ def _unchanged(program: Path, recorded: str) -> Path:
 class NatsServer:
     """A nats-server whose log lives in `folder`. Stopped or killed and started again, it keeps its address and its data."""
 
-    def __init__(
-        self, folder: Path, *, password: str, strict: bool = True, program: Path | None = None, ready_s: float = READY_S
-    ) -> None:
+    def __init__(self, folder: Path, *, password: str, strict: bool = True, program: Path | None = None, ready_s: float = READY_S) -> None:
         """`strict`: nothing is acknowledged before it is on disk. `program`: another binary than the packaged one. `ready_s`: patience."""
         self._folder = folder
         self._password = password

@@ -90,7 +90,9 @@ def test_other_offers_replace_the_lease() -> None:
 
     case.then(
         WakeCancelRequested(name="lease-1"),
-        said.ServiceRegistered(service="voice-1", endpoint="http://voice", offers=other.offers, ttl_ms=DEFAULT_TTL_MS, lease=2, dropped=["tts"]),
+        said.ServiceRegistered(
+            service="voice-1", endpoint="http://voice", offers=other.offers, ttl_ms=DEFAULT_TTL_MS, lease=2, dropped=["tts"]
+        ),
         WakeRequested(name="lease-2", in_real_ms=DEFAULT_TTL_MS),
     )
     looked(case, lease=1).then_nothing()
