@@ -123,9 +123,10 @@ class Cluster:
             mix=self.mix,
             skew_s=self.skews_s[number % len(self.skews_s)] if role == "handlers" else 0.0,
         )
-        worker = Worker(name, role, Process(name, folder, stop_signal=signal.SIGTERM), orders, wanted=True)
+        worker = Worker(name, role, Process(name, folder, stop_signal=signal.SIGTERM), orders)
         self.workers[name] = worker
         await self.start(worker)
+        worker.wanted = True  # from now on: the supervisor must not take a beginning for an end
         return worker
 
     def journal(self, name: str) -> Path:

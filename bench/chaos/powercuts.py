@@ -74,7 +74,7 @@ async def _live(cuts: int, seed: int, dice: random.Random, before: Cuts, *, whol
     async with folder() as path:
         disk = await in_thread(lambda: Disk(path))
         tables = disk.path / "postgres" if whole_node else None
-        cluster = Cluster(path, seed, "strict", mix=Mix(pause_s=0.1), nats_folder=disk.path / "nats", postgres_folder=tables)
+        cluster = Cluster(path, seed, "strict", mix=Mix(pause_s=0.2), nats_folder=disk.path / "nats", postgres_folder=tables)
         await in_thread(disk.sync)  # the folders were there before the game
         watcher = Watcher(cluster)
         try:
