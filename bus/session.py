@@ -292,6 +292,10 @@ class Session:
     def _flush(self) -> None:
         self._flushing = False
         if self._settled_reply and self.active:
+            if asyncio.get_running_loop().time() - self._asked_at > self._pace.pin_timeout_s:
+                # Just woken from a pause: somebody else may hold the partition, and what was settled here by silence may not stand.
+                self.lose("nothing was asked for longer than the pin lasts")
+                return
             try:
                 self._consumer.ack(self._settled_reply)
             except Disconnected:
