@@ -31,6 +31,7 @@ NANOS = 1_000_000_000
 MAX_HEADER = 1024  # bytes: `Nats-Msg-Id`, the expected-sequence pair and the batch triple
 DUPLICATE_WINDOW = 120  # seconds
 SNAPSHOT_ROOT = "snap"
+NO_STORE = 10049  # JetStream's error code: error creating store for stream
 NO_STREAM = 10059  # JetStream's error code
 READ_BATCH = 1000  # messages per request
 
@@ -334,7 +335,7 @@ async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, A
     info = await _info(connection, wanted["name"])
     if info is None:
         try:
-            info = await connection.api(f"STREAM.CREATE.{wanted['name']}", wanted, timeout=10.0)
+            info = await retried(lambda: _create(connection, wanted), 5.0)
             logger.info("stream_created", stream=wanted["name"])
         except ApiError as error:
             if error.err_code == 10065:
@@ -354,6 +355,15 @@ async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, A
             differences=differences,
         )
     return info
+
+
+async def _create(connection: Connection, wanted: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return await connection.api(f"STREAM.CREATE.{wanted['name']}", wanted, timeout=10.0)
+    except ApiError as error:
+        if error.err_code == NO_STORE:
+            raise Transient(f"stream {wanted['name']} cannot be made yet ({error}): its folder is still being removed, retry") from error
+        raise
 
 
 def _differences(wanted: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
