@@ -46,6 +46,7 @@ def test_a_demo_keeps_every_promise_and_says_what_it_counted(lived: Lived) -> No
     assert len(spoke) >= 6
     for name, share in spoke.items():
         assert share["events_in"] > 0, name
+        assert share["latency"]["count"] > 0, name
         assert 0 < share["latency"]["p50_ms"] <= share["latency"]["p95_ms"] <= share["latency"]["p99_ms"], name
     assert report["end_to_end"]["count"] > 0
     assert 0 < report["end_to_end"]["p50_ms"] <= report["end_to_end"]["p99_ms"]
