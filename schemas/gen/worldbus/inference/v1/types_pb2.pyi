@@ -231,3 +231,107 @@ class TokensDelivered(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TokensDelivered: _TypeAlias = TokensDelivered  # noqa: Y015
+
+@_typing.final
+class Citation(_message.Message):
+    """A passage that somebody was shown: where its words come from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSAGE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    HEADING_FIELD_NUMBER: _builtins.int
+    LINE_FROM_FIELD_NUMBER: _builtins.int
+    LINE_TO_FIELD_NUMBER: _builtins.int
+    CONTENT_HASH_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    passage_id: _builtins.str
+    """Id of the passage."""
+    kind: _builtins.str
+    """`lore` or `memory`."""
+    document: _builtins.str
+    """The document; for a memory, whose it is."""
+    line_from: _builtins.int
+    """First line in the file; 0 for a memory."""
+    line_to: _builtins.int
+    """Last line in the file; 0 for a memory."""
+    content_hash: _builtins.str
+    """Hash of its text, 32 hexadecimal digits."""
+    score: _builtins.float
+    """Its score."""
+    position: _builtins.int
+    """Position in the log from which on it was so."""
+    @_builtins.property
+    def heading(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The headings it stands under, outermost first."""
+
+    def __init__(
+        self,
+        *,
+        passage_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        document: _builtins.str = ...,
+        heading: _abc.Iterable[_builtins.str] | None = ...,
+        line_from: _builtins.int = ...,
+        line_to: _builtins.int = ...,
+        content_hash: _builtins.str = ...,
+        score: _builtins.float = ...,
+        position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_hash", b"content_hash", "document", b"document", "heading", b"heading", "kind", b"kind", "line_from", b"line_from", "line_to", b"line_to", "passage_id", b"passage_id", "position", b"position", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Citation: _TypeAlias = Citation  # noqa: Y015
+
+@_typing.final
+class Knowledge(_message.Message):
+    """What a model shall be shown of the knowledge base before it answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    PLAYER_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    TOKEN_BUDGET_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """What to look for, at most 1024 characters."""
+    owner: _builtins.str
+    """NPC whose own memories may be shown; empty for none's."""
+    player: _builtins.str
+    """The player it is about: memories of this player count. Empty for nobody."""
+    most: _builtins.int
+    """Most passages, 1 to 32."""
+    token_budget: _builtins.int
+    """Most tokens for all passages together, 1 to 8192."""
+    as_of: _builtins.int
+    """Position in the log at which it must have been so; 0 for that of the request."""
+    @_builtins.property
+    def audience(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tokens of those who will hear the answer: only passages that one of them may know are shown."""
+
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+        audience: _abc.Iterable[_builtins.str] | None = ...,
+        owner: _builtins.str = ...,
+        player: _builtins.str = ...,
+        most: _builtins.int = ...,
+        token_budget: _builtins.int = ...,
+        as_of: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "audience", b"audience", "most", b"most", "owner", b"owner", "player", b"player", "query", b"query", "token_budget", b"token_budget"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Knowledge: _TypeAlias = Knowledge  # noqa: Y015

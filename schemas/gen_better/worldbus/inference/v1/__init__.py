@@ -4,6 +4,7 @@
 # This file has been @generated
 
 __all__ = (
+    "Citation",
     "Fallback",
     "InferenceCancelRequested",
     "InferenceCancelled",
@@ -13,6 +14,7 @@ __all__ = (
     "InferenceRejected",
     "InferenceRequested",
     "InferenceStarted",
+    "Knowledge",
     "Measured",
     "ModelHealthReported",
     "PromptPart",
@@ -28,6 +30,61 @@ from ....message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class Citation(betterproto2.Message):
+    """
+    A passage that somebody was shown: where its words come from.
+    """
+
+    passage_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Id of the passage.
+    """
+
+    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    `lore` or `memory`.
+    """
+
+    document: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The document; for a memory, whose it is.
+    """
+
+    heading: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    """
+    The headings it stands under, outermost first.
+    """
+
+    line_from: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    First line in the file; 0 for a memory.
+    """
+
+    line_to: "int" = betterproto2.field(6, betterproto2.TYPE_INT32)
+    """
+    Last line in the file; 0 for a memory.
+    """
+
+    content_hash: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    Hash of its text, 32 hexadecimal digits.
+    """
+
+    score: "float" = betterproto2.field(8, betterproto2.TYPE_DOUBLE)
+    """
+    Its score.
+    """
+
+    position: "int" = betterproto2.field(9, betterproto2.TYPE_INT64)
+    """
+    Position in the log from which on it was so.
+    """
+
+
+default_message_pool.register_message("worldbus.inference.v1", "Citation", Citation)
 
 
 @dataclass(eq=False, repr=False)
@@ -581,6 +638,51 @@ class InferenceStarted(betterproto2.Message):
 
 
 default_message_pool.register_message("worldbus.inference.v1", "InferenceStarted", InferenceStarted)
+
+
+@dataclass(eq=False, repr=False)
+class Knowledge(betterproto2.Message):
+    """
+    What a model shall be shown of the knowledge base before it answers.
+    """
+
+    query: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    What to look for, at most 1024 characters.
+    """
+
+    audience: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Tokens of those who will hear the answer: only passages that one of them may know are shown.
+    """
+
+    owner: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    NPC whose own memories may be shown; empty for none's.
+    """
+
+    player: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The player it is about: memories of this player count. Empty for nobody.
+    """
+
+    most: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    Most passages, 1 to 32.
+    """
+
+    token_budget: "int" = betterproto2.field(6, betterproto2.TYPE_INT32)
+    """
+    Most tokens for all passages together, 1 to 8192.
+    """
+
+    as_of: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    """
+    Position in the log at which it must have been so; 0 for that of the request.
+    """
+
+
+default_message_pool.register_message("worldbus.inference.v1", "Knowledge", Knowledge)
 
 
 @dataclass(eq=False, repr=False)
