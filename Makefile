@@ -37,7 +37,7 @@ demo: $(STAMP)  ## a small world lives for a minute: servers, handlers, projecti
 
 test: $(STAMP)  ## every test that needs no special machine; says which heavy parts were left out
 	@$(PY) -m pytest $(ARGS)
-	@echo "test: not run here: 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
+	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
 
 check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: format" && $(VENV)/bin/ruff format --check --quiet .
