@@ -51,6 +51,7 @@ class InferenceRequested(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
+    KNOWLEDGE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Id, unique in the world, 1 to 64 of A-Z a-z 0-9 _ -. A handler derives it from what it answers, so that deciding again asks the same."""
     tier: _builtins.str
@@ -101,6 +102,10 @@ class InferenceRequested(_message.Message):
     def fallback(self) -> _types_pb2.Fallback:
         """What may be said if no model can answer in time."""
 
+    @_builtins.property
+    def knowledge(self) -> _types_pb2.Knowledge:
+        """What the worker shall look up and show to the model behind the leading `system` parts; unset: nothing. Prompts of `token_ids` get nothing."""
+
     def __init__(
         self,
         *,
@@ -122,10 +127,11 @@ class InferenceRequested(_message.Message):
         temperature: _builtins.float | None = ...,
         stop: _abc.Iterable[_builtins.str] | None = ...,
         fallback: _types_pb2.Fallback | None = ...,
+        knowledge: _types_pb2.Knowledge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "fallback", b"fallback", "temperature", b"temperature"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "fallback", b"fallback", "knowledge", b"knowledge", "temperature", b"temperature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "budget_ms", b"budget_ms", "cancel_key", b"cancel_key", "choices", b"choices", "deadline_ms", b"deadline_ms", "fallback", b"fallback", "json_schema", b"json_schema", "kind", b"kind", "max_tokens", b"max_tokens", "npc", b"npc", "player", b"player", "prompt", b"prompt", "request_id", b"request_id", "salience", b"salience", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "tier", b"tier", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "budget_ms", b"budget_ms", "cancel_key", b"cancel_key", "choices", b"choices", "deadline_ms", b"deadline_ms", "fallback", b"fallback", "json_schema", b"json_schema", "kind", b"kind", "knowledge", b"knowledge", "max_tokens", b"max_tokens", "npc", b"npc", "player", b"player", "prompt", b"prompt", "request_id", b"request_id", "salience", b"salience", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "tier", b"tier", "token_ids", b"token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
@@ -245,6 +251,7 @@ class InferenceCompleted(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     FINISH_FIELD_NUMBER: _builtins.int
     MEASURED_FIELD_NUMBER: _builtins.int
+    CITATIONS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request."""
     requester_subsystem: _builtins.str
@@ -275,6 +282,10 @@ class InferenceCompleted(_message.Message):
     def measured(self) -> _types_pb2.Measured:
         """What it took."""
 
+    @_builtins.property
+    def citations(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Citation]:
+        """The passages of the knowledge base that the model was shown, in the order of the prompt."""
+
     def __init__(
         self,
         *,
@@ -292,10 +303,11 @@ class InferenceCompleted(_message.Message):
         seed: _builtins.int = ...,
         finish: _builtins.str = ...,
         measured: _types_pb2.Measured | None = ...,
+        citations: _abc.Iterable[_types_pb2.Citation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["measured", b"measured"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "finish", b"finish", "kind", b"kind", "measured", b"measured", "npc", b"npc", "player", b"player", "pool", b"pool", "request_id", b"request_id", "requester_entity", b"requester_entity", "requester_subsystem", b"requester_subsystem", "rung", b"rung", "seed", b"seed", "text", b"text", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "citations", b"citations", "finish", b"finish", "kind", b"kind", "measured", b"measured", "npc", b"npc", "player", b"player", "pool", b"pool", "request_id", b"request_id", "requester_entity", b"requester_entity", "requester_subsystem", b"requester_subsystem", "rung", b"rung", "seed", b"seed", "text", b"text", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -322,6 +334,7 @@ class InferenceDegraded(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     MEASURED_FIELD_NUMBER: _builtins.int
+    CITATIONS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request."""
     requester_subsystem: _builtins.str
@@ -354,6 +367,10 @@ class InferenceDegraded(_message.Message):
     def measured(self) -> _types_pb2.Measured:
         """What it took."""
 
+    @_builtins.property
+    def citations(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Citation]:
+        """The passages of the knowledge base that the model was shown, in the order of the prompt."""
+
     def __init__(
         self,
         *,
@@ -372,10 +389,11 @@ class InferenceDegraded(_message.Message):
         attempt: _builtins.int = ...,
         seed: _builtins.int = ...,
         measured: _types_pb2.Measured | None = ...,
+        citations: _abc.Iterable[_types_pb2.Citation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["measured", b"measured"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "code", b"code", "kind", b"kind", "measured", b"measured", "npc", b"npc", "player", b"player", "pool", b"pool", "reason", b"reason", "request_id", b"request_id", "requester_entity", b"requester_entity", "requester_subsystem", b"requester_subsystem", "rung", b"rung", "seed", b"seed", "text", b"text", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "citations", b"citations", "code", b"code", "kind", b"kind", "measured", b"measured", "npc", b"npc", "player", b"player", "pool", b"pool", "reason", b"reason", "request_id", b"request_id", "requester_entity", b"requester_entity", "requester_subsystem", b"requester_subsystem", "rung", b"rung", "seed", b"seed", "text", b"text", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -457,6 +475,7 @@ class InferenceCancelled(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
     MEASURED_FIELD_NUMBER: _builtins.int
+    CITATIONS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request."""
     requester_subsystem: _builtins.str
@@ -479,6 +498,10 @@ class InferenceCancelled(_message.Message):
     def measured(self) -> _types_pb2.Measured:
         """What it took."""
 
+    @_builtins.property
+    def citations(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Citation]:
+        """The passages of the knowledge base that the model was shown, in the order of the prompt."""
+
     def __init__(
         self,
         *,
@@ -492,10 +515,11 @@ class InferenceCancelled(_message.Message):
         reason: _builtins.str = ...,
         tier: _builtins.str = ...,
         measured: _types_pb2.Measured | None = ...,
+        citations: _abc.Iterable[_types_pb2.Citation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["measured", b"measured"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "measured", b"measured", "npc", b"npc", "player", b"player", "reason", b"reason", "request_id", b"request_id", "requester_entity", b"requester_entity", "requester_subsystem", b"requester_subsystem", "spoken", b"spoken", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "kind", b"kind", "measured", b"measured", "npc", b"npc", "player", b"player", "reason", b"reason", "request_id", b"request_id", "requester_entity", b"requester_entity", "requester_subsystem", b"requester_subsystem", "spoken", b"spoken", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -529,7 +553,7 @@ class InferenceRejected(_message.Message):
     """NPC that would have spoken; may be empty."""
     code: _builtins.str
     """Stable name of the rule, upper case: `UNKNOWN_TIER`, `UNKNOWN_KIND`, `BAD_ID`, `BAD_DEADLINE`, `BAD_PROMPT`, `PROMPT_TOO_LONG`, `BAD_SCHEMA`,
-    `BAD_CHOICES`, `BAD_SETTING` or `OVER_BUDGET`.
+    `BAD_CHOICES`, `BAD_SETTING`, `BAD_KNOWLEDGE` or `OVER_BUDGET`.
     """
     reason: _builtins.str
     """For a person: what was wanted, what was found, the next step."""

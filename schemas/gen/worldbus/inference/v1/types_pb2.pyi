@@ -132,6 +132,8 @@ class Measured(_message.Message):
     TOTAL_US_FIELD_NUMBER: _builtins.int
     COST_NANO_USD_FIELD_NUMBER: _builtins.int
     CLOCK_OFFSET_US_FIELD_NUMBER: _builtins.int
+    KNOWLEDGE_FIELD_NUMBER: _builtins.int
+    RETRIEVAL_US_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model that answered, as in the catalogue; empty for rungs without a model."""
     engine: _builtins.str
@@ -160,6 +162,12 @@ class Measured(_message.Message):
     """Cost of the answer by the catalogue's prices, in billionths of a US dollar."""
     clock_offset_us: _builtins.int
     """Bound on the offset between the clocks of requester and worker at that time, microseconds; 0 if on one machine."""
+    knowledge: _builtins.str
+    """What came of the look into the knowledge base: `given` (passages were shown), `nothing` (none fits), `late` or `failed` (the model was asked
+    without); empty if none was wanted.
+    """
+    retrieval_us: _builtins.int
+    """How long that look took, microseconds; part of `queue_us`."""
     def __init__(
         self,
         *,
@@ -177,10 +185,12 @@ class Measured(_message.Message):
         total_us: _builtins.int = ...,
         cost_nano_usd: _builtins.int = ...,
         clock_offset_us: _builtins.int = ...,
+        knowledge: _builtins.str = ...,
+        retrieval_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "clock_offset_us", b"clock_offset_us", "completion_tokens", b"completion_tokens", "cost_nano_usd", b"cost_nano_usd", "engine", b"engine", "first_chunk_us", b"first_chunk_us", "first_token_us", b"first_token_us", "model", b"model", "per_token_us", b"per_token_us", "prompt_hash", b"prompt_hash", "prompt_tokens", b"prompt_tokens", "queue_us", b"queue_us", "total_us", b"total_us", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "clock_offset_us", b"clock_offset_us", "completion_tokens", b"completion_tokens", "cost_nano_usd", b"cost_nano_usd", "engine", b"engine", "first_chunk_us", b"first_chunk_us", "first_token_us", b"first_token_us", "knowledge", b"knowledge", "model", b"model", "per_token_us", b"per_token_us", "prompt_hash", b"prompt_hash", "prompt_tokens", b"prompt_tokens", "queue_us", b"queue_us", "retrieval_us", b"retrieval_us", "total_us", b"total_us", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -301,6 +311,8 @@ class Knowledge(_message.Message):
     MOST_FIELD_NUMBER: _builtins.int
     TOKEN_BUDGET_FIELD_NUMBER: _builtins.int
     AS_OF_FIELD_NUMBER: _builtins.int
+    WORLD_MS_FIELD_NUMBER: _builtins.int
+    EXCLUDE_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What to look for, at most 1024 characters."""
     owner: _builtins.str
@@ -313,9 +325,15 @@ class Knowledge(_message.Message):
     """Most tokens for all passages together, 1 to 8192."""
     as_of: _builtins.int
     """Position in the log at which it must have been so; 0 for that of the request."""
+    world_ms: _builtins.int
+    """World time at which it is asked, world milliseconds: memories fade with it."""
     @_builtins.property
     def audience(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tokens of those who will hear the answer: only passages that one of them may know are shown."""
+
+    @_builtins.property
+    def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Passages that the prompt holds already, at most 64."""
 
     def __init__(
         self,
@@ -327,10 +345,12 @@ class Knowledge(_message.Message):
         most: _builtins.int = ...,
         token_budget: _builtins.int = ...,
         as_of: _builtins.int = ...,
+        world_ms: _builtins.int = ...,
+        exclude: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "audience", b"audience", "most", b"most", "owner", b"owner", "player", b"player", "query", b"query", "token_budget", b"token_budget"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "audience", b"audience", "exclude", b"exclude", "most", b"most", "owner", b"owner", "player", b"player", "query", b"query", "token_budget", b"token_budget", "world_ms", b"world_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

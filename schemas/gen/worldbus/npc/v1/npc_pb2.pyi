@@ -305,7 +305,9 @@ class NpcRemembered(_message.Message):
     """Position in the log of the event that is remembered."""
     @_builtins.property
     def crowded_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Memories that had to make room: faded ones, and the faintest if there were too many."""
+        """Memories that had to make room: faded ones, and the faintest if there were too many. They are not at hand any more, and can still be
+        brought back by words that remind of them, until they are merged or forgotten.
+        """
 
     def __init__(
         self,
@@ -326,6 +328,60 @@ class NpcRemembered(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NpcRemembered: _TypeAlias = NpcRemembered  # noqa: Y015
+
+@_typing.final
+class NpcMemoriesMerged(_message.Message):
+    """Many small memories became one: the character keeps their gist, and no longer each of them. It is not at hand, but can be brought back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PLAYER_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    SALIENCE_FIELD_NUMBER: _builtins.int
+    WORLD_MS_FIELD_NUMBER: _builtins.int
+    FROM_WORLD_MS_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Number of the gist; gists and memories are numbered together."""
+    player: _builtins.str
+    """The player it is about; empty if about none."""
+    memory: _builtins.str
+    """What is left, in words, at most 640 characters."""
+    salience: _builtins.int
+    """How much it matters now, thousandths, 1 to 1000."""
+    world_ms: _builtins.int
+    """When, world milliseconds."""
+    from_world_ms: _builtins.int
+    """World time of the oldest of them, world milliseconds."""
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers of the memories that went into it, 2 or more."""
+
+    @_builtins.property
+    def forgotten(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Gists that had to make room, the oldest first: gone for good."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        player: _builtins.str = ...,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+        memory: _builtins.str = ...,
+        salience: _builtins.int = ...,
+        world_ms: _builtins.int = ...,
+        from_world_ms: _builtins.int = ...,
+        forgotten: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forgotten", b"forgotten", "from_world_ms", b"from_world_ms", "memory", b"memory", "number", b"number", "numbers", b"numbers", "player", b"player", "salience", b"salience", "world_ms", b"world_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NpcMemoriesMerged: _TypeAlias = NpcMemoriesMerged  # noqa: Y015
 
 @_typing.final
 class NpcForgot(_message.Message):
@@ -357,7 +413,7 @@ Global___NpcForgot: _TypeAlias = NpcForgot  # noqa: Y015
 
 @_typing.final
 class NpcForgotPlayer(_message.Message):
-    """The character knows too many people: this one means the least to it and is a stranger again, with everything it remembered of them."""
+    """The character knows too many people: this one means the least to it and is a stranger again, with everything it remembered of them, at hand or not."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

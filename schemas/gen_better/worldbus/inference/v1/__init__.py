@@ -168,6 +168,11 @@ class InferenceCancelled(betterproto2.Message):
     What it took.
     """
 
+    citations: "list[Citation]" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The passages of the knowledge base that the model was shown, in the order of the prompt.
+    """
+
 
 default_message_pool.register_message("worldbus.inference.v1", "InferenceCancelled", InferenceCancelled)
 
@@ -273,6 +278,11 @@ class InferenceCompleted(betterproto2.Message):
     What it took.
     """
 
+    citations: "list[Citation]" = betterproto2.field(15, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The passages of the knowledge base that the model was shown, in the order of the prompt.
+    """
+
 
 default_message_pool.register_message("worldbus.inference.v1", "InferenceCompleted", InferenceCompleted)
 
@@ -356,6 +366,11 @@ class InferenceDegraded(betterproto2.Message):
     measured: "Measured | None" = betterproto2.field(15, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What it took.
+    """
+
+    citations: "list[Citation]" = betterproto2.field(16, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The passages of the knowledge base that the model was shown, in the order of the prompt.
     """
 
 
@@ -461,7 +476,7 @@ class InferenceRejected(betterproto2.Message):
     code: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
     Stable name of the rule, upper case: `UNKNOWN_TIER`, `UNKNOWN_KIND`, `BAD_ID`, `BAD_DEADLINE`, `BAD_PROMPT`, `PROMPT_TOO_LONG`, `BAD_SCHEMA`,
-    `BAD_CHOICES`, `BAD_SETTING` or `OVER_BUDGET`.
+    `BAD_CHOICES`, `BAD_SETTING`, `BAD_KNOWLEDGE` or `OVER_BUDGET`.
     """
 
     reason: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
@@ -569,6 +584,11 @@ class InferenceRequested(betterproto2.Message):
     fallback: "Fallback | None" = betterproto2.field(18, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What may be said if no model can answer in time.
+    """
+
+    knowledge: "Knowledge | None" = betterproto2.field(19, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    What the worker shall look up and show to the model behind the leading `system` parts; unset: nothing. Prompts of `token_ids` get nothing.
     """
 
 
@@ -681,6 +701,16 @@ class Knowledge(betterproto2.Message):
     Position in the log at which it must have been so; 0 for that of the request.
     """
 
+    world_ms: "int" = betterproto2.field(8, betterproto2.TYPE_INT64)
+    """
+    World time at which it is asked, world milliseconds: memories fade with it.
+    """
+
+    exclude: "list[str]" = betterproto2.field(9, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Passages that the prompt holds already, at most 64.
+    """
+
 
 default_message_pool.register_message("worldbus.inference.v1", "Knowledge", Knowledge)
 
@@ -759,6 +789,17 @@ class Measured(betterproto2.Message):
     clock_offset_us: "int" = betterproto2.field(14, betterproto2.TYPE_INT64)
     """
     Bound on the offset between the clocks of requester and worker at that time, microseconds; 0 if on one machine.
+    """
+
+    knowledge: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+    """
+    What came of the look into the knowledge base: `given` (passages were shown), `nothing` (none fits), `late` or `failed` (the model was asked
+    without); empty if none was wanted.
+    """
+
+    retrieval_us: "int" = betterproto2.field(16, betterproto2.TYPE_INT64)
+    """
+    How long that look took, microseconds; part of `queue_us`.
     """
 
 

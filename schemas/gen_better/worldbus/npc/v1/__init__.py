@@ -11,6 +11,7 @@ __all__ = (
     "NpcForgotPlayer",
     "NpcGoalChanged",
     "NpcKeptSilent",
+    "NpcMemoriesMerged",
     "NpcMoodChanged",
     "NpcNeed",
     "NpcNeedsChanged",
@@ -166,7 +167,7 @@ default_message_pool.register_message("worldbus.npc.v1", "NpcForgot", NpcForgot)
 @dataclass(eq=False, repr=False)
 class NpcForgotPlayer(betterproto2.Message):
     """
-    The character knows too many people: this one means the least to it and is a stranger again, with everything it remembered of them.
+    The character knows too many people: this one means the least to it and is a stranger again, with everything it remembered of them, at hand or not.
     """
 
     player: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -247,6 +248,56 @@ class NpcKeptSilent(betterproto2.Message):
 
 
 default_message_pool.register_message("worldbus.npc.v1", "NpcKeptSilent", NpcKeptSilent)
+
+
+@dataclass(eq=False, repr=False)
+class NpcMemoriesMerged(betterproto2.Message):
+    """
+    Many small memories became one: the character keeps their gist, and no longer each of them. It is not at hand, but can be brought back.
+    """
+
+    number: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+    """
+    Number of the gist; gists and memories are numbered together.
+    """
+
+    player: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The player it is about; empty if about none.
+    """
+
+    numbers: "list[int]" = betterproto2.field(3, betterproto2.TYPE_INT64, repeated=True)
+    """
+    Numbers of the memories that went into it, 2 or more.
+    """
+
+    memory: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    What is left, in words, at most 640 characters.
+    """
+
+    salience: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    How much it matters now, thousandths, 1 to 1000.
+    """
+
+    world_ms: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+    """
+    When, world milliseconds.
+    """
+
+    from_world_ms: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    """
+    World time of the oldest of them, world milliseconds.
+    """
+
+    forgotten: "list[int]" = betterproto2.field(8, betterproto2.TYPE_INT64, repeated=True)
+    """
+    Gists that had to make room, the oldest first: gone for good.
+    """
+
+
+default_message_pool.register_message("worldbus.npc.v1", "NpcMemoriesMerged", NpcMemoriesMerged)
 
 
 @dataclass(eq=False, repr=False)
@@ -417,7 +468,8 @@ class NpcRemembered(betterproto2.Message):
 
     crowded_out: "list[int]" = betterproto2.field(8, betterproto2.TYPE_INT64, repeated=True)
     """
-    Memories that had to make room: faded ones, and the faintest if there were too many.
+    Memories that had to make room: faded ones, and the faintest if there were too many. They are not at hand any more, and can still be
+    brought back by words that remind of them, until they are merged or forgotten.
     """
 
 
