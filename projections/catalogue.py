@@ -9,6 +9,7 @@ from projections.clock import clock
 from projections.coupons import coupons
 from projections.inference import inference
 from projections.items import items
+from projections.knowledge.knowledge import knowledge
 from projections.lanes import lanes
 from projections.languages import languages
 from projections.models import models
@@ -32,6 +33,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     coupons,
     inference,
     items,
+    knowledge,
     lanes,
     languages,
     models,

@@ -107,6 +107,8 @@ class TableFold:
             for name in self.shape.table.adds:
                 if name in columns:
                     columns[name] = columns[name] or 0
+        elif self.shape.table.once:
+            return
         elif self.special:
             self._merge(row, columns)
         else:
@@ -200,9 +202,10 @@ def _upsert(shape: Shape, schema: str, columns: tuple[str, ...]) -> str:
     table = shape.table
     select, source = _source(shape, columns)
     sets = ", ".join(_assignment(table, name) for name in columns if name not in table.key)
+    meeting = "NOTHING" if table.once else f"UPDATE SET {sets}"
     return (
         f'INSERT INTO "{schema}"."{table.name}" AS t ({_list(columns)}) SELECT {select} FROM {source} '  # noqa: S608
-        f"ON CONFLICT ({_list(table.key)}) DO UPDATE SET {sets}"
+        f"ON CONFLICT ({_list(table.key)}) DO {meeting}"
     )
 
 

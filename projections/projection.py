@@ -49,6 +49,7 @@ class Table:
     key     its primary key, in order
     adds    columns whose values are summed up (their default must be 0)
     keeps   columns that hold on to the first value they were given
+    once    a row is written once: while it is there, later values for it change nothing
     Every other column takes the latest value. Columns outside the key need a default or may be null: a change may name only some of them.
     The column `position`, which every table has, is the last event that touched the row; the projector writes it, unless it is in the key.
     """
@@ -57,6 +58,7 @@ class Table:
     key: tuple[str, ...]
     adds: frozenset[str] | tuple[str, ...] = ()
     keeps: frozenset[str] | tuple[str, ...] = ()
+    once: bool = False
 
     def put(self, *key: Any, **columns: Any) -> Change:
         """Write these columns of the row with this key, which is made if it is not there. None writes null.

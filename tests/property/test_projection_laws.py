@@ -20,15 +20,21 @@ from bus.event import Event
 from migrations import migrate
 from projections.catalogue import PROJECTIONS
 from projections.dump import dump
+from projections.knowledge.knowledge import knowledge
 from projections.projection import Projection
 from projections.projector import Projector
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerSessionSummarised
 from schemas.gen.worldbus.state.v1.state_pb2 import SlotDeleted
+from schemas.registry import subsystem
 from tests.projected import Batches, event, places, rows, unreadable
 from tests.strategies import messages
 from worldbus.embedded import PostgresServer
 
-SAID_BY = {message: one.said_by or "weather" for one in PROJECTIONS for message in one.on}
+SAID_BY = (
+    {message: subsystem(message) for one in PROJECTIONS for message in one.on if not one.said_by}
+    | {message: one.said_by for one in PROJECTIONS for message in one.on if one.said_by}
+    | {message: "lore" for message in knowledge.on if message.DESCRIPTOR.name.startswith("Lore")}
+)
 HEARD = sorted(SAID_BY, key=lambda message: message.DESCRIPTOR.full_name)
 
 
