@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
 
 from bus.connection import Connection
 from bus.event import Draft
-from bus.log import Log
-from bus.publisher import Publisher
 from bus.signals import signal
 from inference.delivery import hear
-from inference.engine import Engine
-from inference.engines.grammar import GrammarEngine
 from inference.engines.timed import Pace, TimedEngine
-from inference.settings import WorkerSettings
-from inference.worker import Worker, run_worker
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested
-from tests.integration.inference.conftest import LADDERS, WORLD, Game, Until
+from tests.integration.inference.conftest import WORLD, Game, Run, Until
 
 SCHEMA = (
     '{"type":"object","properties":{"say":{"type":"string"},"emotion":{"enum":["neutral","warm"]},"action":{"enum":["none","nod"]}},'
     '"required":["say","emotion","action"],"additionalProperties":false}'
 )
-Run = Callable[..., Any]
-
-
-@pytest.fixture
-def run(connection: Connection, log: Log, publisher: Publisher) -> Run:
-    """Run a worker for a block, its engine up."""
-
-    @asynccontextmanager
-    async def start(engine: Engine | None, *, wait: bool = True, **settings: Any) -> AsyncIterator[Worker]:
-        given = WorkerSettings(**({"tier": "gold", "name": "w1", "reopen_s": 0.02} | settings))
-        grammar = GrammarEngine()
-        async with grammar.open(), run_worker(connection, log, publisher, LADDERS, given, engine=engine, grammar=grammar) as worker:
-            while wait and engine is not None and not worker.up:
-                await asyncio.sleep(0.005)
-            yield worker
-
-    return start
 
 
 async def test_a_request_is_answered_in_full_and_spoken_chunk_by_chunk(game: Game, run: Run, connection: Connection) -> None:
@@ -78,45 +53,6 @@ async def test_only_what_is_said_is_spoken_of_a_structured_turn(game: Game, run:
 
     assert "".join(chunks)
     assert f'"say":"{"".join(chunks)}"' in end.text
-
-
-async def test_trap_1_an_expired_request_is_never_the_most_urgent(game: Game, run: Run) -> None:
-    engine = TimedEngine(Pace(first=0.001, per_token=0.001))
-    for _ in range(5):
-        await game.ask(budget_ms=1)
-    await asyncio.sleep(0.02)
-    async with run(engine):
-        ends = await game.ends(5)
-
-    assert {event.name for event in ends.values()} == {"InferenceExpired"}
-    assert {cast(Any, event.data).stage for event in ends.values()} == {"arrival"}
-    assert engine.tokens == 0
-    assert engine.calls == 0
-
-
-async def test_trap_3_a_deadline_is_noticed_while_no_slot_is_free(game: Game, run: Run) -> None:
-    async with run(TimedEngine(Pace(first=0.01, per_token=0.05), slots=1)):
-        await game.ask(max_tokens=100, budget_ms=10_000, salience=1.0)
-        await asyncio.sleep(0.05)
-        waiting = await game.ask(max_tokens=8, budget_ms=600, salience=0.1)
-        for _ in range(300):
-            ends = await game.said("InferenceDegraded")
-            if ends:
-                break
-            await asyncio.sleep(0.01)
-
-        assert [cast(Any, event.data).request_id for event in ends] == [waiting.request_id]
-        assert cast(Any, ends[0].data).code == "no_slot"
-        assert cast(Any, ends[0].data).rung == "grammar"
-        assert ends[0].recorded_ns <= cast(Any, ends[0].data).measured.clock_offset_us * 1000 + await _deadline(game, waiting.request_id)
-
-
-async def _deadline(game: Game, request_id: str) -> int:
-    async for events in game.log.read():
-        for event in events:
-            if event.name == "InferenceRequested" and cast(Any, event.data).request_id == request_id:
-                return event.recorded_ns + cast(Any, event.data).budget_ms * 1_000_000
-    raise AssertionError(request_id)
 
 
 async def test_an_answer_that_would_be_late_ends_with_what_was_heard(game: Game, run: Run, connection: Connection) -> None:
@@ -198,26 +134,6 @@ async def test_a_salient_request_takes_the_slot_of_a_background_one_which_goes_o
     assert answer.measured.completion_tokens == 60
     assert worker.metrics.counts["preempted"] == 1
     assert engine.tokens <= 60 + 8 + 1
-
-
-async def test_trap_8_priority_is_kept_inside_a_full_engine(game: Game, run: Run, until: Until) -> None:
-    """One that matters does not stand behind a full batch of others, each of which would take seconds."""
-    engine = TimedEngine(Pace(first=0.001, per_token=0.02), slots=4)
-    async with run(engine) as worker:
-        for _ in range(4):
-            await game.ask(max_tokens=400, budget_ms=60_000, salience=0.1, entity=f"n{_}")
-        await until(lambda: len(worker.running) == 4)
-        urgent = await game.ask(max_tokens=4, budget_ms=1000, salience=1.0, player="p2", entity="other")
-        for _ in range(500):
-            done = await game.said("InferenceCompleted", "InferenceDegraded")
-            if done:
-                break
-            await asyncio.sleep(0.01)
-
-        assert [(event.name, cast(Any, event.data).request_id) for event in done] == [("InferenceCompleted", urgent.request_id)]
-        for work in list(worker.held.values()):
-            signal(worker.delivery._connection, f"sig.{WORLD}.cancel.{work.ask.id}")
-        await game.ends(5)
 
 
 @pytest.mark.parametrize(
@@ -318,46 +234,6 @@ async def test_a_free_worker_is_asked_before_one_that_only_looks_ahead(game: Gam
 
     assert {cast(Any, event.data).request_id for event in done} == {one.request_id for one in later}
     assert {cast(Any, event.data).measured.worker for event in done} == {"quick"}
-
-
-async def test_trap_5_a_redelivered_request_is_not_spoken_again(game: Game, run: Run, connection: Connection, until: Until) -> None:
-    """The first worker is alive but silent (its heartbeats are lost); the second one is given the request and lets it speak."""
-    first_engine = TimedEngine(Pace(first=0.001, per_token=0.05), slots=1)  # no free slot: it comes to the other worker
-    async with run(first_engine, name="first") as first:
-        first.queue.working = lambda reply: None  # type: ignore[method-assign]
-        request = await game.ask(max_tokens=40, budget_ms=20_000)
-        await until(lambda: any(work.tale.delivered for work in first.running))
-        async with run(TimedEngine(Pace(first=0.001, per_token=0.001)), name="second") as second:
-            await until(lambda: second.metrics.counts["offered"] > 0)
-            await game.ends(1)
-            await asyncio.sleep(0.1)
-            chunks = [chunk async for chunk in hear(connection, WORLD, request.request_id)]
-            end = cast(Any, (await game.ends(1))[request.request_id].data)
-
-    assert [chunk.sequence for chunk in chunks] == list(range(len(chunks)))
-    assert sum(chunk.last for chunk in chunks) == 1
-    assert end.text == "".join(chunk.text for chunk in chunks)
-
-
-async def test_trap_7_what_was_heard_is_not_said_anew_after_a_death(
-    game: Game, run: Run, connection: Connection, log: Log, publisher: Publisher, until: Until
-) -> None:
-    """A worker dies behind its first sentence: the next one ends the answer there."""
-    async with run(TimedEngine(Pace(first=0.001, per_token=0.03)), name="first", drain_s=0.0) as first:
-        request = await game.ask(max_tokens=60, budget_ms=20_000)
-        await until(lambda: any(work.tale.delivered for work in first.running))
-        for task in (*first._tasks, *first._services):
-            task.cancel()
-        await first.queue.stop()
-        engine = TimedEngine()
-        async with run(engine, name="second"):
-            end = cast(Any, (await game.ends(1))[request.request_id].data)
-            chunks = [chunk async for chunk in hear(connection, WORLD, request.request_id)]
-
-    assert engine.calls == 0
-    assert (end.DESCRIPTOR.name, end.rung, end.code) == ("InferenceDegraded", "shorter", "engine_failed")
-    assert end.text == "".join(chunk.text for chunk in chunks) != ""
-    assert chunks[-1].attempt > chunks[0].attempt
 
 
 async def test_one_player_who_asks_without_end_waits_for_themselves(game: Game, run: Run) -> None:

@@ -1,0 +1,179 @@
+"""Choosing: who of those that wait begins next, and who makes room for somebody who matters more.
+
+Everything here runs on one worker's event loop, decides from what the worker knows at that moment, and waits for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from inference.admission import Admission, Offer
+from inference.clock_offset import ServerClock
+from inference.deadlines import MS
+from inference.engine import Engine
+from inference.fairness import FairQueue
+from inference.serving import stop
+from inference.work import Work
+
+MOST_PREEMPTIONS: Final = 3
+CLEARLY: Final = 0.2
+"""How much more salient a request must be to take the slot of another one that has just as little time."""
+
+
+class Chosen(Protocol):
+    """What happens to those who are chosen: the worker."""
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, if one is up."""
+        ...
+
+    def begin(self, work: Work, offer: Offer) -> None:
+        """It has a slot."""
+        ...
+
+    def give_up(self, work: Work, code: str, reason: str) -> None:
+        """No model will answer it here."""
+        ...
+
+    def looked(self) -> None:
+        """Everybody was looked at: say what else may come."""
+        ...
+
+
+class Choosing:
+    """Those who wait and those who run. `draining`: nobody begins any more."""
+
+    def __init__(self, chosen: Chosen, admission: Admission, clock: ServerClock, look_ahead: int) -> None:
+        self.waiting: FairQueue[Work] = FairQueue()
+        self.running: set[Work] = set()
+        self.draining = False
+        self._chosen = chosen
+        self._admission = admission
+        self._clock = clock
+        self._look_ahead = look_ahead
+        self._loop = asyncio.get_running_loop()
+        self._yielding: Work | None = None
+        self._woken = False
+
+    def add(self, work: Work) -> None:
+        """Let it wait for its turn; it is looked at again before the last moment at which it could begin, whatever happens."""
+        self.waiting.add(work)
+        self.watch(work, self.latest_ns(work))
+        if len(self.waiting) > self._look_ahead:
+            self._shed()
+        self.wake()
+
+    def left(self, work: Work) -> None:
+        """It runs no longer."""
+        self.running.discard(work)
+        self.wake()
+
+    def wake(self) -> None:
+        """Look who is next, once per turn of the event loop."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._look)
+
+    def latest_ns(self, work: Work) -> int:
+        """The last moment at which the quickest rung of the engine could begin."""
+        engine = self._chosen.engine
+        assert engine is not None
+        least = self._admission.least_s(work.ask.ladder, work.wanted(), work.choice_chars(engine))
+        reserve = self._admission.reserve_s(work.ask.ladder)
+        return work.deadline_ns - int(max(min(least, 3600.0), reserve) * 1e9)
+
+    def watch(self, work: Work, at_ns: int) -> None:
+        """Look at it again at that moment of the server's clock."""
+        if work.timer is not None:
+            work.timer.cancel()
+        delay = (at_ns - self._clock.now_ns()) / 1e9
+        work.timer = self._loop.call_later(max(0.0, delay), self._on_time, work)
+
+    def _on_time(self, work: Work) -> None:
+        if work in self.running:
+            stop(work, "too_late")
+        elif self.waiting.remove(work):
+            self._chosen.give_up(work, "no_slot", "no slot became free in time")
+
+    def _shed(self) -> None:
+        work = self.waiting.greediest()
+        assert work is not None
+        self.waiting.remove(work)
+        self._chosen.give_up(work, "no_slot", f"{len(self.waiting)} others wait, and {work.flow.player or 'the world'} has most of them")
+
+    # -- who is next -------------------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        self._woken = False
+        engine = self._chosen.engine
+        if engine is not None and not self.draining:
+            while self.waiting and len(self.running) < engine.slots:
+                self._begin_next(engine)
+            if self.waiting:
+                self._make_room(engine)
+        self._chosen.looked()
+
+    def _begin_next(self, engine: Engine) -> None:
+        now = self._clock.now_ns()
+        work = self.waiting.take(now)
+        assert work is not None
+        offer = self._admission.offer(work.ask.ladder, work.wanted(), work.choice_chars(engine), (work.deadline_ns - now) / 1e9)
+        if offer is None:
+            left = (work.deadline_ns - now) // MS
+            self._chosen.give_up(work, "too_late", f"{left} ms are left, too few for any answer of {engine.model}")
+            return
+        work.code = "preempted" if work.preemptions else "too_late"
+        self.running.add(work)
+        self.watch(work, work.deadline_ns - int(self._admission.reserve_s(work.ask.ladder) * 1e9))
+        self._chosen.begin(work, offer)
+
+    # -- who makes room ----------------------------------------------------------------------------------------------------------------
+
+    def _make_room(self, engine: Engine) -> None:
+        """Stop the least important generation if who is next matters clearly more, or could not begin in time otherwise."""
+        if self._yielding is not None and self._yielding in self.running:
+            return
+        now = self._clock.now_ns()
+        candidate = self.waiting.peek(now)
+        victims = [work for work in self.running if _may_yield(work, engine)]
+        if candidate is None or not victims:
+            return
+        victim = min(victims, key=lambda work: (work.salience, -work.deadline_ns))
+        greedy = self._greedy(victims, candidate)
+        if greedy is not None:
+            self._yielding = greedy
+            stop(greedy, "preempted")
+        elif victim.salience + CLEARLY <= candidate.salience or (
+            victim.salience <= candidate.salience and self._pressed(candidate, now) and self._relaxed(victim, candidate, now)
+        ):
+            self._yielding = victim
+            stop(victim, "preempted")
+
+    def _greedy(self, victims: Sequence[Work], candidate: Work) -> Work | None:
+        """A generation of a player who holds several slots, when who is next holds none and matters as much."""
+        slots = Counter(work.flow for work in self.running)
+        if slots[candidate.flow]:
+            return None
+        held = [work for work in victims if slots[work.flow] > 1 and work.salience <= candidate.salience]
+        return max(held, key=lambda work: (slots[work.flow], work.deadline_ns), default=None)
+
+    def _pressed(self, work: Work, now_ns: int) -> bool:
+        """Whether it would lose a rung if it waited for the next slot to become free by itself."""
+        step = self._admission.per_token.cautious
+        free_in = min((max(0, one.allowed - one.kept) * step for one in self.running), default=0.0)
+        return now_ns + int(free_in * 1e9) > self.latest_ns(work)
+
+    def _relaxed(self, victim: Work, candidate: Work, now_ns: int) -> bool:
+        """Whether it can wait for the other one and still be whole."""
+        seconds = self._admission.seconds(candidate.wanted()) + 2 * self._admission.seconds(victim.wanted())
+        return now_ns + int((seconds + self._admission.reserve_s(victim.ask.ladder)) * 1e9) < victim.deadline_ns
+
+
+def _may_yield(work: Work, engine: Engine) -> bool:
+    if work.generating is None or work.stopped is not None or work.preemptions >= MOST_PREEMPTIONS:
+        return False
+    return not work.tale.started or (engine.abilities.resume and not work.shaped)

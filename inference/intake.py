@@ -1,0 +1,191 @@
+"""Intake: what is delivered becomes a work that waits, an end at once, or nothing, if somebody else has it.
+
+The path of a request: delivered ─ readable, of our tier, by the rules ─▶ held ─ not ended, not spoken by the dead ─▶ ready ─▶ waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from bus.errors import BadEvent, Transient
+from bus.event import Event
+from inference.cancel import Cancel, Cancels
+from inference.choosing import Choosing
+from inference.clock_offset import ServerClock
+from inference.deadlines import MS
+from inference.delivery import Delivery, Tale
+from inference.holding import Holding
+from inference.ladder import Ladders
+from inference.outcome import Outcomes
+from inference.queue import TierQueue
+from inference.request import ask_of, problem_of, request_of
+from inference.serving import Serving, stop
+from inference.tiers import TIERS
+from inference.work import Work
+
+log = structlog.get_logger(__name__)
+Prepare = Callable[[Work], Awaitable[None]]
+"""What is added to a request before it waits for its turn (passages that the model is shown, say). It may change `work.ask`, must not raise,
+and is cut off at the last moment at which an engine could begin."""
+
+
+class Intake:
+    """One worker's intake."""
+
+    def __init__(
+        self,
+        serving: Serving,
+        queue: TierQueue,
+        holding: Holding,
+        choosing: Choosing,
+        cancels: Cancels,
+        delivery: Delivery,
+        ladders: Ladders,
+        up: Callable[[], bool],
+        prepare: Prepare | None = None,
+    ) -> None:
+        self.serving = serving
+        self.queue = queue
+        self.holding = holding
+        self.choosing = choosing
+        self.cancels = cancels
+        self.delivery = delivery
+        self._ladders = ladders
+        self._up = up
+        self._prepare = prepare
+        self._counts = serving.metrics.counts
+
+    @property
+    def _clock(self) -> ServerClock:
+        return self.serving.clock
+
+    @property
+    def _outcomes(self) -> Outcomes:
+        return self.serving.outcomes
+
+    def on_request(self, event: Event, attempt: int, reply: bytes) -> None:
+        """Take one delivery. Settles it, or holds it; never waits, never raises."""
+        self.choosing.wake()
+        known = self.holding.held.get(event.position)
+        if known is not None:
+            known.ask.reply = reply  # it was silent for too long and comes again: it is still in our hands
+            return
+        try:
+            request = request_of(event)
+        except BadEvent as error:
+            log.error("request_unreadable", position=event.position, error=str(error))
+            self.queue.ack(reply)
+            return
+        if request.tier in TIERS and request.tier != self.serving.settings.tier:
+            self._counts["skipped"] += 1
+            self.queue.ack(reply)
+            return
+        self._counts["offered"] += 1
+        if self.choosing.draining:
+            self.queue.hand_back(reply)
+        elif self._outcomes.known_ended(event, request.request_id):
+            self.queue.ack(reply)
+        elif problem := problem_of(request, event.recorded_ns, self._ladders):
+            self.holding.spawn(self._refuse(event, reply, *problem))
+        else:
+            self._take(event, attempt, reply)
+
+    def on_cancel(self, cancel: Cancel) -> None:
+        """Somebody wants an end of something that we may hold."""
+        for work in list(self.holding.held.values()):
+            if work.ask.world == cancel.world and _ends(cancel, work):
+                work.reason = cancel.reason
+                if work in self.choosing.running:
+                    stop(work, "cancelled")
+                elif self.choosing.waiting.remove(work):
+                    self.holding.spawn(self.holding.conclude(work, self.serving.cancelled(work, cancel.reason)))
+
+    def ready(self, work: Work) -> None:
+        """Let it wait for its turn, unless it has ended before it began."""
+        ask, now = work.ask, self._clock.now_ns()
+        if ask.deadline_ns <= now:
+            self._conclude_expired(work, now)
+        elif cancel := self.cancels.of(ask.world, ask.id, ask.request.cancel_key, ask.event.recorded_ns):
+            self.holding.spawn(self.holding.conclude(work, self.serving.cancelled(work, cancel.reason)))
+        elif not self._up():
+            self._without_model(work, now)
+        elif self.choosing.latest_ns(work) <= now:
+            self.degrade(work, "too_late", f"{(ask.deadline_ns - now) // MS} ms are left, too few for any answer of the model")
+        else:
+            self.choosing.add(work)
+
+    def degrade(self, work: Work, code: str, reason: str) -> None:
+        """End it with what was heard, or with a line that needs no model."""
+        self.holding.spawn(self.holding.conclude(work, self.serving.heard_or_line(work, code, reason)))
+
+    def _take(self, event: Event, attempt: int, reply: bytes) -> None:
+        ladder = self._ladders.of(request_of(event).kind)
+        assert ladder is not None
+        ask = ask_of(event, ladder, attempt, reply)
+        work = Work(ask, Tale(self.delivery, ask.world, ask.id, attempt, "full"))
+        self.holding.take(work)
+        if attempt > 1:
+            self.holding.spawn(self._recover(work))
+        else:
+            self._fresh(work)
+
+    def _fresh(self, work: Work) -> None:
+        """Nothing was heard of it so far."""
+        if self._prepare is None or not self._up():
+            self.ready(work)
+        else:
+            self.holding.spawn(self._prepared(work, self._prepare))
+
+    async def _prepared(self, work: Work, prepare: Prepare) -> None:
+        left = (self.choosing.latest_ns(work) - self._clock.now_ns()) / 1e9
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, left)):
+                await prepare(work)
+        self.ready(work)
+
+    async def _recover(self, work: Work) -> None:
+        """Somebody held it before us: see whether it has ended, and what was heard of it."""
+        ask = work.ask
+        try:
+            if await self._outcomes.ended(ask.event, ask.id):
+                self.holding.settle(work)
+                return
+            before = await self.delivery.heard(ask.world, ask.id)
+        except Transient as error:
+            log.info("recovery_waits", request=ask.id, error=str(error))
+            self.holding.hand_back(work)
+            return
+        ask.attempt = max(ask.attempt, before.attempt + 1)
+        work.tale = Tale(self.delivery, ask.world, ask.id, ask.attempt, "full", before)
+        if before.chunks:
+            # Nobody speaks twice, and nobody takes words back: what was heard is the answer.
+            self.degrade(work, "engine_failed", "the worker that spoke was lost")
+        else:
+            self._fresh(work)
+
+    def _conclude_expired(self, work: Work, now_ns: int) -> None:
+        late = now_ns - work.deadline_ns
+        self.holding.spawn(self.holding.conclude(work, self.serving.expired(work.ask.event, "arrival", late)))
+
+    def _without_model(self, work: Work, now_ns: int) -> None:
+        """Answer without a model; but who has time, waits for one."""
+        patience_s = self.serving.settings.patience_s
+        if work.deadline_ns - now_ns > patience_s * 1e9:
+            asyncio.get_running_loop().call_later(min(1.0, patience_s / 2), self.holding.hand_back, work)
+        else:
+            self.degrade(work, "no_engine", "no worker of the tier has a model at work")
+
+    async def _refuse(self, event: Event, reply: bytes, code: str, reason: str) -> None:
+        await self.serving.rejected(event, code, reason)
+        self.queue.ack(reply)
+
+
+def _ends(cancel: Cancel, work: Work) -> bool:
+    ask = work.ask
+    if cancel.request_id == ask.id:
+        return True
+    return bool(cancel.key) and cancel.key == ask.request.cancel_key and ask.event.recorded_ns <= cancel.at_ns
