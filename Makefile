@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 VLLM := .venv-vllm
 VLLM_LOCK := requirements/vllm$(if $(filter cuda,$(DEVICE)),-cuda).txt
-LOCKS := requirements/build.txt requirements/dev.txt
+LOCKS := requirements/build.txt requirements/dev.txt requirements/embedder.txt
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -28,6 +28,7 @@ $(STAMP): $(LOCKS) pyproject.toml
 	@echo "setup: installing the locked packages (sha256 of every file is checked)"
 	@$(PY) -m pip install --quiet --require-hashes -r requirements/build.txt
 	@$(PY) -m pip install --quiet --no-build-isolation --require-hashes -r requirements/dev.txt
+	@$(PY) -m pip install --quiet --no-deps --require-hashes -r requirements/embedder.txt
 	@$(PY) -m pip install --quiet --no-build-isolation --no-deps -e .
 	@touch $@
 	@echo "setup: ready; '$(VENV)/bin/worldbus --help' is the command"
@@ -60,6 +61,7 @@ $(VLLM)/.ready: $(VLLM_LOCK) requirements/build.txt pyproject.toml
 	@$(VLLM)/bin/python -m pip install --quiet --require-hashes -r requirements/build.txt
 	@$(VLLM)/bin/python -m pip install --quiet --no-deps --require-hashes -r $(VLLM_LOCK) || \
 	  { echo "vllm: a locked package was not found where pip looks; PyTorch's builds lie in an index of its own: name it in PIP_EXTRA_INDEX_URL" >&2; exit 1; }
+	@$(VLLM)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/embedder.txt
 	@$(VLLM)/bin/python -m pip install --quiet --no-build-isolation --no-deps -e .
 	@touch $@
 	@echo "vllm: ready; '$(VLLM)/bin/worldbus' is the command of its workers"

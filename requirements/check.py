@@ -52,7 +52,8 @@ def faults() -> list[str]:
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     base = project["dependencies"]
-    locks = {"build": wishes("build"), "base": base, "dev": base + extras["dev"], "bench": base + extras["dev"] + extras["bench"]}
+    locks = {"build": wishes("build"), "embedder": wishes("embedder"), "base": base}
+    locks |= {"dev": base + extras["dev"], "bench": base + extras["dev"] + extras["bench"]}
     locks |= {name: base + wishes(name) for name in APART}
     shared, _ = pins(HERE / "base.txt")
     problems: list[str] = []
