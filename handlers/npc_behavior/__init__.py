@@ -102,6 +102,7 @@ def npc_behavior(tables: Tables) -> Handler[Npc]:
             said.NpcKeptSilent,
             said.NpcActionRejected,
             said.NpcRemembered,
+            said.NpcMemoriesMerged,
             said.NpcForgot,
             said.NpcForgotPlayer,
             said.RelationshipChanged,

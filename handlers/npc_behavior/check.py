@@ -25,6 +25,7 @@ WORDS: Final = (
 )  # that a text may hold in braces
 MAX_ACTIONS: Final = 32  # that one character may do: all of them are weighed and recorded
 MAX_LINE: Final = 600  # characters
+MOST_PASSAGES: Final = 32  # shown to a model
 MOST_OPEN: Final = 32  # questions: all of them may have to be answered in one decision
 
 
@@ -38,6 +39,14 @@ def problems(tables: Tables) -> list[str]:
     for name, persona in tables.npcs.items():
         found += [f"npcs.{name}: {problem}" for problem in _persona_problems(persona, tables)]
     return found
+
+
+def faction_problems(tables: Tables, members: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """What is wrong with the factions beside the characters."""
+    for faction, who in members.items():
+        if not is_token(faction):
+            yield f"factions.{faction!a}: a faction's name must be {NAME_RULE}"
+        yield from (f"factions.{faction}: {problem}" for problem in _unknown("members", who, tables.npcs))
 
 
 def _rule_problems(tables: Tables) -> Iterator[str]:
@@ -59,6 +68,9 @@ def _rule_problems(tables: Tables) -> Iterator[str]:
         or not 0 < tables.dialogue.max_tokens <= 4096
     ):
         yield f"dialogue: wanted most_open 1 to {MOST_OPEN}, budget_ms 1 or more and max_tokens 1 to 4096"
+    passages, tokens = tables.dialogue.passages, tables.dialogue.passage_tokens
+    if not (0 <= passages <= MOST_PASSAGES and (not passages or 0 < tokens <= 8192)):
+        yield f"dialogue: wanted passages 0 to {MOST_PASSAGES}, and passage_tokens 1 to 8192 if there are any"
     if not (is_token(tables.dialogue.kind) and tables.dialogue.tier in ("gold", "silver", "bronze")):
         yield "dialogue: wanted a kind's name and one of the tiers gold, silver and bronze"
     for need, body in tables.needs.items():

@@ -8,6 +8,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+from handlers.npc_behavior.gist import merged
 from handlers.npc_behavior.mind import salience_now
 from handlers.npc_behavior.state import MOST_ABOUT_ONE, MOST_MEMORIES, MOST_PER_PAGE, Memory, Npc, Tie
 from handlers.npc_behavior.tables import Tables
@@ -27,23 +28,25 @@ def words_of(text: str) -> frozenset[str]:
     return frozenset(_WORD.findall(text.lower()))
 
 
-def remember(
-    tables: Tables, npc: Npc, *, kind: str, text: str, salience: int, player: str = "", position: int = 0, offset: int = 0
-) -> Iterator[Message]:
-    """The memory, if it matters enough to be kept; `offset` memories were made in this decision before it."""
+def remember(tables: Tables, npc: Npc, *, kind: str, text: str, salience: int, player: str = "", position: int = 0) -> Iterator[Message]:
+    """The memory, if it matters enough to be kept, and the gist of those that it moved out of mind, once they are many."""
     known, limit = (npc.tie(player).memories, MOST_ABOUT_ONE) if player else (npc.memories, MOST_MEMORIES)
     if salience < tables.forget_below:
         return
+    crowded_out = _crowded_out(tables, known, limit, npc.world_ms)
+    number = npc.remembered + 1
     yield NpcRemembered(
-        number=npc.remembered + 1 + offset,
+        number=number,
         player=player,
         kind=kind,
         memory=plain(text, MAX_MEMORY),
         salience=min(salience, 1000),
         world_ms=npc.world_ms,
         about_position=position,
-        crowded_out=_crowded_out(tables, known, limit, npc.world_ms),
+        crowded_out=crowded_out,
     )
+    gone = [memory for memory in known if memory.number in crowded_out]
+    yield from merged(tables, npc, player=player, number=number + 1, crowded_out=gone)
 
 
 def _crowded_out(tables: Tables, known: Sequence[Memory], limit: int, world_ms: int) -> list[int]:

@@ -9,15 +9,16 @@ from hashlib import blake2b
 from typing import Final
 
 from bus.event import Event
-from handlers.npc_behavior.memory import recall
+from handlers.npc_behavior.memory import plain, recall
 from handlers.npc_behavior.mind import mood_now, needs_now, tie_now, urgency_now
 from handlers.npc_behavior.state import Npc, Tie
 from handlers.npc_behavior.tables import Persona, Tables
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
-from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart, Slot
+from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, Knowledge, PromptPart, Slot
 
 MAX_SAY: Final = 600  # characters
 MOST_RECALLED: Final = 6
+MAX_QUERY: Final = 1024  # characters
 NO_DEED: Final = "none"
 _TEMPER: Final = {
     "openness": ("set in your ways", "curious"),
@@ -56,6 +57,7 @@ def request(tables: Tables, persona: Persona, npc: Npc, event: Event, player: st
         seed=seed(event, npc.entity),
         cancel_key=f"npc-{blake2b(f'{npc.entity} {player}'.encode(), digest_size=12).hexdigest()}",
         fallback=_fallback(tables, persona, npc, player, tie),
+        knowledge=_knowledge(tables, persona, npc, event, player, words),
     )
 
 
@@ -123,15 +125,38 @@ def _answers(lines: tuple[str, ...], emotion: str) -> tuple[str, ...]:
     return tuple(json.dumps({"say": line, "emotion": emotion, "action": NO_DEED}, ensure_ascii=False) for line in lines)
 
 
+def _knowledge(tables: Tables, persona: Persona, npc: Npc, event: Event, player: str, words: str) -> Knowledge | None:
+    """What else the character knows about what was said: what it may know of the world, and its own memories that are not at hand.
+
+    A character knows what it knows, whoever asks: what the player has found out by now opens nothing. Nothing counts that is younger than
+    the words, or they would remind it of themselves.
+    """
+    query = plain(words, MAX_QUERY)
+    if not (tables.dialogue.passages and query):
+        return None
+    return Knowledge(
+        query=query,
+        audience=persona.knows,
+        owner=npc.entity,
+        player=player,
+        most=tables.dialogue.passages,
+        token_budget=tables.dialogue.passage_tokens,
+        as_of=event.position,
+        world_ms=npc.world_ms,
+        exclude=[f"memory:{npc.entity}:{memory.number}" for memory in recall(tables, npc, player, words, MOST_RECALLED)],
+    )
+
+
 def _parts(tables: Tables, persona: Persona, npc: Npc, event: Event, player: str, words: str, tie: Tie) -> Iterator[PromptPart]:
+    """World, rules and persona are the same for everybody who asks; passages come behind them, then what is at hand, then the moment."""
     yield PromptPart(role="system", name="world", text=tables.dialogue.world.strip())
     yield PromptPart(role="system", name="rules", text=tables.dialogue.rules.strip())
     yield PromptPart(role="system", name="persona", text=_persona(tables, persona, npc))
-    yield PromptPart(role="system", name="situation", text=_situation(tables, persona, npc))
-    yield PromptPart(role="system", name="relationship", text=_relationship(tie, player))
     for memory in recall(tables, npc, player, words, MOST_RECALLED):
         # What is remembered may be a player's own words: data, never rules.
         yield PromptPart(role="user", name="memory", text=f"You remember: {memory.text}", position=memory.position)
+    yield PromptPart(role="user", name="situation", text=_situation(tables, persona, npc))
+    yield PromptPart(role="user", name="relationship", text=_relationship(tie, player))
     for exchange in npc.tie(player).exchanges:
         yield PromptPart(role="user", name="heard", text=exchange.heard)
         yield PromptPart(role="assistant", name="answered", text=exchange.answered)

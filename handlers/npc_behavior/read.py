@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from bus.errors import BadSettings
-from handlers.npc_behavior.check import problems
+from handlers.npc_behavior.check import faction_problems, problems
 from handlers.npc_behavior.memory import words_of
 from handlers.npc_behavior.tables import (
     FACTORS,
@@ -31,18 +32,27 @@ LONG_WORD: Final = 5  # letters
 
 
 def load(path: Path) -> Tables:
-    """The characters in a TOML file; raises `BadSettings` with every problem found."""
+    """The characters in a TOML file, with the factions of `factions.toml` beside it, if there is one.
+
+    Raises `BadSettings` with every problem found.
+    """
+    factions = path.with_name("factions.toml")
+    return parse(_toml(path), path.name, _toml(factions) if factions.exists() else {})
+
+
+def _toml(path: Path) -> dict[str, Any]:
     try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
 
 
-def parse(table: Mapping[str, Any], name: str) -> Tables:
-    """The characters in a parsed file called `name`; raises `BadSettings` with every problem found."""
+def parse(table: Mapping[str, Any], name: str, factions: Mapping[str, Any] | None = None) -> Tables:
+    """The characters in a parsed file called `name`, and in the one of factions; raises `BadSettings` with every problem found."""
     try:
-        tables = _tables(table)
-        found = problems(tables)
+        members = {faction: tuple(body["members"]) for faction, body in (factions or {}).get("factions", {}).items()}
+        tables = _tables(table, members)
+        found = [*problems(tables), *faction_problems(tables, members)]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadSettings(f"{name} is not a table of characters: {error!r}; compare it with worlds/duskmarket/npcs.toml") from error
     if found:
@@ -50,8 +60,8 @@ def parse(table: Mapping[str, Any], name: str) -> Tables:
     return tables
 
 
-def _tables(table: Mapping[str, Any]) -> Tables:
-    npcs = {name: _persona(name, body) for name, body in table["npcs"].items()}
+def _tables(table: Mapping[str, Any], members: Mapping[str, tuple[str, ...]]) -> Tables:
+    npcs = {name: replace(_persona(name, body), factions=_factions(name, members)) for name, body in table["npcs"].items()}
     at: dict[str, tuple[str, ...]] = {}
     concerned: dict[Trigger, tuple[str, ...]] = {}
     for name, persona in npcs.items():
@@ -72,6 +82,10 @@ def _tables(table: Mapping[str, Any]) -> Tables:
         at=at,
         concerned=concerned,
     )
+
+
+def _factions(npc: str, members: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted(faction for faction, who in members.items() if npc in who))
 
 
 def _action(name: str, body: Mapping[str, Any]) -> Action:

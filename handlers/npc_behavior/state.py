@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -20,6 +20,7 @@ MOST_PER_PAGE: Final = 16  # acquaintances; so a character knows at most 1024 pe
 MOST_MEMORIES: Final = 24  # of what concerns no player
 MOST_ABOUT_ONE: Final = 5  # memories of one player
 MOST_EXCHANGES: Final = 3  # of words with one player
+MOST_ON_SHELF: Final = 32  # memories that are not at hand any more and wait to be merged
 HEARD: Final = 160  # characters of somebody's words that are kept
 
 
@@ -42,7 +43,7 @@ class Exchange(NamedTuple):
 
 
 class Tie(NamedTuple):
-    """What a character feels for a player, as it was at `world_ms`, and what it remembers of them."""
+    """What a character feels for a player, as it was at `world_ms`, and what it remembers of them; `shelf` and `gists` are not at hand."""
 
     trust: int = 0
     fear: int = 0
@@ -51,6 +52,8 @@ class Tie(NamedTuple):
     world_ms: int = 0
     memories: tuple[Memory, ...] = ()
     exchanges: tuple[Exchange, ...] = ()
+    shelf: tuple[Memory, ...] = ()
+    gists: tuple[int, ...] = ()  # their numbers
 
 
 class Question(NamedTuple):
@@ -70,6 +73,7 @@ class Faded(NamedTuple):
 
 
 CALM: Final = Faded(0)
+Memories = tuple[Memory, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +95,21 @@ class Npc:
     goals: Mapping[str, Faded] = field(default_factory=dict)
     ties: Book[Tie] = field(default_factory=lambda: blank(PAGES))
     memories: tuple[Memory, ...] = ()
-    remembered: int = 0  # ever
+    shelf: tuple[Memory, ...] = ()  # of those that concern no player: not at hand any more
+    gists: tuple[int, ...] = ()
+    remembered: int = 0  # ever, memories and gists
     questions: Mapping[str, Question] = field(default_factory=dict)
 
     def tie(self, player: str) -> Tie:
         """What it feels for a player; nothing yet for a stranger."""
         return find(self.ties, player) or Tie()
+
+    def put_by(self, player: str) -> tuple[tuple[Memory, ...], tuple[int, ...]]:
+        """Shelf and gists of a player; of nobody in particular without one."""
+        if not player:
+            return self.shelf, self.gists
+        tie = self.tie(player)
+        return tie.shelf, tie.gists
 
     def page(self, player: str) -> Mapping[str, Tie]:
         """Everybody who shares a page with this player."""
@@ -126,6 +139,8 @@ def evolve(pulse_ms: int, npc: Npc, event: Event) -> Npc:
             return replace(npc, questions=_without(npc.questions, request_id))
         case said.NpcRemembered() as it:
             return _remembered(npc, it)
+        case said.NpcMemoriesMerged() as it:
+            return _merged(npc, it)
         case said.NpcForgot(numbers=numbers):
             return replace(npc, memories=tuple(memory for memory in npc.memories if memory.number not in numbers))
         case said.NpcForgotPlayer(player=player):
@@ -176,11 +191,26 @@ def _spoke(npc: Npc, it: said.NpcSpoke) -> Npc:
 def _remembered(npc: Npc, it: said.NpcRemembered) -> Npc:
     memory = Memory(it.number, it.kind, it.memory, it.salience, it.world_ms, it.about_position)
     if not it.player:
-        kept = tuple(each for each in npc.memories if each.number not in it.crowded_out)
-        return replace(npc, memories=(*kept, memory), remembered=it.number)
+        kept, shelf = _put_by(npc.memories, npc.shelf, it.crowded_out)
+        return replace(npc, memories=(*kept, memory), shelf=shelf, remembered=it.number)
     tie = npc.tie(it.player)
-    kept = tuple(each for each in tie.memories if each.number not in it.crowded_out)
-    return replace(npc, ties=put(npc.ties, it.player, tie._replace(memories=(*kept, memory))), remembered=it.number)
+    kept, shelf = _put_by(tie.memories, tie.shelf, it.crowded_out)
+    return replace(npc, ties=put(npc.ties, it.player, tie._replace(memories=(*kept, memory), shelf=shelf)), remembered=it.number)
+
+
+def _put_by(memories: Memories, shelf: Memories, crowded_out: Collection[int]) -> tuple[Memories, Memories]:
+    """What stays at hand, and the shelf with what does not. Logs from before there were gists never empty a shelf: its oldest fall off."""
+    kept = tuple(each for each in memories if each.number not in crowded_out)
+    return kept, (*shelf, *(each for each in memories if each.number in crowded_out))[-MOST_ON_SHELF:]
+
+
+def _merged(npc: Npc, it: said.NpcMemoriesMerged) -> Npc:
+    shelf, gists = npc.put_by(it.player)
+    shelf = tuple(each for each in shelf if each.number not in it.numbers)
+    gists = (*(number for number in gists if number not in it.forgotten), it.number)
+    if not it.player:
+        return replace(npc, shelf=shelf, gists=gists, remembered=it.number)
+    return replace(npc, ties=put(npc.ties, it.player, npc.tie(it.player)._replace(shelf=shelf, gists=gists)), remembered=it.number)
 
 
 def _acted(npc: Npc, it: said.NpcActed) -> Npc:

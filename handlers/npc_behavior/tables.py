@@ -40,6 +40,8 @@ class Dialogue:
     mention: int  # salience for each mention of what a character cares about
     world: str
     rules: str
+    passages: int = 0  # of the knowledge base that a model is shown at most
+    passage_tokens: int = 0  # of all of them together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,12 @@ class Persona:
     goals: Mapping[str, Goal]
     cares: frozenset[str]  # words of its goals, and names of whom and what it likes or not
     reacts: Mapping[Trigger, Effect]
+    factions: tuple[str, ...] = ()
+
+    @property
+    def knows(self) -> tuple[str, ...]:
+        """The tokens of what it may know."""
+        return ("public", f"npc:{self.name}", *(f"faction:{faction}" for faction in self.factions))
 
     @property
     def haunts(self) -> frozenset[str]:

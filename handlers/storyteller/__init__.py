@@ -3,7 +3,7 @@
     what happens ──▶ StoryArcBegan, StoryTensionChanged      a pulse ──▶ StoryBeatBegan, StoryFactEstablished, InferenceRequested
     the answer   ──▶ StoryNarrated, StoryChoiceOpened        a choice ──▶ StoryChoiceMade, StoryConsequence, SceneChangeRequested
 
-What a knowledge base may add to the prompt of a beat has its place in `telling`. The arcs are data: `storyteller_of(tables)` makes the
+What everybody may know is looked up for the prompt of a beat. The arcs are data: `storyteller_of(tables)` makes the
 handler of a world, `storyteller` is the one of Duskmarket.
 """
 

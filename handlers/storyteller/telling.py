@@ -16,13 +16,16 @@ from google.protobuf.message import Message
 from handlers.storyteller.state import Arc
 from handlers.storyteller.tables import ArcTable, Beat
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
-from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart
+from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, Knowledge, PromptPart
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryFactEstablished, StoryFactRefused, StoryNarrated
 
 KIND: Final = "story_beat"
 BUDGET_MS: Final = 2_000  # real milliseconds for the whole answer
 MAX_TOKENS: Final = 220
 MAX_TEXT: Final = 4_000  # characters told
+MOST_PASSAGES: Final = 4  # of the knowledge base
+PASSAGE_TOKENS: Final = 500  # of all of them together
+MAX_QUERY: Final = 1_024  # characters
 MAX_CLAIMS: Final = 8  # facts looked at in one answer
 MAX_NAME: Final = 64
 AUTHORED: Final = "authored"
@@ -59,7 +62,17 @@ def asked(table: ArcTable, arc: Arc, beat: Beat, number: int, event_id: str) -> 
         seed=int.from_bytes(digest.digest()[:7], "big"),
         cancel_key=table.name,
         fallback=Fallback(lines=[json.dumps({"text": beat.text, "facts": {}}) if open_facts else beat.text]),
+        knowledge=_knowledge(beat),
     )
+
+
+def _knowledge(beat: Beat) -> Knowledge:
+    """What the model shall know of the world: what everybody may know, for everybody hears the beat.
+
+    Secrets come into a story through its beats, in their author's words; no model is shown them whose words players hear.
+    """
+    query = f"{beat.title}. {beat.text}"[:MAX_QUERY]
+    return Knowledge(query=query, audience=("public",), most=MOST_PASSAGES, token_budget=PASSAGE_TOKENS)
 
 
 def _prompt(table: ArcTable, arc: Arc, beat: Beat, open_facts: Mapping[str, Sequence[str]]) -> list[PromptPart]:

@@ -174,7 +174,7 @@ def test_recorded_changes_add_up_to_recorded_feelings(wishes: Steps) -> None:
 def test_memories_are_numbered_without_gaps_and_forgotten_once(wishes: Steps) -> None:
     town = live(wishes)
     for name in TABLES.npcs:
-        made = [it.number for it in town.said(said.NpcRemembered, entity=name)]
+        made = [it.number for it in town.said(said.NpcRemembered, said.NpcMemoriesMerged, entity=name)]
         gone = [number for it in town.said(said.NpcRemembered, entity=name) for number in it.crowded_out]
         gone += [number for it in town.said(said.NpcForgot, entity=name) for number in it.numbers]
 
@@ -189,8 +189,8 @@ def test_every_question_keeps_the_rules_of_requests_and_its_own_lines_fit_its_sh
     for it in live(wishes).said(InferenceRequested):
         assert problem_of(it, 0, LADDERS) is None
         assert all(fits(line, it.json_schema, ()) for line in it.fallback.lines)
-        assert [part.role for part in it.prompt][:5] == ["system"] * 5
-        assert "system" not in [part.role for part in it.prompt][5:]
+        assert [part.role for part in it.prompt][:3] == ["system"] * 3
+        assert "system" not in [part.role for part in it.prompt][3:]
 
 
 @given(st.lists(steps, max_size=25))

@@ -11,10 +11,11 @@ import pytest
 from bus.testing import Case, Rehearsal, given
 from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.npc_behavior import npc, npc_behavior
+from handlers.npc_behavior.gist import MERGED_AT, MOST_GISTS, gist
 from handlers.npc_behavior.memory import recall
 from handlers.npc_behavior.mind import faded, needs_now, salience_now, tie_now
 from handlers.npc_behavior.read import load
-from handlers.npc_behavior.state import MOST_ABOUT_ONE, MOST_MEMORIES, MOST_PER_PAGE, PAGES, PULSE, Npc, Tie
+from handlers.npc_behavior.state import MOST_ABOUT_ONE, MOST_MEMORIES, MOST_PER_PAGE, PAGES, PULSE, Memory, Npc, Tie
 from handlers.npc_behavior.tables import HOUR_MS
 from handlers.time_manager import time
 from handlers.weather_manager import weather
@@ -425,6 +426,33 @@ def test_what_is_recalled_is_what_matters_what_is_theirs_and_what_was_mentioned(
     assert [memory.number for memory in recall(TABLES, state, "mira", "", 2)] == [2, 3]
     assert [memory.number for memory in recall(TABLES, state, "tam", "Who rang the bell?", 1)] == [1]
     assert salience_now(TABLES, state.memories[0], 0) == 200
+
+
+def test_what_was_told_often_is_merged_into_its_own_words_and_the_oldest_gist_goes() -> None:
+    case, gists = at(), list[said.NpcMemoriesMerged]()
+    for number in range(MOST_ABOUT_ONE + MERGED_AT * (MOST_GISTS + 1)):
+        case = case.when(PlayerSpoke(npc="widow-hask", text=f"My sister number {number} is called Orla"), entity="mira")
+        gists += [message for message in case.said if isinstance(message, said.NpcMemoriesMerged)]
+
+    first = gists[0]
+    assert list(first.numbers) == [1, 2, 3, 4, 5, 6], "the faintest, of equals the oldest"
+    assert first.memory == "; ".join(f"mira said: My sister number {number} is called Orla" for number in range(6))
+    assert (first.number, first.player, first.salience) == (12, "mira", 130 + 5 * 130 // 8)
+    assert [list(it.forgotten) for it in gists] == [[]] * MOST_GISTS + [[first.number]]
+    tie = case.state.tie("mira")
+    assert tie.gists == tuple(it.number for it in gists[1:])
+    assert (len(tie.memories), tie.shelf) == (MOST_ABOUT_ONE, ())
+
+
+def test_a_gist_holds_what_mattered_and_says_once_what_was_alike() -> None:
+    hello = [Memory(number, "talk", "mira said: hello.", 130, 0, number) for number in (1, 3)]
+    told = Memory(2, "talk", "mira said: " + "the ledger lies under the third board of the bell loft, " * 3, 400, 0, 2)
+
+    assert gist([*hello, told]) == (
+        "mira said: hello (2 times); mira said: the ledger lies under the third board of the bell loft, the ledger…"
+    )
+    many = [Memory(number, "talk", f"thing {number}", 900 - number, 0, number) for number in range(9)]
+    assert gist(many) == "; ".join(f"thing {number}" for number in range(6)), "what mattered least is left out"
 
 
 def test_a_question_that_nobody_answers_is_answered_by_a_line_of_her_own() -> None:

@@ -26,7 +26,7 @@ from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceRejected,
     InferenceRequested,
 )
-from schemas.gen.worldbus.inference.v1.types_pb2 import PromptPart
+from schemas.gen.worldbus.inference.v1.types_pb2 import Knowledge, PromptPart
 from schemas.gen.worldbus.npc.v1.npc_pb2 import (
     NpcActed,
     NpcActionRejected,
@@ -121,7 +121,7 @@ def test_the_question_holds_persona_situation_relationship_memory_and_words() ->
     )
     parts = prompt(spoken_to(case, "Do you have the candle?"))
 
-    assert list(parts) == ["world", "rules", "persona", "situation", "relationship", "memory", "words"]
+    assert list(parts) == ["world", "rules", "persona", "memory", "situation", "relationship", "words"]
     assert parts["persona"].startswith("You are Widow Hask.")
     assert "By temper you are dutiful, withdrawn, gentle, anxious." in parts["persona"]
     assert "what became of her husband" in parts["persona"]
@@ -130,6 +130,24 @@ def test_the_question_holds_persona_situation_relationship_memory_and_words() ->
     assert parts["memory"] == "You remember: mira gave me chapel-candle."
     assert parts["words"] == "Do you have the candle?"
     assert [part.position for part in asked(spoken_to(case)).prompt if part.name == "memory"] == [77]
+
+
+def test_the_question_says_what_she_may_know_and_what_is_shown_already() -> None:
+    given_ = NpcRemembered(number=1, player="mira", kind="gift", memory="mira gave me chapel-candle.", salience=500, about_position=77)
+    case = spoken_to(hask(given_), "  Who pays\nfor silence? ")
+
+    assert asked(case).knowledge == Knowledge(
+        query="Who pays for silence?",
+        audience=["public", "npc:widow-hask", "faction:chapel", "faction:ferrymen"],
+        owner="widow-hask",
+        player="mira",
+        most=4,
+        token_budget=360,
+        as_of=3,
+        world_ms=0,
+        exclude=["memory:widow-hask:1"],
+    )
+    assert not asked(spoken_to(hask(), "")).HasField("knowledge"), "there is nothing to look for"
 
 
 def test_words_of_players_never_stand_in_a_system_part() -> None:
