@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from projections.knowledge import lore, truths
+from projections.knowledge import lore, memories, truths
 from projections.projection import Projection, sql_beside
 from schemas.gen.worldbus.knowledge.v1 import knowledge_pb2 as said
 
@@ -10,11 +10,12 @@ knowledge = Projection(
     name="knowledge",
     version=1,
     schema=sql_beside(__file__),
-    tables=(lore.PASSAGES, lore.DOCUMENTS, truths.TRUTHS, truths.PROGRESS),
+    tables=(lore.PASSAGES, lore.DOCUMENTS, truths.TRUTHS, truths.PROGRESS, memories.STRANGERS),
     on={
         said.LoreChunkAdded: lore.added,
         said.LoreDocumentIngested: lore.ingested,
         said.LoreDocumentRemoved: lore.removed,
         **truths.ON,
+        **memories.ON,
     },
 )

@@ -40,6 +40,7 @@ CREATE TABLE documents (
     world        text,
     document     text,
     title        text,
+    collection   text,
     path         text,
     content_hash text,
     revision     bigint,
@@ -66,4 +67,14 @@ CREATE TABLE progress (
     since    bigint,
     position bigint,
     PRIMARY KEY (world, holder, token)
+);
+
+-- When a character forgot a player: memories of that player from before do not count any more.
+CREATE TABLE strangers (
+    world    text,
+    owner    text,
+    player   text,
+    since    bigint,
+    position bigint,
+    PRIMARY KEY (world, owner, player, since)
 );

@@ -50,6 +50,7 @@ def ingested(event: Event, it: said.LoreDocumentIngested) -> list[Change] | None
     document = DOCUMENTS.put(
         *(event.world, event.entity),
         title=it.title,
+        collection=it.collection,
         path=it.path,
         content_hash=it.content_hash,
         revision=it.revision,
@@ -59,6 +60,7 @@ def ingested(event: Event, it: said.LoreDocumentIngested) -> list[Change] | None
     places = [
         PASSAGES.put(
             *(event.world, place.chunk_id, place.added_revision),
+            title=it.title,
             number=place.number,
             line_from=place.line_from,
             line_to=place.line_to,

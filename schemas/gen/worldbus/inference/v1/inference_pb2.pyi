@@ -56,7 +56,7 @@ class InferenceRequested(_message.Message):
     """Id, unique in the world, 1 to 64 of A-Z a-z 0-9 _ -. A handler derives it from what it answers, so that deciding again asks the same."""
     tier: _builtins.str
     """The promise wanted: `gold` (first speakable chunk within 100 ms), `silver` (whole answer within 500 ms) or `bronze` (minutes).
-    The router may choose another tier when that keeps the deadline.
+    Another tier may answer when that keeps the deadline: see `InferenceRouteRequested`.
     """
     kind: _builtins.str
     """Kind of request, e.g. `npc_line`, `story_beat`: names the ladder of answers and the settings, 1 to 64 of A-Z a-z 0-9 _ -."""
@@ -638,3 +638,69 @@ class ModelHealthReported(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelHealthReported: _TypeAlias = ModelHealthReported  # noqa: Y015
+
+@_typing.final
+class InferenceRouteRequested(_message.Message):
+    """Wish of the worker that holds a request and cannot answer it in full and in time: may another tier take it? Said about `<tier>-<number>`, a
+    lane of the router, in the world `system`. The facts are what the worker knew then, so that the decision can be made again from the log.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORLD_FIELD_NUMBER: _builtins.int
+    REQUESTER_SUBSYSTEM_FIELD_NUMBER: _builtins.int
+    REQUESTER_ENTITY_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    SLACK_MS_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The request."""
+    world: _builtins.str
+    """World of the request."""
+    requester_subsystem: _builtins.str
+    """Who asked: subsystem."""
+    requester_entity: _builtins.str
+    """Who asked: entity."""
+    position: _builtins.int
+    """Position of the request in the log."""
+    kind: _builtins.str
+    """Kind of request."""
+    asked: _builtins.str
+    """Tier that was asked for, and whose worker asks now."""
+    worker: _builtins.str
+    """Worker that holds it, as it names itself."""
+    code: _builtins.str
+    """Stable name of why it cannot be answered there: `no_slot` (all are taken for too long), `too_late` (too slow) or `no_engine` (none is up)."""
+    slack_ms: _builtins.int
+    """Time that is left for the answer, milliseconds, 0 or more: up to the deadline, without what is kept for the way back."""
+    @_builtins.property
+    def standing(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.TierStanding]:
+        """How all tiers stand, as far as the worker heard."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        world: _builtins.str = ...,
+        requester_subsystem: _builtins.str = ...,
+        requester_entity: _builtins.str = ...,
+        position: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        asked: _builtins.str = ...,
+        worker: _builtins.str = ...,
+        code: _builtins.str = ...,
+        slack_ms: _builtins.int = ...,
+        standing: _abc.Iterable[_types_pb2.TierStanding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "code", b"code", "kind", b"kind", "position", b"position", "request_id", b"request_id", "requester_entity", b"requester_entity", "requester_subsystem", b"requester_subsystem", "slack_ms", b"slack_ms", "standing", b"standing", "worker", b"worker", "world", b"world"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InferenceRouteRequested: _TypeAlias = InferenceRouteRequested  # noqa: Y015

@@ -355,3 +355,121 @@ class Knowledge(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Knowledge: _TypeAlias = Knowledge  # noqa: Y015
+
+@_typing.final
+class WorkerStands(_message.Message):
+    """Signal on `sig.system.workers.<tier>`: how one worker of a tier stands at this moment, ten times a second. Whoever is silent for longer is lost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIER_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    UP_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    WAIT_US_FIELD_NUMBER: _builtins.int
+    FIRST_TOKEN_US_FIELD_NUMBER: _builtins.int
+    PER_TOKEN_US_FIELD_NUMBER: _builtins.int
+    PROMPT_NANO_USD_FIELD_NUMBER: _builtins.int
+    COMPLETION_NANO_USD_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
+    tier: _builtins.str
+    """Tier that it serves: `gold`, `silver` or `bronze`."""
+    pool: _builtins.str
+    """Pool to which it belongs."""
+    worker: _builtins.str
+    """Worker, as it names itself."""
+    up: _builtins.bool
+    """Whether its engine is up and it takes work."""
+    slots: _builtins.int
+    """Slots altogether, 0 or more."""
+    free: _builtins.int
+    """Slots that are free, 0 or more."""
+    waiting: _builtins.int
+    """Requests that it holds and that wait for a slot."""
+    wait_us: _builtins.int
+    """How long a request that comes now would wait for a slot, as predicted, microseconds."""
+    first_token_us: _builtins.int
+    """What its engine needs to the first token, cautiously, microseconds."""
+    per_token_us: _builtins.int
+    """What its engine needs for each further token, cautiously, microseconds."""
+    prompt_nano_usd: _builtins.int
+    """Price of one token of a prompt, in billionths of a US dollar."""
+    completion_nano_usd: _builtins.int
+    """Price of one generated token, in billionths of a US dollar."""
+    leaving: _builtins.bool
+    """Whether this is its last word: it stops."""
+    def __init__(
+        self,
+        *,
+        tier: _builtins.str = ...,
+        pool: _builtins.str = ...,
+        worker: _builtins.str = ...,
+        up: _builtins.bool = ...,
+        slots: _builtins.int = ...,
+        free: _builtins.int = ...,
+        waiting: _builtins.int = ...,
+        wait_us: _builtins.int = ...,
+        first_token_us: _builtins.int = ...,
+        per_token_us: _builtins.int = ...,
+        prompt_nano_usd: _builtins.int = ...,
+        completion_nano_usd: _builtins.int = ...,
+        leaving: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_nano_usd", b"completion_nano_usd", "first_token_us", b"first_token_us", "free", b"free", "leaving", b"leaving", "per_token_us", b"per_token_us", "pool", b"pool", "prompt_nano_usd", b"prompt_nano_usd", "slots", b"slots", "tier", b"tier", "up", b"up", "wait_us", b"wait_us", "waiting", b"waiting", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkerStands: _TypeAlias = WorkerStands  # noqa: Y015
+
+@_typing.final
+class TierStanding(_message.Message):
+    """What one tier could do for one request, as far as the worker that holds it heard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIER_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    PREDICTED_MS_FIELD_NUMBER: _builtins.int
+    COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    tier: _builtins.str
+    """Tier: `gold`, `silver` or `bronze`."""
+    pool: _builtins.str
+    """Pool of it that would be quickest; empty without a worker."""
+    slots: _builtins.int
+    """Their slots."""
+    free: _builtins.int
+    """Of these, slots that are free."""
+    predicted_ms: _builtins.int
+    """How long the whole answer would take from now, its wait for a slot included, as predicted, milliseconds."""
+    cost_nano_usd: _builtins.int
+    """What the answer would cost there at most, in billionths of a US dollar."""
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Workers of that pool whose engine is up."""
+
+    def __init__(
+        self,
+        *,
+        tier: _builtins.str = ...,
+        pool: _builtins.str = ...,
+        workers: _abc.Iterable[_builtins.str] | None = ...,
+        slots: _builtins.int = ...,
+        free: _builtins.int = ...,
+        predicted_ms: _builtins.int = ...,
+        cost_nano_usd: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_nano_usd", b"cost_nano_usd", "free", b"free", "pool", b"pool", "predicted_ms", b"predicted_ms", "slots", b"slots", "tier", b"tier", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TierStanding: _TypeAlias = TierStanding  # noqa: Y015

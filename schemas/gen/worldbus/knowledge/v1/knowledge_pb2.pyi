@@ -154,6 +154,7 @@ class LoreDocumentIngested(_message.Message):
     PLACES_FIELD_NUMBER: _builtins.int
     GONE_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    COLLECTION_FIELD_NUMBER: _builtins.int
     document: _builtins.str
     """The document (the entity)."""
     title: _builtins.str
@@ -170,6 +171,8 @@ class LoreDocumentIngested(_message.Message):
     """How many of the revision before are gone."""
     path: _builtins.str
     """The file, relative to the folder that was ingested."""
+    collection: _builtins.str
+    """The collection it belongs to: documents of a collection whose files are gone from its folder are removed."""
     @_builtins.property
     def places(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.LorePlace]:
         """Every passage in the order of the text: those that stayed may stand on other lines than before."""
@@ -191,10 +194,11 @@ class LoreDocumentIngested(_message.Message):
         places: _abc.Iterable[_types_pb2.LorePlace] | None = ...,
         gone: _abc.Iterable[_types_pb2.LoreGone] | None = ...,
         path: _builtins.str = ...,
+        collection: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "chunks", b"chunks", "content_hash", b"content_hash", "document", b"document", "gone", b"gone", "path", b"path", "places", b"places", "retired", b"retired", "revision", b"revision", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "chunks", b"chunks", "collection", b"collection", "content_hash", b"content_hash", "document", b"document", "gone", b"gone", "path", b"path", "places", b"places", "retired", b"retired", "revision", b"revision", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -210,12 +214,15 @@ class LoreDocumentRemoved(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     GONE_FIELD_NUMBER: _builtins.int
+    COLLECTION_FIELD_NUMBER: _builtins.int
     document: _builtins.str
     """The document (the entity)."""
     title: _builtins.str
     """Title it had, for people."""
     revision: _builtins.int
     """The revision."""
+    collection: _builtins.str
+    """The collection it belonged to."""
     @_builtins.property
     def gone(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.LoreGone]:
         """The passages that are gone."""
@@ -227,10 +234,11 @@ class LoreDocumentRemoved(_message.Message):
         title: _builtins.str = ...,
         revision: _builtins.int = ...,
         gone: _abc.Iterable[_types_pb2.LoreGone] | None = ...,
+        collection: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "gone", b"gone", "revision", b"revision", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "document", b"document", "gone", b"gone", "revision", b"revision", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -379,7 +379,7 @@ Global___CircuitClosed: _TypeAlias = CircuitClosed  # noqa: Y015
 
 @_typing.final
 class InferenceRouted(_message.Message):
-    """Which tier takes a request for inference, and why."""
+    """Which tier takes a request that its worker could not answer in full and in time, and why. Workers of that tier take it from here."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -392,6 +392,9 @@ class InferenceRouted(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     SLACK_MS_FIELD_NUMBER: _builtins.int
+    WORLD_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request."""
     requester_subsystem: _builtins.str
@@ -405,11 +408,19 @@ class InferenceRouted(_message.Message):
     pool: _builtins.str
     """Pool of that tier, 1 to 64 of A-Z a-z 0-9 _ -."""
     code: _builtins.str
-    """Stable name of why: `as_asked`, `overflow` (the asked tier is not well or full and there is time), `no_better` (no tier is well: the ladder answers)."""
+    """Stable name of why: `overflow` (the asked tier is full or too slow, another one has room in time), `broken` (the asked tier is down), `no_better`
+    (nobody else can: the worker that holds it answers as well as it can), `bad_wish` (the wish names no tier); `as_asked` in older logs.
+    """
     reason: _builtins.str
     """For people: health of the tiers and what time was left."""
     slack_ms: _builtins.int
     """Time that the request allows, milliseconds; 0 if it does not say."""
+    world: _builtins.str
+    """World of the request."""
+    position: _builtins.int
+    """Position of the request in the log."""
+    kind: _builtins.str
+    """Kind of request."""
     def __init__(
         self,
         *,
@@ -422,10 +433,13 @@ class InferenceRouted(_message.Message):
         code: _builtins.str = ...,
         reason: _builtins.str = ...,
         slack_ms: _builtins.int = ...,
+        world: _builtins.str = ...,
+        position: _builtins.int = ...,
+        kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "code", b"code", "pool", b"pool", "reason", b"reason", "request_id", b"request_id", "requester_entity", b"requester_entity", "requester_subsystem", b"requester_subsystem", "slack_ms", b"slack_ms", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "code", b"code", "kind", b"kind", "pool", b"pool", "position", b"position", "reason", b"reason", "request_id", b"request_id", "requester_entity", b"requester_entity", "requester_subsystem", b"requester_subsystem", "slack_ms", b"slack_ms", "tier", b"tier", "world", b"world"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

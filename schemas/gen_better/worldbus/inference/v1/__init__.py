@@ -13,13 +13,16 @@ __all__ = (
     "InferenceExpired",
     "InferenceRejected",
     "InferenceRequested",
+    "InferenceRouteRequested",
     "InferenceStarted",
     "Knowledge",
     "Measured",
     "ModelHealthReported",
     "PromptPart",
     "Slot",
+    "TierStanding",
     "TokensDelivered",
+    "WorkerStands",
 )
 
 from dataclasses import dataclass
@@ -502,7 +505,7 @@ class InferenceRequested(betterproto2.Message):
     tier: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
     The promise wanted: `gold` (first speakable chunk within 100 ms), `silver` (whole answer within 500 ms) or `bronze` (minutes).
-    The router may choose another tier when that keeps the deadline.
+    Another tier may answer when that keeps the deadline: see `InferenceRouteRequested`.
     """
 
     kind: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
@@ -593,6 +596,72 @@ class InferenceRequested(betterproto2.Message):
 
 
 default_message_pool.register_message("worldbus.inference.v1", "InferenceRequested", InferenceRequested)
+
+
+@dataclass(eq=False, repr=False)
+class InferenceRouteRequested(betterproto2.Message):
+    """
+    Wish of the worker that holds a request and cannot answer it in full and in time: may another tier take it? Said about `<tier>-<number>`, a
+    lane of the router, in the world `system`. The facts are what the worker knew then, so that the decision can be made again from the log.
+    """
+
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The request.
+    """
+
+    world: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    World of the request.
+    """
+
+    requester_subsystem: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Who asked: subsystem.
+    """
+
+    requester_entity: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Who asked: entity.
+    """
+
+    position: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    """
+    Position of the request in the log.
+    """
+
+    kind: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Kind of request.
+    """
+
+    asked: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    Tier that was asked for, and whose worker asks now.
+    """
+
+    worker: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    Worker that holds it, as it names itself.
+    """
+
+    code: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    Stable name of why it cannot be answered there: `no_slot` (all are taken for too long), `too_late` (too slow) or `no_engine` (none is up).
+    """
+
+    slack_ms: "int" = betterproto2.field(10, betterproto2.TYPE_INT64)
+    """
+    Time that is left for the answer, milliseconds, 0 or more: up to the deadline, without what is kept for the way back.
+    """
+
+    standing: "list[TierStanding]" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    How all tiers stand, as far as the worker heard.
+    """
+
+
+default_message_pool.register_message("worldbus.inference.v1", "InferenceRouteRequested", InferenceRouteRequested)
 
 
 @dataclass(eq=False, repr=False)
@@ -922,6 +991,51 @@ default_message_pool.register_message("worldbus.inference.v1", "Slot", Slot)
 
 
 @dataclass(eq=False, repr=False)
+class TierStanding(betterproto2.Message):
+    """
+    What one tier could do for one request, as far as the worker that holds it heard.
+    """
+
+    tier: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Tier: `gold`, `silver` or `bronze`.
+    """
+
+    pool: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Pool of it that would be quickest; empty without a worker.
+    """
+
+    workers: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Workers of that pool whose engine is up.
+    """
+
+    slots: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Their slots.
+    """
+
+    free: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    Of these, slots that are free.
+    """
+
+    predicted_ms: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+    """
+    How long the whole answer would take from now, its wait for a slot included, as predicted, milliseconds.
+    """
+
+    cost_nano_usd: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    """
+    What the answer would cost there at most, in billionths of a US dollar.
+    """
+
+
+default_message_pool.register_message("worldbus.inference.v1", "TierStanding", TierStanding)
+
+
+@dataclass(eq=False, repr=False)
 class TokensDelivered(betterproto2.Message):
     """
     Signal on `sig.<world>.tokens.<request_id>`: the next speakable chunk. Late joiners get the whole text from the recorded answer.
@@ -964,3 +1078,78 @@ class TokensDelivered(betterproto2.Message):
 
 
 default_message_pool.register_message("worldbus.inference.v1", "TokensDelivered", TokensDelivered)
+
+
+@dataclass(eq=False, repr=False)
+class WorkerStands(betterproto2.Message):
+    """
+    Signal on `sig.system.workers.<tier>`: how one worker of a tier stands at this moment, ten times a second. Whoever is silent for longer is lost.
+    """
+
+    tier: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Tier that it serves: `gold`, `silver` or `bronze`.
+    """
+
+    pool: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Pool to which it belongs.
+    """
+
+    worker: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Worker, as it names itself.
+    """
+
+    up: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    Whether its engine is up and it takes work.
+    """
+
+    slots: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    Slots altogether, 0 or more.
+    """
+
+    free: "int" = betterproto2.field(6, betterproto2.TYPE_INT32)
+    """
+    Slots that are free, 0 or more.
+    """
+
+    waiting: "int" = betterproto2.field(7, betterproto2.TYPE_INT32)
+    """
+    Requests that it holds and that wait for a slot.
+    """
+
+    wait_us: "int" = betterproto2.field(8, betterproto2.TYPE_INT64)
+    """
+    How long a request that comes now would wait for a slot, as predicted, microseconds.
+    """
+
+    first_token_us: "int" = betterproto2.field(9, betterproto2.TYPE_INT64)
+    """
+    What its engine needs to the first token, cautiously, microseconds.
+    """
+
+    per_token_us: "int" = betterproto2.field(10, betterproto2.TYPE_INT64)
+    """
+    What its engine needs for each further token, cautiously, microseconds.
+    """
+
+    prompt_nano_usd: "int" = betterproto2.field(11, betterproto2.TYPE_INT64)
+    """
+    Price of one token of a prompt, in billionths of a US dollar.
+    """
+
+    completion_nano_usd: "int" = betterproto2.field(12, betterproto2.TYPE_INT64)
+    """
+    Price of one generated token, in billionths of a US dollar.
+    """
+
+    leaving: "bool" = betterproto2.field(13, betterproto2.TYPE_BOOL)
+    """
+    Whether this is its last word: it stops.
+    """
+
+
+default_message_pool.register_message("worldbus.inference.v1", "WorkerStands", WorkerStands)

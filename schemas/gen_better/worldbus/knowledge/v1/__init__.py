@@ -260,6 +260,11 @@ class LoreDocumentIngested(betterproto2.Message):
     The file, relative to the folder that was ingested.
     """
 
+    collection: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    """
+    The collection it belongs to: documents of a collection whose files are gone from its folder are removed.
+    """
+
 
 default_message_pool.register_message("worldbus.knowledge.v1", "LoreDocumentIngested", LoreDocumentIngested)
 
@@ -288,6 +293,11 @@ class LoreDocumentRemoved(betterproto2.Message):
     gone: "list[LoreGone]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The passages that are gone.
+    """
+
+    collection: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    The collection it belonged to.
     """
 
 

@@ -132,7 +132,7 @@ default_message_pool.register_message("worldbus.router.v1", "CircuitOpened", Cir
 @dataclass(eq=False, repr=False)
 class InferenceRouted(betterproto2.Message):
     """
-    Which tier takes a request for inference, and why.
+    Which tier takes a request that its worker could not answer in full and in time, and why. Workers of that tier take it from here.
     """
 
     request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -167,7 +167,8 @@ class InferenceRouted(betterproto2.Message):
 
     code: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
-    Stable name of why: `as_asked`, `overflow` (the asked tier is not well or full and there is time), `no_better` (no tier is well: the ladder answers).
+    Stable name of why: `overflow` (the asked tier is full or too slow, another one has room in time), `broken` (the asked tier is down), `no_better`
+    (nobody else can: the worker that holds it answers as well as it can), `bad_wish` (the wish names no tier); `as_asked` in older logs.
     """
 
     reason: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
@@ -178,6 +179,21 @@ class InferenceRouted(betterproto2.Message):
     slack_ms: "int" = betterproto2.field(9, betterproto2.TYPE_INT64)
     """
     Time that the request allows, milliseconds; 0 if it does not say.
+    """
+
+    world: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    World of the request.
+    """
+
+    position: "int" = betterproto2.field(11, betterproto2.TYPE_INT64)
+    """
+    Position of the request in the log.
+    """
+
+    kind: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    """
+    Kind of request.
     """
 
 
