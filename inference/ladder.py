@@ -17,7 +17,8 @@ RUNGS: Final = ("full", "shorter", "choice", "grammar", "authored")
 ENGINE_RUNGS: Final = RUNGS[:3]
 DEFAULT: Final = "default"
 MAX_MS: Final = 86_400_000
-_KEYS: Final = frozenset({"reserve_ms", "rungs", "lines", "grammar", "temperature"})
+OTHERS_SALIENCE: Final = 0.5
+_KEYS: Final = frozenset({"reserve_ms", "rungs", "lines", "grammar", "temperature", "askers", "others_salience"})
 _RUNG_KEYS: Final = frozenset({"rung", "needs_ms", "max_tokens"})
 
 
@@ -43,6 +44,14 @@ class Ladder:
     lines: tuple[str, ...]
     grammar: str = ""
     temperature: float | None = None
+    askers: tuple[str, ...] = ()
+    """Subsystems whose word on how much a request matters counts; none: everybody's."""
+    others_salience: float = OTHERS_SALIENCE
+    """What a request of anybody else matters at most: a client cannot put itself before what the world finds important."""
+
+    def most_salience(self, subsystem: str) -> float:
+        """How much a request of this kind may matter when this subsystem asks. Its subject says who asks; the server guards it."""
+        return 1.0 if not self.askers or subsystem in self.askers else self.others_salience
 
     @property
     def of_engines(self) -> tuple[Rung, ...]:
@@ -102,6 +111,8 @@ def _ladder(kind: str, body: Mapping[str, Any]) -> Ladder:
         lines=tuple(str(line) for line in body["lines"]),
         grammar=str(body.get("grammar", "")),
         temperature=None if temperature is None else float(temperature),
+        askers=tuple(map(str, body.get("askers", ()))),
+        others_salience=float(body.get("others_salience", OTHERS_SALIENCE)),
     )
 
 
@@ -124,6 +135,8 @@ def _problems(ladder: Ladder) -> list[str]:
         found.append(f"{kind}: needs_ms must be 0 to {MAX_MS} and fall from rung to rung, found {needs}")
     if "grammar" in names and not ladder.grammar:
         found.append(f"{kind}: a rung `grammar` wants the name of a `grammar`")
+    if not 0 <= ladder.others_salience <= 1:
+        found.append(f"{kind}: others_salience must be 0 to 1, found {ladder.others_salience}")
     if any(rung.max_tokens < 0 for rung in ladder.rungs):
         found.append(f"{kind}: max_tokens must be 0 or more")
     return found

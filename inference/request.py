@@ -54,7 +54,8 @@ class Ask:
 
     @property
     def salience(self) -> float:
-        return min(max(self.request.salience, 0.0), 1.0)
+        """How much it matters: what the asker says, as far as this asker has a say in it."""
+        return min(max(self.request.salience, 0.0), self.ladder.most_salience(self.event.subsystem))
 
     def choices(self) -> tuple[str, ...]:
         """Prepared lines among which an engine may choose."""

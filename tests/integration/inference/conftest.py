@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import pytest
@@ -17,7 +17,11 @@ from bus.log import Log, open_log
 from bus.publisher import Publisher, open_publisher
 from handlers.names import WORLDS
 from inference import ladder
+from inference.engine import Engine
+from inference.engines.grammar import GrammarEngine
 from inference.outcome import ENDS
+from inference.settings import WorkerSettings
+from inference.worker import Worker, run_worker
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart
 from worldbus.embedded import NatsServer
@@ -124,3 +128,23 @@ def until() -> Until:
             await asyncio.sleep(0.002)
 
     return wait
+
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(connection: Connection, log: Log, publisher: Publisher) -> Run:
+    """Run a worker for a block, its engine up."""
+
+    @asynccontextmanager
+    async def start(engine: Engine | None, *, wait: bool = True, **settings: Any) -> AsyncIterator[Worker]:
+        defaults: dict[str, Any] = {"tier": "gold", "name": "w1", "reopen_s": 0.02}
+        given = WorkerSettings(**(defaults | settings))
+        grammar = GrammarEngine()
+        async with grammar.open(), run_worker(connection, log, publisher, LADDERS, given, engine=engine, grammar=grammar) as worker:
+            while wait and engine is not None and not worker.up:
+                await asyncio.sleep(0.005)
+            yield worker
+
+    return start
