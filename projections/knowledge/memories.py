@@ -1,20 +1,20 @@
 """Memories of characters, as the handler `npc` says them: a row each, which only its owner may know.
 
-The store keeps what the character itself has not at hand: a memory that is crowded out stays, and words that remind of it bring it back. It
-ends when it fades (`NpcForgot`), when it is merged into a gist (`NpcMemoriesMerged`, which is a memory of its own), when it is the oldest of
-too many gists, or with the player it was about (`NpcForgotPlayer`, a row of `strangers`, which ends all of them without naming them).
+The store keeps what the character itself has not at hand: a memory that is crowded out stays, and words that remind of it bring it back.
+It ends when it fades (`NpcForgot`), when it is merged into a gist (`NpcMemoriesMerged`, which is a memory of its own), when it is the
+oldest of too many gists, or with its player (`NpcForgotPlayer`: a row of `strangers` ends all of them without naming them).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
 from projections.knowledge.lore import PASSAGES
+from projections.knowledge.text import content_hash
 from projections.knowledge.truths import happened
 from projections.projection import Change, Table, When
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
@@ -28,11 +28,6 @@ STRANGERS = Table("strangers", key=("world", "owner", "player", "since"))
 def memory_id(owner: str, number: int) -> str:
     """The id of a memory among passages."""
     return f"memory:{owner}:{number}"
-
-
-def text_hash(text: str) -> str:
-    """32 hexadecimal digits of a memory's words: equal words have equal vectors, whoever remembers them."""
-    return blake2b(" ".join(text.split()).encode(errors="surrogatepass"), digest_size=16, person=b"memory").hexdigest()
 
 
 def remembered(event: Event, it: said.NpcRemembered) -> list[Change]:
@@ -66,7 +61,7 @@ def _memory(event: Event, it: said.NpcRemembered | said.NpcMemoriesMerged, tag: 
         *(event.world, memory_id(event.entity, it.number), 0),
         kind="memory",
         document=event.entity,
-        content_hash=text_hash(it.memory),
+        content_hash=content_hash((), it.memory),
         body=it.memory,
         tags=[tag],
         audience=[f"npc:{event.entity}"],
