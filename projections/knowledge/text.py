@@ -1,4 +1,4 @@
-"""What is searched for in a passage: its headings and its body, as one text. Vectors are computed from this text and kept under its hash."""
+"""What is searched for in a passage: headings and body as one text. Vectors are made from this text and kept under its hash."""
 
 from __future__ import annotations
 
