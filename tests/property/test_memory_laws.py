@@ -12,6 +12,7 @@ from handlers.npc_behavior import npc
 from handlers.npc_behavior.gist import MAX_GIST, MERGED_AT, MOST_EXTRACTS, MOST_GISTS, extract, gist
 from handlers.npc_behavior.state import MOST_ABOUT_ONE, MOST_ON_SHELF, Memory, Npc
 from projections.knowledge import memories
+from projections.knowledge.lore import PASSAGES
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
 from tests.property.test_npc_laws import NPCS, TABLES, known, live, players, steps, texts
@@ -32,11 +33,11 @@ recalled = st.builds(
 
 def store(town: Rehearsal) -> dict[str, set[int]]:
     """Numbers of the memories that count, by owner, as the projection would have them."""
-    rows, strangers = dict[str, dict[str, Any]](), list[tuple[str, str, int]]()
+    rows, strangers = dict[str, dict[str, Any]](), list[Any]()
     for event in town.log:
-        when = memories.ON.get(type(event.data))
+        when: Any = memories.ON.get(type(event.data))
         for change in (when(event, event.data) or ()) if when else ():
-            if change.table is memories.PASSAGES:
+            if change.table is PASSAGES:
                 rows.setdefault(change.key[1], {}).update(change.columns)
             elif change.table is memories.STRANGERS:
                 strangers.append(change.key[1:])
