@@ -1,6 +1,7 @@
 """The keeper of one engine: opens it, warms it up, watches it, and opens it again when it failed.
 
-No work goes to an engine that is not up.
+No work goes to an engine that is not up. Warming up, it answers every prompt that it was given for that, so that no player waits for a
+schema to be compiled; a prompt that it refuses is passed over, because its requests will be refused as well.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Final
 import structlog
 
 from bus.errors import Rejected, Transient
-from inference.engine import Engine, Prompt
+from inference.engine import Engine, Prompt, answer
+from inference.errors import PromptRejected
 
 WATCH_S: Final = 1.0
 MAX_PAUSE_S: Final = 30.0
@@ -52,7 +54,7 @@ class Keeper:
             self._failed.clear()
             try:
                 async with self.engine.open():
-                    await self.engine.ready(self._warm)
+                    await self._warm_up()
                     self.used()
                     self._set(True)
                     pause = self._reopen_s
@@ -64,6 +66,22 @@ class Keeper:
             self.failures += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE_S)
+
+    async def _warm_up(self) -> None:
+        """Answer every prompt, as many at once as there are slots; raises `EngineFailed`."""
+        await self.engine.ready()
+        turns = asyncio.Semaphore(self.engine.slots)
+        done = await asyncio.gather(*(self._answer(prompt, turns) for prompt in self._warm), return_exceptions=True)
+        for error in done:
+            if error is not None:
+                raise error
+
+    async def _answer(self, prompt: Prompt, turns: asyncio.Semaphore) -> None:
+        async with turns:
+            try:
+                await answer(self.engine, prompt)
+            except PromptRejected as error:
+                log.info("warm_up_refused", engine=self.engine.name, error=str(error))
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()

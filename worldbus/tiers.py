@@ -1,6 +1,7 @@
 """The workers of inference in this process: those of the named tiers, with their engines, and the ladder's, which need none.
 
-The ladder runs beside the handlers, so that every request is answered in time also when no worker with a model is alive.
+The ladder runs beside the handlers, so that every request is answered in time also when no worker with a model is alive; with it runs the
+guardian, which answers what a worker took into its death.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from inference.engines.grammar import GrammarEngine
 from inference.settings import WorkerSettings
 from inference.tiers import TIERS
 from inference.worker import run_worker
+from worldbus.warm import prompts
 
 if TYPE_CHECKING:
     from bus.connection import Connection
@@ -42,5 +44,8 @@ async def run_tiers(
         grammar = GrammarEngine(slots=1024)
         await stack.enter_async_context(grammar.open())
         for given, engine in workers:
-            await stack.enter_async_context(run_worker(connection, log, publisher, ladders, given, engine=engine, grammar=grammar))
+            warm = prompts() if engine is not None else ()
+            await stack.enter_async_context(
+                run_worker(connection, log, publisher, ladders, given, engine=engine, grammar=grammar, warm=warm)
+            )
         yield
