@@ -29,8 +29,8 @@ from inference.work import Work
 
 log = structlog.get_logger(__name__)
 Prepare = Callable[[Work], Awaitable[None]]
-"""What is added to a request before it waits for its turn (passages that the model is shown, say). It may change `work.ask`, must not raise,
-and is cut off at the last moment at which an engine could begin."""
+"""What is added to a request before it waits for its turn (passages that the model is shown, say). It may change `work.ask`, must not
+raise, and is cut off at the last moment at which an engine could begin."""
 
 
 class Intake:
@@ -135,7 +135,7 @@ class Intake:
 
     def _fresh(self, work: Work) -> None:
         """Nothing was heard of it so far."""
-        if self._prepare is None or not self._up():
+        if self._prepare is None or not work.ask.wants_passages or not self._up():
             self.ready(work)
         else:
             self.holding.spawn(self._prepared(work, self._prepare))

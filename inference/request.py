@@ -14,6 +14,7 @@ from inference.deadlines import deadline_of, deadline_problem
 from inference.engine import Part, Prompt, Role
 from inference.fairness import Flow
 from inference.ladder import Ladder, Ladders
+from inference.passages import Passage, shown
 from inference.tiers import TIERS
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 
@@ -25,6 +26,11 @@ MAX_SCHEMA: Final = 16_384
 MAX_CHOICES: Final = 64
 MAX_STOPS: Final = 8
 MAX_DEPTH: Final = 32
+MAX_QUERY: Final = 1024
+MAX_PASSAGES: Final = 32
+MAX_PASSAGE_TOKENS: Final = 8192
+MAX_AUDIENCE: Final = 64
+MAX_EXCLUDED: Final = 64
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _ROLES: Final = frozenset({"system", "user", "assistant"})
 
@@ -39,6 +45,11 @@ class Ask:
     deadline_ns: int
     attempt: int
     reply: bytes
+    passages: tuple[Passage, ...] = ()
+    """What the model is shown of the knowledge base."""
+    knowledge: str = ""
+    """What came of the look into it, as in `Measured`."""
+    retrieval_us: int = 0
 
     @property
     def id(self) -> str:
@@ -56,6 +67,11 @@ class Ask:
     def salience(self) -> float:
         """How much it matters: what the asker says, as far as this asker has a say in it."""
         return min(max(self.request.salience, 0.0), self.ladder.most_salience(self.event.subsystem))
+
+    @property
+    def wants_passages(self) -> bool:
+        """Whether there is anything to look up for it."""
+        return self.request.HasField("knowledge") and not self.request.token_ids
 
     def choices(self) -> tuple[str, ...]:
         """Prepared lines among which an engine may choose."""
@@ -78,7 +94,7 @@ def prompt_of(ask: Ask, max_tokens: int, *, choice: bool = False) -> Prompt:
     request = ask.request
     narrow = choice and not request.choices
     temperature = request.temperature if request.HasField("temperature") else ask.ladder.temperature
-    return Prompt(
+    prompt = Prompt(
         parts=tuple(Part(cast(Role, part.role), part.text) for part in request.prompt),
         token_ids=tuple(request.token_ids),
         json_schema="" if narrow else request.json_schema,
@@ -89,6 +105,7 @@ def prompt_of(ask: Ask, max_tokens: int, *, choice: bool = False) -> Prompt:
         stop=tuple(request.stop),
         id=request.request_id,
     )
+    return shown(prompt, ask.passages) if ask.passages else prompt
 
 
 def prompt_hash(prompt: Prompt) -> str:
@@ -112,7 +129,7 @@ def problem_of(request: InferenceRequested, recorded_ns: int, ladders: Ladders) 
         return "UNKNOWN_KIND", f"wanted a kind with a ladder, found {ascii(request.kind)[:80]}: add it to ladder.toml"
     if late := deadline_problem(request, recorded_ns):
         return "BAD_DEADLINE", late
-    return _bad_prompt(request) or _bad_shape(request) or _bad_setting(request)
+    return _bad_prompt(request) or _bad_shape(request) or _bad_setting(request) or _bad_knowledge(request)
 
 
 def _bad_prompt(request: InferenceRequested) -> tuple[str, str] | None:
@@ -176,4 +193,21 @@ def _bad_setting(request: InferenceRequested) -> tuple[str, str] | None:
         return "BAD_SETTING", f"seed must be 0 or more, found {request.seed}"
     if len(request.stop) > MAX_STOPS or not all(request.stop):
         return "BAD_SETTING", f"at most {MAX_STOPS} stop texts, none empty, found {len(request.stop)}"
+    return None
+
+
+def _bad_knowledge(request: InferenceRequested) -> tuple[str, str] | None:
+    if not request.HasField("knowledge"):
+        return None
+    wanted = request.knowledge
+    if not 1 <= len(wanted.query) <= MAX_QUERY:
+        return "BAD_KNOWLEDGE", f"the query must have 1 to {MAX_QUERY} characters, found {len(wanted.query)}"
+    if not (1 <= wanted.most <= MAX_PASSAGES and 1 <= wanted.token_budget <= MAX_PASSAGE_TOKENS):
+        limits = f"most must be 1 to {MAX_PASSAGES} and token_budget 1 to {MAX_PASSAGE_TOKENS}"
+        return "BAD_KNOWLEDGE", f"{limits}, found {wanted.most} and {wanted.token_budget}"
+    if len(wanted.audience) > MAX_AUDIENCE or len(wanted.exclude) > MAX_EXCLUDED:
+        limits = f"at most {MAX_AUDIENCE} tokens of an audience and {MAX_EXCLUDED} excluded passages"
+        return "BAD_KNOWLEDGE", f"{limits}, found {len(wanted.audience)} and {len(wanted.exclude)}"
+    if wanted.as_of < 0 or (wanted.owner and _TOKEN.fullmatch(wanted.owner) is None):
+        return "BAD_KNOWLEDGE", f"as_of must be 0 or more and owner a name, found {wanted.as_of} and {ascii(wanted.owner)[:80]}"
     return None

@@ -27,6 +27,7 @@ from inference.deadlines import MS
 from inference.dressing import fits, plain, spoken_of
 from inference.engine import Chunk, Engine
 from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
+from inference.ladder import ENGINE_RUNGS
 from inference.metrics import Metrics
 from inference.outcome import Outcomes
 from inference.request import request_of
@@ -96,6 +97,9 @@ class Serving:
             work.reason = str(error)[:MAX_REASON]
             return "failed"
         except PromptRejected as error:
+            if work.ask.passages:
+                work.without_passages()
+                return "overloaded"  # at once again, as it would have been asked without a knowledge base
             work.refusal = error
             return "refused"
         finally:
@@ -164,7 +168,13 @@ class Serving:
             return await self._ended_late(work, late)
         if work.rung == "full":
             message: Message = said.InferenceCompleted(
-                **self._who(work), text=answer, rung="full", **self._where(work), finish=work.end.finish, measured=self._took(work)
+                **self._who(work),
+                text=answer,
+                rung="full",
+                **self._where(work),
+                finish=work.end.finish,
+                measured=self._took(work),
+                citations=work.citations(),
             )
             return await self._end(work, message, "completed")
         reason = f"the {work.rung} answer was what fitted into the time"
@@ -207,7 +217,12 @@ class Serving:
         if not await work.tale.flush():
             return False
         message = said.InferenceCancelled(
-            **self._who(work), spoken=work.tale.delivered, reason=reason, tier=self.settings.tier, measured=self._took(work)
+            **self._who(work),
+            spoken=work.tale.delivered,
+            reason=reason,
+            tier=self.settings.tier,
+            measured=self._took(work),
+            citations=work.citations() if work.tale.delivered else (),
         )
         return await self._end(work, message, "cancelled")
 
@@ -253,13 +268,16 @@ class Serving:
             reason=reason[:MAX_REASON],
             **self._where(work),
             measured=self._took(work, engine=engine),
+            citations=work.citations(),
         )
         return await self._end(work, message, "degraded", rung)
 
     async def _end(self, work: Work, message: Message, what: str, rung: str = "") -> bool:
         if what in ("completed", "degraded"):
             self.metrics.rungs[rung or work.rung] += 1
-            self.metrics.counts["attained"] += self.clock.now_ns() <= work.deadline_ns
+            in_time = self.clock.now_ns() <= work.deadline_ns
+            self.metrics.counts["spoken"] += in_time
+            self.metrics.counts["attained"] += in_time and (rung or work.rung) in ENGINE_RUNGS
         return await self._end_event(work.ask.event, message, what, work)
 
     async def _end_event(self, event: Event, message: Message, what: str, work: Work | None = None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from inference.admission import CHARS_PER_TOKEN, Offer
 from inference.delivery import Tale
@@ -15,8 +15,10 @@ from inference.errors import PromptRejected
 from inference.fairness import Flow
 from inference.request import Ask, prompt_hash, prompt_of
 from inference.speech import Voice
-from schemas.gen.worldbus.inference.v1.types_pb2 import Measured
+from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Measured
 
+BY_MODEL: Final = frozenset({"full", "shorter", "choice"})
+"""Rungs whose words are a model's."""
 Why = Literal["ended", "too_late", "cancelled", "preempted", "failed", "overloaded", "refused", "lost", "drained"]
 """How a generation ended."""
 
@@ -116,6 +118,14 @@ class Work:
         request = self.ask.request
         return dressed(line, request.json_schema, request.choices, request.fallback.lines)
 
+    def without_passages(self) -> None:
+        """The engine refused the prompt with them: they may be what is too long for it."""
+        self.ask.passages, self.ask.knowledge, self.hash = (), "too_long", ""
+
+    def citations(self) -> list[Citation]:
+        """What the model was shown of the knowledge base; nothing if no model was asked or its words were not taken."""
+        return [passage.citation for passage in self.ask.passages] if self.called_ns and self.tale.rung in BY_MODEL else []
+
     def measured(self, engine: Engine | None, worker: str, *, recorded_ns: int, bound_ns: int, prices: tuple[int, int]) -> Measured:
         """What it took. `engine` None: no engine was called; the tale's rung says who spoke."""
         now = time.perf_counter()
@@ -130,6 +140,8 @@ class Work:
             completion_tokens=self.tokens,
             queue_us=max(0, (self.called_ns - recorded_ns) // 1000) if self.called_ns else 0,
             clock_offset_us=bound_ns // 1000,
+            knowledge=self.ask.knowledge,
+            retrieval_us=self.ask.retrieval_us,
         )
         if self.began_at:
             took.total_us = round((now - self.began_at) * 1e6)
