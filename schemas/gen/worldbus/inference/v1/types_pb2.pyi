@@ -163,8 +163,8 @@ class Measured(_message.Message):
     clock_offset_us: _builtins.int
     """Bound on the offset between the clocks of requester and worker at that time, microseconds; 0 if on one machine."""
     knowledge: _builtins.str
-    """What came of the look into the knowledge base: `given` (passages were shown), `nothing` (none fits), `late` or `failed` (the model was asked
-    without); empty if none was wanted.
+    """What came of the look into the knowledge base: `given` (passages were shown), `nothing` (none fits), `late`, `failed` or `too_long` (for
+    the model): the model was asked without; empty if none were wanted.
     """
     retrieval_us: _builtins.int
     """How long that look took, microseconds; part of `queue_us`."""

@@ -862,8 +862,8 @@ class Measured(betterproto2.Message):
 
     knowledge: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
     """
-    What came of the look into the knowledge base: `given` (passages were shown), `nothing` (none fits), `late` or `failed` (the model was asked
-    without); empty if none was wanted.
+    What came of the look into the knowledge base: `given` (passages were shown), `nothing` (none fits), `late`, `failed` or `too_long` (for
+    the model): the model was asked without; empty if none were wanted.
     """
 
     retrieval_us: "int" = betterproto2.field(16, betterproto2.TYPE_INT64)
