@@ -99,6 +99,13 @@ class _Client(Client):
         self.listeners: dict[bytes, Callback] = {}
         self._ps = _Parser(self)
 
+    async def _process_pong(self) -> None:
+        # nats-py answers whoever flushed, also one who was cancelled or no longer waits: the error would end its read loop, and leave a
+        # connection that hears nothing until its own pings notice.
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     async def _process_err(self, err_msg: str) -> None:
         # nats-py closes for good on any -ERR it does not know ("maximum control line exceeded"): one bad message would end the process. The
         # server has closed the socket, so reconnecting is right; authorization and permission errors keep nats-py's own handling.

@@ -55,6 +55,17 @@ async def test_a_listener_that_raises_does_not_stop_the_others(connection: Conne
     assert [b"1", b"2"] == got
 
 
+async def test_a_listener_whose_opening_was_cancelled_leaves_a_connection_that_hears(connection: Connection) -> None:
+    """The server's PONG comes for somebody who no longer waits."""
+    for turns in range(12):
+        opening = asyncio.create_task(connection.listen(f"given.up.{turns}", lambda *message: None))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+        assert (await connection.api("INFO", timeout=2.0))["limits"]
+
+
 async def test_a_closed_listener_hears_nothing(connection: Connection) -> None:
     got: list[bytes] = []
     listener = await connection.listen("quiet", lambda subject, reply, header, payload: got.append(payload))
