@@ -1,6 +1,7 @@
 """What a worker counts and times, in Prometheus' text format, with buckets that can see 5 to 200 milliseconds.
 
-Attainment is counted over offered requests: whatever was shed, expired or answered from a lower rung is in the denominator.
+Attainment is counted over offered requests: `attained` are those that a model answered in time, so whatever was shed, expired or answered
+from a grammar or an authored line is a miss of it. `spoken` are those for which something was said in time, whoever said it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Metrics:
     def __init__(self, tier: str, pool: str, worker: str) -> None:
         self._labels = f'tier="{tier}",pool="{pool}",worker="{worker}"'
         self.counts: Counter[str] = Counter()
-        """offered, skipped, began, completed, degraded, expired, cancelled, rejected, preempted, resumed, handed_back, lost, attained …"""
+        """offered, skipped, began, completed, degraded, expired, cancelled, rejected, preempted, handed_back, lost, spoken, attained …"""
         self.rungs: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
         self.times = {name: Histogram() for name in ("queue", "first_token", "first_chunk", "per_token", "total", "record", "stop")}

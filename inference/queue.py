@@ -37,6 +37,11 @@ OnRequest = Callable[[Event, int, bytes], None]
 """(event, attempt, reply): called inside the parser, must not block and must not raise. Whoever takes it says anew what they `want`."""
 
 
+def queue_name(tier: str) -> str:
+    """The consumer that all workers of a tier share."""
+    return f"inference_{tier}"
+
+
 def _attempt(reply: bytes) -> int:
     """How often it was delivered, this time included; see `bus.answers.parse_ack` for the forms."""
     tokens = reply.split(b".")
@@ -58,7 +63,7 @@ class TierQueue:
     """One worker's end of the queue."""
 
     def __init__(self, connection: Connection, stream: str, tier: Tier, on_request: OnRequest) -> None:
-        self.name = f"inference_{tier.name}"
+        self.name = queue_name(tier.name)
         self._connection = connection
         self._stream = stream
         self._tier = tier

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bus.connection import ApiError
 from bus.runtime import places
+from inference.queue import queue_name
+from inference.tiers import TIERS
 
 if TYPE_CHECKING:
     from bus.handler import Handler
@@ -19,7 +21,8 @@ NO_CONSUMER = 10014
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerLag:
-    """One handler's place in one partition. `exists` is False for a handler that has never run against this log.
+    """One handler's place in one partition. `exists` is False for a handler that has never run against this log: nobody knows how far
+    behind it is, and the zeros mean nothing.
 
     waiting   events that were not delivered yet, of all that the consumer's filter lets through
     open      delivered and not settled
@@ -43,6 +46,11 @@ async def consumers(log: Log, handlers: Iterable[Handler[Any]]) -> list[Consumer
     """Where each handler is, partition by partition."""
     wanted = [(handler.name, place.name) for handler in handlers for place in places(handler, log.partitions)]
     return list(await asyncio.gather(*(_consumer(log, handler, name) for handler, name in wanted)))
+
+
+async def queues(log: Log) -> list[ConsumerLag]:
+    """What waits for the workers of each tier, `handler` being the tier. Of `waiting`, other tiers' requests are passed over in no time."""
+    return list(await asyncio.gather(*(_consumer(log, tier, queue_name(tier)) for tier in TIERS)))
 
 
 async def _consumer(log: Log, handler: str, name: str) -> ConsumerLag:

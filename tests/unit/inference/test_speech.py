@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.dressing import dressed, fits, plain, spoken_of
-from inference.speech import TOO_LATE_S, TOO_LONG, Chunker, SayField, Voice
+from inference.speech import TOO_LONG, Chunker, SayField, Voice
 
 
 def _fed(pieces: list[str], step: float = 0.0) -> list[str]:
@@ -23,14 +23,6 @@ def test_a_sentence_is_spoken_as_soon_as_it_is_whole() -> None:
 
 def test_a_point_inside_a_number_ends_nothing() -> None:
     assert _fed(["It costs 3.50 crowns"]) == ["It costs 3.50 crowns"]
-
-
-def test_trap_6_a_stream_that_drips_without_an_end_still_speaks() -> None:
-    words = ["word "] * 20
-    chunks = _fed(words, step=TOO_LATE_S / 5)
-
-    assert len(chunks) > 2
-    assert "".join(chunks) == "".join(words)
 
 
 def test_a_text_without_spaces_is_cut_at_last() -> None:
