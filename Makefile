@@ -47,6 +47,7 @@ check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: generated code" && $(PY) -m schemas.generate --check
 	@echo "check: recorded events" && $(PY) -m schemas.record --check && $(PY) -m schemas.compat
 	@echo "check: documents made from the code" && $(VENV)/bin/worldbus asyncapi --check -o docs/reference/asyncapi.yaml && \
+	  $(VENV)/bin/worldbus gateway openapi --check -o docs/reference/openapi.yaml && \
 	  $(PY) -m worldbus.cli.reference | diff -u docs/reference/cli.md -
 	@echo "check: locks" && requirements/lock --check
 	@echo "check: all good"
@@ -81,6 +82,7 @@ proto: $(STAMP)  ## generate code, stubs and reference pages, record an example 
 	@$(PY) -m schemas.record
 	@$(PY) -m schemas.compat --accept
 	@$(VENV)/bin/worldbus asyncapi -o docs/reference/asyncapi.yaml
+	@$(VENV)/bin/worldbus gateway openapi -o docs/reference/openapi.yaml
 	@$(PY) -m worldbus.cli.reference > docs/reference/cli.md
 
 lock: $(STAMP)  ## pin pyproject.toml's requirements, with hashes (UPGRADE=1 takes the newest allowed)

@@ -57,10 +57,10 @@ def _bad(code: str, path: str, message: str) -> NoReturn:
     raise BadEvent(f"{path}: {message}", code=code, path=path)
 
 
-def parse(raw: bytes | str) -> Any:
-    """A JSON document under the strict rules above; raises `BadEvent`."""
-    if len(raw) > MAX_JSON:
-        raise TooLarge(f"JSON of {len(raw)} bytes, wanted at most {MAX_JSON}: send a reference instead", limit=MAX_JSON, found=len(raw))
+def parse(raw: bytes | str, limit: int = MAX_JSON) -> Any:
+    """A JSON document of at most `limit` bytes under the strict rules above; raises `BadEvent`."""
+    if len(raw) > limit:
+        raise TooLarge(f"JSON of {len(raw)} bytes, wanted at most {limit}: send a reference instead", limit=limit, found=len(raw))
     if not raw.strip():
         raise BadEvent("wanted a CloudEvent, found an empty body: an event needs at least id, type and data")
     text = _decode(raw)
@@ -150,7 +150,11 @@ def from_json(raw: bytes | str) -> Draft:
 
     Raises `BadEvent`, `UnknownType`, `TooLarge` or `BadSubject`.
     """
-    document = parse(raw)
+    return from_document(parse(raw))
+
+
+def from_document(document: Any) -> Draft:
+    """As `from_json`, of a document that `parse` has read: one of many in a batch, say."""
     if not isinstance(document, dict):
         _bad("BAD_PAYLOAD", "$", f"wanted a JSON object, found {type(document).__name__}")
     _check_attributes(document)

@@ -111,7 +111,7 @@ class Publisher:
         """
         if once:
             return await self._publish_once(draft, expected)
-        await self._room()
+        await self.room()
         return await self.submit(draft, expected=expected)
 
     def submit(self, draft: Draft, *, expected: int | None = None) -> asyncio.Future[int]:
@@ -162,7 +162,7 @@ class Publisher:
         futures: list[asyncio.Future[int]] = []
         try:
             async for draft in each(drafts):
-                await self._room()
+                await self.room()
                 futures.append(self.submit(draft))
                 if len(futures) >= 2 * self._window:
                     positions += await asyncio.gather(*futures[: self._window])
@@ -176,7 +176,7 @@ class Publisher:
         positions: list[int] = []
         blocks: deque[Block] = deque()
         async for ids, parcels in packed(drafts, self.connection.max_payload):
-            await self._room()
+            await self.room()
             blocks.append(Block(ids, parcels))
             self._bulk.send(blocks[-1], away=self._away)
             await asyncio.sleep(0)  # let acknowledgements in
@@ -201,7 +201,8 @@ class Publisher:
         else:
             self._send(publication)
 
-    async def _room(self) -> None:
+    async def room(self) -> None:
+        """Wait while the window or the socket is full: for callers of `submit` who bound nothing themselves."""
         while len(self._open) >= self._window:
             waiter = self.loop.create_future()
             self._waiters.append(waiter)

@@ -20,7 +20,22 @@ import click
 from bus.errors import BadSettings, Conflict, IdReused, Misuse, Rejected, Transient, WorldbusError
 from worldbus import __version__
 
-GROUPS = ("demo", "serve", "publish", "read", "sql", "verify", "rebuild", "parked", "lag", "care", "bench", "asyncapi", "completion")
+GROUPS = (
+    "demo",
+    "serve",
+    "publish",
+    "read",
+    "sql",
+    "verify",
+    "rebuild",
+    "parked",
+    "lag",
+    "care",
+    "gateway",
+    "bench",
+    "asyncapi",
+    "completion",
+)
 EPILOG = """Exit codes: 0 ok; 1 the answer is no, or differences were found; 2 wrong use or a bad event; 3 a server cannot be reached,
 refuses or lost data; 70 a bug. Without --nats and --postgres, verbs use the servers of a running `up` or `demo`, or start their own
 on the data folder."""

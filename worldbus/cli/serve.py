@@ -29,7 +29,7 @@ def up(speed: float, settings: Settings) -> None:
     Other verbs on the same data folder find these servers by themselves. Stopping settles what is in flight; nothing is lost either way.
     """
     _log_at_info(settings)
-    _until_stopped(_up(settings, round(speed * 1000)))
+    until_stopped(_up(settings, round(speed * 1000)))
 
 
 @app.command("run")
@@ -56,7 +56,7 @@ def run_(only: str | None, settings: Settings) -> None:
             f"`run` works on given servers: wanted --nats and --postgres, or a running `worldbus up` on {settings.data}, found neither"
         )
     _log_at_info(settings)
-    _until_stopped(_run(settings, names))
+    until_stopped(_run(settings, names))
 
 
 def _names(only: str | None) -> frozenset[str]:
@@ -81,7 +81,7 @@ def _log_at_info(settings: Settings) -> None:
     configure(settings.log, settings.log_level)
 
 
-def _until_stopped(work: Any) -> None:
+def until_stopped(work: Any) -> None:
     """Ctrl-C and SIGTERM are how these verbs end well."""
     try:
         run(work)
