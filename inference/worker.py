@@ -36,6 +36,8 @@ from inference.outcome import Outcomes
 from inference.queue import TierQueue
 from inference.serving import Serving, stop
 from inference.settings import WorkerSettings
+from inference.standing import stands
+from inference.vitals import Vitals
 from inference.work import Why, Work
 
 STANDBY: Final = 256
@@ -58,10 +60,13 @@ class Worker:
         grammar: Engine | None = None,
         warm: Sequence[Prompt] = (),
         prepare: Prepare | None = None,
+        vitals: Vitals | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = Metrics(settings.tier, settings.pool_name, settings.name)
         self.admission = Admission(settings.promise)
+        self.vitals = Vitals(connection) if vitals is None else vitals
+        self._own_vitals = vitals is None
         self.queue = TierQueue(connection, log_.name, settings.promise, self._on_request)
         self.clock = ServerClock(self.queue.info)
         self.cancels = Cancels(connection, log_, self.clock.now_ns, self._on_cancel)
@@ -70,9 +75,8 @@ class Worker:
         self.serving = Serving(settings, engine, grammar, self.outcomes, self.clock, self.admission, self.metrics)
         self.choosing = Choosing(self, self.admission, self.clock, settings.promise.look_ahead)
         self.holding = Holding(self.queue, self.metrics, self.choosing.wake)
-        self.intake = Intake(
-            self.serving, self.queue, self.holding, self.choosing, self.cancels, self.delivery, ladders, lambda: self.up, prepare
-        )
+        parts = self.serving, self.queue, self.holding, self.choosing, self.cancels, self.delivery
+        self.intake = Intake(*parts, ladders, lambda: self.up, prepare)
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()
         self._keeper: Keeper | None = None
@@ -114,6 +118,8 @@ class Worker:
     async def open(self) -> None:
         """Measure the clock, listen for cancels, open the engine, take work."""
         await self.delivery.open()
+        if self._own_vitals:
+            await self.vitals.open()
         await self.queue.open()
         await self.clock.measure()
         await self.cancels.open()
@@ -124,6 +130,7 @@ class Worker:
         }
         if self._keeper is not None:
             services["keeper"] = self._keeper.run()
+            services["vitals"] = self.vitals.keep_telling(lambda: stands(self))
         self._services = [asyncio.create_task(service, name=f"inference-{name}") for name, service in services.items()]
         self.looked()
 
@@ -148,6 +155,10 @@ class Worker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._keeper is not None:
+            self.vitals.tell(stands(self, leaving=True))
+        if self._own_vitals:
+            await self.vitals.aclose()
         await self.cancels.aclose()
         await self.delivery.aclose()
 
@@ -268,14 +279,16 @@ async def run_worker(
     grammar: Engine | None = None,
     warm: Sequence[Prompt] = (),
     prepare: Prepare | None = None,
+    vitals: Vitals | None = None,
 ) -> AsyncIterator[Worker]:
     """Run one worker for the block; leaving it drains. Without `engine` it answers what no model asks for, from the lower rungs.
 
     `engine` is opened and kept by the worker; `grammar` is open already, and may serve several workers. `prepare` adds to each request
-    what an engine needs to know, while it waits (`inference.intake.Prepare`).
+    what an engine needs to know, while it waits (`inference.intake.Prepare`). `vitals` is open, and may be shared by the workers of a
+    process.
     """
     async with AsyncExitStack() as stack:
-        worker = Worker(connection, log_, publisher, ladders, settings, engine, grammar, warm, prepare)
+        worker = Worker(connection, log_, publisher, ladders, settings, engine, grammar, warm, prepare, vitals)
         stack.push_async_callback(worker.aclose)
         await worker.open()
         yield worker

@@ -1,7 +1,10 @@
 """Killing workers of inference while they speak: each request ends once, no chunk is spoken twice, none is lost.
 
 A player asks without a pause; two workers with a timed engine share the queue; one of them is killed with SIGKILL again and again and
-started anew. Everything is read back from the log and from what a listener heard.
+started anew. As beside the handlers of a world, a ladder and its guardian run in this process, which nobody kills. Some requests have less
+time than the queue needs to notice a death. Everything is read back from the log and from what a listener heard.
+
+    python -m bench.chaos.inference [kills]
 """
 
 from __future__ import annotations
@@ -12,23 +15,33 @@ import random
 import signal
 import sys
 from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
 from bench.harness import nats
-from bus.connection import connect
+from bus.connection import Connection, connect
 from bus.event import Draft
 from bus.log import Log, open_log
-from bus.publisher import open_publisher
+from bus.publisher import Publisher, open_publisher
+from handlers.names import DEFAULT_WORLD, WORLDS
+from inference import ladder
 from inference.delivery import ensure
+from inference.engines.grammar import GrammarEngine
+from inference.guardian import run_guardian
 from inference.outcome import ENDS
-from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
+from inference.settings import WorkerSettings
+from inference.vitals import Vitals
+from inference.worker import Worker, run_worker
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceExpired, InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart, TokensDelivered
 
 WORLD: Final = "chaos"
 RATE: Final = 25.0
 ENTITIES: Final = 7
+BUDGETS_MS: Final = (300, 700, 1500, 4000)
 WORKER: Final = "bench.chaos.inference_worker"
 
 
@@ -41,6 +54,8 @@ class Found:
     asked: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     attempts: Counter[int] = field(default_factory=Counter)
+    guarded: int = 0
+    """Answered by the guardian in place of a lost worker."""
     violations: list[str] = field(default_factory=list)
 
 
@@ -57,18 +72,34 @@ async def run(kills: int, seed: int) -> Found:
             heard[chunk.request_id].append(chunk)
 
         await connection.listen(f"sig.{WORLD}.tokens.*", on_chunk)
-        async with open_publisher(connection, log, "relaxed") as publisher:
+        async with open_publisher(connection, log, "relaxed") as publisher, _ladder(connection, log, publisher) as ladder_worker:
             stop = asyncio.Event()
             asking = asyncio.create_task(_ask(publisher, stop, dice))
             await _kill_workers(server.url, kills, dice, found, heard)
             stop.set()
             asked = await asking
             await _settle(server.url, log, asked)
+            found.guarded = ladder_worker.metrics.counts["guarded"]
         await asyncio.sleep(0.2)
         found.asked = len(asked)
         await _check(log, asked, heard, found)
         await log.aclose()
     return found
+
+
+@asynccontextmanager
+async def _ladder(connection: Connection, log: Log, publisher: Publisher) -> AsyncIterator[Worker]:
+    """What runs beside the handlers."""
+    ladders, grammar, vitals = ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml"), GrammarEngine(), Vitals(connection)
+    settings = WorkerSettings(tier="gold", name="ladder")
+    await vitals.open()
+    async with (
+        grammar.open(),
+        run_worker(connection, log, publisher, ladders, settings, grammar=grammar, vitals=vitals) as worker,
+        run_guardian(connection, log, ladders, {"gold": worker}, vitals),
+    ):
+        yield worker
+    await vitals.aclose()
 
 
 async def _ask(publisher: Any, stop: asyncio.Event, dice: random.Random) -> list[str]:
@@ -81,7 +112,7 @@ async def _ask(publisher: Any, stop: asyncio.Event, dice: random.Random) -> list
             kind="npc_line",
             prompt=[PromptPart(role="user", name="words", text="What do they say?")],
             max_tokens=40,
-            budget_ms=4000,
+            budget_ms=dice.choice(BUDGETS_MS),
             player=f"p{dice.randrange(5)}",
             salience=0.5,
             seed=len(asked),
@@ -150,6 +181,8 @@ async def _check(log: Log, asked: list[str], heard: dict[str, list[TokensDeliver
 def check(asked: list[str], ends: Counter[str], answers: dict[str, Any], heard: dict[str, list[TokensDelivered]]) -> list[str]:
     """Every broken promise, in words."""
     wrong = [f"{name} ended {ends[name]} times, wanted once" for name in asked if ends[name] != 1]
+    late = {name: answer for name, answer in answers.items() if isinstance(answer, InferenceExpired)}
+    wrong += [f"{name} expired at {answer.stage}, {answer.late_ms} ms late, wanted an answer in time" for name, answer in late.items()]
     for name, chunks in heard.items():
         numbers = [chunk.sequence for chunk in chunks]
         if numbers != list(range(len(numbers))):

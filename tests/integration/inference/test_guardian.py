@@ -1,0 +1,130 @@
+"""The guardian: what a lost worker can no longer answer is answered in time, once, by the ladder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from bus.connection import Connection
+from bus.errors import Conflict
+from bus.event import Draft
+from bus.log import Log
+from bus.publisher import Publisher
+from inference.delivery import hear
+from inference.engine import Engine
+from inference.engines.grammar import GrammarEngine
+from inference.engines.timed import Pace, TimedEngine
+from inference.guardian import Guardian, run_guardian
+from inference.settings import WorkerSettings
+from inference.vitals import Vitals
+from inference.worker import Worker, run_worker
+from tests.integration.inference.conftest import LADDERS, WORLD, Game, Until
+
+TIER = "bronze"  # its queue notices a death after five seconds: whoever answers earlier is the guardian
+
+
+class Site:
+    """A log with one ladder and its guardian, whose own queue is closed: it answers only as guardian."""
+
+    def __init__(self, connection: Connection, log: Log, publisher: Publisher) -> None:
+        self.parts = connection, log, publisher
+
+    @asynccontextmanager
+    async def worker(self, engine: Engine | None, name: str, **more: Any) -> AsyncIterator[Worker]:
+        grammar = GrammarEngine()
+        settings = WorkerSettings(tier=TIER, name=name, drain_s=0.0)
+        async with grammar.open(), run_worker(*self.parts, LADDERS, settings, engine=engine, grammar=grammar, **more) as worker:
+            while engine is not None and not worker.up:
+                await asyncio.sleep(0.002)
+            yield worker
+
+    @asynccontextmanager
+    async def guardian(self) -> AsyncIterator[tuple[Guardian, Worker, Vitals]]:
+        connection, log, _ = self.parts
+        vitals = Vitals(connection)
+        await vitals.open()
+        async with self.worker(None, "ladder", vitals=vitals) as ladder:
+            await ladder.queue.stop()
+            async with run_guardian(connection, log, LADDERS, {TIER: ladder}, vitals) as guardian:
+                yield guardian, ladder, vitals
+        await vitals.aclose()
+
+
+@pytest.fixture
+def site(connection: Connection, log: Log, publisher: Publisher) -> Site:
+    return Site(connection, log, publisher)
+
+
+async def _kill(worker: Worker) -> None:
+    """As SIGKILL: nothing is said, settled or handed back any more."""
+    for task in (*worker.holding.tasks, *worker._services):
+        task.cancel()
+    await worker.queue.stop()
+
+
+async def test_what_a_lost_worker_was_saying_ends_in_time_with_what_was_heard(
+    site: Site, game: Game, connection: Connection, until: Until
+) -> None:
+    async with site.guardian() as (_, ladder, vitals), site.worker(TimedEngine(Pace(first=0.001, per_token=0.05)), "lost") as lost:
+        await until(lambda: vitals.alive(TIER, "lost"))
+        request = await game.ask(tier=TIER, max_tokens=40, budget_ms=3500)
+        await until(lambda: any(work.tale.delivered for work in lost.running))
+        await _kill(lost)
+        event = (await game.ends(1))[request.request_id]
+        chunks = [chunk async for chunk in hear(connection, WORLD, request.request_id)]
+
+    end = cast(Any, event.data)
+    assert (event.name, end.rung, end.code) == ("InferenceDegraded", "shorter", "engine_failed")
+    assert end.text == "".join(chunk.text for chunk in chunks) != ""
+    assert [chunk.sequence for chunk in chunks] == list(range(len(chunks)))
+    assert ladder.metrics.counts["guarded"] == 1
+
+
+async def test_what_nobody_begins_gets_a_line(site: Site, game: Game) -> None:
+    async with site.guardian() as (guardian, ladder, _):
+        requests = [await game.ask(tier=TIER, budget_ms=500, entity=f"n{number % 3}") for number in range(6)]
+        assert len(guardian) == 6
+        ends = await game.ends(6)
+        assert len(guardian) == 0
+
+    assert {ends[one.request_id].name for one in requests} == {"InferenceDegraded"}
+    assert {cast(Any, event.data).rung for event in ends.values()} == {"grammar"}
+    assert {cast(Any, event.data).code for event in ends.values()} == {"no_slot"}
+    assert ladder.metrics.counts["guarded"] == 6
+
+
+async def test_a_guardian_that_begins_later_knows_what_was_asked_before(site: Site, game: Game) -> None:
+    async with site.guardian():  # makes the queue, so that nothing depends on who was first
+        pass
+    request = await game.ask(tier=TIER, budget_ms=3000)
+    async with site.guardian():
+        assert (await game.ends(1))[request.request_id].name == "InferenceDegraded"
+
+
+async def test_a_living_worker_is_left_alone(site: Site, game: Game) -> None:
+    async with site.guardian() as (guardian, ladder, _), site.worker(TimedEngine(Pace(first=0.001, per_token=0.001)), "well"):
+        for _ in range(10):
+            await game.ask(tier=TIER, budget_ms=1500)
+        ends = await game.ends(10)
+        assert len(guardian) == 0
+
+    assert {event.name for event in ends.values()} == {"InferenceCompleted"}
+    assert ladder.metrics.counts["guarded"] == 0
+
+
+async def test_what_was_said_but_not_recorded_is_not_answered(site: Site, game: Game, until: Until) -> None:
+    """Core subscribers hear a publication before the log takes or refuses it."""
+    async with site.guardian() as (guardian, ladder, _):
+        draft = Draft(data=game.request(tier=TIER, budget_ms=300), world=WORLD, entity="mira", subsystem="npc")
+        with pytest.raises(Conflict):
+            await game.publisher.publish(draft, expected=77)
+        assert len(guardian) == 1
+        await until(lambda: len(guardian) == 0)
+        await guardian.aclose()
+
+    assert await game.said() == []
+    assert ladder.metrics.counts["guarded"] == 0
