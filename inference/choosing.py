@@ -6,8 +6,6 @@ Everything here runs on one worker's event loop, decides from what the worker kn
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
 from typing import Final, Protocol
 
 from inference.admission import Admission, Offer
@@ -15,12 +13,11 @@ from inference.clock_offset import ServerClock
 from inference.deadlines import MS
 from inference.engine import Engine
 from inference.fairness import FairQueue
+from inference.room import yielding
 from inference.serving import stop
 from inference.work import Work
 
 MOST_PREEMPTIONS: Final = 3
-CLEARLY: Final = 0.2
-"""How much more salient a request must be to take the slot of another one that has just as little time."""
 
 
 class Chosen(Protocol):
@@ -57,11 +54,13 @@ class Choosing:
         self._look_ahead = look_ahead
         self._loop = asyncio.get_running_loop()
         self._yielding: Work | None = None
+        self._promised: Work | None = None
+        """For whom somebody yields: without the promise whoever yielded might be next itself."""
         self._woken = False
 
     def add(self, work: Work) -> None:
         """Let it wait for its turn; it is looked at again before the last moment at which it could begin, whatever happens."""
-        self.waiting.add(work)
+        self.waiting.add(work, paid=work.began_at > 0)
         self.watch(work, self.latest_ns(work))
         if len(self.waiting) > self._look_ahead:
             self._shed()
@@ -69,7 +68,11 @@ class Choosing:
 
     def left(self, work: Work) -> None:
         """It runs no longer."""
-        self.running.discard(work)
+        if work in self.running:
+            self.running.remove(work)
+            self.waiting.ended(work)
+        if work is self._yielding:
+            self._yielding = None  # it may run again before anybody looks
         self.wake()
 
     def wake(self) -> None:
@@ -111,6 +114,7 @@ class Choosing:
         self._woken = False
         engine = self._chosen.engine
         if engine is not None and not self.draining:
+            self.waiting.slots = engine.slots
             while self.waiting and len(self.running) < engine.slots:
                 self._begin_next(engine)
             if self.waiting:
@@ -119,10 +123,12 @@ class Choosing:
 
     def _begin_next(self, engine: Engine) -> None:
         now = self._clock.now_ns()
-        work = self.waiting.take(now)
+        work = self.waiting.take(now, self._promised)
         assert work is not None
+        self._promised = None
         offer = self._admission.offer(work.ask.ladder, work.wanted(), work.choice_chars(engine), (work.deadline_ns - now) / 1e9)
         if offer is None:
+            self.waiting.ended(work)
             left = (work.deadline_ns - now) // MS
             self._chosen.give_up(work, "too_late", f"{left} ms are left, too few for any answer of {engine.model}")
             return
@@ -134,32 +140,20 @@ class Choosing:
     # -- who makes room ----------------------------------------------------------------------------------------------------------------
 
     def _make_room(self, engine: Engine) -> None:
-        """Stop the least important generation if who is next matters clearly more, or could not begin in time otherwise."""
-        if self._yielding is not None and self._yielding in self.running:
+        """Stop somebody for whoever is next, if they may have the slot (`inference.room`); one at a time."""
+        if self._yielding is not None:
             return
         now = self._clock.now_ns()
         candidate = self.waiting.peek(now)
         victims = [work for work in self.running if _may_yield(work, engine)]
         if candidate is None or not victims:
             return
-        victim = min(victims, key=lambda work: (work.salience, -work.deadline_ns))
-        greedy = self._greedy(victims, candidate)
-        if greedy is not None:
-            self._yielding = greedy
-            stop(greedy, "preempted")
-        elif victim.salience + CLEARLY <= candidate.salience or (
-            victim.salience <= candidate.salience and self._pressed(candidate, now) and self._relaxed(victim, candidate, now)
-        ):
-            self._yielding = victim
-            stop(victim, "preempted")
-
-    def _greedy(self, victims: Sequence[Work], candidate: Work) -> Work | None:
-        """A generation of a player who holds several slots, when who is next holds none and matters as much."""
-        slots = Counter(work.flow for work in self.running)
-        if slots[candidate.flow]:
-            return None
-        held = [work for work in victims if slots[work.flow] > 1 and work.salience <= candidate.salience]
-        return max(held, key=lambda work: (slots[work.flow], work.deadline_ns), default=None)
+        self._yielding = yielding(
+            candidate, victims, self.waiting, lambda victim: self._pressed(candidate, now) and self._relaxed(victim, candidate, now)
+        )
+        if self._yielding is not None:
+            self._promised = candidate
+            stop(self._yielding, "preempted")
 
     def _pressed(self, work: Work, now_ns: int) -> bool:
         """Whether it would lose a rung if it waited for the next slot to become free by itself."""

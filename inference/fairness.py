@@ -1,15 +1,20 @@
 """Who is next: the most urgent request of whoever has not had their share.
 
 Deficit round robin over players, nested in worlds: each round gives every world as many tokens as the largest request that waits, shared by
-those of its players who wait. Who comes new can pay for one request. Among the players whose credit covers their best request, the one with
-the least slack for its salience goes first. So a player who asks a hundred times as often waits for themselves, and urgency never becomes a
-way to push past everybody.
+those of its players who wait. Who comes new can pay for one request. Among the players whose credit covers their best request, those come
+first for whom one slot more is within their share of the slots; the further beyond it, the later; and among equals the one with the least
+slack for its salience. So a player who asks a hundred times as often waits for themselves, and urgency never becomes a way to push past
+everybody.
+
+Looking changes nothing: a round is given out when somebody is taken. Otherwise whoever waits behind a full engine would be looked at, and
+so paid for, again and again, and who comes new would find them all as entitled as itself.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -56,11 +61,12 @@ class _Share(Generic[W]):
 
 
 class FairQueue(Generic[W]):
-    """Requests that wait for a slot."""
+    """Requests that wait for one of `slots` slots, and who holds the slots. What was taken holds a slot until `ended`."""
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int = 1) -> None:
+        self.slots = slots
         self._shares: dict[Flow, _Share[W]] = {}
-        self._players: dict[str, int] = {}  # waiting players by world
+        self._held: Counter[Flow] = Counter()
         self._count = 0
 
     def __len__(self) -> int:
@@ -70,18 +76,18 @@ class FairQueue(Generic[W]):
         for share in self._shares.values():
             yield from share.waiting
 
-    def add(self, one: W) -> None:
-        """Let it wait. A player who comes new can pay for one request."""
+    def add(self, one: W, *, paid: bool = False) -> None:
+        """Let it wait. A player who comes new can pay for one request; what was `paid` for and did not get it is not charged twice."""
         share = self._shares.get(one.flow)
         if share is None:
-            share = self._shares[one.flow] = _Share()
-            self._players[one.flow.world] = self._players.get(one.flow.world, 0) + 1
-            share.credit = one.cost
+            share = self._shares[one.flow] = _Share(credit=one.cost)
+        elif paid:
+            share.credit += one.cost
         share.waiting.append(one)
         self._count += 1
 
     def remove(self, one: W) -> bool:
-        """Take it out; whether it was there."""
+        """Take it out without a slot; whether it was there."""
         share = self._shares.get(one.flow)
         if share is None or one not in share.waiting:
             return False
@@ -89,31 +95,51 @@ class FairQueue(Generic[W]):
         self._count -= 1
         if not share.waiting:
             del self._shares[one.flow]
-            self._players[one.flow.world] -= 1
-            if not self._players[one.flow.world]:
-                del self._players[one.flow.world]
         return True
 
-    def peek(self, now_ns: int) -> W | None:
-        """Who is next; giving out new rounds is all that it changes."""
-        if not self._shares:
-            return None
-        best = {flow: self._most_urgent(share, now_ns) for flow, share in self._shares.items()}
-        largest = max(one.cost for one in best.values())
-        quantum = {flow: largest / self._players[flow.world] for flow in best}
-        rounds = math.ceil(min(max(0.0, best[flow].cost - share.credit) / quantum[flow] for flow, share in self._shares.items()))
-        if rounds > 0:
-            for flow, share in self._shares.items():
-                share.credit = min(largest, share.credit + rounds * quantum[flow])
-        covered = [best[flow] for flow, share in self._shares.items() if share.credit >= best[flow].cost]
-        return min(covered, key=lambda one: urgency(one.deadline_ns - now_ns, one.salience))
+    def ended(self, one: W) -> None:
+        """It gives its slot back."""
+        self._held[one.flow] -= 1
+        if self._held[one.flow] <= 0:
+            del self._held[one.flow]
 
-    def take(self, now_ns: int) -> W | None:
-        """Take out whoever is next, and charge its cost."""
-        one = self.peek(now_ns)
-        if one is not None:
-            self._shares[one.flow].credit -= one.cost
-            self.remove(one)
+    def held(self, flow: Flow) -> int:
+        """Slots that a player holds."""
+        return self._held[flow]
+
+    def share(self, flow: Flow) -> float:
+        """Slots that a player may hold while others wait: worlds share alike, and so do the players of a world. At least one."""
+        return self._shares_with(flow)(flow)
+
+    def over(self, flow: Flow) -> bool:
+        """Whether a player holds more than their share."""
+        return self._held[flow] > self.share(flow)
+
+    def may_take(self, taker: Flow, giver: Flow) -> bool:
+        """Whether a slot may go from one player to another: within the taker's share, or from somebody who has more of theirs even then."""
+        return taker == giver or not self._excess(taker, self.share(taker)) or self.greedier(giver, taker)
+
+    def greedier(self, giver: Flow, taker: Flow) -> bool:
+        """Whether a player who holds more than their share would still hold no less of it than another one, had a slot gone over."""
+        given, taken = (self._held[giver] - 1) / self.share(giver), (self._held[taker] + 1) / self.share(taker)
+        return giver != taker and self.over(giver) and given >= taken
+
+    def peek(self, now_ns: int) -> W | None:
+        """Who is next. Changes nothing."""
+        return self._next(now_ns)[0]
+
+    def take(self, now_ns: int, promised: W | None = None) -> W | None:
+        """Take out whoever is next, charge its cost, and note that it holds a slot. Who was `promised` the slot is next, if it waits."""
+        one, behind = self._next(now_ns)
+        if one is None:
+            return None
+        if promised is not None and promised in self._waiting_of(promised.flow):
+            one, behind = promised, {}
+        for flow, credit in behind.items():
+            self._shares[flow].credit = credit
+        self._shares[one.flow].credit -= one.cost
+        self.remove(one)
+        self._held[one.flow] += 1
         return one
 
     def greediest(self) -> W | None:
@@ -129,6 +155,43 @@ class FairQueue(Generic[W]):
         for one in found:
             self.remove(one)
         return found
+
+    def _waiting_of(self, flow: Flow) -> Sequence[W]:
+        share = self._shares.get(flow)
+        return () if share is None else share.waiting
+
+    def _next(self, now_ns: int) -> tuple[W | None, Mapping[Flow, float]]:
+        """Who is next, and everybody's credit behind the rounds that this takes."""
+        if not self._shares:
+            return None, {}
+        best = {flow: self._most_urgent(share, now_ns) for flow, share in self._shares.items()}
+        credit = self._after_rounds(best)
+        share = self._shares_with()
+
+        def rank(one: W) -> tuple[float, float]:
+            return self._excess(one.flow, share(one.flow)), urgency(one.deadline_ns - now_ns, one.salience)
+
+        return min((one for flow, one in best.items() if credit[flow] >= one.cost), key=rank), credit
+
+    def _after_rounds(self, best: Mapping[Flow, W]) -> Mapping[Flow, float]:
+        """Everybody's credit behind as many rounds as it takes until somebody can pay."""
+        players = Counter(flow.world for flow in best)
+        largest = max(one.cost for one in best.values())
+        quantum = {flow: largest / players[flow.world] for flow in best}
+        missing = {flow: max(0.0, best[flow].cost - share.credit) for flow, share in self._shares.items()}
+        rounds = math.ceil(min(missing[flow] / quantum[flow] for flow in best))
+        if not rounds:
+            return {flow: share.credit for flow, share in self._shares.items()}
+        return {flow: min(largest, share.credit + rounds * quantum[flow]) for flow, share in self._shares.items()}
+
+    def _shares_with(self, *more: Flow) -> Callable[[Flow], float]:
+        """Everybody's share, from who waits, who holds slots, and who else there is."""
+        players = Counter(flow.world for flow in {*self._shares, *self._held, *more})
+        return lambda flow: max(1.0, self.slots / len(players) / players[flow.world])
+
+    def _excess(self, flow: Flow, share: float) -> float:
+        """How much of a share one slot more would be beyond it."""
+        return max(0.0, (self._held[flow] + 1) / share - 1)
 
     def _most_urgent(self, share: _Share[W], now_ns: int) -> W:
         return min(share.waiting, key=lambda one: urgency(one.deadline_ns - now_ns, one.salience))
