@@ -1,0 +1,97 @@
+"""A data set in BEIR's format, to compare with published figures: `corpus.jsonl`, `queries.jsonl` and `qrels/test.tsv` in one folder.
+
+Thakur et al., "BEIR: a heterogeneous benchmark for zero-shot evaluation of information retrieval models", NeurIPS 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from bus.errors import BadSettings
+
+T = TypeVar("T")
+MAX_LINE: Final = 16 * 1024 * 1024  # bytes
+
+
+class Entry(NamedTuple):
+    """One document of a corpus."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """The judged queries of a folder; its corpus is read as often as `corpus` is called."""
+
+    folder: Path
+    queries: Mapping[str, str]
+    grades: Mapping[str, Mapping[str, int]]
+    """Query → document → grade."""
+
+    def corpus(self) -> Iterator[Entry]:
+        """Every document, in the order of the file; raises `BadSettings`."""
+        for document in _lines(self.folder / "corpus.jsonl", _Document):
+            yield Entry(document.id, document.title, document.text)
+
+
+class _Document(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    text: str
+    title: str = ""
+
+
+class _Query(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    text: str
+
+
+def load(folder: Path, split: str = "test") -> DataSet:
+    """The data set in `folder`; raises `BadSettings` that says which file and line is not as it should be."""
+    grades = _grades(folder / "qrels" / f"{split}.tsv")
+    queries = {query.id: query.text for query in _lines(folder / "queries.jsonl", _Query) if query.id in grades}
+    if missing := sorted(set(grades) - set(queries)):
+        raise BadSettings(f"{folder.name}: qrels/{split}.tsv judges queries that queries.jsonl has not, e.g. {', '.join(missing[:5])}")
+    return DataSet(folder, queries, grades)
+
+
+def _grades(path: Path) -> dict[str, dict[str, int]]:
+    """Judgements: a header, then query, document and grade with tabs between."""
+    grades: dict[str, dict[str, int]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path.name} cannot be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if number == 1 or not line.strip():
+            continue
+        try:
+            query, document, grade = line.split("\t")
+            grades.setdefault(query, {})[document] = int(grade)
+        except ValueError as error:
+            raise BadSettings(
+                f"{path.name}, line {number}: wanted query, document and grade with tabs between, found {line[:80]!r}"
+            ) from error
+    if not grades:
+        raise BadSettings(f"{path.name} judges nothing: wanted a header and lines of query, document and grade")
+    return grades
+
+
+def _lines(path: Path, shape: type[T]) -> Iterator[T]:
+    decoder, number = msgspec.json.Decoder(shape), 0
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(MAX_LINE):
+                number += 1
+                if line.strip():
+                    yield decoder.decode(line)
+    except OSError as error:
+        raise BadSettings(f"{path.name} cannot be read: {error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path.name}, line {number}: {error}") from error
