@@ -115,14 +115,17 @@ class FairQueue(Generic[W]):
         """Whether a player holds more than their share."""
         return self._held[flow] > self.share(flow)
 
-    def may_take(self, taker: Flow, giver: Flow) -> bool:
-        """Whether a slot may go from one player to another: within the taker's share, or from somebody who has more of theirs even then."""
-        return taker == giver or not self._excess(taker, self.share(taker)) or self.greedier(giver, taker)
+    def may_take(self, taker: W, giver: W) -> bool:
+        """Whether a running request's slot may go to one that waits: within the taker's share, or from somebody who is greedier even then."""
+        return taker.flow == giver.flow or not self._excess(taker.flow, self.share(taker.flow)) or self.greedier(giver, taker)
 
-    def greedier(self, giver: Flow, taker: Flow) -> bool:
-        """Whether a player who holds more than their share would still hold no less of it than another one, had a slot gone over."""
-        given, taken = (self._held[giver] - 1) / self.share(giver), (self._held[taker] + 1) / self.share(taker)
-        return giver != taker and self.over(giver) and given >= taken
+    def greedier(self, giver: W, taker: W) -> bool:
+        """Whether the player of a running request holds more than their share, and would still hold no less of it, by what each of the
+        two requests matters, had its slot gone to the other player."""
+        if giver.flow == taker.flow or not self.over(giver.flow):
+            return False
+        given = (self._held[giver.flow] - 1) / self.share(giver.flow) / max(giver.salience, LEAST_SALIENCE)
+        return given >= (self._held[taker.flow] + 1) / self.share(taker.flow) / max(taker.salience, LEAST_SALIENCE)
 
     def peek(self, now_ns: int) -> W | None:
         """Who is next. Changes nothing."""

@@ -23,9 +23,8 @@ def yielding(candidate: W, victims: Sequence[W], queue: FairQueue[W], in_need: C
 
     `in_need(victim)` says that the candidate would be late if it waited, and that the victim would not be if it did.
     """
-    takable = [one for one in victims if queue.may_take(candidate.flow, one.flow)]
-    greedy = [one for one in takable if queue.greedier(one.flow, candidate.flow) and one.salience < candidate.salience + CLEARLY]
-    if greedy:
+    takable = [one for one in victims if queue.may_take(candidate, one)]
+    if greedy := [one for one in takable if queue.greedier(one, candidate)]:
         return max(greedy, key=lambda one: (queue.held(one.flow), -one.salience, one.deadline_ns))
     if not takable:
         return None

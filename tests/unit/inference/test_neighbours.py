@@ -121,7 +121,7 @@ def test_a_player_who_finds_everything_they_ask_for_more_salient_gets_no_slot_ou
 
     assert all(one.done_ms >= 0 for one in others)
     assert sum(one.preemptions > 0 for one in others) < 0.05 * len(others)  # only who held two slots when eight and more asked
-    assert len(late) < 0.01 * len(others)
+    assert len(late) < 0.02 * len(others)
 
 
 def test_nobody_makes_room_for_a_player_who_would_then_hold_more_of_their_share() -> None:
