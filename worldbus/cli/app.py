@@ -29,6 +29,7 @@ GROUPS = (
     "verify",
     "rebuild",
     "parked",
+    "kb",
     "lag",
     "care",
     "gateway",

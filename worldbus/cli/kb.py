@@ -1,0 +1,151 @@
+"""`worldbus kb`: the knowledge base."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worldbus.cli.app import app
+from worldbus.cli.options import PLACE, json_option, run, settings_options
+from worldbus.cli.output import Progress, remark, say, say_json
+
+if TYPE_CHECKING:
+    from worldbus.compose import World
+    from worldbus.edges.lore import Document, Done, Plan
+    from worldbus.settings import Settings
+
+SHOWN_S = 10.0  # how long we wait until the tables have what was said
+
+
+@app.group()
+def kb() -> None:
+    """The knowledge base: lore, who may know it, and from when on."""
+
+
+@kb.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--collection",
+    metavar="NAME",
+    help="What the folder's documents belong to: those of the collection whose files are gone are removed.  [default: the folder's name]",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
+@json_option
+@settings_options(*PLACE, "world", "durability")
+def ingest(path: Path, collection: str | None, dry_run: bool, as_json: bool, settings: Settings) -> None:
+    """Bring the knowledge base in step with a folder of documents, or with one document.
+
+    Markdown is read as it is; PDF, DOCX and HTML need the extra `documents`. Only what differs from the log is said, document by
+    document: each is there as it was before or as it is now, never in between. A second time nothing changes. Documents whose files are
+    gone from the folder are removed. If one document has a fault nothing is ingested, and every fault is shown.
+    """
+    run(_ingest(settings, path, collection or _name_of(path), path.is_dir(), dry_run, as_json))
+
+
+async def _ingest(settings: Settings, path: Path, collection: str, whole: bool, dry_run: bool, as_json: bool) -> None:
+    from worldbus.compose import open_world
+    from worldbus.edges.lore import Ingest
+
+    with Progress() as progress:
+        documents = await asyncio.to_thread(_read, path, progress)
+        async with open_world(settings, name="worldbus-kb-ingest") as world:
+            edge = Ingest(world.log, world.publisher, settings.world)
+            if dry_run:
+                plan = await edge.plan(documents, collection=collection, whole=whole)
+                progress.clear()
+                _show_plan(plan, as_json)
+                return
+            done = await edge.run(documents, collection=collection, whole=whole, tell=_telling(progress))
+            shown = await _shown(world, done.position)
+    _show(settings, done, shown, as_json)
+
+
+def _read(path: Path, progress: Progress) -> list[Document]:
+    from handlers.names import DEFAULT_WORLD, WORLDS
+    from handlers.time_manager.calendar import load
+    from worldbus.edges.lore import documents
+
+    calendar = load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+    return documents(path, calendar, _telling(progress))
+
+
+def _telling(progress: Progress) -> Callable[[int, int, str], None]:
+    return lambda at, of, name: progress(f"{at} of {of} documents: {name}", at / max(1, of))
+
+
+def _name_of(path: Path) -> str:
+    """The collection that a folder is, unless another is named."""
+    from worldbus.edges.lore.document import slug
+
+    folder = path.resolve() if path.is_dir() else path.resolve().parent
+    return slug(folder.name) if folder.name else "root"
+
+
+async def _shown(world: World, position: int) -> bool:
+    """Whether the tables have everything up to `position`. Where nobody projects, we do it until they have."""
+    from projections.catalogue import PROJECTIONS
+    from projections.store import connected
+    from worldbus.compose import serve
+
+    async def wait() -> bool:
+        async with connected(world.servers.postgres_dsn) as connection:
+            while True:
+                if await connection.fetchval("SELECT position FROM worldbus.checkpoint") >= position:
+                    return True
+                await asyncio.sleep(0.02)
+
+    if world.servers.nats is not None:  # the servers are ours alone
+        async with serve(world, projections=PROJECTIONS):
+            return await wait()
+    try:
+        async with asyncio.timeout(SHOWN_S):
+            return await wait()
+    except TimeoutError:
+        return False
+
+
+def _show_plan(plan: Plan, as_json: bool) -> None:
+    if as_json:
+        changed = [{"document": one.slug, "added": len(what.added), "retired": len(what.retired)} for one, what in plan.changed]
+        say_json(
+            {
+                "dry_run": True,
+                "collection": plan.collection,
+                "documents": plan.documents,
+                "passages": plan.passages,
+                "changed": changed,
+                "removed": [one.slug for one, _ in plan.removed],
+                "warnings": list(plan.warnings),
+            }
+        )
+        return
+    for one, what in plan.changed:
+        say(f"  {one.slug}: {len(what.added)} passages to add, {len(what.retired)} to retire, {len(one.chunks)} in all")
+    for known, what in plan.removed:
+        say(f"  {known.slug}: to remove, {len(what.retired)} passages")
+    say(f"{plan.documents} documents, {plan.passages} passages; {len(plan.changed)} documents would change, {len(plan.removed)} go")
+    _warn(plan.warnings)
+
+
+def _show(settings: Settings, done: Done, shown: bool, as_json: bool) -> None:
+    if as_json:
+        say_json({**done.as_dict(), "world": settings.world, "shown": shown})
+        return
+    say(f"{done.documents} documents, {done.passages} passages in collection {done.collection!r} of world {settings.world!r}")
+    if done.changed or done.removed:
+        said = [f"{len(done.changed)} documents changed", *([f"{len(done.removed)} removed"] if done.removed else [])]
+        say(f"{', '.join(said)}: {done.added} passages added, {done.retired} retired; last position {done.position}")
+    else:
+        say("nothing changed")
+    _warn(done.warnings)
+    if not shown:
+        remark(f"recorded; the tables did not follow within {SHOWN_S:g} s: does a projector run (`worldbus up`, `worldbus run`)?")
+
+
+def _warn(warnings: Any) -> None:
+    for warning in warnings:
+        remark(f"note: {warning}")
