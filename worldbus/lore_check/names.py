@@ -1,0 +1,81 @@
+"""Whether every proper name in a text is one of the canon's.
+
+A capital letter inside of a sentence makes a name in English, so whatever is capitalised there has to be (part of) a known name. At the
+beginning of a sentence one word may be anything; a second capitalised word after it may not. Curved quotation marks count as straight ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+_WORD: Final = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*'?")
+_BEGINS: Final = re.compile(r"(?:^|[.!?:]['\")]*\s+|[\"(]\s*|\n\s*\n)\Z")
+_STRAIGHT: Final = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
+_GROUPS: Final = ("people", "people_of_the_past", "places", "places_of_the_lore", "names")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a text; `begins` says whether a sentence starts with it."""
+
+    text: str
+    at: int
+    begins: bool
+
+    @property
+    def capital(self) -> bool:
+        """Whether it is written like a name; whoever says `I` is none."""
+        return self.text[:1].isupper() and self.plain != "I"
+
+    @property
+    def plain(self) -> str:
+        """Without the ending of the possessive."""
+        return _plain(self.text)
+
+
+class Names:
+    """The names that may be used."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        parts = {tuple(_plain(word) for word in name.split()) for name in names}
+        self._names = frozenset(parts)
+        self._longest = max(map(len, parts), default=0)
+
+    @classmethod
+    def of(cls, canon: Mapping[str, Any]) -> Names:
+        """Everything that the canon lists; a feast's or a year's name is written with or without its article."""
+        listed = [name for group in _GROUPS for names in canon[group].values() for name in names]
+        dated = [entry["name"].removeprefix("the ") for key in ("years", "feasts") for entry in canon[key]]
+        return cls([*listed, *dated])
+
+    def unknown(self, text: str) -> Iterator[tuple[int, str]]:
+        """Every word that is written as a name and is none, with its place in the text."""
+        words = list(_words(text))
+        place = 0
+        while place < len(words):
+            length = self._known(words, place)
+            if length == 0 and words[place].capital and not words[place].begins:
+                yield words[place].at, words[place].text
+            place += max(1, length)
+
+    def _known(self, words: Sequence[Word], place: int) -> int:
+        """How many words of a known name begin here, 0 if none does."""
+        if not words[place].capital:
+            return 0
+        spoken = [word.plain for word in words[place : place + self._longest]]
+        return next((length for length in range(len(spoken), 0, -1) if tuple(spoken[:length]) in self._names), 0)
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"'s?\Z", "", word.translate(_STRAIGHT))
+
+
+def _words(text: str) -> Iterator[Word]:
+    text = text.translate(_STRAIGHT)
+    for found in _WORD.finditer(text):
+        yield Word(
+            found[0], found.start(), _BEGINS.search(text, max(0, found.start() - 8), found.start()) is not None or found.start() == 0
+        )
