@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+import math
+from collections.abc import Sequence
 from typing import Any, Final
 
+from inference import json_schema
+from inference.errors import PromptRejected
+
 SAY: Final = "say"
+MOST_ITEMS: Final = 16
 _QUIET: Final = ("none", "neutral")  # what an enumeration is filled with when nobody chose
-_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
-    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,), "object": (dict,),
-    "null": (type(None),),
-}  # fmt: skip
 
 
 def plain(text: str) -> str:
@@ -30,56 +30,15 @@ def _control(char: str) -> bool:
 
 
 def fits(text: str, schema: str, choices: Sequence[str]) -> bool:
-    """Whether an answer is what was asked for. Of a schema: types, required and closed properties, enumerations, lengths, items."""
+    """Whether an answer is what was asked for; what that means for a schema says `inference.json_schema`."""
     if choices:
         return text in choices
     if not schema:
         return bool(text.strip())
     try:
-        return _fits(json.loads(text), _parsed(schema))
-    except (ValueError, RecursionError):
+        return json_schema.fits(json.loads(text), json_schema.schema(schema))
+    except (ValueError, RecursionError, PromptRejected):
         return False
-
-
-@lru_cache(maxsize=1024)
-def _parsed(schema: str) -> dict[str, Any]:
-    parsed = json.loads(schema)
-    return parsed if isinstance(parsed, dict) else {}
-
-
-def _fits(value: Any, schema: Any) -> bool:
-    if not isinstance(schema, dict):
-        return schema is not False
-    if "enum" in schema and value not in schema["enum"]:
-        return False
-    if "const" in schema and value != schema["const"]:
-        return False
-    wanted = schema.get("type")
-    kinds = [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, list) else []
-    if kinds and not any(_is(value, kind) for kind in kinds):
-        return False
-    if isinstance(value, str):
-        return bool(schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)))
-    if isinstance(value, list):
-        return all(_fits(item, schema.get("items", True)) for item in value)
-    if isinstance(value, dict):
-        return _fits_object(value, schema)
-    return True
-
-
-def _is(value: Any, kind: str) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    return isinstance(value, _KINDS.get(kind, ()))
-
-
-def _fits_object(value: dict[str, Any], schema: dict[str, Any]) -> bool:
-    properties = schema.get("properties", {})
-    if any(name not in value for name in schema.get("required", ())):
-        return False
-    if schema.get("additionalProperties") is False and any(name not in properties for name in value):
-        return False
-    return all(_fits(item, properties.get(name, True)) for name, item in value.items())
 
 
 def spoken_of(text: str, schema: str) -> str:
@@ -110,7 +69,7 @@ def dressed(line: str, schema: str, choices: Sequence[str], prepared: Sequence[s
             dressed_ = json.dumps(answer | {SAY: line}, ensure_ascii=False)
             if fits(dressed_, schema, ()):
                 return dressed_
-    return json.dumps(_filled(_parsed(schema), line, 0), ensure_ascii=False)
+    return json.dumps(_filled(json_schema.schema(schema), line, 0), ensure_ascii=False)
 
 
 def _filled(schema: Any, line: str, depth: int) -> Any:
@@ -122,14 +81,18 @@ def _filled(schema: Any, line: str, depth: int) -> Any:
     enum = schema.get("enum")
     if isinstance(enum, list) and enum:
         return next((quiet for quiet in _QUIET if quiet in enum), enum[0])
-    match schema.get("type"):
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            return _filled(schema[key][0], line, depth + 1)
+    kinds = schema.get("type", "object" if "properties" in schema else "string")
+    match kinds if isinstance(kinds, str) else kinds[0]:
         case "object":
             properties = schema.get("properties", {})
             return {name: _filled(properties.get(name), line, depth + 1) for name in schema.get("required", list(properties))}
         case "array":
-            return []
+            return [_filled(schema.get("items"), line, depth + 1) for _ in range(min(schema.get("minItems", 0), MOST_ITEMS))]
         case "integer" | "number":
-            return schema.get("minimum", 0)
+            return min(max(0, schema.get("minimum", 0)), schema.get("maximum", math.inf))
         case "boolean":
             return False
         case "null":

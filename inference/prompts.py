@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from inference.engine import Abilities, Prompt
 from inference.errors import PromptRejected
+from inference.json_schema import schema
 
 MAX_CHARACTERS: Final = 65_536
 MAX_TOKEN_IDS: Final = 32_768
-MAX_SCHEMA: Final = 16_384
 MAX_CHOICES: Final = 64
 MAX_NEW_TOKENS: Final = 4_096
-MAX_NESTING: Final = 32
 _RESEED: Final = 0x9E3779B97F4A7C15  # spreads neighbouring seeds; odd, so nothing is lost
-_TYPES: Final = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
-
-JsonSchema = dict[str, Any]
 
 
 def check(prompt: Prompt, abilities: Abilities, engine: str) -> None:
@@ -79,49 +73,3 @@ def _settings(prompt: Prompt) -> None:
         )
     if (prompt.spoken or prompt.spoken_ids) and (prompt.json_schema or prompt.choices):
         raise PromptRejected("wanted to go on inside JSON or a choice: start over, no engine can resume there", ability="resume")
-
-
-@lru_cache(maxsize=1024)
-def schema(text: str) -> JsonSchema:
-    """The JSON Schema that `text` is; the value is shared, so leave it as it is. Raises `PromptRejected` with code `BAD_SCHEMA`."""
-    if len(text) > MAX_SCHEMA:
-        raise PromptRejected(f"wanted a schema of at most {MAX_SCHEMA} characters, found {len(text)}", code="BAD_SCHEMA")
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise PromptRejected(f"wanted a JSON Schema, found no JSON: {error}", code="BAD_SCHEMA") from error
-    if not isinstance(value, dict) or not value:
-        raise PromptRejected(f"wanted a JSON Schema that is an object and says something, found {text:.200}", code="BAD_SCHEMA")
-    _check_schema(value, "$", 0)
-    return value
-
-
-def _check_schema(value: object, at: str, depth: int) -> None:
-    if depth > MAX_NESTING:
-        raise PromptRejected(f"schema: wanted at most {MAX_NESTING} levels, found more at {at:.100}", code="BAD_SCHEMA")
-    if isinstance(value, bool):
-        return
-    if not isinstance(value, dict):
-        raise PromptRejected(f"schema: wanted an object at {at}, found {value!r:.100}", code="BAD_SCHEMA")
-    types = value.get("type", [])
-    for name in types if isinstance(types, list) else [types]:
-        if not isinstance(name, str) or name not in _TYPES:
-            raise PromptRejected(
-                f"schema: wanted a type out of {', '.join(sorted(_TYPES))} at {at}, found {name!r:.100}", code="BAD_SCHEMA"
-            )
-    if "enum" in value and (not isinstance(value["enum"], list) or not value["enum"]):
-        raise PromptRejected(f"schema: wanted a list with something in it as enum at {at}, found {value['enum']!r:.100}", code="BAD_SCHEMA")
-    required = value.get("required", [])
-    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
-        raise PromptRejected(f"schema: wanted a list of names as required at {at}, found {required!r:.100}", code="BAD_SCHEMA")
-    properties = value.get("properties", {})
-    if not isinstance(properties, dict):
-        raise PromptRejected(f"schema: wanted an object as properties at {at}, found {properties!r:.100}", code="BAD_SCHEMA")
-    for name, inner in properties.items():
-        _check_schema(inner, f"{at}.{name}", depth + 1)
-    for key in ("items", "additionalProperties"):
-        if key in value:
-            _check_schema(value[key], f"{at}.{key}", depth + 1)
-    for key in ("anyOf", "oneOf", "allOf"):
-        for index, inner in enumerate(value.get(key, [])):
-            _check_schema(inner, f"{at}.{key}[{index}]", depth + 1)

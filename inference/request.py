@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, cast
 
 from bus.event import Event
 from inference.deadlines import deadline_of, deadline_problem
 from inference.engine import Part, Prompt, Role
+from inference.errors import PromptRejected
 from inference.fairness import Flow
+from inference.json_schema import schema
 from inference.ladder import Ladder, Ladders
 from inference.passages import Passage, shown
 from inference.tiers import TIERS
@@ -22,10 +23,8 @@ MAX_PARTS: Final = 32
 MAX_CHARS: Final = 65_536
 MAX_IDS: Final = 32_768
 MAX_TOKENS: Final = 4096
-MAX_SCHEMA: Final = 16_384
 MAX_CHOICES: Final = 64
 MAX_STOPS: Final = 8
-MAX_DEPTH: Final = 32
 MAX_QUERY: Final = 1024
 MAX_PASSAGES: Final = 32
 MAX_PASSAGE_TOKENS: Final = 8192
@@ -157,29 +156,12 @@ def _bad_shape(request: InferenceRequested) -> tuple[str, str] | None:
     return None
 
 
-@lru_cache(maxsize=1024)  # characters share their schemas
-def _bad_schema(schema: str) -> str:
-    if len(schema) > MAX_SCHEMA:
-        return f"at most {MAX_SCHEMA} characters of schema, found {len(schema)}"
-    if max(schema.count("{"), schema.count("[")) > 512:
-        return "wanted a schema of at most 512 objects and 512 lists: ask for less at once"
+def _bad_schema(text: str) -> str:
     try:
-        parsed = json.loads(schema)
-    except (ValueError, RecursionError) as error:
-        return f"wanted a JSON Schema, found text that is no JSON ({error})"
-    if not isinstance(parsed, dict) or _depth(parsed) > MAX_DEPTH:
-        return f"wanted a JSON Schema object nested at most {MAX_DEPTH} deep, found {ascii(schema)[:80]}"
+        schema(text)
+    except PromptRejected as error:
+        return str(error)
     return ""
-
-
-def _depth(value: object) -> int:
-    deepest, open_ = 0, [(value, 1)]
-    while open_:
-        one, depth = open_.pop()
-        deepest = max(deepest, depth)
-        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
-        open_.extend((item, depth + 1) for item in inner)
-    return deepest
 
 
 def _bad_setting(request: InferenceRequested) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from inference.errors import PromptRejected
-from inference.prompts import MAX_NESTING, JsonSchema
+from inference.json_schema import MAX_NESTING, JsonSchema, fits
 
 Text = Callable[[str], str | None]  # name of a property → its text, None if there is no rule of that name
 
@@ -19,7 +19,10 @@ def fill(shape: JsonSchema, text: Text, most_words: int) -> str:
 
     Texts hold at most `most_words` words together. Raises `PromptRejected` for schemas that cannot be filled without thinking.
     """
-    return json.dumps(_value(shape, "", text, [most_words], 0), ensure_ascii=False, separators=(",", ":"))
+    value = _value(shape, "", text, [most_words], 0)
+    if not fits(value, shape):
+        raise _cannot("", "what contradicts itself or needs thinking")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def crop(text: str, words: int, characters: int | None = None) -> str:

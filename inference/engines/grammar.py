@@ -17,7 +17,8 @@ from inference.engines.authored import fill
 from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
 from inference.grammar import Grammar
 from inference.grammars import load
-from inference.prompts import check, schema
+from inference.json_schema import schema
+from inference.prompts import check
 
 _WORD: Final = re.compile(r"\s*\S+\s*")
 

@@ -19,7 +19,8 @@ import aiohttp
 from bus.errors import BadSettings
 from inference.engine import Abilities, Chunk, End, Finish, Load, Part, Prompt, answer
 from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
-from inference.prompts import check, dice, schema
+from inference.json_schema import schema
+from inference.prompts import check, dice
 
 MAX_LINE: Final = 1 << 20  # bytes of one server-sent event; more is no event but a broken server
 LAST_BYTES: Final = 0.05  # seconds that the end of a stream may lag behind its end marker
