@@ -6,6 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 VLLM := .venv-vllm
+LITELLM := .venv-litellm
 VLLM_LOCK := requirements/vllm$(if $(filter cuda,$(DEVICE)),-cuda).txt
 LOCKS := requirements/build.txt requirements/dev.txt requirements/embedder.txt
 
@@ -13,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos proto lock clean vllm test-vllm
+.PHONY: help setup demo test check bench chaos proto lock clean vllm test-vllm litellm
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +71,15 @@ $(VLLM)/.ready: $(VLLM_LOCK) requirements/build.txt pyproject.toml
 test-vllm: vllm  ## every engine held to one suite, vLLM being the real one on this CPU (minutes)
 	@$(VLLM)/bin/python -m pytest tests/conformance -W default $(ARGS)
 
+litellm: $(LITELLM)/.ready  ## an environment for LiteLLM's proxy, which 'worldbus bench inference' measures beside the bus
+
+$(LITELLM)/.ready: requirements/litellm.txt
+	@$(PYTHON) -m venv $(LITELLM)
+	@echo "litellm: installing the locked packages (sha256 of every file is checked)"
+	@$(LITELLM)/bin/python -m pip install --quiet --require-hashes -r requirements/litellm.txt
+	@touch $@
+	@echo "litellm: ready"
+
 bench: $(STAMP)  ## figures, each beside its peer or limit, as JSON lines
 	@$(PY) -m pip install --quiet --no-build-isolation --require-hashes -r requirements/bench.txt
 	@$(VENV)/bin/worldbus bench all --json $(ARGS)
@@ -89,5 +99,5 @@ lock: $(STAMP)  ## pin pyproject.toml's requirements, with hashes (UPGRADE=1 tak
 	@requirements/lock $(if $(UPGRADE),--upgrade)
 
 clean:  ## remove what setup, tests and the demo made
-	@rm -rf $(VENV) $(VLLM) .cache .hypothesis .worldbus build dist
+	@rm -rf $(VENV) $(VLLM) $(LITELLM) .cache .hypothesis .worldbus build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
 APART = ("vllm", "vllm-cuda")  # environments of their own: of our versions they share only what a worker runs
+ALONE = ("litellm",)  # nothing of ours is in it
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)")
 
 
@@ -55,6 +56,7 @@ def faults() -> list[str]:
     locks = {"build": wishes("build"), "embedder": wishes("embedder"), "base": base}
     locks |= {"dev": base + extras["dev"], "bench": base + extras["dev"] + extras["bench"]}
     locks |= {name: base + wishes(name) for name in APART}
+    locks |= {name: wishes(name) for name in ALONE}
     shared, _ = pins(HERE / "base.txt")
     problems: list[str] = []
     versions: dict[str, dict[str, set[str]]] = {}
@@ -62,7 +64,7 @@ def faults() -> list[str]:
         pinned, own = pins(HERE / f"{name}.txt")
         problems += own + missing(f"{name}.txt", wanted, pinned)
         for package, version in pinned.items():
-            if name in APART and package not in shared:
+            if name in ALONE or (name in APART and package not in shared):
                 continue
             versions.setdefault(package, {}).setdefault(version, set()).add(name)
     for package, by_version in versions.items():
