@@ -2,10 +2,10 @@
 
     ServiceRegistered, ServiceExpired … (capability) ──▶ RouteAdded, RouteRemoved         RouteRequested ──▶ RouteChosen │ RouteRefused
     ServiceCallReported ──▶ CallFailureCounted … CircuitOpened ─ real time ─▶ CircuitHalfOpened ─ one trial ─▶ CircuitClosed │ CircuitOpened
-    InferenceRequested ──▶ InferenceRouted          ModelHealthReported ──▶ TierHealthChanged (when it changed)
+    InferenceRouteRequested ──▶ InferenceRouted     ModelHealthReported ──▶ TierHealthChanged (when it changed)
 
-A lane is a capability; `inference-gold`, `inference-silver` and `inference-bronze` also route requests to models. The rules are data:
-`router_of(tables)` makes the handler of a world, `router` is the one of Duskmarket.
+A lane is a capability; the lanes `inference-<tier>` and `inference-<tier>-<number>` route requests to models, in the world of the workers'
+reports, `system`. The rules are data: `router_of(tables)` makes the handler of a world, `router` is the one of Duskmarket.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from handlers.names import DEFAULT_WORLD, WORLDS, is_token
 from handlers.router import routes, tiers
 from handlers.router.state import Routing, evolve
 from handlers.router.tables import Tables, load
-from handlers.router.tiers import LANES
+from handlers.router.tiers import ALL_LANES, LANES
 from schemas.gen.worldbus.capability.v1.capability_pb2 import ServiceExpired, ServiceRegistered, ServiceUnregistered
-from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested, ModelHealthReported
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRouteRequested, ModelHealthReported
 from schemas.gen.worldbus.router.v1 import router_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
 
@@ -36,10 +36,10 @@ def decide(tables: Tables, event: Event, routing: Routing) -> Sequence[Message]:
             return routes.choose(tables.circuit, event, it, routing)
         case said.ServiceCallReported() as it:
             return routes.reported(tables.circuit, it, routing)
-        case InferenceRequested() as it:
+        case InferenceRouteRequested() as it:
             return tiers.routed(tables, event, it, routing)
         case ModelHealthReported() as it:
-            return tiers.health(it, routing)
+            return tiers.health(tables.circuit, event, it, routing)
         case WakeFired() as it:
             return routes.woken(tables.circuit, it, routing)
         case ServiceRegistered() as it:
@@ -55,10 +55,10 @@ def entities(event: Event) -> Sequence[str]:
     match event.data:
         case said.RouteRequested() | said.ServiceCallReported() as it:
             return (it.capability if is_token(it.capability) else event.entity,)
-        case InferenceRequested() as it:
-            return (LANES[it.tier],) if it.tier in LANES else ()
+        case InferenceRouteRequested() as it if event.subsystem == "inference" and it.asked in LANES:
+            return (event.entity,) if event.entity in LANES[it.asked] else ()
         case ModelHealthReported():
-            return tuple(LANES.values()) if event.subsystem == "inference" else ()
+            return ALL_LANES if event.subsystem == "inference" else ()
         case WakeFired() as woken:
             return (woken.entity,) if woken.subsystem == "router" and event.subsystem == "time" else ()
         case ServiceRegistered() as it if event.subsystem == "capability":
@@ -70,8 +70,8 @@ def entities(event: Event) -> Sequence[str]:
 
 
 def _with_all_tiers(capabilities: Sequence[str]) -> Sequence[str]:
-    serves = not frozenset(LANES.values()).isdisjoint(capabilities)
-    return tuple(dict.fromkeys((*capabilities, *LANES.values()))) if serves else tuple(capabilities)
+    serves = not frozenset(ALL_LANES).isdisjoint(capabilities)
+    return tuple(dict.fromkeys((*capabilities, *ALL_LANES))) if serves else tuple(capabilities)
 
 
 def router_of(tables: Tables) -> Handler[Routing]:
@@ -81,7 +81,7 @@ def router_of(tables: Tables) -> Handler[Routing]:
         listens_to=(
             said.RouteRequested,
             said.ServiceCallReported,
-            InferenceRequested,
+            InferenceRouteRequested,
             ModelHealthReported,
             ServiceRegistered,
             ServiceUnregistered,

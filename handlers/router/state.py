@@ -13,6 +13,8 @@ from schemas.gen.worldbus.router.v1 import router_pb2 as said
 CLOSED: Final = "closed"
 OPEN: Final = "open"
 HALF_OPEN: Final = "half_open"
+MAX_WORKERS: Final = 256
+"""Workers of models that a lane remembers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +39,19 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """One worker of a tier, as it last told."""
+    """One worker of a tier, as it last told. `failures`: reports of failures in a row; `times`: its circuit was opened in a row."""
 
     tier: str
     pool: str
     ready: bool
     free: bool
+    failures: int = 0
+    times: int = 0
+    open_until_ms: int = 0
+
+    def takes_work(self, now_ms: int) -> bool:
+        """Whether requests of other tiers may go there: its engine is up and its circuit closed, or due for a trial."""
+        return self.ready and now_ms >= self.open_until_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +94,21 @@ def evolve(routing: Routing, event: Event) -> Routing:
         case said.RouteRemoved() as it:
             return replace(routing, routes={name: route for name, route in routing.routes.items() if name != it.service})
         case said.TierHealthChanged() as it:
-            worker = Worker(tier=it.tier, pool=it.pool, ready=it.ready, free=it.free)
-            others = {name: other for name, other in routing.workers.items() if name != it.worker}
-            return replace(routing, workers={**others, it.worker: worker} if it.ready else others)
+            worker = Worker(
+                tier=it.tier, pool=it.pool, ready=it.ready, free=it.free,
+                failures=it.failures, times=it.times, open_until_ms=it.open_until_ms,
+            )  # fmt: skip
+            return replace(routing, workers=_with(routing.workers, it.worker, worker))
         case _:
             return routing
+
+
+def _with(workers: Mapping[str, Worker], name: str, worker: Worker) -> Mapping[str, Worker]:
+    """Remember one; of too many, forget one that is down, else the one that changed longest ago."""
+    kept = {other: known for other, known in workers.items() if other != name}
+    if len(kept) >= MAX_WORKERS:
+        del kept[next((other for other, known in kept.items() if not known.ready), next(iter(kept)))]
+    return {**kept, name: worker}
 
 
 def _added(routing: Routing, it: said.RouteAdded) -> Routing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,8 @@ from bus.errors import BadSettings
 
 TIERS: Final = ("gold", "silver", "bronze")
 MAX_MS: Final = 86_400_000
+FREE_SLOTS: Final = "free_slots"
+SLACK: Final = "slack"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +32,19 @@ class Circuit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """What a tier needs, and who helps it out."""
+    """What a tier needs, who helps it out, and when it helps others out: `free_slots` or `slack`."""
 
     needs_ms: int
     overflow: tuple[str, ...]
+    takes: str = SLACK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a kind of request allows: the tiers that may help out (empty: all), and what an answer may cost there (0: anything)."""
+
+    tiers: tuple[str, ...] = ()
+    max_nano_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +53,7 @@ class Tables:
 
     circuit: Circuit
     tiers: Mapping[str, Tier]
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
 
 
 def load(path: Path) -> Tables:
@@ -57,7 +69,8 @@ def rules(table: Mapping[str, Any], name: str) -> Tables:
     try:
         tables = Tables(
             circuit=Circuit(**table["circuit"]),
-            tiers={tier: Tier(needs_ms=body["needs_ms"], overflow=tuple(body["overflow"])) for tier, body in table["tiers"].items()},
+            tiers={tier: Tier(**body | {"overflow": tuple(body["overflow"])}) for tier, body in table["tiers"].items()},
+            kinds={kind: Kind(**body | {"tiers": tuple(body.get("tiers", ()))}) for kind, body in table.get("kinds", {}).items()},
         )
         found = _problems(tables)
     except (KeyError, TypeError, AttributeError) as error:
@@ -78,5 +91,11 @@ def _problems(tables: Tables) -> list[str]:
     for name, tier in tables.tiers.items():
         if not 0 <= tier.needs_ms <= MAX_MS:
             found.append(f"tiers.{name}.needs_ms must be 0 to {MAX_MS}, found {tier.needs_ms}")
+        if tier.takes not in (FREE_SLOTS, SLACK):
+            found.append(f"tiers.{name}.takes must be {FREE_SLOTS} or {SLACK}, found {tier.takes!r}")
         found += [f"tiers.{name}.overflow: no such other tier {other!r}" for other in tier.overflow if other not in TIERS or other == name]
+    for name, kind in tables.kinds.items():
+        found += [f"kinds.{name}.tiers: no such tier {other!r}" for other in kind.tiers if other not in TIERS]
+        if kind.max_nano_usd < 0:
+            found.append(f"kinds.{name}.max_nano_usd must be 0 or more, found {kind.max_nano_usd}")
     return found

@@ -1,6 +1,7 @@
-"""Which tier takes a request for inference: by what was asked for, who is well, and how much time there is.
+"""Which tier takes a request for inference that its own worker cannot answer in full and in time: by kind, slack, health, load and cost.
 
-A seam: requests need not pass here (a worker may take them straight from its tier's queue); load, cost and fairness come with the workers.
+The worker that holds the request asks with its facts (docs/adr/0062); what a lane adds is what it remembers of the workers' health: one
+that fails again and again has its circuit opened, and gets no requests of other tiers until it is closed. Time comes with the events.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from handlers.router.state import Routing, Worker
-from handlers.router.tables import TIERS, Tables
-from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested, ModelHealthReported
+from handlers.router.tables import FREE_SLOTS, TIERS, Circuit, Tables
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRouteRequested, ModelHealthReported
+from schemas.gen.worldbus.inference.v1.types_pb2 import TierStanding
 from schemas.gen.worldbus.router.v1.router_pb2 import InferenceRouted, TierHealthChanged
 
-LANES: Final = {tier: f"inference-{tier}" for tier in TIERS}
-MAX_WORKERS: Final = 256
+SPREAD: Final = 4
+"""Lanes per tier: requests are spread over them by their ids."""
+LANES: Final = {tier: tuple(f"inference-{tier}" + (f"-{number}" if number else "") for number in range(SPREAD)) for tier in TIERS}
+ALL_LANES: Final = tuple(lane for lanes in LANES.values() for lane in lanes)
+MAX_REASON: Final = 256
 _MS: Final = 1_000_000  # nanoseconds
 
 Said = Sequence[Message]
@@ -32,69 +37,109 @@ class Choice(NamedTuple):
     reason: str
 
 
-def slack_ms(event: Event, it: InferenceRequested) -> int:
-    """How long the request allows from when it was said, milliseconds; 0 if it does not say, or no time is left."""
-    until = it.deadline_ms - event.time_ns // _MS if it.deadline_ms else 0
-    spans = [span for given, span in ((it.deadline_ms, until), (it.budget_ms, it.budget_ms)) if given]
-    return max(0, min(spans, default=0))
-
-
-def choose(tables: Tables, asked: str, slack: int, routing: Routing) -> Choice:
-    """The tier for a request. As long as no worker has told anything, every request goes where it was asked to."""
-    workers = routing.workers.values()
-    own = [worker for worker in workers if worker.tier == asked]
-    if not workers or any(worker.free for worker in own):
-        return Choice(asked, _pool(asked, own), "as_asked", _standing(routing))
-    for other in tables.tiers[asked].overflow:
-        theirs = [worker for worker in workers if worker.tier == other and worker.free]
-        if theirs and slack >= tables.tiers[other].needs_ms:
-            why = f"{asked} is {'full' if own else 'not there'}, {other} is free and needs {tables.tiers[other].needs_ms} of {slack} ms"
-            return Choice(other, _pool(other, theirs), "overflow", f"{why}; {_standing(routing)}")
-    code = "as_asked" if own else "no_better"
-    return Choice(asked, _pool(asked, own), code, _standing(routing))
-
-
-def _pool(tier: str, workers: Sequence[Worker]) -> str:
-    pools = sorted({worker.pool for worker in workers if worker.free} or {worker.pool for worker in workers})
-    return pools[0] if pools else tier
-
-
-def _standing(routing: Routing) -> str:
-    count = {tier: [worker for worker in routing.workers.values() if worker.tier == tier] for tier in TIERS}
-    return ", ".join(f"{tier} {sum(worker.free for worker in found)} free of {len(found)}" for tier, found in count.items())
-
-
-def routed(tables: Tables, event: Event, it: InferenceRequested, routing: Routing) -> Said:
+def routed(tables: Tables, event: Event, it: InferenceRouteRequested, routing: Routing) -> Said:
     """Say where a request goes."""
-    slack = slack_ms(event, it)
-    choice = choose(tables, it.tier, slack, routing)
+    choice = choose(tables, it, routing, event.time_ns // _MS)
     return (
         InferenceRouted(
             request_id=it.request_id,
-            requester_subsystem=event.subsystem,
-            requester_entity=event.entity,
-            asked=it.tier,
+            requester_subsystem=it.requester_subsystem,
+            requester_entity=it.requester_entity,
+            asked=it.asked,
             tier=choice.tier,
             pool=choice.pool,
             code=choice.code,
-            reason=choice.reason,
-            slack_ms=slack,
+            reason=choice.reason[:MAX_REASON],
+            slack_ms=it.slack_ms,
+            world=it.world,
+            position=it.position,
+            kind=it.kind,
         ),
     )
 
 
-def health(it: ModelHealthReported, routing: Routing) -> Said:
-    """Remember how a worker stands, if that changed."""
-    known = routing.workers.get(it.worker)
-    if not it.ready:
-        return gone(it.worker, routing)
-    now = Worker(tier=it.tier, pool=it.pool or it.tier, ready=True, free=it.free_slots > 0)
-    if known == now or it.tier not in TIERS or (known is None and len(routing.workers) >= MAX_WORKERS):
+def choose(tables: Tables, it: InferenceRouteRequested, routing: Routing, now_ms: int) -> Choice:
+    """The cheapest tier that can answer in time and may; the asked one if there is none."""
+    standing = {one.tier: one for one in it.standing}
+    why, able = [], []
+    for order, tier in enumerate(tables.tiers[it.asked].overflow):
+        reason = _cannot(tables, tier, standing.get(tier), it, routing, now_ms)
+        if not reason:
+            able.append((standing[tier].cost_nano_usd, order, tier))
+        why.append(f"{tier} {reason or _standing(standing[tier])}")
+    own = standing.get(it.asked)
+    down = own is None or not _well(own, routing, now_ms)
+    why.insert(0, f"{it.asked} {'is down' if own is None or down else _standing(own)}")
+    reason = f"{it.slack_ms} ms are left; " + "; ".join(why)
+    if not able:
+        return Choice(it.asked, own.pool if own else "", "no_better", reason)
+    best = min(able)[2]
+    return Choice(best, standing[best].pool, "broken" if down else "overflow", reason)
+
+
+def _cannot(tables: Tables, tier: str, its: TierStanding | None, it: InferenceRouteRequested, routing: Routing, now_ms: int) -> str:
+    """Why a tier cannot take it; nothing if it can."""
+    kind, rules = tables.kinds.get(it.kind), tables.tiers[tier]
+    if kind is not None and kind.tiers and tier not in kind.tiers:
+        return f"does not serve {it.kind}"
+    if its is None or not its.workers:
+        return "is down"
+    if not _well(its, routing, now_ms):
+        return "has open circuits"
+    if rules.takes == FREE_SLOTS and its.free < 1:
+        return "has no free slot"
+    needs = max(rules.needs_ms, its.predicted_ms)
+    if needs > it.slack_ms:
+        return f"needs {needs} ms"
+    if kind is not None and kind.max_nano_usd and its.cost_nano_usd > kind.max_nano_usd:
+        return f"costs {its.cost_nano_usd}, more than {kind.max_nano_usd} billionths of a dollar"
+    return ""
+
+
+def _well(its: TierStanding, routing: Routing, now_ms: int) -> bool:
+    """Whether any of its workers takes requests; one that this lane has not heard of does."""
+    known = (routing.workers.get(worker) for worker in its.workers)
+    return any(worker is None or worker.takes_work(now_ms) for worker in known)
+
+
+def _standing(its: TierStanding) -> str:
+    return f"has {its.free} of {its.slots} slots free and needs {its.predicted_ms} ms"
+
+
+def health(circuit: Circuit, event: Event, it: ModelHealthReported, routing: Routing) -> Said:
+    """Remember how a worker stands, if that changed; count reports of failures, and open its circuit for some time after too many."""
+    if it.tier not in TIERS or (it.worker not in routing.workers and not it.ready and not it.failures):
         return ()
-    return (TierHealthChanged(tier=now.tier, pool=now.pool, worker=it.worker, ready=True, free=now.free),)
+    known = routing.workers.get(it.worker) or Worker(tier=it.tier, pool="", ready=True, free=True)
+    now_ms = event.time_ns // _MS
+    failures, times, until = known.failures, known.times, known.open_until_ms
+    if it.failures or (known.ready and not it.ready):
+        failures += 1
+        if known.takes_work(now_ms) and (times or failures >= circuit.failures):  # on trial after an open circuit, one failure is enough
+            times += 1
+            until = now_ms + circuit.open_for(times)
+    elif it.requests and now_ms >= until:
+        failures, times, until = 0, 0, 0
+    changed = TierHealthChanged(
+        tier=it.tier,
+        pool=it.pool or it.tier,
+        worker=it.worker,
+        ready=it.ready,
+        free=it.ready and it.free_slots > 0,
+        failures=failures,
+        times=times,
+        open_until_ms=until,
+    )
+    same = (known.tier, known.pool, known.ready, failures, times, until) == (
+        *(changed.tier, changed.pool, changed.ready),
+        *(known.failures, known.times, known.open_until_ms),
+    )
+    return () if same else (changed,)
 
 
 def gone(worker: str, routing: Routing) -> Said:
-    """A worker takes no more work, or is not listed any more."""
+    """A worker is not listed any more."""
     known = routing.workers.get(worker)
-    return () if known is None else (TierHealthChanged(tier=known.tier, pool=known.pool, worker=worker, ready=False, free=False),)
+    if known is None or not known.ready:
+        return ()
+    return (TierHealthChanged(tier=known.tier, pool=known.pool, worker=worker, ready=False, free=False),)

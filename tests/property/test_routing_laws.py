@@ -19,7 +19,8 @@ from handlers.router.state import Route
 from handlers.time_manager import time
 from schemas.gen.worldbus.capability.v1.capability_pb2 import ServiceRegisterRequested, ServiceUnregisterRequested
 from schemas.gen.worldbus.capability.v1.types_pb2 import Offer
-from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested, ModelHealthReported
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRouteRequested, ModelHealthReported
+from schemas.gen.worldbus.inference.v1.types_pb2 import TierStanding
 from schemas.gen.worldbus.models.v1 import models_pb2 as rolled
 from schemas.gen.worldbus.models.v1.types_pb2 import Stage
 from schemas.gen.worldbus.router.v1 import router_pb2 as said
@@ -94,35 +95,45 @@ def test_only_the_keys_of_a_service_that_goes_move(key: str, weights: dict[str, 
 
 
 tiers = st.sampled_from(["gold", "silver", "bronze"])
+names = st.sampled_from(["w1", "w2", "w3"])
+standing = st.builds(
+    lambda tier, name, free, takes, cost: TierStanding(
+        tier=tier, pool=tier, workers=[name], slots=8, free=free, predicted_ms=takes, cost_nano_usd=cost
+    ),
+    tiers, names, st.integers(0, 2), st.sampled_from([10, 300, 6000]), st.integers(0, 3),
+)  # fmt: skip
 workers = st.one_of(
     st.builds(
-        lambda tier, name, free, ready: ModelHealthReported(tier=tier, worker=name, free_slots=free, ready=ready),
-        tiers, st.sampled_from(["w1", "w2", "w3"]), st.integers(0, 1), st.booleans(),
+        lambda tier, name, failures, ready: ModelHealthReported(tier=tier, worker=name, requests=9, failures=failures, ready=ready),
+        tiers, names, st.integers(0, 1), st.booleans(),
     ),
-    st.builds(lambda tier, ms: InferenceRequested(request_id="r", tier=tier, budget_ms=ms), tiers, st.sampled_from([50, 400, 9000])),
+    st.builds(
+        lambda tier, ms, standing: InferenceRouteRequested(request_id="r", asked=tier, slack_ms=ms, standing=standing),
+        tiers, st.sampled_from([50, 400, 9000]), st.lists(standing, max_size=3, unique_by=lambda one: one.tier),
+    ),
 )  # fmt: skip
 
 
-@given(st.lists(workers, max_size=30))
+@given(st.lists(workers, max_size=40))
 @relaxed
-def test_a_request_overflows_only_to_a_free_tier_for_which_there_is_time(words: list[Any]) -> None:
-    town, told = Rehearsal(router), dict[str, tuple[str, bool]]()
+def test_a_request_goes_only_to_a_tier_that_is_well_and_can_answer_in_time(words: list[Any]) -> None:
+    town, down = Rehearsal(router), dict[str, bool]()
     needs = {"gold": 100, "silver": 500, "bronze": 5000}
     for word in words:
-        subsystem = "npc" if isinstance(word, InferenceRequested) else "inference"
-        town.say(word, entity="mira", subsystem=subsystem)
         if isinstance(word, ModelHealthReported):
-            told.pop(word.worker, None)
-            if word.ready:
-                told[word.worker] = (word.tier, word.free_slots > 0)
+            town.say(word, entity="qwen", subsystem="inference")
+            down[word.worker] = not word.ready
             continue
+        town.say(word, entity=f"inference-{word.asked}", subsystem="inference")
         answer = town.said(said.InferenceRouted)[-1]
-        free = {tier for tier, is_free in told.values() if is_free}
-        if answer.tier != word.tier:
-            assert word.tier not in free
-            assert answer.tier in free
-            assert needs[answer.tier] <= word.budget_ms
-        assert (answer.code == "overflow") == (answer.tier != word.tier)
+        its = {one.tier: one for one in word.standing}
+        if answer.tier == word.asked:
+            assert answer.code == "no_better"
+        else:
+            assert answer.code in ("overflow", "broken")
+            assert not down.get(its[answer.tier].workers[0], False)
+            assert max(needs[answer.tier], its[answer.tier].predicted_ms) <= word.slack_ms
+            assert answer.tier != "gold" or its["gold"].free
     _sound(town, router, "inference-gold", Routing)
 
 

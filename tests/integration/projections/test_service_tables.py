@@ -75,7 +75,7 @@ def _models(town: Rehearsal) -> None:
         town.say(report, entity=model, subsystem="inference")
         town.say(RealTimePassed(real_ms=1000), entity="clock")
     town.say(rolled.ModelChoiceRequested(tier="gold", key="mira"), entity="mira")
-    town.say(asked.InferenceRequested(request_id="r1", tier="gold", budget_ms=100), entity="mira", subsystem="npc")
+    town.say(asked.InferenceRouteRequested(request_id="r1", asked="gold", slack_ms=100), entity="inference-gold", subsystem="inference")
 
 
 def _answers(town: Rehearsal) -> None:
@@ -121,7 +121,7 @@ EXPECTED = {
     ],
     "SELECT capability, service, circuit, error FROM open_circuits": [("tts", "a", "open", "timed out")],
     "SELECT capability, code, refused FROM route_refusals": [("stt", "NO_SERVICE", 1)],
-    "SELECT asked, tier, code, requests FROM inference_routing": [("gold", "gold", "as_asked", 1)],
+    "SELECT asked, tier, code, requests FROM inference_routing": [("gold", "gold", "no_better", 1)],
     "SELECT tier, worker, ready, free FROM inference_workers": [("gold", "g1", True, True)],
     "SELECT tier, model, retired, license, completion_nano_usd FROM models": [("gold", "tiny", False, "MIT", 3)],
     "SELECT number, model, previous, standing, percent, requests, failures, code FROM rollouts ORDER BY number": [

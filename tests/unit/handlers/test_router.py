@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from bus.errors import BadSettings
-from bus.testing import Case, Rehearsal, given
+from bus.testing import Case, Rehearsal, given, recorded
 from handlers.capability_registry import REGISTRY, capability
-from handlers.router import Routing, router
+from handlers.router import Routing, router, router_of
+from handlers.router.state import MAX_WORKERS
 from handlers.router.tables import rules
+from handlers.router.tiers import ALL_LANES, SPREAD
 from handlers.time_manager import time
 from schemas.gen.worldbus.capability.v1.capability_pb2 import (
     ServiceExpired,
@@ -21,7 +23,8 @@ from schemas.gen.worldbus.capability.v1.capability_pb2 import (
     ServiceUnregisterRequested,
 )
 from schemas.gen.worldbus.capability.v1.types_pb2 import Label, Offer
-from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested, ModelHealthReported
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRouteRequested, ModelHealthReported
+from schemas.gen.worldbus.inference.v1.types_pb2 import TierStanding
 from schemas.gen.worldbus.router.v1 import router_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeCancelRequested, WakeFired, WakeRequested
 
@@ -237,65 +240,144 @@ def test_the_whole_town() -> None:
     assert told == ["RouteAdded", "CircuitOpened", "RouteRefused", "CircuitHalfOpened", "RouteChosen", "CircuitClosed", "RouteRemoved"]
 
 
+NOW_NS = 5_000_000_000
+
+
 def tier_lane(tier: str = "gold") -> Case[Routing]:
     return given(router, entity=f"inference-{tier}")
 
 
-def worker(case: Case[Routing], tier: str, name: str, free: int = 1, *, ready: bool = True) -> Case[Routing]:
-    report = ModelHealthReported(tier=tier, worker=name, ready=ready, free_slots=free, slots=8)
-    return case.when(report, entity="qwen", subsystem="inference")
+def worker(case: Case[Routing], tier: str, name: str, *, at_ms: int = 0, **told: Any) -> Case[Routing]:
+    report = ModelHealthReported(**{"tier": tier, "worker": name, "ready": True, "free_slots": 1, "slots": 8, **told})
+    return case.when(report, entity="qwen", subsystem="inference", time_ns=NOW_NS + at_ms * 1_000_000)
 
 
-def route(case: Case[Routing], tier: str = "gold", **fields: Any) -> said.InferenceRouted:
-    wish = InferenceRequested(**{"request_id": "r1", "tier": tier, "budget_ms": 1000, **fields})
-    (answer,) = case.when(wish, entity="mira", subsystem="npc", time_ns=5_000_000_000).said
+def stands(tier: str, worker: str = "w", *, free: int = 1, takes_ms: int = 200, cost: int = 0) -> TierStanding:
+    return TierStanding(
+        tier=tier, pool=f"{tier}-a10g", workers=[worker], slots=8, free=free, predicted_ms=takes_ms, cost_nano_usd=cost
+    )  # fmt: skip
+
+
+def route(case: Case[Routing], *standing: TierStanding, tier: str = "gold", at_ms: int = 0, **fields: Any) -> said.InferenceRouted:
+    wish = InferenceRouteRequested(
+        **{"request_id": "r1", "world": "w", "requester_subsystem": "npc", "requester_entity": "mira", "asked": tier, "position": 7,
+           "kind": "npc_line", "slack_ms": 1000, "code": "no_slot", **fields},
+        standing=standing,
+    )  # fmt: skip
+    (answer,) = case.when(wish, entity=f"inference-{tier}", subsystem="inference", time_ns=NOW_NS + at_ms * 1_000_000).said
     assert isinstance(answer, said.InferenceRouted)
     return answer
 
 
-def test_without_any_word_of_workers_a_request_goes_where_it_asked() -> None:
-    answer = route(tier_lane())
+def test_a_full_tier_overflows_to_another_one_if_there_is_time() -> None:
+    full = stands("gold", free=0, takes_ms=1400)
+    answer = route(tier_lane(), full, stands("silver"))
 
-    assert (answer.tier, answer.pool, answer.code, answer.slack_ms) == ("gold", "gold", "as_asked", 1000)
-    assert (answer.requester_subsystem, answer.requester_entity) == ("npc", "mira")
+    assert (answer.tier, answer.pool, answer.code, answer.slack_ms) == ("silver", "silver-a10g", "overflow", 1000)
+    assert (answer.world, answer.requester_subsystem, answer.requester_entity, answer.position) == ("w", "npc", "mira", 7)
+    assert answer.reason == "1000 ms are left; gold has 0 of 8 slots free and needs 1400 ms; silver has 1 of 8 slots free and needs 200 ms"
+    for short in (
+        route(tier_lane(), full, stands("silver"), slack_ms=499),  # of silver's own promise
+        route(tier_lane(), full, stands("silver", takes_ms=1001)),  # of what its engines showed
+        route(tier_lane(), full),
+    ):
+        assert (short.tier, short.code) == ("gold", "no_better")
 
 
-def test_a_full_tier_overflows_to_a_free_one_if_there_is_time() -> None:
-    case = worker(worker(tier_lane(), "gold", "g1", free=0), "silver", "s1")
+def test_gold_helps_out_with_free_slots_only_and_silver_also_behind_its_own() -> None:
+    assert route(tier_lane("silver"), stands("silver", free=0), stands("gold", free=1), tier="silver").tier == "gold"
+    busy = route(tier_lane("silver"), stands("silver", free=0), stands("gold", free=0), tier="silver")
+    assert (busy.tier, busy.code) == ("silver", "no_better")
+    assert "gold has no free slot" in busy.reason
+    assert route(tier_lane(), stands("gold", free=0), stands("silver", free=0)).tier == "silver"
 
-    assert route(case).tier == "silver"
-    assert route(case).code == "overflow"
-    assert (route(case, budget_ms=499).tier, route(case, budget_ms=499).code) == ("gold", "as_asked")
-    assert route(worker(case, "gold", "g1", free=2)).tier == "gold"
+
+def test_a_tier_that_is_down_is_helped_out_and_helps_nobody() -> None:
+    answer = route(tier_lane(), TierStanding(tier="gold"), stands("silver"))
+
+    assert (answer.tier, answer.code) == ("silver", "broken")
+    assert route(tier_lane(), stands("gold"), TierStanding(tier="silver")).code == "no_better"
 
 
-def test_a_deadline_counts_from_when_it_was_said_and_the_earlier_moment_counts() -> None:
-    assert route(tier_lane(), deadline_ms=5_700).slack_ms == 700
-    assert route(tier_lane(), deadline_ms=9_000).slack_ms == 1000
-    assert route(tier_lane(), deadline_ms=4_000).slack_ms == 0
-    assert route(tier_lane(), budget_ms=0, deadline_ms=0).slack_ms == 0
+def test_the_cheaper_of_two_tiers_takes_it_and_a_kind_may_say_what_is_too_dear() -> None:
+    tables = {**GOOD, "tiers": {**GOOD["tiers"], "gold": {"needs_ms": 1, "overflow": ["silver", "bronze"]}}}
+    standing = stands("silver", cost=9), stands("bronze", cost=8)
+
+    def lane(**kind: Any) -> Case[Routing]:
+        return given(router_of(rules({**tables, "kinds": {"npc_line": kind}}, "router.toml")), entity="inference-gold")
+
+    assert route(lane(), *standing).tier == "bronze"
+    assert route(lane(tiers=["silver"]), *standing).tier == "silver"
+    assert route(lane(max_nano_usd=8), stands("silver", cost=9)).code == "no_better"
+
+
+def failing(times: int, case: Case[Routing] | None = None) -> Case[Routing]:
+    case = tier_lane() if case is None else case
+    for number in range(times):
+        case = worker(case, "silver", "s1", requests=4, failures=2, at_ms=number)
+    return case
+
+
+def test_a_worker_that_fails_again_and_again_has_its_circuit_opened_then_one_trial() -> None:
+    silver = stands("silver", "s1")
+    assert route(failing(FAILURES - 1), silver).tier == "silver"
+
+    opened = failing(FAILURES)
+    assert route(opened, silver).code == "no_better"
+    assert "silver has open circuits" in route(opened, silver).reason
+    assert route(opened, silver, stands("gold", "g1")).tier == "gold"
+
+    on_trial = OPEN_MS + FAILURES
+    assert route(opened, silver, at_ms=on_trial).tier == "silver"
+    again = worker(opened, "silver", "s1", requests=4, failures=1, at_ms=on_trial)
+    assert route(again, silver, at_ms=on_trial + OPEN_MS).code == "no_better"
+    assert route(again, silver, at_ms=on_trial + 2 * OPEN_MS).tier == "silver"
+
+    closed = worker(again, "silver", "s1", requests=4, at_ms=on_trial + 2 * OPEN_MS)
+    assert route(failing(FAILURES - 1, closed), silver).tier == "silver"
+
+
+def test_successes_between_failures_keep_a_circuit_closed() -> None:
+    case = worker(failing(FAILURES - 1), "silver", "s1", requests=5)
+
+    assert route(failing(FAILURES - 1, case), stands("silver", "s1")).tier == "silver"
 
 
 def test_a_worker_that_is_not_ready_or_not_listed_takes_nothing() -> None:
-    case = worker(worker(tier_lane(), "gold", "g1"), "silver", "s1", free=0)
+    case = worker(tier_lane(), "silver", "s1")
 
-    assert route(worker(case, "gold", "g1", ready=False)).code == "no_better"
-    gone = heard(case, ServiceExpired(service="g1", capabilities=["inference-gold"]))
-    assert route(gone).code == "no_better"
+    assert route(worker(case, "silver", "s1", ready=False), stands("silver", "s1")).code == "no_better"
+    gone = heard(case, ServiceExpired(service="s1", capabilities=["inference-silver-2"]))
+    assert route(gone, stands("silver", "s1")).code == "no_better"
 
 
-def test_health_is_said_only_when_it_changed() -> None:
-    case = worker(tier_lane(), "gold", "g1", free=3).then(
+def test_health_is_said_only_when_it_changed_on_all_lanes_of_all_tiers() -> None:
+    case = worker(tier_lane(), "gold", "g1", free_slots=3).then(
         said.TierHealthChanged(tier="gold", pool="gold", worker="g1", ready=True, free=True)
     )
-    worker(case, "gold", "g1", free=2).then_nothing()
+    worker(case, "gold", "g1", free_slots=0, requests=9).then_nothing()
     worker(case, "gold", "g9", ready=False).then_nothing()
+    report = recorded(ModelHealthReported(tier="gold", worker="g1"), entity="qwen", subsystem="inference")
+    assert tuple(router.entities(report)) == ALL_LANES
+    assert len(set(ALL_LANES)) == 3 * SPREAD
 
 
-def test_only_workers_are_believed_about_health_and_no_tier_is_invented() -> None:
+def test_a_lane_remembers_a_bounded_number_of_workers() -> None:
+    case = worker(tier_lane(), "gold", "down", ready=True)
+    case = worker(case, "gold", "down", ready=False)
+    for number in range(MAX_WORKERS):
+        case = worker(case, "gold", f"g{number}")
+
+    assert len(case.state.workers) == MAX_WORKERS
+    assert "down" not in case.state.workers
+
+
+def test_only_workers_are_believed_and_no_tier_is_invented() -> None:
     tier_lane().when(ModelHealthReported(tier="gold", worker="g1", ready=True), subsystem="game").then_nothing()
     worker(tier_lane(), "platinum", "p1").then_nothing()
-    tier_lane().when(InferenceRequested(tier="platinum"), subsystem="npc").then_nothing()
+    tier_lane().when(InferenceRouteRequested(asked="platinum"), entity="inference-gold", subsystem="inference").then_nothing()
+    tier_lane().when(InferenceRouteRequested(asked="gold"), entity="inference-gold", subsystem="npc").then_nothing()
+    tier_lane().when(InferenceRouteRequested(asked="gold"), entity="inference-silver", subsystem="inference").then_nothing()
 
 
 GOOD: dict[str, Any] = {
@@ -314,6 +396,9 @@ GOOD: dict[str, Any] = {
         ({**GOOD, "tiers": {}}, "tiers: wanted"),
         ({**GOOD, "tiers": {**GOOD["tiers"], "gold": {"needs_ms": 1, "overflow": ["gold"]}}}, "no such other tier"),
         ({**GOOD, "tiers": {**GOOD["tiers"], "gold": {"needs_ms": -1, "overflow": []}}}, "needs_ms"),
+        ({**GOOD, "tiers": {**GOOD["tiers"], "gold": {"needs_ms": 1, "overflow": [], "takes": "all"}}}, "takes must be"),
+        ({**GOOD, "kinds": {"story_beat": {"tiers": ["lead"]}}}, "no such tier"),
+        ({**GOOD, "kinds": {"story_beat": {"max_nano_usd": -1}}}, "max_nano_usd"),
     ],
 )
 def test_a_bad_table_is_refused_by_name(table: dict[str, Any], word: str) -> None:

@@ -3,9 +3,9 @@
 isort:skip_file
 Routing: which of the services that offer a capability takes a call, and which tier takes a request for inference.
 
-The entity is the capability (`tts`), or `inference-<tier>` for requests to models. The subsystem `router` knows the services from the capability
-registry, and how they fare from `ServiceCallReported`. A service that fails again and again has its circuit opened: it gets no calls for a while
-(real time), then one to try (half-open), and either all of them again (closed) or a longer while without.
+The entity is the capability (`tts`), or `inference-<tier>` and `inference-<tier>-<number>` for requests to models. The subsystem `router` knows
+the services from the capability registry, and how they fare from `ServiceCallReported`. A service that fails again and again has its circuit
+opened: it gets no calls for a while (real time), then one to try (half-open), and either all of them again (closed) or a longer while without.
 """
 
 from collections import abc as _abc
@@ -447,7 +447,7 @@ Global___InferenceRouted: _TypeAlias = InferenceRouted  # noqa: Y015
 
 @_typing.final
 class TierHealthChanged(_message.Message):
-    """How the tiers stand, as far as this lane heard. Said only when it changed."""
+    """How one worker of a tier stands, as far as this lane heard. Said only when it changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -456,6 +456,9 @@ class TierHealthChanged(_message.Message):
     WORKER_FIELD_NUMBER: _builtins.int
     READY_FIELD_NUMBER: _builtins.int
     FREE_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
+    OPEN_UNTIL_MS_FIELD_NUMBER: _builtins.int
     tier: _builtins.str
     """Tier."""
     pool: _builtins.str
@@ -465,7 +468,13 @@ class TierHealthChanged(_message.Message):
     ready: _builtins.bool
     """Whether it takes work."""
     free: _builtins.bool
-    """Whether it has free slots."""
+    """Whether it had free slots then."""
+    failures: _builtins.int
+    """Reports in a row that told of failures, or of an engine that is down."""
+    times: _builtins.int
+    """How often in a row its circuit was opened."""
+    open_until_ms: _builtins.int
+    """Its circuit is open until then, milliseconds since 1970 UTC: no other tier's requests go there. 0: closed."""
     def __init__(
         self,
         *,
@@ -474,10 +483,13 @@ class TierHealthChanged(_message.Message):
         worker: _builtins.str = ...,
         ready: _builtins.bool = ...,
         free: _builtins.bool = ...,
+        failures: _builtins.int = ...,
+        times: _builtins.int = ...,
+        open_until_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["free", b"free", "pool", b"pool", "ready", b"ready", "tier", b"tier", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "free", b"free", "open_until_ms", b"open_until_ms", "pool", b"pool", "ready", b"ready", "tier", b"tier", "times", b"times", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

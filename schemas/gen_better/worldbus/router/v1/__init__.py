@@ -404,7 +404,7 @@ default_message_pool.register_message("worldbus.router.v1", "ServiceCallReported
 @dataclass(eq=False, repr=False)
 class TierHealthChanged(betterproto2.Message):
     """
-    How the tiers stand, as far as this lane heard. Said only when it changed.
+    How one worker of a tier stands, as far as this lane heard. Said only when it changed.
     """
 
     tier: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -429,7 +429,22 @@ class TierHealthChanged(betterproto2.Message):
 
     free: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
     """
-    Whether it has free slots.
+    Whether it had free slots then.
+    """
+
+    failures: "int" = betterproto2.field(6, betterproto2.TYPE_INT32)
+    """
+    Reports in a row that told of failures, or of an engine that is down.
+    """
+
+    times: "int" = betterproto2.field(7, betterproto2.TYPE_INT32)
+    """
+    How often in a row its circuit was opened.
+    """
+
+    open_until_ms: "int" = betterproto2.field(8, betterproto2.TYPE_INT64)
+    """
+    Its circuit is open until then, milliseconds since 1970 UTC: no other tier's requests go there. 0: closed.
     """
 
 
