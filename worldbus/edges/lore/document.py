@@ -101,9 +101,10 @@ def slug(path: str) -> str:
     'places-the-quay'
     """
     stem, dot, _ = path.rpartition(".")
-    plain = unicodedata.normalize("NFKD", stem if dot and "/" not in path[len(stem) :] else path)
-    name = _BAD.sub("-", plain.encode("ascii", "ignore").decode().lower()).strip("-")
-    if name and len(name) <= MAX_SLUG and (plain.isascii() or unicodedata.normalize("NFKC", plain).isascii()):
+    whole = unicodedata.normalize("NFKD", stem if dot else path)
+    plain = "".join(character for character in whole if not unicodedata.combining(character))
+    name = _BAD.sub("-", plain.lower()).strip("-")
+    if name and plain.isascii() and len(name) <= MAX_SLUG:
         return name
     digest = blake2b(path.encode(errors="surrogateescape"), digest_size=6).hexdigest()
     return f"{name[: MAX_SLUG - 13] or 'document'}-{digest}"
