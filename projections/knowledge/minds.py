@@ -5,9 +5,9 @@ A memory's score is
     relevance + 1/4 importance + 1/4 recency + 1/10 if it is about who speaks
 
 after Park et al., "Generative Agents: Interactive Simulacra of Human Behavior" (UIST 2023), where the same three are summed up. Relevance
-is the cosine of question and memory, or, if that is more, 4/5 of the share of the question's words that the memory has, each word counted by
-its rarity among the character's memories: a model of meaning knows no names. Importance is the salience it began with. Recency is 0.995 to
-the power of the world hours since then, as in the paper. Unlike there nothing is stretched to fill 0 to 1 among the candidates: then the
+is the cosine of question and memory, or, if that is more, 4/5 of the share of the question's words that the memory has, each word counted
+by its rarity among the character's memories: a model of meaning knows no names. Importance is the salience it began with. Recency is 0.995
+to the power of the world hours since then, as in the paper. Unlike there nothing is stretched to fill 0 to 1 among the candidates: then the
 best of ten thousand irrelevant memories would look perfect. Relevance below a sixth does not count as being reminded.
 
 The arrays are a cache of the projection `knowledge` and nothing else: they hold every memory with the positions at which it began and
