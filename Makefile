@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos proto lock clean vllm test-vllm litellm
+.PHONY: help setup demo test check bench chaos proto lock clean vllm test-vllm test-cpp litellm
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ demo: $(STAMP)  ## a small world lives for a minute: servers, handlers, projecti
 
 test: $(STAMP)  ## every test that needs no special machine; says which heavy parts were left out
 	@$(PY) -m pytest $(ARGS)
-	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
+	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp' (the C++ client; .ci/run has it), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
 
 check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: format" && $(VENV)/bin/ruff format --check --quiet .
@@ -79,6 +79,12 @@ $(LITELLM)/.ready: requirements/litellm.txt
 	@$(LITELLM)/bin/python -m pip install --quiet --require-hashes -r requirements/litellm.txt
 	@touch $@
 	@echo "litellm: ready"
+
+test-cpp: $(STAMP)  ## the C++ client: builds it with sanitizers, tries it on a real nats-server (installs Debian packages when root)
+	@clients/cpp/deps
+	@cmake -S clients/cpp -B .cache/cpp/sanitized -DWORLDBUS_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug >/dev/null
+	@echo "cpp: building" && cmake --build .cache/cpp/sanitized -j2 --target unit probe >/dev/null
+	@WORLDBUS_CPP=1 $(PY) -m pytest tests/clients/cpp $(ARGS)
 
 bench: $(STAMP)  ## figures, each beside its peer or limit, as JSON lines
 	@$(PY) -m pip install --quiet --no-build-isolation --require-hashes -r requirements/bench.txt

@@ -1,0 +1,21 @@
+// What the log says to a publish.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace worldbus {
+
+struct LogAnswer {
+  enum class Kind : std::uint8_t { stored, later, never };
+  Kind kind = Kind::later;      ///< in the log; not now (ask again); never
+  std::uint64_t position = 0;   ///< where, if stored
+  bool duplicate = false;       ///< whether its id was there before
+  std::string reason;           ///< for a person, if not stored
+};
+
+/// Read `{"stream":"LOG","seq":7,"duplicate":true}` or `{"error":{"code":…,"err_code":…,"description":"…"}}`. Anything else is "later".
+LogAnswer read_answer(std::string_view json);
+
+}  // namespace worldbus

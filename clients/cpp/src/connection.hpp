@@ -1,0 +1,49 @@
+// One connection to NATS, and the handles of the C client as owned values.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <nats/nats.h>
+#include <string>
+
+#include "worldbus/settings.hpp"
+
+namespace worldbus {
+
+template <typename Handle, void (*destroy)(Handle*)>
+struct Destroy {
+  void operator()(Handle* handle) const { destroy(handle); }
+};
+template <typename Handle, void (*destroy)(Handle*)>
+using Owned = std::unique_ptr<Handle, Destroy<Handle, destroy>>;
+
+using OwnedMessage = Owned<natsMsg, natsMsg_Destroy>;
+using OwnedOptions = Owned<natsOptions, natsOptions_Destroy>;
+using OwnedContext = Owned<jsCtx, jsCtx_Destroy>;
+
+/// Throws `Error` unless `status` is NATS_OK.
+void check(natsStatus status, const std::string& wanted);
+
+/// One connection. With `reconnects` it tries again for ever; without, it ends when it breaks: nothing that is published then can go out behind
+/// what was lost.
+class Connection {
+ public:
+  /// Throws `Error` when no server answers. `broken` runs on a thread of the C client.
+  Connection(const Settings& settings, bool reconnects, std::function<void()> broken = {});
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  natsConnection* raw() const { return raw_; }
+
+ private:
+  static void on_disconnected(natsConnection*, void* self);
+  static void on_closed(natsConnection*, void* self);
+
+  std::function<void()> broken_;
+  std::atomic<bool> closed_{false};
+  natsConnection* raw_ = nullptr;
+};
+
+}  // namespace worldbus
