@@ -14,6 +14,9 @@ from inference.tiers import Tier
 
 GAIN: Final = 0.1  # weight of a new sample of the mean
 DEVIATION_GAIN: Final = 0.2
+LAG_EVERY_S: Final = 0.02
+LAG_FADES: Final = 0.993  # per look
+LAG_MOST_S: Final = 0.25  # a longer stall says nothing of the next one
 CHARS_PER_TOKEN: Final = 3.0  # cautious: English has about four
 
 
@@ -42,6 +45,24 @@ class Estimate:
         return self.mean + 2 * self.deviation
 
 
+class Lag:
+    """How late the event loop comes to what is due: the most of lately, seconds. A machine that is too busy shows here first."""
+
+    __slots__ = ("_peak",)
+
+    def __init__(self) -> None:
+        self._peak = 0.0
+
+    def learn(self, late: float) -> None:
+        """Take in how late one timer was. Old peaks fade: by half in about two seconds."""
+        self._peak = min(LAG_MOST_S, max(late, self._peak * LAG_FADES))
+
+    @property
+    def cautious(self) -> float:
+        """How late what is due next may come."""
+        return self._peak
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A rung that can be finished in time, with as many tokens as there is time for."""
@@ -58,14 +79,15 @@ class Admission:
         self.per_token = Estimate(tier.per_token_ms / 1000)
         self.record = Estimate(0.002)
         """Time to record an answer in the log."""
+        self.lag = Lag()
 
     def seconds(self, tokens: int) -> float:
         """How long a generation of so many tokens takes, cautiously."""
         return self.first_token.cautious + max(0, tokens - 1) * self.per_token.cautious
 
     def reserve_s(self, ladder: Ladder) -> float:
-        """What has to be left at the end: the rungs without a model, and the way back."""
-        return ladder.reserve_ms / 1000 + self.record.cautious
+        """What has to be left at the end: the rungs without a model, and the way back, by a process that is as late as it was lately."""
+        return ladder.reserve_ms / 1000 + self.record.cautious + self.lag.cautious
 
     def offer(self, ladder: Ladder, wanted: int, choice_chars: int, left_s: float) -> Offer | None:
         """The best rung of an engine that fits into `left_s` seconds; None if none does.

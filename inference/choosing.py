@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
-from inference.admission import Admission, Offer
+from inference.admission import LAG_EVERY_S, Admission, Offer
 from inference.clock_offset import ServerClock
 from inference.deadlines import MS
 from inference.engine import Engine
@@ -57,6 +57,7 @@ class Choosing:
         self._promised: Work | None = None
         """For whom somebody yields: without the promise whoever yielded might be next itself."""
         self._woken = False
+        self._timing = False
 
     def add(self, work: Work) -> None:
         """Let it wait for its turn; it is looked at again before the last moment at which it could begin, whatever happens."""
@@ -64,6 +65,9 @@ class Choosing:
         self.watch(work, self.latest_ns(work))
         if len(self.waiting) > self._look_ahead:
             self._shed()
+        if not self._timing:
+            self._timing = True
+            self._loop.call_later(LAG_EVERY_S, self._time, self._loop.time() + LAG_EVERY_S)
         self.wake()
 
     def left(self, work: Work) -> None:
@@ -101,6 +105,14 @@ class Choosing:
             stop(work, "too_late")
         elif self.waiting.remove(work):
             self._chosen.give_up(work, "no_slot", "no slot became free in time")
+
+    def _time(self, due: float) -> None:
+        """See how late the event loop is, as long as there is work."""
+        now = self._loop.time()
+        self._admission.lag.learn(now - due)
+        self._timing = bool(self.waiting or self.running)
+        if self._timing:
+            self._loop.call_later(LAG_EVERY_S, self._time, now + LAG_EVERY_S)
 
     def _shed(self) -> None:
         work = self.waiting.greediest()

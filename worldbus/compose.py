@@ -21,6 +21,7 @@ from bus.runtime import run_handlers
 from migrations import migrate
 from worldbus.edges.release_feed import watch
 from worldbus.embedded import embedded
+from worldbus.exporter import exporting
 from worldbus.guard import held_against_archive
 from worldbus.standby import project
 from worldbus.ticker import tick
@@ -120,6 +121,8 @@ async def serve(
             runtime = (
                 await stack.enter_async_context(run_handlers(world.connection, world.log, handlers, limits=limits)) if handlers else None
             )
+            if tiers and world.settings.metrics:
+                await stack.enter_async_context(exporting(world.settings.metrics))
             if tiers:
                 await stack.enter_async_context(run_tiers(world.connection, world.log, world.publisher, world.settings, tiers))
             ticker = group.create_task(tick(world.log, world.publisher, world.settings.world), name="ticker") if ticks else None

@@ -56,6 +56,9 @@ class Settings:
     inference: Path | None = field(
         default=None, metadata={"help": "TOML file that names the engine of each tier; none: requests are answered without a model"}
     )
+    metrics: str | None = field(
+        default=None, metadata={"help": "host:port where Prometheus fetches what this process's workers of inference count; none: nowhere"}
+    )
     log: LogFormat = field(default="auto", metadata={"help": "auto: readable on a terminal, JSON elsewhere"})
     log_level: LogLevel = field(default="info", metadata={"help": "debug, info, warning or error"})
 
@@ -182,6 +185,13 @@ def _path(raw: str) -> Path:
     return Path(raw).expanduser()
 
 
+def _address(raw: str) -> str:
+    host, _, port = raw.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"wanted HOST:PORT with a port of 0 to 65535, like 127.0.0.1:9464, found {raw!r}")
+    return raw
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
     "nats_url": _url("nats", "tls", "ws", "wss"),
     "nats_monitor_url": _url("http", "https"),
@@ -194,6 +204,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "partitions": _partitions,
     "release_feed": str,
     "inference": _path,
+    "metrics": _address,
     "log": _one_of("auto", "json", "console"),
     "log_level": _one_of("debug", "info", "warning", "error"),
 }

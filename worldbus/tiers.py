@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from handlers.names import DEFAULT_WORLD, WORLDS
@@ -15,7 +16,8 @@ from inference import ladder, pools
 from inference.engines.grammar import GrammarEngine
 from inference.settings import WorkerSettings
 from inference.tiers import TIERS
-from inference.worker import run_worker
+from inference.worker import Worker, run_worker
+from worldbus.exporter import WORKERS
 from worldbus.warm import prompts
 
 if TYPE_CHECKING:
@@ -45,7 +47,16 @@ async def run_tiers(
         await stack.enter_async_context(grammar.open())
         for given, engine in workers:
             warm = prompts() if engine is not None else ()
-            await stack.enter_async_context(
+            worker = await stack.enter_async_context(
                 run_worker(connection, log, publisher, ladders, given, engine=engine, grammar=grammar, warm=warm)
             )
+            WORKERS.add(worker.metrics, partial(_gauges, worker))
+            stack.callback(WORKERS.remove, worker.metrics)
         yield
+
+
+def _gauges(worker: Worker) -> dict[str, float]:
+    """The worker's figures of the moment."""
+    running = len(worker.running)
+    free = max(0, worker.slots - running) if worker.up else 0
+    return {"up": worker.up, "slots": worker.slots, "running": running, "waiting": len(worker.waiting), "free_slots": free}

@@ -49,6 +49,10 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("--inference", "inference"),
         {"metavar": "FILE", "help": "TOML file that names the engine of each tier.  [WORLDBUS_INFERENCE; default: no models]"},
     ),
+    "metrics": (
+        ("--metrics", "metrics"),
+        {"metavar": "HOST:PORT", "help": "Where Prometheus fetches what workers of inference count.  [WORLDBUS_METRICS; default: nowhere]"},
+    ),
 }
 PLACE = ("data", "nats_url", "nats_monitor_url", "postgres_dsn")
 

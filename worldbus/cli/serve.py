@@ -22,7 +22,7 @@ PROJECTOR, TICKER = "projector", "ticker"
 @app.command()
 @click.option("--speed", type=click.FloatRange(0.001, 3600), default=60.0, show_default=True,
               help="World seconds per real second, for a world whose clock has not started yet.")  # fmt: skip
-@settings_options(*PLACE, "world", "durability", "inference")
+@settings_options(*PLACE, "world", "durability", "inference", "metrics")
 def up(speed: float, settings: Settings) -> None:
     """Run the servers, every handler, the projector and the clock, until Ctrl-C.
 
@@ -39,7 +39,7 @@ def up(speed: float, settings: Settings) -> None:
     help="Comma-separated: handlers by name, `projector`, `ticker`, the tiers of inference `gold`, `silver` and `bronze`, and `ladder`,"
     " which answers where no model does. Default: all handlers, the ladder and the projector.",
 )
-@settings_options(*PLACE, "world", "durability", "inference")
+@settings_options(*PLACE, "world", "durability", "inference", "metrics")
 def run_(only: str | None, settings: Settings) -> None:
     """Run handlers and the projector against given servers: what a container runs.
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from bus.errors import BadSettings
 from handlers.names import WORLDS
@@ -135,11 +136,11 @@ def test_the_exposition_adds_up() -> None:
     metrics = Metrics("gold", "gold", "w")
     metrics.observe("queue", 0.004)
     metrics.observe("queue", 100.0)
-    lines = metrics.exposition(free_slots=3).splitlines()
+    families = {family.name: family for family in text_string_to_metric_families(metrics.exposition(free_slots=3))}
+    queue = {(one.name.rpartition("_")[2], one.labels.get("le")): one.value for one in families["worldbus_inference_queue_seconds"].samples}
 
-    assert 'worldbus_inference_queue_seconds_count{tier="gold",pool="gold",worker="w"} 2' in lines
-    assert 'worldbus_inference_queue_seconds_bucket{tier="gold",pool="gold",worker="w",le="0.005"} 1' in lines
-    assert 'worldbus_inference_free_slots{tier="gold",pool="gold",worker="w"} 3' in lines
+    assert (queue["count", None], queue["bucket", "0.005"], queue["bucket", "60.0"], queue["bucket", "+Inf"]) == (2, 1, 1, 2)
+    assert families["worldbus_inference_free_slots"].samples[0].labels == {"tier": "gold", "pool": "gold", "worker": "w"}
     assert len(Histogram().counts) == len(BUCKETS) + 1
 
 
