@@ -105,8 +105,10 @@ def _wrong_kind(question: Question) -> Iterator[tuple[str, str]]:
     kind, relevant, forbidden = question.said["kind"], question.said["relevant"], question.said["forbidden"]
     if kind not in LEAST:
         yield "kind", f"wanted one of {', '.join(LEAST)}, found {kind}"
-    if (kind == "negative") != (not relevant):
-        yield "kind", "a negative question has no relevant section, every other one at least one"
+    if kind == "negative" and relevant:
+        yield "kind", "nothing answers a negative question: take its relevant sections out"
+    if kind not in ("negative", "spoiler") and not relevant:
+        yield "kind", "something has to answer it: name a relevant section, or call it negative"
     if kind == "multi-hop" and len(relevant) < 2:
         yield "kind", "a multi-hop question needs two relevant sections at least"
     if kind == "as-of" and not (question.moment("before") or question.moment("after")):
