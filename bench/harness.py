@@ -86,12 +86,17 @@ def main(run: Callable[[float], Awaitable[Sequence[Result]]]) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the amount of work (default 1)")
     options = parser.parse_args()
 
+    show(run, options.scale, as_json=options.json)
+
+
+def show(run: Callable[[float], Awaitable[Sequence[Result]]], scale: float, *, as_json: bool) -> None:
+    """Run it, print what came out."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR), logger_factory=structlog.PrintLoggerFactory(sys.stderr)
     )
 
     async def go() -> Sequence[Result]:
-        return await run(options.scale)
+        return await run(scale)
 
     for result in uvloop.run(go()):
-        print(result.line() if options.json else result)
+        print(result.line() if as_json else result, flush=True)
