@@ -54,10 +54,14 @@ class Holding:
 
     async def conclude(self, work: Work, end: Coroutine[Any, Any, bool]) -> None:
         """See an end into the log, then settle; without an end of ours somebody else speaks, and the queue will ask again if they die."""
-        if await end:
-            self.settle(work)
-        else:
-            self.forget(work)
+        ended = False
+        try:
+            ended = await end
+        finally:
+            if ended:
+                self.settle(work)
+            else:
+                self.forget(work)  # also after an error that nobody foresaw: the queue gives it to somebody again
 
     def heartbeat(self) -> None:
         """Tell the queue that what we hold is still in work."""

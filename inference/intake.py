@@ -1,6 +1,7 @@
 """Intake: what is delivered becomes a work that waits, an end at once, or nothing, if somebody else has it.
 
 The path of a request: delivered ─ readable, of our tier, by the rules ─▶ held ─ not ended, not spoken by the dead ─▶ ready ─▶ waits.
+What cannot be answered here in full and in time is put before the router (`consult`), and may come from there to a worker of another tier.
 """
 
 from __future__ import annotations
@@ -8,14 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import cast
 
 import structlog
 
-from bus.errors import BadEvent, Transient
+from bus.errors import BadEvent, Transient, WorldbusError
 from bus.event import Event
+from bus.log import Log
 from inference.cancel import Cancel, Cancels
 from inference.choosing import Choosing
 from inference.clock_offset import ServerClock
+from inference.consult import Consult
 from inference.deadlines import MS
 from inference.delivery import Delivery, Tale
 from inference.holding import Holding
@@ -26,6 +30,8 @@ from inference.request import ask_of, problem_of, request_of
 from inference.serving import Serving, stop
 from inference.tiers import TIERS
 from inference.work import Work
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
+from schemas.gen.worldbus.router.v1.router_pb2 import InferenceRouted
 
 log = structlog.get_logger(__name__)
 Prepare = Callable[[Work], Awaitable[None]]
@@ -44,8 +50,11 @@ class Intake:
         choosing: Choosing,
         cancels: Cancels,
         delivery: Delivery,
+        log_: Log,
         ladders: Ladders,
+        consult: Consult,
         up: Callable[[], bool],
+        late_here: Callable[[Work, int], bool],
         prepare: Prepare | None = None,
     ) -> None:
         self.serving = serving
@@ -54,8 +63,11 @@ class Intake:
         self.choosing = choosing
         self.cancels = cancels
         self.delivery = delivery
+        self._log = log_
         self._ladders = ladders
+        self.consult = consult
         self._up = up
+        self._late_here = late_here
         self._prepare = prepare
         self._counts = serving.metrics.counts
 
@@ -101,7 +113,7 @@ class Intake:
                 work.reason = cancel.reason
                 if work in self.choosing.running:
                     stop(work, "cancelled")
-                elif self.choosing.waiting.remove(work):
+                elif self.choosing.waiting.remove(work) or self.consult.recall(work):
                     self.holding.spawn(self.holding.conclude(work, self.serving.cancelled(work, cancel.reason)))
 
     def ready(self, work: Work) -> None:
@@ -114,19 +126,81 @@ class Intake:
         elif not self._up():
             self._without_model(work, now)
         elif self.choosing.latest_ns(work) <= now:
-            self.degrade(work, "too_late", f"{(ask.deadline_ns - now) // MS} ms are left, too few for any answer of the model")
+            self.give_up(work, "too_late", f"{(ask.deadline_ns - now) // MS} ms are left, too few for any answer of the model")
+        elif self.consult.worth(work) and self._late_here(work, now):
+            self.consult.ask(work, "no_slot", "all slots are taken for too long")
         else:
             self.choosing.add(work)
+
+    def give_up(self, work: Work, code: str, reason: str) -> None:
+        """No model will answer it here: perhaps another tier will, else a line that needs none."""
+        if self.consult.worth(work):
+            self.consult.ask(work, code, reason)
+        else:
+            self.degrade(work, code, reason)
+
+    def came_back(self, work: Work, code: str, reason: str) -> None:
+        """No other tier takes it."""
+        if self.choosing.draining:
+            self.holding.hand_back(work)
+        elif work in self.holding:
+            self.ready(work)
+
+    def went_away(self, work: Work) -> None:
+        """Another tier has it: the log says so."""
+        self._counts["routed_away"] += 1
+        self.holding.settle(work)
 
     def degrade(self, work: Work, code: str, reason: str) -> None:
         """End it with what was heard, or with a line that needs no model."""
         self.holding.spawn(self.holding.conclude(work, self.serving.heard_or_line(work, code, reason)))
 
-    def _take(self, event: Event, attempt: int, reply: bytes) -> None:
+    def on_routed(self, event: Event, attempt: int, reply: bytes) -> None:
+        """Take one word of the router. Settles it, or holds the request that it sends here; never waits, never raises."""
+        self.choosing.wake()
+        try:
+            it = cast(InferenceRouted, event.data)
+        except BadEvent as error:
+            log.error("routing_unreadable", position=event.position, error=str(error))
+            self.queue.ack(reply)
+            return
+        known = self.holding.held.get(it.position)
+        if it.tier != self.serving.settings.tier or it.tier == it.asked:
+            self.queue.ack(reply)
+        elif known is not None:
+            known.ask.reply = reply
+        elif self.choosing.draining:
+            self.queue.hand_back(reply)
+        else:
+            self.holding.spawn(self._fetch(it, attempt, reply))
+
+    async def _fetch(self, it: InferenceRouted, attempt: int, reply: bytes) -> None:
+        """Hold the request that a word of the router is about."""
+        try:
+            event = await self._log.get(it.position)
+            request = request_of(event)
+        except Transient as error:
+            log.info("routed_request_waits", request=it.request_id, error=str(error))
+            self.queue.hand_back(reply)
+            return
+        except WorldbusError as error:
+            log.error("routed_request_unreadable", request=it.request_id, error=str(error))
+            self.queue.ack(reply)
+            return
+        if not isinstance(request, InferenceRequested) or (event.world, request.request_id) != (it.world, it.request_id):
+            log.error("routed_request_unknown", request=it.request_id, position=it.position)
+            self.queue.ack(reply)
+        elif problem := problem_of(request, event.recorded_ns, self._ladders):
+            await self._refuse(event, reply, *problem)
+        elif event.position not in self.holding.held:
+            self._counts["routed_here"] += 1
+            self._take(event, attempt, reply, routed=True)
+
+    def _take(self, event: Event, attempt: int, reply: bytes, *, routed: bool = False) -> None:
         ladder = self._ladders.of(request_of(event).kind)
         assert ladder is not None
         ask = ask_of(event, ladder, attempt, reply)
-        work = Work(ask, Tale(self.delivery, ask.world, ask.id, attempt, "full"))
+        work = Work(ask, Tale(self.delivery, ask.world, ask.id, attempt, "full"), routed=routed)
         self.holding.take(work)
         if attempt > 1:
             self.holding.spawn(self._recover(work))
@@ -145,7 +219,8 @@ class Intake:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, left)):
                 await prepare(work)
-        self.ready(work)
+        if work in self.holding:
+            self.ready(work)
 
     async def _recover(self, work: Work) -> None:
         """Somebody held it before us: see whether it has ended, and what was heard of it."""
@@ -172,9 +247,11 @@ class Intake:
         self.holding.spawn(self.holding.conclude(work, self.serving.expired(work.ask.event, "arrival", late)))
 
     def _without_model(self, work: Work, now_ns: int) -> None:
-        """Answer without a model; but who has time, waits for one."""
+        """Answer by another tier or without a model; but who has time, waits for one."""
         patience_s = self.serving.settings.patience_s
-        if work.deadline_ns - now_ns > patience_s * 1e9:
+        if self.consult.worth(work):
+            self.consult.ask(work, "no_engine", "no worker of the tier has a model at work")
+        elif work.deadline_ns - now_ns > patience_s * 1e9:
             asyncio.get_running_loop().call_later(min(1.0, patience_s / 2), self.holding.hand_back, work)
         else:
             self.degrade(work, "no_engine", "no worker of the tier has a model at work")

@@ -22,6 +22,7 @@ from bus.event import Event
 from bus.subjects import place, stored_filter
 from inference.tiers import Tier
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
+from schemas.gen.worldbus.router.v1.router_pb2 import InferenceRouted
 
 FREE, AHEAD, LAST = 0, 4, 9
 """Priorities of a pull: for a free slot; to look ahead; without a model."""
@@ -42,6 +43,11 @@ def queue_name(tier: str) -> str:
     return f"inference_{tier}"
 
 
+def routed_name(tier: str) -> str:
+    """The consumer by which the workers of a tier take what the router sends them."""
+    return f"inference_{tier}_routed"
+
+
 def _attempt(reply: bytes) -> int:
     """How often it was delivered, this time included; see `bus.answers.parse_ack` for the forms."""
     tokens = reply.split(b".")
@@ -60,10 +66,11 @@ class _Pull:
 
 
 class TierQueue:
-    """One worker's end of the queue."""
+    """One worker's end of the queue of requests; with `routed`, of the one of the router's words, `InferenceRouted`."""
 
-    def __init__(self, connection: Connection, stream: str, tier: Tier, on_request: OnRequest) -> None:
-        self.name = queue_name(tier.name)
+    def __init__(self, connection: Connection, stream: str, tier: Tier, on_request: OnRequest, *, routed: bool = False) -> None:
+        self.name = routed_name(tier.name) if routed else queue_name(tier.name)
+        self._filter = stored_filter(name=InferenceRouted.DESCRIPTOR.name if routed else NAME)
         self._connection = connection
         self._stream = stream
         self._tier = tier
@@ -199,7 +206,7 @@ class TierQueue:
             "max_deliver": -1,
             "max_ack_pending": -1,
             "max_waiting": 2048,
-            "filter_subject": stored_filter(name=NAME),
+            "filter_subject": self._filter,
             "replay_policy": "instant",
             "priority_policy": "prioritized",
             "priority_groups": [GROUP],

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
-from schemas.gen.worldbus.inference.v1.types_pb2 import WorkerStands
+from inference.admission import CHARS_PER_TOKEN
+from inference.fairness import urgency
+from schemas.gen.worldbus.inference.v1.types_pb2 import TierStanding, WorkerStands
 
 if TYPE_CHECKING:
+    from inference.work import Work
     from inference.worker import Worker
+
+MOST_NAMED: Final = 16
+"""Workers that a standing names."""
+CLEARLY: Final = 0.2
+"""How much more salient a request must be to be sure of the slot of another one."""
 
 
 def stands(worker: Worker, *, leaving: bool = False) -> WorkerStands:
@@ -42,3 +52,44 @@ def wait_s(worker: Worker) -> float:
         return left[0] if left else 0.0
     before = sum(worker.admission.seconds(one.wanted()) for one in waiting)
     return (sum(left) + before) / slots
+
+
+def late_here(worker: Worker, work: Work, now_ns: int) -> bool:
+    """Whether a request that has come would wait too long for a slot to be answered in full and in time, as things stand."""
+    running, slots = worker.running, worker.slots
+    if not slots or len(running) + len(worker.waiting) < slots or any(one.salience + CLEARLY <= work.salience for one in running):
+        return False
+    admission = worker.admission
+    own = urgency(work.deadline_ns - now_ns, work.salience)
+    before = [one for one in worker.waiting if urgency(one.deadline_ns - now_ns, one.salience) <= own]
+    left = [max(0, one.allowed - one.kept) * admission.per_token.cautious for one in running]
+    wait = (sum(left) + sum(admission.seconds(one.wanted()) for one in before)) / slots if before else min(left, default=0.0)
+    needs = wait + admission.seconds(work.wanted()) + admission.reserve_s(work.ask.ladder)
+    return now_ns + int(needs * 1e9) > work.deadline_ns
+
+
+def standing_for(work: Work, workers: Iterable[WorkerStands]) -> list[TierStanding]:
+    """What each tier could do for one request: of the pools of a tier the one that would be quickest."""
+    pools: dict[tuple[str, str], list[WorkerStands]] = defaultdict(list)
+    for one in workers:
+        pools[one.tier, one.pool].append(one)
+    best: dict[str, TierStanding] = {}
+    for (tier, pool), its in sorted(pools.items()):
+        standing = _of_pool(work, tier, pool, its)
+        if tier not in best or standing.predicted_ms < best[tier].predicted_ms:
+            best[tier] = standing
+    return list(best.values())
+
+
+def _of_pool(work: Work, tier: str, pool: str, workers: list[WorkerStands]) -> TierStanding:
+    request, tokens = work.ask.request, work.wanted()
+    shown = len(request.token_ids) or round(sum(len(part.text) for part in request.prompt) / CHARS_PER_TOKEN)
+    return TierStanding(
+        tier=tier,
+        pool=pool,
+        workers=sorted(one.worker for one in workers)[:MOST_NAMED],
+        slots=sum(one.slots for one in workers),
+        free=sum(one.free for one in workers),
+        predicted_ms=min(one.wait_us + one.first_token_us + (tokens - 1) * one.per_token_us for one in workers) // 1000 + 1,
+        cost_nano_usd=max(shown * one.prompt_nano_usd + tokens * one.completion_nano_usd for one in workers),
+    )

@@ -44,6 +44,8 @@ class Work:
     refusal: PromptRejected | None = None
     reason: str = ""
     preemptions: int = 0
+    routed: bool = False
+    """The router was asked about it, or sent it here: it is not asked again."""
     stopped: Why | None = None
     stopped_at: float = 0.0
     generating: asyncio.Task[Any] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -23,6 +24,7 @@ from inference.admission import Admission, Offer
 from inference.cancel import Cancel, Cancels
 from inference.choosing import Choosing
 from inference.clock_offset import ServerClock
+from inference.consult import Consult
 from inference.delivery import Delivery
 from inference.engine import Engine, Prompt
 from inference.fairness import FairQueue
@@ -36,7 +38,7 @@ from inference.outcome import Outcomes
 from inference.queue import TierQueue
 from inference.serving import Serving, stop
 from inference.settings import WorkerSettings
-from inference.standing import stands
+from inference.standing import late_here, stands
 from inference.vitals import Vitals
 from inference.work import Why, Work
 
@@ -68,6 +70,7 @@ class Worker:
         self.vitals = Vitals(connection) if vitals is None else vitals
         self._own_vitals = vitals is None
         self.queue = TierQueue(connection, log_.name, settings.promise, self._on_request)
+        self.routed = TierQueue(connection, log_.name, settings.promise, self._on_routed, routed=True)
         self.clock = ServerClock(self.queue.info)
         self.cancels = Cancels(connection, log_, self.clock.now_ns, self._on_cancel)
         self.delivery = Delivery(connection)
@@ -75,8 +78,10 @@ class Worker:
         self.serving = Serving(settings, engine, grammar, self.outcomes, self.clock, self.admission, self.metrics)
         self.choosing = Choosing(self, self.admission, self.clock, settings.promise.look_ahead)
         self.holding = Holding(self.queue, self.metrics, self.choosing.wake)
+        asking = connection, log_, publisher, settings, self.vitals, self.clock, self.admission
+        self.consult = Consult(*asking, back=self._came_back, gone=self._went_away)
         parts = self.serving, self.queue, self.holding, self.choosing, self.cancels, self.delivery
-        self.intake = Intake(*parts, ladders, lambda: self.up, prepare)
+        self.intake = Intake(*parts, log_, ladders, self.consult, lambda: self.up, partial(late_here, self), prepare)
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()
         self._keeper: Keeper | None = None
@@ -121,8 +126,10 @@ class Worker:
         if self._own_vitals:
             await self.vitals.open()
         await self.queue.open()
+        await self.routed.open()
         await self.clock.measure()
         await self.cancels.open()
+        await self.consult.open()
         services: dict[str, Coroutine[Any, Any, None]] = {
             "clock": self.clock.keep(),
             "heartbeats": self._heartbeats(),
@@ -138,7 +145,8 @@ class Worker:
         """Take nothing more, hand back what waits, let what runs end for `drain_s`, then hand it back or end it with what was heard."""
         self.choosing.draining = True
         await self.queue.stop()
-        for work in self.waiting.sweep(lambda _: True):
+        await self.routed.stop()
+        for work in (*self.waiting.sweep(lambda _: True), *self.consult.recall_all()):
             self.holding.hand_back(work)
         tasks = self.holding.tasks
         if tasks:
@@ -159,11 +167,21 @@ class Worker:
             self.vitals.tell(stands(self, leaving=True))
         if self._own_vitals:
             await self.vitals.aclose()
+        await self.consult.aclose()
         await self.cancels.aclose()
         await self.delivery.aclose()
 
     def _on_request(self, event: Event, attempt: int, reply: bytes) -> None:
         self.intake.on_request(event, attempt, reply)
+
+    def _on_routed(self, event: Event, attempt: int, reply: bytes) -> None:
+        self.intake.on_routed(event, attempt, reply)
+
+    def _came_back(self, work: Work, code: str, reason: str) -> None:
+        self.intake.came_back(work, code, reason)
+
+    def _went_away(self, work: Work) -> None:
+        self.intake.went_away(work)
 
     def _on_cancel(self, cancel: Cancel) -> None:
         self.intake.on_cancel(cancel)
@@ -181,17 +199,19 @@ class Worker:
 
     def give_up(self, work: Work, code: str, reason: str) -> None:
         """No model will answer it here."""
-        self.intake.degrade(work, code, reason)
+        self.intake.give_up(work, code, reason)
 
     def looked(self) -> None:
         """Ask the queue for what there is room for."""
         if self.choosing.draining:
             return
         if self.up:
-            room = self.settings.promise.look_ahead - len(self.waiting)
-            self.queue.want(max(0, self.slots - len(self.running) - len(self.waiting)), max(room, 1), 0)
+            room = max(1, self.settings.promise.look_ahead - len(self.waiting))
+            wanted = max(0, self.slots - len(self.running) - len(self.waiting)), room, 0
         else:
-            self.queue.want(0, 0, max(1, STANDBY - len(self.held)))
+            wanted = 0, 0, max(1, STANDBY - len(self.held))
+        self.queue.want(*wanted)
+        self.routed.want(*wanted)
 
     async def _serve(self, work: Work, offer: Offer) -> None:
         try:
@@ -254,6 +274,7 @@ class Worker:
         waiting = self.waiting.sweep(lambda _: True)
         try:
             await self.queue.withdraw()
+            await self.routed.withdraw()
         except WorldbusError as error:
             log.debug("withdraw_failed", error=str(error))
         for work in waiting:
