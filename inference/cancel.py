@@ -20,6 +20,7 @@ from bus.event import Event
 from bus.log import Log
 from bus.signals import listen
 from bus.subjects import Subject, stored_filter
+from inference.dressing import plain
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested
 
 NAME: Final = InferenceCancelRequested.DESCRIPTOR.name
@@ -92,11 +93,11 @@ class Cancels:
         if isinstance(data, InferenceCancelRequested):
             for request_id, key in ((data.request_id, ""), ("", data.cancel_key)):
                 if request_id or key:
-                    self._heard(Cancel(event.world, request_id, key, data.reason[:256], at_ns))
+                    self._heard(Cancel(event.world, request_id, key, plain(data.reason)[:256], at_ns))
 
     def _on_signal(self, subject: str, payload: bytes) -> None:
         _, world, _, name = subject.split(".")
-        reason = payload.decode(errors="replace")[:256]
+        reason = plain(payload[:1024].decode(errors="replace"))[:256]
         self._heard(Cancel(world, name, name, reason, self._now_ns()))
 
     def _heard(self, cancel: Cancel) -> None:

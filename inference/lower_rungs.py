@@ -55,4 +55,5 @@ def _authored(work: Work) -> Line:
     own = [one for one in request.fallback.lines if fits(one, schema, choices) and spoken_of(one, schema)]
     lines = list(choices) or own or [work.in_shape(one) for one in work.ask.ladder.lines]
     text = lines[request.seed % len(lines)]
+    text = text if schema or choices else plain(text)
     return Line(text, spoken_of(text, schema) or plain(text), AUTHORED)

@@ -20,6 +20,7 @@ from inference.tiers import TIERS
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 
 MAX_PARTS: Final = 32
+MAX_NAME: Final = 64
 MAX_CHARS: Final = 65_536
 MAX_IDS: Final = 32_768
 MAX_TOKENS: Final = 4096
@@ -122,6 +123,9 @@ def problem_of(request: InferenceRequested, recorded_ns: int, ladders: Ladders) 
         return "BAD_ID", f"request_id must be 1 to 64 of A-Z a-z 0-9 _ -, found {ascii(request.request_id)[:80]}: choose another"
     if request.cancel_key and _TOKEN.fullmatch(request.cancel_key) is None:
         return "BAD_ID", f"cancel_key must be up to 64 of A-Z a-z 0-9 _ -, found {ascii(request.cancel_key)[:80]}: choose another"
+    for name, value in (("player", request.player), ("npc", request.npc)):
+        if len(value) > MAX_NAME:
+            return "BAD_ID", f"{name} must have at most {MAX_NAME} characters, found {len(value)}: use the id of the entity"
     if request.tier not in TIERS:
         return "UNKNOWN_TIER", f"wanted one of {', '.join(TIERS)}, found {ascii(request.tier)[:80]}"
     if _TOKEN.fullmatch(request.kind) is None or ladders.of(request.kind) is None:

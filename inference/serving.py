@@ -337,6 +337,6 @@ def _who(event: Event) -> dict[str, Any]:
         "requester_subsystem": event.subsystem,
         "requester_entity": event.entity,
         "kind": request.kind[:64],
-        "player": request.player,
-        "npc": request.npc,
+        "player": request.player[:64],
+        "npc": request.npc[:64],
     }
