@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -84,7 +84,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a seed below 0": ({"seed": -1}, "BAD_SETTING"),
     "an empty stop text": ({"stop": [""]}, "BAD_SETTING"),
 }
-ENGINES = {"timed": lambda: TimedEngine(Pace(first=0.001, per_token=0.001)), "grammar": lambda: GrammarEngine(slots=4)}
+ENGINES: dict[str, Callable[[], Engine]] = {"timed": lambda: TimedEngine(Pace(first=0.001, per_token=0.001)), "grammar": lambda: GrammarEngine(slots=4)}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
