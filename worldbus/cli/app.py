@@ -26,6 +26,7 @@ GROUPS = (
     "publish",
     "read",
     "sql",
+    "why",
     "verify",
     "rebuild",
     "parked",
