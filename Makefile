@@ -50,6 +50,7 @@ check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: documents made from the code" && $(VENV)/bin/worldbus asyncapi --check -o docs/reference/asyncapi.yaml && \
 	  $(VENV)/bin/worldbus gateway openapi --check -o docs/reference/openapi.yaml && \
 	  $(PY) -m worldbus.cli.reference | diff -u docs/reference/cli.md -
+	@echo "check: lore" && $(PY) -m worldbus.lore_check
 	@echo "check: locks" && requirements/lock --check
 	@echo "check: all good"
 
