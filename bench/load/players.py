@@ -69,6 +69,7 @@ class Players:
     number: int = 0
     lag: deque[float] = field(default_factory=lambda: deque(maxlen=100_000))
     """How late each request of a schedule was made, seconds: what the generator itself adds."""
+    _ends: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     _listeners: list[Listener] = field(default_factory=list)
 
     async def listen(self, connection: Connection) -> None:
@@ -118,6 +119,11 @@ class Players:
         while time.perf_counter() < until and not all(self.asked[name].ended for name in names):
             await asyncio.sleep(0.01)
 
+    async def end_of(self, name: str) -> None:
+        """Wait until it has ended."""
+        if not self.asked[name].ended:
+            await self._ends.setdefault(name, asyncio.get_running_loop().create_future())
+
     def _on_chunk(self, subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
         chunk = TokensDelivered.FromString(payload)
         one = self.asked.get(chunk.request_id)
@@ -133,3 +139,5 @@ class Players:
         if one is not None and not one.ended:
             one.ended, one.end = time.perf_counter(), data
             self.open -= 1
+            if (waiting := self._ends.pop(data.request_id, None)) is not None:
+                waiting.set_result(None)
