@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from handlers.names import DEFAULT_WORLD, WORLDS
 from inference import ladder, pools
 from inference.engines.grammar import GrammarEngine
+from inference.retrieval import KnowledgeClient, Lookup
 from inference.settings import WorkerSettings
 from inference.tiers import TIERS
 from inference.worker import Worker, run_worker
@@ -45,10 +46,14 @@ async def run_tiers(
     async with AsyncExitStack() as stack:
         grammar = GrammarEngine(slots=1024)
         await stack.enter_async_context(grammar.open())
+        library = KnowledgeClient(connection)
+        await library.open()
+        stack.push_async_callback(library.close)
+        look_up = Lookup(library)
         for given, engine in workers:
             warm = prompts() if engine is not None else ()
             worker = await stack.enter_async_context(
-                run_worker(connection, log, publisher, ladders, given, engine=engine, grammar=grammar, warm=warm)
+                run_worker(connection, log, publisher, ladders, given, engine=engine, grammar=grammar, warm=warm, prepare=look_up)
             )
             WORKERS.add(worker.metrics, partial(_gauges, worker))
             stack.callback(WORKERS.remove, worker.metrics)
