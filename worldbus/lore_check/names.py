@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 _WORD: Final = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*'?")
-_BEGINS: Final = re.compile(r"(?:^|[.!?:]['\")]*\s+|[\"(]\s*|\n\s*\n)\Z")
+_BEGINS: Final = re.compile(r"(?:^|[.!?:]['\")]*\s+|[\"(]\s*|(?<!\w)'|\n\s*\n)\Z")
 _STRAIGHT: Final = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
 _GROUPS: Final = ("people", "people_of_the_past", "places", "places_of_the_lore", "names")
 
@@ -28,7 +28,7 @@ class Word:
     @property
     def capital(self) -> bool:
         """Whether it is written like a name; whoever says `I` is none."""
-        return self.text[:1].isupper() and self.plain != "I"
+        return self.text[:1].isupper() and self.text.partition("'")[0] != "I"
 
     @property
     def plain(self) -> str:
