@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from itertools import accumulate
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -26,6 +27,10 @@ from schemas.registry import message_class
 MAX_JSON = 2 * MAX_EVENT  # bytes: text takes more room than protobuf
 SOURCE = "/worldbus/"
 _MARKS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_NO_MARK = re.compile(r"[^\[\]{}]+")
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ATTRIBUTE = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
 _TEXTS = ("causationid", "correlationid", "traceparent", "producerversion", "lane")
@@ -64,12 +69,14 @@ def parse(raw: bytes | str, limit: int = MAX_JSON) -> Any:
     if not raw.strip():
         raise BadEvent("wanted a CloudEvent, found an empty body: an event needs at least id, type and data")
     text = _decode(raw)
-    _check_depth(text)
+    if _depth(text) > MAX_DEPTH:
+        _check_depth(text)
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_int)
     except json.JSONDecodeError as error:
         raise BadEvent(f"not valid JSON: {error.msg} at line {error.lineno} column {error.colno}", path="$") from error
-    _check_texts(value, "$")
+    if "\\u" in text or isinstance(raw, str):  # nothing else brings NUL or half a surrogate pair past the parser
+        _check_texts(value, "$")
     return value
 
 
@@ -82,8 +89,15 @@ def _decode(raw: bytes | str) -> str:
         raise BadEvent(f"JSON must be UTF-8, found byte 0x{raw[error.start]:02x} at {error.start}", code="BAD_UTF8", path="$") from error
 
 
+def _depth(text: str) -> int:
+    """How deep it nests, at most: before json.loads, which recurses once per level."""
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return 0
+    return max(accumulate(map(_STEPS.__getitem__, _NO_MARK.sub("", _STRINGS.sub("", text)))), default=0)
+
+
 def _check_depth(text: str) -> None:
-    """Before json.loads, which recurses once per level."""
+    """Say where it is too deep."""
     depth = 0
     for mark in _MARKS.finditer(text):
         first = mark.group()[0]
@@ -204,7 +218,7 @@ def _text(document: dict[str, Any], name: str, *, required: bool = False) -> str
         _bad("BAD_PAYLOAD", name, f"must be a string, found {type(value).__name__}")
     if required and not value:
         _bad("UNKNOWN_TYPE" if name == "type" else "MISSING_ATTRIBUTE", name, "is missing")
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+    if _CONTROL.search(value) is not None:
         _bad("BAD_HEADER", name, f"must not contain control characters, found {ascii(value)[:_SHOWN]}")
     return value
 

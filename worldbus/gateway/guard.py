@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -63,11 +63,11 @@ class Guarded(RequestHandler):
         server = self._guards
         if len(server._connections) >= server.limits.connections:
             server.metrics.refused_connections += 1
-            assert isinstance(transport, asyncio.Transport)
-            transport.write(
+            refused = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+            refused.write(
                 _raw(later(503, "TOO_MANY_CONNECTIONS", f"wanted at most {server.limits.connections} connections: come again", 2))
             )
-            transport.close()
+            refused.close()
             return
         super().connection_made(transport)
 

@@ -43,6 +43,7 @@ class Recorder:
         self._answer_s = answer_s
         self._flying: dict[str, asyncio.Future[int]] = {}
         self._acked: dict[str, int] = {}
+        self._prune_at = 256
 
     @property
     def in_flight(self) -> int:
@@ -93,8 +94,9 @@ class Recorder:
         self._flying.pop(id, None)
         if not future.cancelled() and future.exception() is None and self._feed.head < future.result():
             self._acked[id] = future.result()  # until the feed has it
-        if len(self._acked) > 256:
+        if len(self._acked) > self._prune_at:
             self._acked = {one: position for one, position in self._acked.items() if position > self._feed.head}
+            self._prune_at = 2 * len(self._acked) + 256
 
     async def _outcome(self, item: Item, future: asyncio.Future[int] | WorldbusError, again: bool, before: int) -> Outcome:
         draft = item.draft
