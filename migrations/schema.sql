@@ -1,3 +1,4 @@
+\restrict dbmate
 
 -- Dumped from database version 18.4
 -- Dumped by pg_dump version 18.4
@@ -40,6 +41,237 @@ CREATE SCHEMA worldbus;
 --
 
 COMMENT ON SCHEMA worldbus IS 'Written by the projector alone.';
+
+
+--
+-- Name: kb_search(text, text, text[], integer, text, bigint, text[], text[], text, real[], text); Type: FUNCTION; Schema: world; Owner: -
+--
+
+CREATE FUNCTION world.kb_search(world text, question text, tokens text[] DEFAULT '{public}'::text[], most integer DEFAULT 5, mode text DEFAULT NULL::text, as_of bigint DEFAULT NULL::bigint, tags text[] DEFAULT NULL::text[], kinds text[] DEFAULT NULL::text[], owner text DEFAULT NULL::text, vector real[] DEFAULT NULL::real[], model text DEFAULT NULL::text) RETURNS TABLE(passage_id text, revision bigint, kind text, document text, title text, heading text[], line_from integer, line_to integer, body text, content_hash text, tag text[], audience text[], owned_by text, player text, salience integer, formed_ms bigint, added bigint, score double precision, text_rank bigint, vector_rank bigint, weight double precision, nearness double precision, at_position bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+DECLARE
+    deep  CONSTANT integer := greatest(20, 3 * kb_search.most);
+    head  bigint := (SELECT c.position FROM worldbus.checkpoint c);
+    pos   bigint := coalesce(kb_search.as_of, head);
+    how   text := coalesce(kb_search.mode, CASE WHEN kb_search.vector IS NULL THEN 'text' ELSE 'hybrid' END);
+    m     worldbus.embedding_models;
+    broad bigint;
+    near_ids text[];   near_revisions bigint[]; near_scores double precision[];
+    word_ids text[];   word_revisions bigint[]; word_scores double precision[];
+BEGIN
+    IF how NOT IN ('hybrid', 'vector', 'text') THEN
+        RAISE EXCEPTION 'wanted the mode hybrid, vector or text, found %', how USING ERRCODE = 'KB002';
+    END IF;
+    IF how <> 'text' THEN
+        SELECT e.* INTO m FROM worldbus.embedding_models e WHERE e.state = 'serving';
+        IF kb_search.vector IS NULL OR kb_search.model IS NULL THEN
+            RAISE EXCEPTION 'the mode % needs the vector of the question and the model it was made with', how USING ERRCODE = 'KB002';
+        END IF;
+        IF m.model IS DISTINCT FROM kb_search.model OR m.dimension <> cardinality(kb_search.vector) THEN
+            RAISE EXCEPTION 'wanted a vector of the model % (% numbers), found one of % (% numbers): vectors of two models cannot be compared',
+                coalesce(m.model, 'none: no model serves yet'), coalesce(m.dimension, 0), kb_search.model, cardinality(kb_search.vector)
+                USING ERRCODE = 'KB001';
+        END IF;
+        broad := worldbus.kb_breadth(kb_search.world, kb_search.tokens);
+        -- The index pays where much is visible; where little is, all of that is scanned, and so is what the index did not find enough of.
+        IF m.indexed AND broad > 3000 AND broad > m.vectors / 50 THEN
+            SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.nearness) INTO near_ids, near_revisions, near_scores
+              FROM worldbus.kb_near(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, m.model, kb_search.vector, deep,
+                                    greatest(m.ef_search, least(500, 2 * deep * m.vectors / broad)::integer)) x;
+        END IF;
+        IF near_ids IS NULL OR cardinality(near_ids) < deep THEN
+            SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.nearness) INTO near_ids, near_revisions, near_scores
+              FROM worldbus.kb_exact(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, m.model, kb_search.vector, deep) x;
+        END IF;
+    END IF;
+    IF how <> 'vector' THEN
+        SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.weight) INTO word_ids, word_revisions, word_scores
+          FROM worldbus.kb_words(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, kb_search.question, deep) x;
+    END IF;
+    RETURN QUERY EXECUTE
+        'WITH fused AS (
+             SELECT coalesce(v.id, w.id) AS id, coalesce(v.revision, w.revision) AS revision, v.n AS vector_rank, w.n AS text_rank, v.s AS nearness, w.s AS weight,
+                    coalesce(1.0 / (60 + v.n), 0) + coalesce(1.0 / (60 + w.n), 0) AS score
+               FROM unnest($7::text[], $8::bigint[], $9::float8[]) WITH ORDINALITY v(id, revision, s, n)
+               FULL JOIN unnest($10::text[], $11::bigint[], $12::float8[]) WITH ORDINALITY w(id, revision, s, n) ON v.id = w.id AND v.revision = w.revision
+              ORDER BY score DESC, vector_rank, text_rank LIMIT $13
+         )
+         SELECT p.id, p.revision, p.kind, p.document, p.title, p.heading, p.line_from, p.line_to, p.body, p.content_hash, p.tags, p.audience,
+                p.owner, p.player, p.salience, p.formed_ms, p.added,
+                (CASE $14 WHEN ''vector'' THEN f.nearness WHEN ''text'' THEN f.weight ELSE f.score END)::float8,
+                f.text_rank, f.vector_rank, f.weight, f.nearness, $2
+           FROM fused f JOIN world.passages p ON p.world = $1 AND p.id = f.id AND p.revision = f.revision
+          WHERE ' || worldbus.kb_visible() || ' ORDER BY f.score DESC, f.vector_rank, f.text_rank'
+        USING kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, near_ids, near_revisions, near_scores,
+              word_ids, word_revisions, word_scores, kb_search.most, how;
+END $_$;
+
+
+--
+-- Name: FUNCTION kb_search(world text, question text, tokens text[], most integer, mode text, as_of bigint, tags text[], kinds text[], owner text, vector real[], model text); Type: COMMENT; Schema: world; Owner: -
+--
+
+COMMENT ON FUNCTION world.kb_search(world text, question text, tokens text[], most integer, mode text, as_of bigint, tags text[], kinds text[], owner text, vector real[], model text) IS 'Search the knowledge base: what these tokens may know as of a position, best first; without a vector by words alone.';
+
+
+--
+-- Name: kb_breadth(text, text[]); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_breadth(world text, tokens text[]) RETURNS bigint
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT least(max(s.passages) FILTER (WHERE s.kind = 'all'), coalesce(sum(s.passages) FILTER (WHERE s.kind = 'token'), 0))::bigint
+      FROM worldbus.search_terms s
+     WHERE s.world = kb_breadth.world AND (s.kind = 'all' AND s.term = '' OR s.kind = 'token' AND s.term = ANY (kb_breadth.tokens))
+$$;
+
+
+--
+-- Name: kb_exact(text, bigint, text[], text[], text[], text, text, real[], integer); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_exact(world text, pos bigint, tokens text[], tags text[], kinds text[], owner text, model text, vector real[], depth integer) RETURNS TABLE(id text, revision bigint, nearness double precision)
+    LANGUAGE plpgsql STABLE
+    SET jit TO 'off'
+    AS $_$
+BEGIN
+    RETURN QUERY EXECUTE
+        'SELECT p.id, p.revision, -(e.vector OPERATOR(public.<#>) $8::public.halfvec)
+           FROM world.passages p JOIN worldbus.embeddings e ON e.model = $7 AND e.content_hash = p.content_hash
+          WHERE ' || worldbus.kb_visible() || ' ORDER BY 3 DESC, 1 LIMIT $9'
+        USING world, pos, tokens, tags, kinds, owner, model, vector, depth;
+END $_$;
+
+
+--
+-- Name: kb_near(text, bigint, text[], text[], text[], text, text, real[], integer, integer); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_near(world text, pos bigint, tokens text[], tags text[], kinds text[], owner text, model text, vector real[], depth integer, ef integer) RETURNS TABLE(id text, revision bigint, nearness double precision)
+    LANGUAGE plpgsql STABLE
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_sort TO 'off'
+    SET enable_material TO 'off'
+    SET enable_memoize TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    AS $_$
+BEGIN
+    PERFORM vector::public.halfvec; -- loads pgvector, which brings these settings; they last until the transaction ends
+    PERFORM set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.iterative_scan', 'strict_order', true),
+            set_config('hnsw.max_scan_tuples', '40000', true);
+    RETURN QUERY EXECUTE format(
+        'SELECT p.id, p.revision, -e.distance
+           FROM (SELECT v.content_hash, v.vector::public.halfvec(%1$s) OPERATOR(public.<#>) $7::public.halfvec(%1$s) AS distance
+                   FROM worldbus.embeddings v WHERE v.model = %2$L
+                  ORDER BY v.vector::public.halfvec(%1$s) OPERATOR(public.<#>) $7::public.halfvec(%1$s)) e
+           JOIN world.passages p ON p.content_hash = e.content_hash
+          WHERE ' || worldbus.kb_visible() || ' ORDER BY e.distance LIMIT $8', cardinality(vector), model)
+        USING world, pos, tokens, tags, kinds, owner, vector, depth;
+END $_$;
+
+
+--
+-- Name: kb_visible(); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_visible() RETURNS text
+    LANGUAGE sql IMMUTABLE
+    AS $_$ SELECT $sql$
+    p.world = $1 AND p.added <= $2 AND (p.ended IS NULL OR p.ended > $2) AND p.audience && $3
+    AND (p.since = '' OR EXISTS (SELECT FROM world.truths t WHERE t.world = p.world AND t.condition = p.since AND t.since <= $2))
+    AND (p.player = '' OR NOT EXISTS (SELECT FROM world.strangers s
+         WHERE s.world = p.world AND s.owner = p.owner AND s.player = p.player AND s.since > p.added AND s.since <= $2))
+    AND ($4::text[] IS NULL OR p.tags && $4) AND ($5::text[] IS NULL OR p.kind = ANY ($5)) AND ($6::text IS NULL OR p.owner = $6)
+$sql$ $_$;
+
+
+--
+-- Name: kb_words(text, bigint, text[], text[], text[], text, text, integer); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_words(world text, pos bigint, tokens text[], tags text[], kinds text[], owner text, question text, depth integer) RETURNS TABLE(id text, revision bigint, weight double precision)
+    LANGUAGE plpgsql STABLE
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    AS $_$
+DECLARE
+    most_candidates CONSTANT integer := 800;
+    words  tsvector := to_tsvector('pg_catalog.english', left(question, 2000));
+    terms  text[];
+    counts double precision[];
+    total  double precision;
+    share  double precision;
+    broad  bigint;
+    whole  boolean;
+    chosen text := '';
+    room   double precision := 400;
+    guess  double precision;
+    first  integer := 1;
+    n      integer;
+BEGIN
+    SELECT s.passages INTO total FROM worldbus.search_terms s WHERE s.world = kb_words.world AND s.kind = 'all' AND s.term = '';
+    broad := worldbus.kb_breadth(world, tokens);
+    share := CASE WHEN total > 0 THEN greatest(broad, 1) / total ELSE 1 END;
+    SELECT array_agg('''' || replace(replace(l.lexeme, '\', '\\'), '''', '''''') || '''' ORDER BY c.n, l.lexeme), array_agg(c.n ORDER BY c.n, l.lexeme)
+      INTO terms, counts
+      FROM (SELECT u.lexeme FROM unnest(words) u ORDER BY length(u.lexeme) DESC LIMIT 24) l
+      LEFT JOIN worldbus.search_terms s ON s.world = kb_words.world AND s.kind = 'word' AND s.term = l.lexeme
+     CROSS JOIN LATERAL (SELECT coalesce(s.passages, total / 5000, 0)::double precision AS n) c;
+    IF terms IS NULL THEN
+        RETURN;
+    END IF;
+    n := cardinality(terms);
+    whole := total IS NULL OR total <= 2 * most_candidates OR broad <= most_candidates;
+    IF whole THEN
+        chosen := array_to_string(terms, ' | ');
+    ELSE
+        -- 1. Rare words: each of them is enough.
+        WHILE first <= n AND counts[first] * share <= room LOOP
+            chosen := chosen || ' | ' || terms[first];
+            room := room - counts[first] * share;
+            first := first + 1;
+        END LOOP;
+        -- 2. Common words: as many together as narrow it down, beginning with the rarest, then the next ones.
+        FOR start IN first .. n LOOP
+            EXIT WHEN room < 100 AND chosen <> '';
+            guess := total * share;
+            FOR upto IN start .. n LOOP
+                guess := guess * counts[upto] / total;
+                IF guess <= room OR (upto = n AND chosen = '') THEN
+                    chosen := chosen || ' | (' || array_to_string(terms[start:upto], ' & ') || ')';
+                    room := room - guess;
+                    EXIT;
+                END IF;
+            END LOOP;
+        END LOOP;
+        chosen := substr(chosen, 4);
+    END IF;
+    RETURN QUERY EXECUTE
+        'WITH found AS MATERIALIZED (
+             SELECT p.id, p.revision, p.words FROM world.passages p WHERE p.words @@ $7 AND ' || worldbus.kb_visible() || ' LIMIT $8
+         ), ranked AS MATERIALIZED (
+             SELECT f.id, f.revision, t.n, ts_rank(''{0.3,0.3,0.6,1}'', f.words, t.term) AS rank, t.known
+               FROM found f CROSS JOIN unnest($9::tsquery[], $10) WITH ORDINALITY t(term, known, n)
+         ), rarity AS (
+             SELECT r.n, ln(1 + (greatest($11, k.n) - k.n + 0.5) / (k.n + 0.5)) AS idf
+               FROM (SELECT r.n, count(*) FILTER (WHERE r.rank > 0) AS here, max(r.known) AS known FROM ranked r GROUP BY r.n) r
+              CROSS JOIN LATERAL (SELECT CASE WHEN $12 THEN r.here ELSE r.known END AS n) k
+         )
+         SELECT r.id, r.revision, sum(r.rank * y.idf) AS weight FROM ranked r JOIN rarity y USING (n)
+          GROUP BY r.id, r.revision ORDER BY weight DESC, r.id LIMIT $13'
+        USING world, pos, tokens, tags, kinds, owner, chosen::tsquery, most_candidates, terms, counts,
+              coalesce(total, (SELECT count(*) FROM world.passages q WHERE q.world = kb_words.world)::double precision),
+              whole AND (total IS NULL OR total <= 2 * most_candidates), depth;
+END $_$;
 
 
 SET default_tablespace = '';
@@ -93,6 +325,83 @@ CREATE VIEW world.checkpoint AS
 --
 
 COMMENT ON VIEW world.checkpoint IS 'Everything up to this position is in the views.';
+
+
+--
+-- Name: embedding_models; Type: TABLE; Schema: worldbus; Owner: -
+--
+
+CREATE TABLE worldbus.embedding_models (
+    model text NOT NULL,
+    embedder text NOT NULL,
+    dimension integer NOT NULL,
+    query_prefix text DEFAULT ''::text NOT NULL,
+    passage_prefix text DEFAULT ''::text NOT NULL,
+    state text NOT NULL,
+    vectors bigint DEFAULT 0 NOT NULL,
+    indexed boolean DEFAULT false NOT NULL,
+    ef_search integer DEFAULT 100 NOT NULL,
+    recall double precision,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    switched_at timestamp with time zone,
+    CONSTRAINT embedding_models_dimension_check CHECK (((dimension >= 1) AND (dimension <= 4000))),
+    CONSTRAINT embedding_models_state_check CHECK ((state = ANY (ARRAY['filling'::text, 'serving'::text, 'retired'::text])))
+);
+
+
+--
+-- Name: COLUMN embedding_models.state; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.embedding_models.state IS 'filling: beside the one that serves; serving: searches use it (at most one); retired: was replaced.';
+
+
+--
+-- Name: COLUMN embedding_models.vectors; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.embedding_models.vectors IS 'How many it had when last counted.';
+
+
+--
+-- Name: COLUMN embedding_models.indexed; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.embedding_models.indexed IS 'Broad searches use its index (HNSW), since that was measured to find what an exact scan finds.';
+
+
+--
+-- Name: COLUMN embedding_models.recall; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.embedding_models.recall IS 'Share of the exact scan''s first ten that the index found when it was last measured, at the audience where it was lowest.';
+
+
+--
+-- Name: embedding_models; Type: VIEW; Schema: world; Owner: -
+--
+
+CREATE VIEW world.embedding_models AS
+ SELECT model,
+    embedder,
+    dimension,
+    query_prefix,
+    passage_prefix,
+    state,
+    vectors,
+    indexed,
+    ef_search,
+    recall,
+    created_at,
+    switched_at
+   FROM worldbus.embedding_models;
+
+
+--
+-- Name: VIEW embedding_models; Type: COMMENT; Schema: world; Owner: -
+--
+
+COMMENT ON VIEW world.embedding_models IS 'What turns text into vectors: the model that searches use, those that are filled beside it and those that were replaced.';
 
 
 --
@@ -284,6 +593,30 @@ COMMENT ON VIEW world.skipped IS 'Events that a projection could not take in, wi
 
 
 --
+-- Name: embeddings; Type: TABLE; Schema: worldbus; Owner: -
+--
+
+CREATE TABLE worldbus.embeddings (
+    model text NOT NULL,
+    content_hash text NOT NULL,
+    vector public.halfvec NOT NULL
+);
+
+
+--
+-- Name: search_terms; Type: TABLE; Schema: worldbus; Owner: -
+--
+
+CREATE TABLE worldbus.search_terms (
+    world text NOT NULL,
+    kind text NOT NULL,
+    term text NOT NULL,
+    passages bigint NOT NULL,
+    CONSTRAINT search_terms_kind_check CHECK ((kind = ANY (ARRAY['all'::text, 'word'::text, 'token'::text])))
+);
+
+
+--
 -- Name: worldbus_migrations worldbus_migrations_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -297,6 +630,22 @@ ALTER TABLE ONLY public.worldbus_migrations
 
 ALTER TABLE ONLY worldbus.checkpoint
     ADD CONSTRAINT checkpoint_pkey PRIMARY KEY (one);
+
+
+--
+-- Name: embedding_models embedding_models_pkey; Type: CONSTRAINT; Schema: worldbus; Owner: -
+--
+
+ALTER TABLE ONLY worldbus.embedding_models
+    ADD CONSTRAINT embedding_models_pkey PRIMARY KEY (model);
+
+
+--
+-- Name: embeddings embeddings_pkey; Type: CONSTRAINT; Schema: worldbus; Owner: -
+--
+
+ALTER TABLE ONLY worldbus.embeddings
+    ADD CONSTRAINT embeddings_pkey PRIMARY KEY (model, content_hash);
 
 
 --
@@ -321,6 +670,14 @@ ALTER TABLE ONLY worldbus.generations
 
 ALTER TABLE ONLY worldbus.generations
     ADD CONSTRAINT generations_schema_name_key UNIQUE (schema_name);
+
+
+--
+-- Name: search_terms search_terms_pkey; Type: CONSTRAINT; Schema: worldbus; Owner: -
+--
+
+ALTER TABLE ONLY worldbus.search_terms
+    ADD CONSTRAINT search_terms_pkey PRIMARY KEY (world, kind, term);
 
 
 --
@@ -360,9 +717,17 @@ CREATE UNIQUE INDEX one_live_generation ON worldbus.generations USING btree (pro
 
 
 --
+-- Name: one_serving_model; Type: INDEX; Schema: worldbus; Owner: -
+--
+
+CREATE UNIQUE INDEX one_serving_model ON worldbus.embedding_models USING btree (state) WHERE (state = 'serving'::text);
+
+
+--
 -- PostgreSQL database dump complete
 --
 
+\unrestrict dbmate
 
 
 --
@@ -371,4 +736,5 @@ CREATE UNIQUE INDEX one_live_generation ON worldbus.generations USING btree (pro
 
 INSERT INTO public.worldbus_migrations (version) VALUES
     ('20261122000001'),
-    ('20261122000002');
+    ('20261122000002'),
+    ('20261122000003');

@@ -27,7 +27,7 @@ _ADD = """
 """
 _COLUMNS = """
     SELECT c.relname AS table, a.attname AS column, t.typname AS udt, a.atttypmod AS modifier, a.attnotnull AS not_null,
-           pg_get_expr(d.adbin, d.adrelid) AS default, a.attidentity <> '' OR a.attgenerated <> '' AS automatic,
+           pg_get_expr(d.adbin, d.adrelid) AS default, a.attidentity <> '' AS automatic, a.attgenerated = 's' AS derived,
            ARRAY(SELECT ka.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(num, n)
                    JOIN pg_attribute ka ON ka.attrelid = c.oid AND ka.attnum = u.num ORDER BY u.n) AS key
       FROM pg_class c
@@ -121,6 +121,8 @@ async def shapes(connection: Connection, projection: Projection, schema: str) ->
     found: dict[str, list[Column]] = {}
     keys: dict[str, tuple[str, ...]] = {}
     for row in await connection.fetch(_COLUMNS, f'"{schema}"'):
+        if row["derived"]:  # a function of its own row, which Postgres keeps; nobody writes it
+            continue
         column = Column(row["column"], row["udt"], row["modifier"], row["not_null"])
         found.setdefault(row["table"], []).append(column)
         keys[row["table"]] = tuple(row["key"])

@@ -150,7 +150,7 @@ class PostgresServer:
             "unix_socket_permissions": "0700",
             "port": str(PORT),
             "synchronous_commit": "on" if self._strict else "off",
-            "shared_buffers": "128MB",
+            "shared_buffers": "512MB",
             "max_wal_size": "2GB",
             "jit": "off",  # our statements are short; compiling them costs more than it saves
             "log_min_messages": "warning",

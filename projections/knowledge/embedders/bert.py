@@ -2,7 +2,7 @@
 
 Shaped by what OpenBLAS is good at. A question has a dozen tokens, and a product of so few rows with a whole weight matrix spends its time
 on packing the matrix. Products of at most 10^6 multiplications take a path without packing, so every matrix is cut into blocks of 384 x 64:
-a question takes a third of the time, and a long batch as long as before. A batch is kept so small that what a layer holds stays in the cache.
+a question takes a third of the time, and a long batch as long as before. A batch is kept so small that a layer stays in the cache.
 """
 
 from __future__ import annotations
