@@ -107,7 +107,7 @@ def _wrong_kind(question: Question) -> Iterator[tuple[str, str]]:
         yield "kind", f"wanted one of {', '.join(LEAST)}, found {kind}"
     if kind == "negative" and relevant:
         yield "kind", "nothing answers a negative question: take its relevant sections out"
-    if kind not in ("negative", "spoiler") and not relevant:
+    if kind != "negative" and not relevant:
         yield "kind", "something has to answer it: name a relevant section, or call it negative"
     if kind == "multi-hop" and len(relevant) < 2:
         yield "kind", "a multi-hop question needs two relevant sections at least"
