@@ -1,0 +1,186 @@
+"""What a prompt wants to know: passages of lore that the audience may know, and the owner's own memories, best first.
+
+Both are asked with one vector. Of each kind the best come first, in turns, beginning with memories: ranks of two kinds can be compared
+where scores cannot. What has hardly to do with the question is left out: a prompt is better short than padded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, Final
+
+import asyncpg
+
+from bus.errors import StoreUnavailable
+from projections.knowledge.embedders import Embedder, EmbedderFailed, Vectors
+from projections.knowledge.minds import LEAST_RELEVANCE, Asked, Minds
+from projections.store import LOST
+
+OTHER_MODEL: Final = "KB001"
+MODEL_S: Final = 1.0  # for so long the serving model is taken for known
+CONNECTIONS: Final = 4
+_SERVING: Final = "SELECT model FROM worldbus.embedding_models WHERE state = 'serving'"
+_LORE: Final = """
+    SELECT passage_id, document, heading, line_from, line_to, content_hash, body, score, added, nearness
+      FROM world.kb_search($1, $2, $3, $4, mode => $5, as_of => $6, kinds => '{lore}', vector => $7, model => $8)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """As `worldbus.inference.v1.Knowledge`, in one world, as of a position."""
+
+    world: str
+    query: str
+    audience: tuple[str, ...]
+    as_of: int
+    owner: str = ""
+    player: str = ""
+    most: int = 4
+    world_ms: int = 0
+    exclude: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One passage, with where it stands. For a memory the document is its owner, and there are no lines."""
+
+    id: str
+    kind: str
+    document: str
+    heading: tuple[str, ...]
+    line_from: int
+    line_to: int
+    content_hash: str
+    score: float
+    position: int
+    text: str
+
+
+class Recall:
+    """Answers one wish after the other, or several at once. Made by `open_recall`; belongs to one event loop."""
+
+    def __init__(self, pool: asyncpg.Pool, embedder: Embedder | None, minds: Minds | None = None) -> None:
+        self._pool = pool
+        self._embedder = embedder
+        self._minds = minds or Minds()
+        self._model: str | None = None
+        self._model_until = 0.0
+
+    async def passages(self, wanted: Wanted) -> list[Found]:
+        """The passages that fit, best first, at most `wanted.most`; by words alone while no vectors can be had.
+
+        Raises `StoreUnavailable`, also for a database that has no knowledge base yet.
+        """
+        try:
+            async with self._pool.acquire() as connection:
+                try:
+                    return await self._both(connection, wanted)
+                except asyncpg.PostgresError as error:
+                    if error.sqlstate != OTHER_MODEL:
+                        raise
+                    self._model_until = 0.0  # searches were switched to another model this very second
+                    return await self._both(connection, wanted)
+        except (*LOST, asyncpg.InterfaceError) as error:
+            raise StoreUnavailable(f"wanted passages, but Postgres went away: {error!r}") from error
+        except (asyncpg.UndefinedObjectError, asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError) as error:
+            raise StoreUnavailable(f"wanted the knowledge base, found {error}: does a projector run?") from error
+
+    async def _both(self, connection: asyncpg.Connection, wanted: Wanted) -> list[Found]:
+        model, vector = await self._vector(connection, wanted.query)
+        memories = await self._memories(connection, wanted, model, vector)
+        lore = await self._lore(connection, wanted, model, vector)
+        return list(_in_turns(memories, lore))[: wanted.most]
+
+    async def _vector(self, connection: asyncpg.Connection, query: str) -> tuple[str, Vectors | None]:
+        """The vector of the question, if the model that searches use is ours."""
+        if self._embedder is None:
+            return "", None
+        if time.monotonic() >= self._model_until:
+            self._model = await connection.fetchval(_SERVING)
+            self._model_until = time.monotonic() + MODEL_S
+        if self._model != self._embedder.model:
+            return "", None
+        try:
+            (vector,) = await self._embedder.embed([query], "query")
+        except EmbedderFailed:
+            return "", None
+        return self._embedder.model, vector
+
+    async def _memories(self, connection: asyncpg.Connection, wanted: Wanted, model: str, vector: Vectors | None) -> list[Found]:
+        if not wanted.owner:
+            return []
+        asked = Asked(wanted.query, vector, wanted.as_of, wanted.world_ms, wanted.player, wanted.most, wanted.exclude)
+        dimension = self._embedder.dimension if self._embedder is not None else 1
+        recalled = await self._minds.recall(connection, wanted.world, wanted.owner, asked, model=model, dimension=dimension)
+        return [
+            Found(
+                id=one.id,
+                kind="memory",
+                document=wanted.owner,
+                heading=(),
+                line_from=0,
+                line_to=0,
+                content_hash=one.content_hash,
+                score=one.score,
+                position=one.added,
+                text=one.text,
+            )
+            for one in recalled
+        ]
+
+    async def _lore(self, connection: asyncpg.Connection, wanted: Wanted, model: str, vector: Vectors | None) -> list[Found]:
+        if not wanted.audience:
+            return []
+        most, mode = wanted.most + len(wanted.exclude), "text" if vector is None else "hybrid"
+        numbers = None if vector is None else vector.tolist()
+        rows = await connection.fetch(
+            _LORE, wanted.world, wanted.query, list(wanted.audience), most, mode, wanted.as_of, numbers, model or None
+        )
+        return [_found(row) for row in rows if row["passage_id"] not in wanted.exclude and _matters(row)]
+
+
+def _matters(row: Any) -> bool:
+    """By meaning, if that is known; what only shares words with the question is kept where no meaning was asked for."""
+    return row["nearness"] is None or row["nearness"] >= LEAST_RELEVANCE
+
+
+def _found(row: Any) -> Found:
+    return Found(
+        id=row["passage_id"],
+        kind="lore",
+        document=row["document"],
+        heading=tuple(row["heading"]),
+        line_from=row["line_from"],
+        line_to=row["line_to"],
+        content_hash=row["content_hash"],
+        score=row["score"],
+        position=row["added"],
+        text=row["body"],
+    )
+
+
+def _in_turns(*kinds: Sequence[Found]) -> Iterator[Found]:
+    return (one for turn in zip_longest(*kinds) for one in turn if one is not None)
+
+
+@asynccontextmanager
+async def open_recall(dsn: str, embedder: Embedder | None) -> AsyncIterator[Recall]:
+    """A recall with connections of its own. Raises `StoreUnavailable` if Postgres cannot be reached."""
+    try:
+        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=CONNECTIONS, server_settings={"application_name": "worldbus-recall"})
+    except LOST as error:
+        raise StoreUnavailable(f"wanted connections to Postgres, found {error!r}") from error
+    try:
+        yield Recall(pool, embedder)
+    finally:
+        try:
+            async with asyncio.timeout(2):
+                await pool.close()
+        except (*LOST, asyncpg.InterfaceError, TimeoutError):
+            pool.terminate()
