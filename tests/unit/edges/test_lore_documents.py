@@ -198,7 +198,7 @@ def test_faults_are_named_with_their_line(text: str | bytes, code: str, line: in
 def test_a_document_of_too_many_passages_is_refused() -> None:
     found = refused("".join(f"# {number}\n\nx\n\n" for number in range(MAX_CHUNKS + 1)))
 
-    assert found.code == "TOO_MANY_PASSAGES"
+    assert (found.code, found.line) == ("TOO_MANY_PASSAGES", 4 * MAX_CHUNKS + 3)
 
 
 def test_a_mark_of_byte_order_is_no_text() -> None:

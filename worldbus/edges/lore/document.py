@@ -62,8 +62,6 @@ def document(path: str, raw: bytes, calendar: Calendar, *, converted: str | None
     chunks = _chunks(slug(path), found, marks, calendar)
     if not chunks:
         raise BadLore("wanted text, found none: to take a document out, delete its file", code="NO_TEXT")
-    if len(chunks) > MAX_CHUNKS:
-        raise BadLore(f"wanted at most {MAX_CHUNKS} passages, found {len(chunks)}: split the document", code="TOO_MANY_PASSAGES")
     return Document(
         slug=slug(path),
         title=head.title or _title(found) or path.rpartition("/")[2].rpartition(".")[0],
@@ -130,6 +128,10 @@ def _chunks(name: str, found: Sequence[Section], marks: Marks, calendar: Calenda
         own = above[-1][1].changed(section.said, calendar, section.said_at)
         above = [(0, own)] if section.level == 0 else [*above, (section.level, own)]
         for piece in pieces(section.blocks):
+            if len(chunks) == MAX_CHUNKS:
+                raise BadLore(
+                    f"wanted at most {MAX_CHUNKS} passages, found more: split the document", code="TOO_MANY_PASSAGES", line=piece.line_from
+                )
             hashed = content_hash(section.heading, piece.text)
             same = "\n".join([name, *section.heading, "", hashed, "", *own.audience, "", own.since, "", *own.tags])
             equals[same] += 1

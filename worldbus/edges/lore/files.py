@@ -16,7 +16,7 @@ from worldbus.edges.lore.document import Document, document, slug
 from worldbus.edges.lore.errors import BadDocuments, BadLore
 
 MARKDOWN: Final = frozenset({".md", ".markdown"})
-MAX_MARKDOWN: Final = 8 << 20  # bytes
+MAX_MARKDOWN: Final = 4 << 20  # bytes; some 700 000 words
 MAX_CONVERTED: Final = 64 << 20  # bytes
 SIDECAR: Final = ".yaml"
 
