@@ -1,9 +1,11 @@
-"""What a worker tells the log about its model, every ten seconds: the router and model management decide by it."""
+"""What a worker tells the log about its model, every ten seconds and when its engine comes up or goes down: the router and model management
+decide by it."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from inference.worker import Worker
 
 WORLD = "system"
+LEAST_S = 0.2
+"""Between two reports."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,9 +36,15 @@ async def report(worker: Worker, publisher: Publisher) -> None:
     before = dict(worker.metrics.counts)
     chunks = list(worker.metrics.times["first_chunk"].counts)
     while True:
-        await asyncio.sleep(worker.settings.report_s or 10.0)
+        began = asyncio.get_running_loop().time()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(worker.settings.report_s or 10.0):
+                await worker.changed.wait()
+                await asyncio.sleep(LEAST_S)  # an engine that comes and goes does not fill the log
+        worker.changed.clear()
+        span_s = asyncio.get_running_loop().time() - began
         counts, now = dict(worker.metrics.counts), list(worker.metrics.times["first_chunk"].counts)
-        message = message_of(worker, {name: count - before.get(name, 0) for name, count in counts.items()}, chunks, now)
+        message = message_of(worker, {name: count - before.get(name, 0) for name, count in counts.items()}, span_s, chunks, now)
         before, chunks = counts, now
         try:
             await publisher.publish(Draft(data=message, world=WORLD, entity=entity, subsystem=EDGE))
@@ -42,7 +52,7 @@ async def report(worker: Worker, publisher: Publisher) -> None:
             log.debug("report_not_recorded", error=str(error))
 
 
-def message_of(worker: Worker, span: dict[str, int], chunks_before: list[int], chunks_now: list[int]) -> ModelHealthReported:
+def message_of(worker: Worker, span: dict[str, int], span_s: float, chunks_before: list[int], chunks_now: list[int]) -> ModelHealthReported:
     """The report over one span."""
     ends = sum(span.get(name, 0) for name in ("completed", "degraded", "expired", "cancelled", "rejected"))
     late = Histogram()
@@ -51,8 +61,8 @@ def message_of(worker: Worker, span: dict[str, int], chunks_before: list[int], c
         tier=worker.settings.tier,
         pool=worker.settings.pool_name,
         worker=worker.settings.name,
-        span_ms=max(1, round((worker.settings.report_s or 10.0) * 1000)),
-        requests=ends,
+        span_ms=max(1, round(span_s * 1000)),
+        requests=ends + span.get("failed_back", 0),
         failures=span.get("failures", 0),
         late=span.get("degraded", 0) + span.get("expired", 0),
         first_chunk_p95_us=round(percentile(late, 0.95) * 1e6),

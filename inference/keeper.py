@@ -17,7 +17,9 @@ from inference.engine import Engine, Prompt, answer
 from inference.errors import PromptRejected
 
 WATCH_S: Final = 1.0
-MAX_PAUSE_S: Final = 30.0
+MAX_PAUSE_S: Final = 5.0
+PROVEN_S: Final = 30.0
+"""An engine that stayed up for so long is believed to be well again, also if it answered nothing."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +37,15 @@ class Keeper:
         self._changed = changed
         self._failed = asyncio.Event()
         self._used = asyncio.get_running_loop().time()
+        self._pause_s = reopen_s
 
     def used(self) -> None:
         """It generates: no need to keep it warm."""
         self._used = asyncio.get_running_loop().time()
+
+    def proved(self) -> None:
+        """It gave a whole answer: the next failure is a first one."""
+        self._pause_s = self._reopen_s
 
     def fail(self, reason: str) -> None:
         """The engine broke while it generated: take it down now."""
@@ -49,23 +56,26 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep it, until cancelled."""
-        pause = self._reopen_s
+        loop = asyncio.get_running_loop()
         while True:
             self._failed.clear()
+            up_at = float("inf")
             try:
                 async with self.engine.open():
                     await self._warm_up()
                     self.used()
                     self._set(True)
-                    pause = self._reopen_s
+                    up_at = loop.time()
                     await self._watch()
             except (Transient, Rejected) as error:
                 log.warning("engine_not_ready", engine=self.engine.name, error=str(error))
             finally:
                 self._set(False)
             self.failures += 1
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, MAX_PAUSE_S)
+            if loop.time() - up_at > PROVEN_S:
+                self.proved()
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, max(MAX_PAUSE_S, self._reopen_s))
 
     async def _warm_up(self) -> None:
         """Answer every prompt, as many at once as there are slots; raises `EngineFailed`."""

@@ -3,7 +3,9 @@
     [gold]
     engine = "vllm"                      # vllm, openai, grammar or timed
     model = "Qwen/Qwen2.5-3B-Instruct-AWQ"
-    pool = "gold-a10g"                   # optional, like the prices per token below
+    pool = "gold-a10g"                   # optional, like everything below
+    cuda_visible_devices = "0"           # GPUs of this machine that the engine may see; only for vllm
+    node_label = "gpu=a10g"              # the worker refuses to start on a machine that is not labelled so
     prompt_nano_usd = 20
     completion_nano_usd = 60
 
@@ -14,15 +16,19 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 from bus.errors import BadSettings
+from inference import grammars
 from inference.engine import Engine
 from inference.settings import WorkerSettings
 from inference.tiers import TIERS
 
 ENGINES: Final = ("vllm", "openai", "grammar", "timed")
+DEVICES: Final = "cuda_visible_devices"
+LABEL: Final = "node_label"
 _WORKER: Final = ("pool", "prompt_nano_usd", "completion_nano_usd", "drain_s", "keep_warm_s", "patience_s")
 
 
@@ -40,11 +46,20 @@ def load(path: Path | None) -> Mapping[str, Mapping[str, Any]]:
     return tables
 
 
-def pool_of(tier: str, table: Mapping[str, Any]) -> tuple[WorkerSettings, Engine | None]:
-    """The worker and the engine of one tier; an empty table is a worker without a model. Raises `BadSettings`."""
+def pool_of(tier: str, table: Mapping[str, Any], *, labels: Mapping[str, str] | None = None) -> tuple[WorkerSettings, Engine | None]:
+    """The worker and the engine of one tier, on a machine with such labels; an empty table is a worker without a model.
+
+    Raises `BadSettings`, also when the pool belongs on another kind of machine.
+    """
     rest = dict(table)
     worker = {key: rest.pop(key) for key in _WORKER if key in rest}
     name = rest.pop("engine", None)
+    _check_label(tier, rest.pop(LABEL, None), labels or {})
+    if (devices := rest.pop(DEVICES, None)) is not None:
+        if name != "vllm":
+            raise BadSettings(f"{tier}: {DEVICES} is for engine vllm alone, found it for {name or 'no engine'}: remove it")
+        if rest.setdefault("devices", str(devices)) != str(devices):
+            raise BadSettings(f"{tier}: devices and {DEVICES} mean the same, found {rest['devices']!r} and {str(devices)!r}: give one")
     try:
         settings = WorkerSettings(tier=tier, **worker)
         if name is None and rest:
@@ -52,6 +67,22 @@ def pool_of(tier: str, table: Mapping[str, Any]) -> tuple[WorkerSettings, Engine
         return settings, None if name is None else _engine(name, rest)
     except TypeError as error:
         raise BadSettings(f"{tier}: {error}: compare with docs/reference/tiers.md") from error
+
+
+def _check_label(tier: str, wanted: Any, labels: Mapping[str, str]) -> None:
+    if wanted is None:
+        return
+    name, equals, value = str(wanted).partition("=")
+    if not name or not equals:
+        raise BadSettings(f"{tier}: {LABEL} must be like 'gpu=a10g', found {wanted!r}")
+    if labels.get(name) != value:
+        found = ", ".join(f"{key}={text}" for key, text in sorted(labels.items())) or "none"
+        raise BadSettings(
+            f"{tier}: wanted a machine labelled {wanted}, found the labels {found}: "
+            "run this pool elsewhere, or say what this machine is with WORLDBUS_NODE_LABELS",
+            wanted=str(wanted),
+            found=found,
+        )
 
 
 def _engine(name: str, settings: Mapping[str, Any]) -> Engine:
@@ -67,11 +98,19 @@ def _engine(name: str, settings: Mapping[str, Any]) -> Engine:
         case "grammar":
             from inference.engines.grammar import GrammarEngine
 
-            return GrammarEngine(**settings)
+            return GrammarEngine(**_with_grammars(settings))
         case "timed":
             from inference.engines.timed import Pace, TimedEngine
 
-            slots = settings.get("slots", 8)
-            return TimedEngine(Pace(**{key: value for key, value in settings.items() if key != "slots"}), slots=slots)
+            pace = {field.name: settings[field.name] for field in fields(Pace) if field.name in settings}
+            return TimedEngine(Pace(**pace), **_with_grammars({key: value for key, value in settings.items() if key not in pace}))
         case _:
             raise BadSettings(f"wanted an engine of {', '.join(ENGINES)}, found {name!r}")
+
+
+def _with_grammars(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`grammars` is a folder in the file, and what is in it for the engine."""
+    given = dict(settings)
+    if "grammars" in given:
+        given["grammars"] = grammars.load(Path(str(given["grammars"])).expanduser())
+    return given

@@ -157,6 +157,7 @@ class Serving:
         text = plain(work.text) if free else work.text
         answer = work.in_shape(text) if narrow else text
         if not fits(answer, request.json_schema, request.choices):
+            self.metrics.counts["failures"] += 1
             return await self.heard_or_line(work, "bad_answer", f"the engine answered {ascii(text)[:120]}, which is not what was asked for")
         if rest := spoken_of(answer, request.json_schema) if narrow else work.voice.finish():
             self._speak(work, rest)

@@ -28,7 +28,7 @@ class WorkerSettings:
     drain_s: float = 5.0
     """How long a worker that was told to stop lets running answers end."""
     reopen_s: float = 0.5
-    """First pause before a failed engine is opened again; it doubles up to 30 seconds."""
+    """First pause before a failed engine is opened again; it doubles up to 5 seconds, until the engine has given a whole answer."""
     keep_warm_s: float = 10.0
     """An engine that was idle for so long generates one token: idle GPUs answer slowly. 0: never."""
     report_s: float = 10.0

@@ -42,6 +42,9 @@ from inference.standing import late_here, stands
 from inference.vitals import Vitals
 from inference.work import Why, Work
 
+OVERFLOW: Final = 32
+"""Requests that a worker which is full takes at once, beside those without a model, to answer them or others from the ladder: what stays in
+the queue is answered by nobody."""
 STANDBY: Final = 256
 """Requests that a worker without a model takes at once."""
 
@@ -88,6 +91,8 @@ class Worker:
         if engine is not None:
             reopen_s, keep_warm_s = settings.reopen_s, settings.keep_warm_s
             self._keeper = Keeper(engine, warm=warm, reopen_s=reopen_s, keep_warm_s=keep_warm_s, changed=self._on_engine)
+        self.changed = asyncio.Event()
+        """The engine came up or went down since the last report."""
         self._services: list[asyncio.Task[Any]] = []
 
     @property
@@ -206,8 +211,8 @@ class Worker:
         if self.choosing.draining:
             return
         if self.up:
-            room = max(1, self.settings.promise.look_ahead - len(self.waiting))
-            wanted = max(0, self.slots - len(self.running) - len(self.waiting)), room, 0
+            room = self.settings.promise.look_ahead - len(self.waiting)
+            wanted = max(0, self.slots - len(self.running) - len(self.waiting)), max(0, room), 0 if room > 0 else OVERFLOW
         else:
             wanted = 0, 0, max(1, STANDBY - len(self.held))
         self.queue.want(*wanted)
@@ -218,6 +223,8 @@ class Worker:
             why = await self.serving.generate(work, offer)
         finally:
             self.choosing.left(work)
+        if why == "ended" and self._keeper is not None:
+            self._keeper.proved()
         if why == "preempted":
             self._wait_again(work)
         elif why == "overloaded":
@@ -257,13 +264,16 @@ class Worker:
     def _on_failure(self, work: Work) -> None:
         assert self._keeper is not None
         self._keeper.fail(work.reason)
+        self.metrics.counts["failures"] += 1
         if work.tale.started:
             self.intake.degrade(work, "engine_failed", work.reason)
         else:
+            self.metrics.counts["failed_back"] += 1
             self.holding.hand_back(work)
 
     def _on_engine(self) -> None:
         """The engine came up or went down. Who waits for it is handed back: to a worker whose engine is up, or to our own lower rungs."""
+        self.changed.set()
         if self.up or self.choosing.draining:
             self.looked()
         else:

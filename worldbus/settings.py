@@ -56,6 +56,10 @@ class Settings:
     inference: Path | None = field(
         default=None, metadata={"help": "TOML file that names the engine of each tier; none: requests are answered without a model"}
     )
+    node_labels: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata={"help": "labels of this machine, gpu=a10g,zone=b, or the file of Kubernetes' downward API; pools may ask for one"},
+    )
     metrics: str | None = field(
         default=None, metadata={"help": "host:port where Prometheus fetches what this process's workers of inference count; none: nowhere"}
     )
@@ -192,6 +196,24 @@ def _address(raw: str) -> str:
     return raw
 
 
+def _labels(raw: str) -> dict[str, str]:
+    """`gpu=a10g,zone=b`, or a file of lines like `gpu="a10g"`, as Kubernetes' downward API writes it."""
+    if "=" not in raw:
+        try:
+            raw = Path(raw).expanduser().read_text(encoding="utf-8").replace('"', "")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"wanted labels like gpu=a10g,zone=b, or a file of such lines, found {raw!r} ({error})") from None
+    labels = {}
+    for part in re.split(r"[,\n]", raw):
+        name, equals, value = part.strip().partition("=")
+        if not part.strip():
+            continue
+        if not equals or not name:
+            raise ValueError(f"wanted labels like gpu=a10g,zone=b, found {part.strip()!r}")
+        labels[name] = value
+    return labels
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
     "nats_url": _url("nats", "tls", "ws", "wss"),
     "nats_monitor_url": _url("http", "https"),
@@ -204,6 +226,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "partitions": _partitions,
     "release_feed": str,
     "inference": _path,
+    "node_labels": _labels,
     "metrics": _address,
     "log": _one_of("auto", "json", "console"),
     "log_level": _one_of("debug", "info", "warning", "error"),

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 from handlers.names import DEFAULT_WORLD, WORLDS
 from inference import ladder, pools
 from inference.engines.grammar import GrammarEngine
+from inference.guardian import run_guardian
 from inference.retrieval import KnowledgeClient, Lookup
 from inference.settings import WorkerSettings
 from inference.tiers import TIERS
+from inference.vitals import Vitals
 from inference.worker import Worker, run_worker
 from worldbus.exporter import WORKERS
 from worldbus.warm import prompts
@@ -39,7 +41,9 @@ async def run_tiers(
     """Run the named ones for the block; leaving it drains them. Raises `BadSettings`."""
     wanted = frozenset(names)
     tables, ladders = pools.load(settings.inference), ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml")
-    workers: list[tuple[WorkerSettings, Engine | None]] = [pools.pool_of(tier, tables.get(tier, {})) for tier in TIERS if tier in wanted]
+    workers: list[tuple[WorkerSettings, Engine | None]] = [
+        pools.pool_of(tier, tables.get(tier, {}), labels=settings.node_labels) for tier in TIERS if tier in wanted
+    ]
     if LADDER in wanted:
         own = WorkerSettings(tier="gold").name[-57:]
         workers += [(WorkerSettings(tier=tier, name=f"{LADDER}-{own}"), None) for tier in TIERS]
@@ -49,14 +53,27 @@ async def run_tiers(
         library = KnowledgeClient(connection)
         await library.open()
         stack.push_async_callback(library.close)
-        look_up = Lookup(library)
+        look_up, vitals = Lookup(library), Vitals(connection)
+        await vitals.open()
+        stack.push_async_callback(vitals.aclose)
+        voices: dict[str, Worker] = {}
         for given, engine in workers:
             warm = prompts() if engine is not None else ()
             worker = await stack.enter_async_context(
-                run_worker(connection, log, publisher, ladders, given, engine=engine, grammar=grammar, warm=warm, prepare=look_up)
+                run_worker(
+                    *(connection, log, publisher, ladders, given),
+                    engine=engine,
+                    grammar=grammar,
+                    warm=warm,
+                    prepare=look_up,
+                    vitals=vitals,
+                )
             )
+            voices[given.tier] = worker
             WORKERS.add(worker.metrics, partial(_gauges, worker))
             stack.callback(WORKERS.remove, worker.metrics)
+        if LADDER in wanted:
+            await stack.enter_async_context(run_guardian(connection, log, ladders, voices, vitals))
         yield
 
 

@@ -23,6 +23,7 @@ SPREAD: Final = 4
 LANES: Final = {tier: tuple(f"inference-{tier}" + (f"-{number}" if number else "") for number in range(SPREAD)) for tier in TIERS}
 ALL_LANES: Final = tuple(lane for lanes in LANES.values() for lane in lanes)
 MAX_REASON: Final = 256
+NO_ENGINE: Final = "no_engine"
 _MS: Final = 1_000_000  # nanoseconds
 
 Said = Sequence[Message]
@@ -68,7 +69,7 @@ def choose(tables: Tables, it: InferenceRouteRequested, routing: Routing, now_ms
             able.append((standing[tier].cost_nano_usd, order, tier))
         why.append(f"{tier} {reason or _standing(standing[tier])}")
     own = standing.get(it.asked)
-    down = own is None or not _well(own, routing, now_ms)
+    down = own is None or it.code == NO_ENGINE or not _well(own, routing, now_ms)
     why.insert(0, f"{it.asked} {'is down' if own is None or down else _standing(own)}")
     reason = f"{it.slack_ms} ms are left; " + "; ".join(why)
     if not able:

@@ -138,3 +138,15 @@ def test_no_problem_shows_a_password(secret: str) -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().world = "other"  # type: ignore[misc]
+
+
+def test_labels_of_a_machine_are_read_as_words_or_as_kubernetes_writes_them(tmp_path: Path) -> None:
+    file = tmp_path / "labels"
+    file.write_text('gpu="a10g"\nzone="b"\n')
+
+    for raw in ("gpu=a10g,zone=b", str(file)):
+        assert Settings.read({"WORLDBUS_NODE_LABELS": raw}).node_labels == {"gpu": "a10g", "zone": "b"}
+    assert _problems({"WORLDBUS_NODE_LABELS": "gpu=a10g,zone"}) == (
+        "WORLDBUS_NODE_LABELS: wanted labels like gpu=a10g,zone=b, found 'zone'",
+    )
+    assert "file of such lines" in _problems({"WORLDBUS_NODE_LABELS": str(tmp_path / "none")})[0]

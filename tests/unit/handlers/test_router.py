@@ -296,6 +296,7 @@ def test_a_tier_that_is_down_is_helped_out_and_helps_nobody() -> None:
     answer = route(tier_lane(), TierStanding(tier="gold"), stands("silver"))
 
     assert (answer.tier, answer.code) == ("silver", "broken")
+    assert route(tier_lane(), stands("gold"), stands("silver"), code="no_engine").code == "broken"  # the holder knows it first
     assert route(tier_lane(), stands("gold"), TierStanding(tier="silver")).code == "no_better"
 
 
