@@ -1,4 +1,4 @@
-"""The C++ client against a real nats-server, read by our own reader: what a game hands over is in the log once, in order, as it was said."""
+"""The C++ client against a real nats-server, read by our own reader: what a game says is in the log once, in order."""
 
 from __future__ import annotations
 

@@ -1,0 +1,17 @@
+"""The bus for engines and tools without asyncio: publish from any thread, read the log, hear signals. Plain Python, no compiled runtime.
+
+from schemas.gen_better.worldbus.player.v1 import PlayerMoved
+from worldbus_client import Client
+
+with Client("nats://127.0.0.1:4222", world="w1") as bus:
+    position = bus.publish("player-7", PlayerMoved(zone="quay"))      # waits for the log's answer
+    ticket = bus.submit("player-7", PlayerMoved(zone="moor"))         # returns at once
+    for event in bus.follow(event="NpcSpoke"):                        # what is said from here on
+        print(event.position, event.entity, event.data.text)
+"""
+
+from worldbus_client.client import Client
+from worldbus_client.errors import BadEvent, ClientError, Closed, NotConnected, QueueFull, Refused, Unknown
+from worldbus_client.received import Event, Signal
+
+__all__ = ["BadEvent", "Client", "ClientError", "Closed", "Event", "NotConnected", "QueueFull", "Refused", "Signal", "Unknown"]

@@ -1,0 +1,228 @@
+"""The client: what a game server or a tool calls, from any thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any
+
+import betterproto2
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+
+from worldbus_client.envelope import pack
+from worldbus_client.errors import Closed, QueueFull, Unknown
+from worldbus_client.following import Following
+from worldbus_client.link import Link
+from worldbus_client.received import Event, Signal
+from worldbus_client.rules import check_token
+
+ROOM = 1024  # events that wait for a slow reader; the log holds the rest
+
+
+class Client:
+    """One connection to the bus. Thread-safe; use it as a context manager, or call `open` and `close`.
+
+    Events of one client are recorded in the order of `submit` and `publish`, also over reconnects; only what the log refused for the moment
+    is sent again later, out of its turn. The same id twice is recorded once, within two minutes.
+    """
+
+    def __init__(
+        self,
+        url: str = "nats://127.0.0.1:4222",
+        *,
+        world: str,
+        subsystem: str = "game",
+        name: str = "worldbus-client",
+        credentials: str = "",
+        log: str = "LOG",
+        queue: int = 65536,
+        window: int = 1024,
+        answer_timeout: float = 5.0,
+        give_up: float = 30.0,
+    ) -> None:
+        """`queue`: events that may wait for their answer; `window`: of these, so many are under way at once. Times are seconds: without an
+        answer for `answer_timeout` an event is sent again with the same id, after `give_up` it ends as `Unknown`.
+        """
+        self.world = check_token(world, "world")
+        self.subsystem = check_token(subsystem, "subsystem")
+        self._queue = queue
+        self._link = Link(
+            url,
+            name=name,
+            log=check_token(log, "log"),
+            credentials=credentials,
+            window=window,
+            answer_timeout=answer_timeout,
+            give_up=give_up,
+        )
+        self._lock = threading.Condition()
+        self._waiting = 0
+        self._closed = False
+
+    def open(self) -> Client:
+        """Connect. Raises `NotConnected`."""
+        self._link.open()
+        return self
+
+    def close(self) -> None:
+        """Close at once; `flush` first to wait for what is under way. Readers end."""
+        self._closed = True
+        self._link.close()
+
+    def __enter__(self) -> Client:
+        return self.open()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.flush()
+        self.close()
+
+    # -- publishing ----------------------------------------------------------------------------------------------------------------------
+
+    def publish(self, entity: str, event: betterproto2.Message, **about: Any) -> int:
+        """Record one event about an entity; returns its position once the log has it. Takes what `submit` takes; raises what that and its
+        ticket raise.
+        """
+        return self.submit(entity, event, **about).result()
+
+    def submit(
+        self, entity: str, event: betterproto2.Message, *, id: str = "", cause: str = "", correlation: str = "", time_ns: int = 0
+    ) -> Future[int]:
+        """Queue one event and return at once. The ticket's `result()` is its position in the log, or raises `Refused`, `Unknown`,
+        `NotConnected` (it was never sent) or `Closed`.
+
+        `id`: your own, so that a retry after a crash is recorded once; else a fresh one. `time_ns`: when it happened, nanoseconds since
+        1970; else now. Raises `BadEvent`, `QueueFull` or `Closed`; nothing was taken then.
+        """
+        if self._closed:
+            raise Closed("the client is closed: make a new one")
+        parcel = pack(self.world, self.subsystem, entity, event, id=id, cause=cause, correlation=correlation, time_ns=time_ns)
+        with self._lock:
+            if self._waiting >= self._queue:
+                raise QueueFull(
+                    f"{self._waiting} events wait for the log, wanted fewer than {self._queue}: the log is away or slower than the game"
+                )
+            self._waiting += 1
+        ticket: Future[int] = Future()
+        ticket.add_done_callback(self._ended)
+        self._link.submit(parcel, ticket)
+        return ticket
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything submitted so far has ended, one way or the other. Raises `Unknown` after `timeout` seconds."""
+        with self._lock:
+            if not self._lock.wait_for(lambda: self._waiting == 0, timeout):
+                raise Unknown(f"{self._waiting} events have no answer after {timeout} s")
+
+    def _ended(self, ticket: Future[int]) -> None:
+        with self._lock:
+            self._waiting -= 1
+            if self._waiting == 0:
+                self._lock.notify_all()
+
+    # -- hearing -------------------------------------------------------------------------------------------------------------------------
+
+    def follow(
+        self, *, subsystem: str = "", entity: str = "", event: str = "", after: int | None = None, wait: float | None = None
+    ) -> Iterator[Event]:
+        """Events of this world in the order of the log, without gaps, also over reconnects. Empty names mean any; `after` is a position (0:
+        from the beginning; None: what is new from here on). Ends when nothing came for `wait` seconds (None: never) or when the client
+        is closed.
+        """
+        for name, token in (("subsystem", subsystem), ("entity", entity), ("event", event)):
+            if token:
+                check_token(token, name)
+        arrived: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+        def heard(it: Event) -> bool:
+            arrived.put(it)
+            return arrived.qsize() < ROOM
+
+        following, stop = self._start(lambda: Following(self._link.log, self.world, subsystem, entity, event, after, heard))
+        return self._events(arrived, following, stop, wait)  # the reader stands at its place already, before the first event is asked for
+
+    def _events(
+        self, arrived: queue.SimpleQueue[Event], following: Following, stop: Callable[[], None], wait: float | None
+    ) -> Iterator[Event]:
+        quiet = 0.0
+        try:
+            while not self._closed:
+                try:
+                    it = arrived.get(timeout=0.2 if wait is None else min(0.2, max(0.0, wait - quiet)))
+                except queue.Empty:
+                    quiet += 0.2
+                    if wait is not None and quiet >= wait:
+                        return
+                    continue
+                quiet = 0.0
+                if arrived.qsize() == ROOM // 2:
+                    self._link.loop.call_soon_threadsafe(following.resume)
+                yield it
+        finally:
+            stop()
+
+    def on_event(
+        self, heard: Callable[[Event], None], *, subsystem: str = "", entity: str = "", event: str = "", after: int | None = None
+    ) -> Callable[[], None]:
+        """As `follow`, on a thread of its own that calls `heard` for each event. Returns a function that ends it."""
+        ended = threading.Event()
+        events = self.follow(subsystem=subsystem, entity=entity, event=event, after=after)
+
+        def run() -> None:
+            for it in events:
+                if ended.is_set():
+                    return
+                heard(it)
+
+        threading.Thread(target=run, name=f"worldbus-{event or 'events'}", daemon=True).start()
+        return ended.set
+
+    def on_signal(self, kind: str, heard: Callable[[Signal], None], *, key: str = "") -> None:
+        """Call `heard` for each signal `sig.<world>.<kind>.<key>`, on the client's thread: be quick. What is said while the connection is
+        broken is not heard.
+        """
+        subject = f"sig.{self.world}.{check_token(kind, 'kind')}.{check_token(key, 'key') if key else '*'}"
+
+        async def arrived(message: Msg) -> None:
+            _, world, kind, key = message.subject.split(".")
+            heard(Signal(world, kind, key, message.data))
+
+        async def attach(link: Nats) -> None:
+            await link.subscribe(subject, cb=arrived)
+
+        self._attach(attach)
+
+    def _start(self, make: Callable[[], Following]) -> tuple[Following, Callable[[], None]]:
+        async def begin() -> Following:
+            return make()
+
+        following = self._link.call(begin)
+        self._attach(following.attach)
+        task = self._link.loop.create_task
+
+        async def run() -> Any:
+            return task(following.run())
+
+        running = self._link.call(run)
+
+        def stop() -> None:
+            if not self._closed:
+                self._link.loop.call_soon_threadsafe(running.cancel)
+                self._link.on_connect.remove(following.attach)
+
+        return following, stop
+
+    def _attach(self, attach: Callable[[Nats], Any]) -> None:
+        link = self._link
+
+        async def now() -> None:
+            link.on_connect.append(attach)
+            if (connection := link.connection) is not None:
+                await attach(connection)
+                await connection.flush(5)
+
+        link.call(now)

@@ -1,0 +1,31 @@
+"""What can go wrong, sorted by what the caller does next."""
+
+from __future__ import annotations
+
+
+class ClientError(Exception):
+    """Any error of this client: what was wanted, what was found, the next step."""
+
+
+class BadEvent(ClientError, ValueError):
+    """The event or a name breaks the bus's rules. It was not sent, and never can be as it is: change it."""
+
+
+class QueueFull(ClientError):
+    """As many events wait as may. It was not taken: count it, or try again later."""
+
+
+class NotConnected(ClientError):
+    """No server answers. Start it, or look at the address."""
+
+
+class Refused(ClientError):
+    """The log does not take it, and will not: it is not recorded."""
+
+
+class Unknown(ClientError):
+    """No answer came: it may be recorded. Publish it again with the same id within two minutes to be sure."""
+
+
+class Closed(ClientError):
+    """The client is closed. It was not sent."""

@@ -1,0 +1,95 @@
+"""What is heard: events of the log, and signals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import betterproto2
+
+from schemas.gen_better.io.cloudevents.v1 import CloudEvent
+from schemas.gen_better.message_pool import default_message_pool
+from worldbus_client.errors import BadEvent
+
+
+def class_of(full_name: str) -> type[betterproto2.Message]:
+    """The dataclass of a full protobuf name. Raises `BadEvent` for one that this client does not know."""
+    url = f"type.googleapis.com/{full_name}"
+    if url not in default_message_pool.url_to_type:
+        try:
+            import_module(f"schemas.gen_better.{full_name.rpartition('.')[0]}")
+        except ImportError as error:
+            raise BadEvent(f"{full_name} is not known here: it is of a newer release; update the client") from error
+    try:
+        return default_message_pool.url_to_type[url]
+    except KeyError:
+        raise BadEvent(f"{full_name} is not known here: it is of a newer release; update the client") from None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event as it lies in the log. `data` and `id` are read when first looked at; damaged bytes raise `BadEvent` then."""
+
+    position: int
+    world: str
+    subsystem: str
+    """Who says it."""
+    entity: str
+    """About whom."""
+    name: str
+    """Simple name of its type."""
+    raw: bytes
+
+    @cached_property
+    def envelope(self) -> CloudEvent:
+        """The CloudEvent."""
+        try:
+            return CloudEvent.parse(self.raw)
+        except Exception as error:  # the decoder raises whatever it stumbles over
+            raise BadEvent(f"event {self.position} is damaged: {error!r}") from error
+
+    @property
+    def id(self) -> str:
+        return self.envelope.id
+
+    @property
+    def cause(self) -> str:
+        """Id of the event that led to this one; empty for none."""
+        return self._text("causationid")
+
+    @cached_property
+    def data(self) -> Any:
+        """The payload, a dataclass of `schemas.gen_better`."""
+        held = self.envelope.proto_data
+        if held is None:
+            raise BadEvent(f"event {self.position} carries no payload")
+        try:
+            return class_of(self.envelope.type).parse(held.value)
+        except BadEvent:
+            raise
+        except Exception as error:
+            raise BadEvent(f"event {self.position}: not a valid {self.envelope.type}: {error!r}") from error
+
+    def _text(self, name: str) -> str:
+        attributes: Mapping[str, Any] = self.envelope.attributes
+        return attributes[name].ce_string or "" if name in attributes else ""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One signal `sig.<world>.<kind>.<key>`: never stored."""
+
+    world: str
+    kind: str
+    key: str
+    payload: bytes
+
+    def read(self, message: type[betterproto2.Message]) -> Any:
+        """The payload as a `message`. Raises `BadEvent`."""
+        try:
+            return message.parse(self.payload)
+        except Exception as error:
+            raise BadEvent(f"the signal on {self.kind}.{self.key} is no {message.__name__}: {error!r}") from error

@@ -1,0 +1,177 @@
+"""The client without asyncio against a real nats-server, read by our own reader."""
+
+from __future__ import annotations
+
+import queue
+import signal as signals
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.event import Draft, Event
+from bus.protobuf_format import from_protobuf
+from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered as Tokens
+from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved as Moved
+from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
+from schemas.gen_better.worldbus.player.v1 import PlayerJoined, PlayerMoved
+from worldbus.embedded import NatsServer
+from worldbus_client import BadEvent, Client, Closed, NotConnected, QueueFull, Unknown
+from worldbus_client.envelope import new_id, pack
+
+CLIENT = Path(__file__).parents[3] / "clients" / "python"
+Recorded = Callable[[], list[Event]]
+
+
+def test_it_needs_no_compiled_runtime() -> None:
+    program = "import sys, worldbus_client, schemas.gen_better.worldbus.npc.v1; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=CLIENT.parents[1], env={"PYTHONPATH": f"{CLIENT}:{CLIENT.parents[1]}"}
+    )
+    assert {name.partition(".")[0] for name in said.stdout.split()}.isdisjoint({"google", "msgspec", "uvloop", "bus"})
+
+
+def test_every_event_is_in_the_log_once_in_order_and_keeps_our_own_rules(server: NatsServer, recorded: Recorded) -> None:
+    with Client(server.url, world="w1") as bus:
+        tickets = [bus.submit(f"p{number % 7}", PlayerMoved(zone="quay", x=float(number)), id=f"move-{number}") for number in range(500)]
+        assert bus.publish("p0", PlayerMoved(zone="moor"), cause="move-1", correlation="move-0") == 501
+    assert [ticket.result() for ticket in tickets] == list(range(1, 501))
+    events = recorded()
+    for number, event in enumerate(events[:500]):
+        draft = from_protobuf(event.raw)
+        assert (event.id, draft.entity, draft.subsystem, draft.data.x) == (f"move-{number}", f"p{number % 7}", "game", float(number))
+    assert (events[-1].cause, events[-1].correlation) == ("move-1", "move-0")
+
+
+def test_the_same_id_again_records_nothing(server: NatsServer, recorded: Recorded) -> None:
+    for _ in range(2):
+        with Client(server.url, world="w1") as bus:
+            assert bus.publish("p", PlayerMoved(zone="quay"), id="once") == 1
+    assert len(recorded()) == 1
+
+
+def test_a_server_killed_while_the_game_plays_loses_and_doubles_nothing(server: NatsServer, recorded: Recorded) -> None:
+    with Client(server.url, world="w1") as bus:
+        tickets = []
+        for number in range(1500):
+            tickets.append(bus.submit(f"p{number % 5}", PlayerMoved(zone="quay"), id=f"move-{number}"))
+            if number in {300, 800, 1200}:
+                server.kill()
+                threading.Timer(0.2, server.start).start()
+            time.sleep(0.0005)
+        bus.flush(60)
+    assert sorted(ticket.result() for ticket in tickets) == list(range(1, 1501))
+    assert [event.id for event in recorded()] == [f"move-{number}" for number in range(1500)]
+
+
+def test_a_full_queue_is_said_and_nothing_is_dropped_silently(server: NatsServer, recorded: Recorded) -> None:
+    with Client(server.url, world="w1", queue=10) as bus:
+        server.signal(signals.SIGSTOP)
+        try:
+            tickets = [bus.submit("p", PlayerMoved(zone="quay")) for _ in range(10)]
+            with pytest.raises(QueueFull, match="10 events wait for the log"):
+                bus.submit("p", PlayerMoved(zone="quay"))
+        finally:
+            server.signal(signals.SIGCONT)
+        assert [ticket.result(30) for ticket in tickets] == list(range(1, 11))
+        bus.publish("p", PlayerMoved(zone="quay"))  # there is room again
+    assert len(recorded()) == 11
+
+
+def test_what_has_no_answer_ends_as_unknown_or_unsent(server: NatsServer) -> None:
+    bus = Client(server.url, world="w1", window=1, answer_timeout=0.2, give_up=0.5).open()
+    server.signal(signals.SIGSTOP)
+    try:
+        sent, waiting = bus.submit("p", PlayerMoved()), bus.submit("p", PlayerMoved())
+        with pytest.raises(Unknown, match="same id within two minutes"):
+            sent.result(10)
+        with pytest.raises((NotConnected, Unknown)):
+            waiting.result(10)
+    finally:
+        server.signal(signals.SIGCONT)
+        bus.close()
+    with pytest.raises(Closed):
+        bus.submit("p", PlayerMoved())
+
+
+def test_no_server_is_said_plainly() -> None:
+    with pytest.raises(NotConnected, match="no NATS server answers at nats://127.0.0.1:9"):
+        Client("nats://127.0.0.1:9", world="w1").open()
+
+
+@pytest.mark.parametrize("entity", ["", "a.b", "*", "x" * 65, "ä", None])
+def test_bad_names_are_refused_at_once(server: NatsServer, entity: str) -> None:
+    with Client(server.url, world="w1") as bus, pytest.raises(BadEvent, match="entity must be 1 to 64"):
+        bus.submit(entity, PlayerMoved())
+
+
+def test_a_reader_hears_the_log_from_its_beginning_and_over_a_restart(server: NatsServer, say: Callable[[list[Draft]], None]) -> None:
+    drafts = [Draft(data=Moved(zone="quay"), world="w1", entity=f"p{number}", id=f"move-{number}") for number in range(600)]
+    say([*drafts[:300], Draft(data=Moved(zone="quay"), world="w2", entity="p0")])
+    with Client(server.url, world="w1") as bus:
+        events = bus.follow(subsystem="game", event="PlayerMoved", after=0, wait=20)
+        heard = list(islice(events, 300))
+        server.kill()
+        server.start()
+        say(drafts[300:])
+        heard += islice(events, 300)
+        assert [event.id for event in heard] == [draft.id for draft in drafts]
+        assert [event.position for event in heard] == [*range(1, 301), *range(302, 602)]
+        assert {event.data.zone for event in heard} == {"quay"}
+        assert next(bus.follow(entity="p7", after=0, wait=20)).id == "move-7"
+
+
+def test_a_reader_of_what_is_new_hears_what_comes_after_it_asked(server: NatsServer, say: Callable[[list[Draft]], None]) -> None:
+    say([Draft(data=Moved(zone="old"), world="w1", entity="p")])
+    with Client(server.url, world="w1") as bus:
+        events = bus.follow(wait=20)
+        bus.publish("p", PlayerMoved(zone="new"))
+        assert next(events).data.zone == "new"
+
+
+def test_callbacks_hear_events_and_signals(server: NatsServer, send_signal: Callable[[str, bytes], None]) -> None:
+    heard: queue.Queue[object] = queue.Queue()
+    with Client(server.url, world="w1") as bus:
+        bus.on_signal("tokens", lambda it: heard.put((it.key, it.read(TokensDelivered).text)))
+        stop = bus.on_event(lambda it: heard.put(it.name), event="PlayerMoved")
+        send_signal("sig.w1.tokens.req-7", Tokens(request_id="req-7", text="Sit.").SerializeToString())
+        assert heard.get(timeout=20) == ("req-7", "Sit.")
+        bus.publish("p", PlayerMoved())
+        assert heard.get(timeout=20) == "PlayerMoved"
+        stop()
+
+
+@given(name=st.text(max_size=200), x=st.floats())
+def test_what_is_packed_keeps_the_rules_or_is_refused(name: str, x: float) -> None:
+    message = PlayerJoined(display_name=name, x=x)
+    try:
+        parcel = pack("w1", "game", "p", message, id="", cause="", correlation="", time_ns=0)
+    except BadEvent:
+        return
+    draft = from_protobuf(parcel.payload)
+    assert (draft.data.display_name, draft.data.x) == (name, x)
+
+
+@given(value=st.one_of(st.none(), st.binary(), st.integers(), st.text(), st.lists(st.integers())))
+def test_a_field_of_another_type_is_refused(value: object) -> None:
+    message = PlayerMoved()
+    message.zone = value  # type: ignore[assignment]
+    try:
+        parcel = pack("w1", "game", "p", message, id="", cause="", correlation="", time_ns=0)
+    except BadEvent:
+        return
+    assert from_protobuf(parcel.payload).data.zone == (value or "")
+
+
+def test_ids_are_fresh_and_sort_by_time() -> None:
+    ids = [new_id() for _ in range(2000)]
+    assert len(set(ids)) == 2000
+    assert [one[:10] for one in ids] == sorted(one[:10] for one in ids)
