@@ -24,6 +24,7 @@ def wrong_dates(text: str, calendar: Calendar, canon: Mapping[str, Any]) -> Iter
 
     A sentence that names an event of the canon and one year names the year of an event in it.
     """
+    text = re.sub(r"\s", " ", text)  # a date may stand in two lines
     named = {entry["before"] for entry in canon["years"]}
     for sentence in _SENTENCE.finditer(text):
         years = {int(found[1]) for pattern in _YEARS for found in pattern.finditer(sentence[0])}

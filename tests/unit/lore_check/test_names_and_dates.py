@@ -88,6 +88,7 @@ def test_right_dates_pass(text: str) -> None:
     ("text", "what"),
     [
         ("In the year 341 before the Count.", "not in the canon"),
+        ("In the\nyear 341 before\nthe Count.", "not in the canon"),
         ("The 23rd before the Count.", "not in the canon"),
         ("From 341 to 22 before the Count.", "not in the canon"),
         ("The Lamp Riot of the year 340 before the Count.", "not that of the Lamp Riot"),
