@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from bus.errors import BadSettings
+from handlers.names import is_token
+from projections.knowledge.text import content_hash
+from worldbus.edges.lore.document import Chunk, Document
+from worldbus.edges.lore.marks import Marks
 
 T = TypeVar("T")
+MAX_TEXT: Final = 16_384  # characters of a passage
 MAX_LINE: Final = 16 * 1024 * 1024  # bytes
 
 
@@ -55,6 +61,7 @@ class _Query(msgspec.Struct):
 def load(folder: Path, split: str = "test") -> DataSet:
     """The data set in `folder`; raises `BadSettings` that says which file and line is not as it should be."""
     grades = _grades(folder / "qrels" / f"{split}.tsv")
+    grades = {query: {slug_of(document): grade for document, grade in judged.items()} for query, judged in grades.items()}
     queries = {query.id: query.text for query in _lines(folder / "queries.jsonl", _Query) if query.id in grades}
     if missing := sorted(set(grades) - set(queries)):
         raise BadSettings(f"{folder.name}: qrels/{split}.tsv judges queries that queries.jsonl has not, e.g. {', '.join(missing[:5])}")
@@ -95,3 +102,26 @@ def _lines(path: Path, shape: type[T]) -> Iterator[T]:
         raise BadSettings(f"{path.name} cannot be read: {error}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadSettings(f"{path.name}, line {number}: {error}") from error
+
+
+def documents(data: DataSet) -> Iterator[Document]:
+    """The corpus as documents of one passage each, which everybody may know."""
+    for number, entry in enumerate(data.corpus(), start=1):
+        heading, text = (entry.title,) if entry.title.strip() else (), entry.text.strip() or entry.title.strip() or "(empty)"
+        hashed = content_hash(heading, text)
+        chunk = Chunk(
+            id=blake2b(f"{entry.id}\n{hashed}".encode(), digest_size=16).hexdigest(),
+            number=1,
+            heading=heading,
+            line_from=number,
+            line_to=number,
+            text=text[:MAX_TEXT],
+            content_hash=content_hash(heading, text[:MAX_TEXT]),
+            marks=Marks(audience=("public",), tags=(), since=""),
+        )
+        yield Document(slug=slug_of(entry.id), title=entry.title, path="corpus.jsonl", content_hash=hashed, chunks=(chunk,))
+
+
+def slug_of(id: str) -> str:
+    """A document's id as a name: itself if it is one, else a hash."""
+    return id if is_token(id) else blake2b(id.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,172 @@
+"""Ask every question in every mode, and say how good the answers were."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from worldbus.edges.lore import Document
+from worldbus.evaluation.beir import DataSet
+from worldbus.evaluation.metrics import mean, ndcg, percentile, recall, reciprocal_rank, separation
+from worldbus.evaluation.questions import NEGATIVE, Question, Section
+from worldbus.evaluation.stage import Hit, Stage
+
+MODES: Final = ("hybrid", "vector", "text")
+MOST: Final = 10
+WARM: Final = 5  # questions that are asked before the clock runs
+
+Tell = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """One mode. Negative questions count for `leak_rate` and the times, and for `negative_auc` alone of the rest."""
+
+    mode: str
+    questions: int
+    recall_at_5: float
+    mrr: float
+    ndcg_at_10: float
+    leak_rate: float
+    leaks: int
+    p50_ms: float
+    p95_ms: float
+    negative_auc: float | None
+    by_kind: Mapping[str, float]
+    """Recall at 5 by kind of question."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What an evaluation came to."""
+
+    data: str
+    passages: int
+    questions: int
+    negatives: int
+    model: str
+    index_recall: float | None
+    modes: Mapping[str, Scores]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For scripts."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    question: Question
+    hits: Sequence[Hit]
+    leaks: int
+    ms: float
+
+
+async def evaluate(stage: Stage, documents: Sequence[Document], questions: Sequence[Question], tell: Tell, *, data: str) -> Report:
+    """Ask labelled questions about documents. Conditions come true in the order in which questions name them."""
+    conditions = tuple(dict.fromkeys(question.condition for question in questions if question.condition))
+    tell(f"ingesting {len(documents)} documents", 0.0)
+    await stage.tell(documents, conditions)
+    judge = _judge(stage, documents)
+
+    def moment(question: Question) -> int:
+        if question.when == "now":
+            return stage.head - len(conditions)
+        return stage.since[question.condition] - (question.when == "before")
+
+    return await _report(stage, questions, moment, judge, tell, data)
+
+
+async def evaluate_beir(stage: Stage, data: DataSet, documents: Iterable[Document], tell: Tell) -> Report:
+    """Ask the judged queries of a data set, whose `documents` everybody may know."""
+    tell("ingesting the corpus", 0.0)
+    await stage.tell(documents)
+    questions = [
+        Question(
+            id=query, kind="query", text=text, audience=("public",), forbidden=frozenset(),
+            relevant={Section(document, ""): grade for document, grade in data.grades[query].items()},
+        )
+        for query, text in data.queries.items()
+    ]  # fmt: skip
+    return await _report(stage, questions, lambda _: stage.head, lambda question, hit, at: False, tell, data.folder.name)
+
+
+async def _report(
+    stage: Stage,
+    questions: Sequence[Question],
+    moment: Callable[[Question], int],
+    leaks: Callable[[Question, Hit, int], bool],
+    tell: Tell,
+    data: str,
+) -> Report:
+    scores: dict[str, Scores] = {}
+    for mode in MODES:
+        for question in questions[:WARM]:
+            await stage.search(question.text, question.audience, mode, moment(question), MOST)
+        asked: list[_Asked] = []
+        for number, question in enumerate(questions, start=1):
+            tell(f"{mode}: question {number} of {len(questions)}", (len(scores) + number / len(questions)) / len(MODES))
+            at, began = moment(question), time.perf_counter()
+            hits = await stage.search(question.text, question.audience, mode, at, MOST)
+            ms = (time.perf_counter() - began) * 1000
+            asked.append(_Asked(question=question, hits=hits, leaks=sum(leaks(question, hit, at) for hit in hits), ms=ms))
+        scores[mode] = _scores(mode, asked)
+    negatives = sum(question.kind == NEGATIVE for question in questions)
+    return Report(
+        data=data,
+        passages=await stage.passages(),
+        questions=len(questions),
+        negatives=negatives,
+        model=stage.embedder.model,
+        index_recall=await stage.index_recall(),
+        modes=scores,
+    )
+
+
+def _judge(stage: Stage, documents: Sequence[Document]) -> Callable[[Question, Hit, int], bool]:
+    """Whether a hit is a leak, decided from the documents alone and not by what the tables or the search think."""
+    marks = {chunk.id: chunk.marks for document in documents for chunk in document.chunks}
+
+    def leaks(question: Question, hit: Hit, at: int) -> bool:
+        mark = marks.get(hit.passage_id)
+        if mark is None or Section(hit.document, hit.heading) in question.forbidden:
+            return True
+        early = bool(mark.since) and stage.since.get(mark.since, stage.head + 1) > at
+        return early or not set(mark.audience) & set(question.audience)
+
+    return leaks
+
+
+def _scores(mode: str, asked: Sequence[_Asked]) -> Scores:
+    answerable = [one for one in asked if one.question.kind != NEGATIVE]
+    ranked = [([_section(one.question, hit) for hit in one.hits], one.question.relevant) for one in answerable]
+    recalls = [recall(found, grades, 5) for found, grades in ranked]
+    kinds = dict.fromkeys(one.question.kind for one in answerable)
+    hits = sum(len(one.hits) for one in asked)
+    leaks, times = sum(one.leaks for one in asked), [one.ms for one in asked]
+    negatives = [_best(mode, one.hits) for one in asked if one.question.kind == NEGATIVE]
+    return Scores(
+        mode=mode,
+        questions=len(asked),
+        recall_at_5=mean(recalls),
+        mrr=mean([reciprocal_rank(found, grades) for found, grades in ranked]),
+        ndcg_at_10=mean([ndcg(found, grades, MOST) for found, grades in ranked]),
+        leak_rate=leaks / hits if hits else 0.0,
+        leaks=leaks,
+        p50_ms=percentile(times, 50),
+        p95_ms=percentile(times, 95),
+        negative_auc=separation([_best(mode, one.hits) for one in answerable], negatives) if negatives else None,
+        by_kind={kind: mean([one for one, each in zip(recalls, answerable, strict=True) if each.question.kind == kind]) for kind in kinds},
+    )
+
+
+def _section(question: Question, hit: Hit) -> Section:
+    """What a label names: a section, or (in a data set without headings) a document."""
+    whole = Section(hit.document, "")
+    return whole if whole in question.relevant or question.kind == "query" else Section(hit.document, hit.heading)
+
+
+def _best(mode: str, hits: Sequence[Hit]) -> float:
+    """How near the best hit is to the question: by meaning, or by words where there is no meaning."""
+    return max(((hit.weight if mode == "text" else hit.nearness) or 0.0 for hit in hits), default=0.0)

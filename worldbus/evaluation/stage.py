@@ -1,0 +1,167 @@
+"""A knowledge base that nobody lives in: a Postgres of its own with documents, their vectors, and a history in which conditions come true.
+
+Everything goes the way it goes in a living world: documents become events, the projection takes them in, searches ask the SQL function.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+from google.protobuf.message import Message
+
+from bus.errors import BadSettings
+from bus.event import Draft, Event
+from migrations import migrate
+from projections import Listed, Projector
+from projections.knowledge.embedders import Embedder, Vectors
+from projections.knowledge.knowledge import knowledge
+from projections.knowledge.text import searched_text
+from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
+from schemas.gen.worldbus.time.v1.time_pb2 import DayBegan
+from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
+from schemas.registry import all_events, subsystem
+from worldbus.edges.lore import Document
+from worldbus.edges.lore.revision import EDGE, Known, revised
+from worldbus.embedded import PostgresServer
+
+WORLD: Final = "evaluation"
+BATCH: Final = 512  # texts that are embedded at once
+_SEARCH: Final = """
+    SELECT passage_id, document, heading, body, score, nearness, weight
+      FROM world.kb_search($1, $2, $3, $4, mode => $5, as_of => $6, vector => $7, model => $8)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One passage that was found."""
+
+    passage_id: str
+    document: str
+    heading: str
+    nearness: float | None
+    weight: float | None
+
+
+class Stage:
+    """Made by `open_stage`. `head` is the last position of its history, `since` says when a condition came true."""
+
+    def __init__(self, connection: asyncpg.Connection, embedder: Embedder, dsn: str) -> None:
+        self.embedder = embedder
+        self.head = 0
+        self.since: dict[str, int] = {}
+        self._connection = connection
+        self._dsn = dsn
+
+    async def tell(self, documents: Iterable[Document], conditions: Sequence[str] = ()) -> None:
+        """Ingest documents, then let conditions come true one after the other. Raises `BadSettings` for one that never can."""
+        history = [_event(position, *said) for position, said in enumerate(_history(documents, conditions), start=1)]
+        self.since = {condition: len(history) - len(conditions) + number for number, condition in enumerate(conditions, start=1)}
+        self.head = len(history)
+        await Projector(self._dsn, [knowledge]).run(Listed(history))
+        await self._embed()
+
+    async def search(self, text: str, tokens: Sequence[str], mode: str, as_of: int, most: int) -> list[Hit]:
+        """What a search answers, best first; the question's vector is computed here, as for everybody who asks."""
+        vector: Vectors | None = None
+        if mode != "text":
+            (vector,) = await self.embedder.embed([text], "query")
+        numbers, model = (None, None) if vector is None else (vector.tolist(), self.embedder.model)
+        rows = await self._connection.fetch(_SEARCH, WORLD, text, list(tokens), most, mode, as_of, numbers, model)
+        return [_hit(row) for row in rows]
+
+    async def passages(self) -> int:
+        """How many passages it has."""
+        count: int = await self._connection.fetchval("SELECT count(*) FROM world.passages WHERE world = $1", WORLD)
+        return count
+
+    async def index_recall(self) -> float | None:
+        """Which share of an exact scan's finds the index found when it was measured; None while searches scan."""
+        found: float | None = await self._connection.fetchval(
+            "SELECT recall FROM worldbus.embedding_models WHERE model = $1 AND indexed", self.embedder.model
+        )
+        return found
+
+    async def _embed(self) -> None:
+        model = "INSERT INTO worldbus.embedding_models (model, embedder, dimension, state) VALUES ($1, 'evaluation', $2, 'serving')"
+        await self._connection.execute(f"{model} ON CONFLICT DO NOTHING", self.embedder.model, self.embedder.dimension)
+        rows = await self._connection.fetch("SELECT DISTINCT ON (content_hash) content_hash, heading, body FROM world.passages")
+        for first in range(0, len(rows), BATCH):
+            some = rows[first : first + BATCH]
+            vectors = await self.embedder.embed([searched_text(row["heading"], row["body"]) for row in some], "passage")
+            await self._connection.executemany(
+                "INSERT INTO worldbus.embeddings VALUES ($1, $2, $3::real[]::public.halfvec) ON CONFLICT DO NOTHING",
+                [(self.embedder.model, row["content_hash"], vector.tolist()) for row, vector in zip(some, vectors, strict=True)],
+            )
+        await self._connection.execute("ANALYZE")
+
+
+def _hit(row: Any) -> Hit:
+    heading = row["heading"][-1] if row["heading"] else ""
+    return Hit(
+        passage_id=row["passage_id"], document=row["document"], heading=heading, nearness=row["nearness"], weight=row["weight"]
+    )  # fmt: skip
+
+
+def _history(documents: Iterable[Document], conditions: Sequence[str]) -> Iterator[tuple[str, str, Message]]:
+    for document in documents:
+        revision = revised(Known(slug=document.slug), document, WORLD)
+        assert revision is not None
+        yield from ((EDGE, document.slug, message) for message in revision.messages)
+    yield from map(truth, conditions)
+
+
+def truth(condition: str) -> tuple[str, str, Message]:
+    """What has to be said, by whom and about whom, to make a condition true; raises `BadSettings` for one that never comes true."""
+    kind, _, rest = condition.partition(":")
+    if kind == "date" and rest.isdecimal():
+        return "time", "clock", DayBegan(now=WorldTime(day=int(rest)))
+    if kind == "quest" and rest:
+        quest, _, ending = rest.partition("=")
+        return "quest", "somebody", QuestCompleted(quest=quest, ending=ending)
+    name, _, entity = rest.partition(":")
+    message = next((message for message in all_events() if message.DESCRIPTOR.name == name), None)
+    if kind != "event" or message is None:
+        raise BadSettings(f"wanted event:NAME, event:NAME:ENTITY, quest:NAME, quest:NAME=ENDING or date:DAY, found {condition!r}")
+    return subsystem(message), entity or "somebody", message()
+
+
+def _event(position: int, said_by: str, entity: str, message: Message) -> Event:
+    draft = Draft(data=message, world=WORLD, entity=entity, subsystem=said_by, id=f"evaluation-{position}", time_ns=position * 1000)
+    return Event(raw=draft.encode(), subject=draft.subject, partition=0, position=position, recorded_ns=position * 1000)
+
+
+@asynccontextmanager
+async def open_stage(embedder: Embedder) -> AsyncIterator[Stage]:
+    """An empty knowledge base for the block, on a Postgres of its own in a temporary folder."""
+    with _folder() as folder:
+        server = PostgresServer(folder / "postgres", secret=lambda role: f"only-for-evaluation-{role}", strict=False)
+        server.start()
+        try:
+            dsn = server.address("worldbus_owner", "worldbus")
+            migrate(dsn)
+            connection = await asyncpg.connect(dsn)
+            try:
+                yield Stage(connection, embedder, dsn)
+            finally:
+                await connection.close()
+        finally:
+            server.stop()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="wb-eval-"))
+    path.chmod(0o711 if os.geteuid() == 0 else 0o700)  # Postgres does not run as root: whoever it runs as must get through
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
