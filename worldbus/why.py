@@ -122,9 +122,14 @@ def _event(row: Any) -> Event:
 async def _texts(connection: Connection, events: Sequence[Event]) -> Mapping[str, str]:
     """The passages that answers among `events` cite, by id."""
     ids = sorted({citation.passage_id for event in events for citation in _citations(event)})
-    if not ids or await connection.fetchval("SELECT to_regclass('world.passages')") is None:
+    return await passages_of(connection, events[-1].world, ids) if ids else {}
+
+
+async def passages_of(connection: Connection, world: str, ids: Sequence[str]) -> Mapping[str, str]:
+    """The texts of passages by id, those that have ended included; what the knowledge base does not have is missing."""
+    if await connection.fetchval("SELECT to_regclass('world.passages')") is None:
         return {}
-    return {row["id"]: row["body"] for row in await connection.fetch(_PASSAGES, events[-1].world, ids)}
+    return {row["id"]: row["body"] for row in await connection.fetch(_PASSAGES, world, ids)}
 
 
 def _citations(event: Event) -> Sequence[Citation]:

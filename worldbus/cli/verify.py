@@ -13,6 +13,9 @@ from bus.errors import BadSettings
 from worldbus.cli.app import No, app
 from worldbus.cli.options import json_option, run, settings_options
 from worldbus.cli.output import Progress, say, say_json, table
+from worldbus.cli.reinfer import as_dict as reinfer_as_dict
+from worldbus.cli.reinfer import asked_again
+from worldbus.cli.reinfer import show as show_reinfer
 
 if TYPE_CHECKING:
     from bus.handler import Handler
@@ -26,12 +29,16 @@ if TYPE_CHECKING:
 @click.option("--until", type=click.IntRange(1), help="End with this position.  [default: where the log ends now]")
 @click.option("--strict", is_flag=True, help="An input that was parked and would pass today counts as a difference.")
 @click.option("--show", "shown", type=click.IntRange(0, 1000), default=10, show_default=True, help="Differences to show.")
+@click.option("--reinfer", is_flag=True, help="Ask the models of --inference again, too, and compare what they say with what was recorded.")
+@click.option("--only", metavar="ID", multiple=True, help="With --reinfer: only this request; may be given several times.  [default: all]")
 @json_option
-@settings_options("data", "nats_url")
-def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, as_json: bool, settings: Settings) -> None:
+@settings_options("data", "nats_url", "reader_dsn", "inference")
+def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, reinfer: bool, only: tuple[str, ...], as_json: bool,
+           settings: Settings) -> None:  # fmt: skip
     """Decide every recorded input again, and show each decision that today's handlers would take differently.
 
-    Exit code 1 if there is one. The log is only read.
+    Exit code 1 if there is one. The log is only read, and no model is called: their answers are in it. Only --reinfer asks them again, with
+    the recorded prompts and seeds, and exits with 1 if one answers differently.
     """
     from handlers import by_name
 
@@ -39,13 +46,21 @@ def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, 
     if unknown := [name for name in names if name not in known]:
         raise BadSettings(f"wanted handlers among {', '.join(known)}, found {', '.join(unknown)}")
     handlers = [known[name] for name in names] if names else list(known.values())
+    if only and not reinfer:
+        raise BadSettings("--only names requests to models, which only --reinfer asks again: give both, or neither")
     report = run(_verify(settings, handlers, until))
+    again = run(asked_again(settings, until, only)) if reinfer else None
     if as_json:
-        say_json(_as_dict(report, shown))
+        say_json(_as_dict(report, shown) | ({} if again is None else {"reinfer": reinfer_as_dict(again)}))
     else:
         _show(report, shown)
+        if again is not None:
+            show_reinfer(again, shown)
     if report.different or (strict and report.would_pass):
         raise No(f"{report.different} of {report.decisions} decisions differ" + (f", {report.would_pass} would pass" if strict else ""))
+
+    if again is not None and not again.alike:
+        raise No(f"{len(again.compared) - again.count('same') - again.count('beginning')} of {len(again.compared)} answers differ")
 
 
 async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int | None) -> Report:
