@@ -4,7 +4,8 @@
     worldbus bench inference --engine vllm --parts loads,saturation
 
 Every offered request counts, whatever became of it. `--engine timed` is an engine of stated speed; `vllm` is the real one, on this CPU with
-a model of toy size, in the environment that `make vllm` makes. The loads are shares of what the engine does when it is called directly.
+a model of toy size, in the environment that `make vllm` makes; `gold` and `silver` are Qwen2.5-3B and 7B without weights, for a GPU
+(`python -m bench.gpu_inference` measures both and writes a report). Loads are shares of what the engine does when it is called directly.
 `--parts compare` adds LiteLLM's proxy in front of the same engine, where `make litellm` was run.
 """
 
@@ -21,6 +22,7 @@ from typing import Final
 
 from bench.harness import Result, show
 from bench.load.compare import compare
+from bench.load.engines import CHOICES
 from bench.load.neighbours import neighbours
 from bench.load.shares import loads, ramp
 from bench.load.tax import saturation, tax
@@ -37,13 +39,14 @@ TIMED: Final[Mapping[str, Part]] = {
     "loads": loads,
     "compare": compare,
 }
-VLLM: Final[Mapping[str, Part]] = {
-    "urgent": partial(urgent, engine_name="vllm"),
-    "saturation": partial(saturation, engine_name="vllm"),
-    "ramp": partial(ramp, engine_name="vllm"),
-    "loads": partial(loads, engine_name="vllm"),
-}
-PARTS: Final = {"timed": TIMED, "vllm": VLLM}
+
+
+def _of_vllm(engine: str) -> Mapping[str, Part]:
+    named = (("urgent", urgent), ("saturation", saturation), ("ramp", ramp), ("loads", loads))
+    return {name: partial(part, engine_name=engine) for name, part in named}
+
+
+PARTS: Final = {"timed": TIMED, **{engine: _of_vllm(engine) for engine in CHOICES if engine != "timed"}}
 VLLM_PYTHON: Final = Path(__file__).parents[1] / ".venv-vllm" / "bin" / "python"
 
 
@@ -59,12 +62,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the amount of work (default 1; 0.1 takes two minutes)")
     parser.add_argument("--engine", choices=PARTS, default="timed", help="the engine under load (default timed)")
-    parser.add_argument("--parts", default="", help=f"comma-separated: {', '.join(TIMED)}; with vllm: {', '.join(VLLM)}")
+    parser.add_argument(
+        "--parts", default="", help=f"comma-separated: {', '.join(TIMED)}; with any other engine: {', '.join(PARTS['vllm'])}"
+    )
     options = parser.parse_args()
     parts = [one for one in options.parts.split(",") if one]
     if unknown := [one for one in parts if one not in PARTS[options.engine]]:
         parser.error(f"--parts: wanted some of {', '.join(PARTS[options.engine])}, found {', '.join(unknown)}")
-    if options.engine == "vllm" and importlib.util.find_spec("vllm") is None:
+    if options.engine != "timed" and importlib.util.find_spec("vllm") is None:
         _with_vllm(parser)
     show(partial(run, parts=parts, engine=options.engine), options.scale, as_json=options.json)
 
@@ -72,7 +77,7 @@ def main() -> None:
 def _with_vllm(parser: argparse.ArgumentParser) -> None:
     """Become the same command in the environment that has vLLM."""
     if not VLLM_PYTHON.exists():
-        parser.error("--engine vllm: wanted the environment with vLLM, found none: make it with 'make vllm'")
+        parser.error("--engine: wanted the environment with vLLM, found none: make it with 'make vllm'")
     os.execv(VLLM_PYTHON, [str(VLLM_PYTHON), "-m", "bench.inference", *sys.argv[1:]])
 
 

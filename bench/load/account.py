@@ -80,7 +80,7 @@ class Account:
         count = len(self.offered)
         late = max((one.heard - one.deadline for one in self.offered if one.heard), default=0.0)
         never = sum(not one.heard for one in self.offered)
-        against = f"a chunk heard by the deadline; {count} offered, {never} never heard, the last {late * 1000:.0f} ms past its deadline; wanted 1"
+        against = f"a chunk heard by the deadline; {count} offered, {never} never, the last {late * 1000:.0f} ms past it; wanted 1"
         yield result(f"{load}_speakable", self.speakable, "of offered", against)
         against = f"{len(self.admitted)} of {count} admitted: an engine was called"
         yield result(f"{load}_admitted_ok", self.admitted_ok, "of admitted", f"{against}; wanted 0.99 (timed), 0.95 (vllm)")

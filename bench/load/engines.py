@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from bench.load import shapes
 from bench.load.script import Script
 from inference.engine import Chunk, Engine, Part, Prompt, answer
 from inference.engines.timed import Pace, TimedEngine
@@ -23,17 +25,45 @@ def timed(pace: Pace = PACE, slots: int = SLOTS) -> Watched:
     return Watched(TimedEngine(pace, slots=slots))
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An engine under load, and the script that its figures are given for."""
+
+    script: Script
+    shape: str = ""
+    """Of its model; empty: the timed engine, which has none."""
+    slots: int = SLOTS
+
+
+CHOICES: Final[Mapping[str, Choice]] = {
+    "timed": Choice(Script()),
+    "vllm": Choice(Script(budget_ms=4000), "tiny", 4),  # two shared cores take their time: a line is given longer
+    "gold": Choice(Script(), "qwen2.5-3b"),
+    "silver": Choice(Script(tier="silver"), "qwen2.5-7b"),
+    "toy": Choice(Script(budget_ms=4000), "toy", 4),
+}
+"""`gold` and `silver` want a GPU; `toy` goes the same way on a CPU."""
+
+
 @contextmanager
 def chosen(name: str) -> Iterator[Watched]:
-    """The engine of this name: `timed`, or `vllm`, which is the real one on this CPU with a model of toy size."""
-    if name == "timed":
+    """The engine of this name."""
+    choice = CHOICES[name]
+    if not choice.shape:
         yield timed()
         return
-    from inference.engines.vllm import VllmEngine, tiny
+    from inference.engines.vllm import VllmEngine, VllmSettings, tiny
     from inference.tiny_model import write
 
-    with tempfile.TemporaryDirectory(prefix="wb-tiny-") as folder:
-        yield Watched(VllmEngine(tiny(write(Path(folder)))))
+    with tempfile.TemporaryDirectory(prefix="wb-model-") as folder:
+        if choice.shape == "tiny":
+            yield Watched(VllmEngine(tiny(write(Path(folder)))))
+            return
+        path = str(shapes.write(Path(folder) / choice.shape, shapes.SHAPES[choice.shape]))
+        if choice.shape == "toy":
+            yield Watched(VllmEngine(replace(tiny(Path(path)), model=path, slots=choice.slots)))
+            return
+        yield Watched(VllmEngine(VllmSettings(model=path, slots=choice.slots, dtype="bfloat16", load_format="dummy")))
 
 
 class Watched:

@@ -25,9 +25,9 @@ UNFAIR: Final = 0.05
 async def loads(scale: float, engine_name: str = "timed") -> list[Result]:
     """Half, once, one and a half and three times the capacity."""
     results: list[Result] = []
-    script = script_of(engine_name)
+    script = engines.CHOICES[engine_name].script
     with engines.chosen(engine_name) as engine:
-        async with stage() as on, on.worker(engine) as worker:
+        async with stage() as on, on.worker(engine, script.tier) as worker:
             capacity, _, step = await _capacity(engine, script, scale)
             prefix = f"{engine_name}_load"
             results.append(
@@ -43,11 +43,6 @@ async def loads(scale: float, engine_name: str = "timed") -> list[Result]:
             results.append(result(f"{prefix}_step", step * 1000, "ms", "one step of the engine when full"))
             assert not worker.choosing.running
     return results
-
-
-def script_of(engine_name: str) -> Script:
-    """The script that the figures of an engine are given for. The CPU takes longer for a line, so it is given longer."""
-    return Script() if engine_name == "timed" else Script(budget_ms=4000)
 
 
 async def _capacity(engine: Watched, script: Script, scale: float) -> tuple[float, float, float]:
@@ -80,10 +75,10 @@ async def _expired(prefix: str, players: Players, engine: Watched, script: Scrip
 
 async def ramp(scale: float, engine_name: str = "timed") -> list[Result]:
     """Players per GPU: the highest offered rate at which the tier's promise holds over what was offered, over the rate of one player."""
-    script, best = script_of(engine_name), {ATTAINED: 0.0, ATTAINED_LINE: 0.0}
+    script, best = engines.CHOICES[engine_name].script, {ATTAINED: 0.0, ATTAINED_LINE: 0.0}
     seconds = max(3.0, 600 * scale if scale >= 1 else 60 * scale)
     with engines.chosen(engine_name) as engine:
-        async with stage() as on, on.worker(engine):
+        async with stage() as on, on.worker(engine, script.tier):
             capacity, _, _ = await _capacity(engine, script, scale)
             await on.players.play("warm", script, capacity / 2, 1.0)
             for step in range(5, 12):

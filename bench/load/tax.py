@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from statistics import median
 
 from bench.harness import Result
@@ -70,11 +71,11 @@ async def _chunk_costs(on: Stage) -> list[float]:
 
 async def saturation(scale: float, engine_name: str = "timed") -> list[Result]:
     """Tokens per second through the bus with a full engine, against the same engine called directly with the same inputs, in turn."""
-    script = Script(budget_ms=120_000)
+    script = replace(engines.CHOICES[engine_name].script, budget_ms=120_000)
     count = round((240 if engine_name == "timed" else 160) * max(scale, 0.2))
     rates: dict[str, list[float]] = {"bus": [], "direct": []}
     with engines.chosen(engine_name) as engine:
-        async with stage() as on, on.worker(engine):
+        async with stage() as on, on.worker(engine, script.tier):
             await engines.direct(engine, script, engine.slots)
             for turn in range(3):
                 rates["direct"].append((await engines.direct(engine, script, count))[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 from bench.harness import Result
 from bench.load import engines
@@ -24,13 +25,15 @@ async def urgent(scale: float, engine_name: str = "timed") -> list[Result]:
     waits: list[float] = []
     stops: list[float] = []
     after: list[int] = []
-    background = Script(tokens=400, budget_ms=60_000, salience=0.05)
+    tier = engines.CHOICES[engine_name].script.tier
+    vip = replace(VIP, tier=tier)
+    background = Script(tier=tier, tokens=400, budget_ms=60_000, salience=0.05)
     with engines.chosen(engine_name) as engine:
-        async with stage() as on, on.worker(engine) as worker:
+        async with stage() as on, on.worker(engine, tier) as worker:
             _, _, step = await engines.direct(engine, Script(tokens=32), 2 * engine.slots)
             for number in range(max(5, round(60 * scale))):
                 await _fill(on, worker, engine, background, number)
-                name = on.players.ask(f"urgent{number}", "vip", VIP)
+                name = on.players.ask(f"urgent{number}", "vip", vip)
                 while name not in engine.called:
                     await asyncio.sleep(0.0002)
                 waits.append(engine.called[name] - on.players.asked[name].at)
