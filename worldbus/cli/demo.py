@@ -74,6 +74,7 @@ def _show(report: Report, settings: Settings) -> None:
     say(f"  in the log   {report.events:>8}   positions {report.first} to {report.last}")
     say(f"  handled      {report.handled:>8}   decisions on record")
     say(f"  projected    {report.projected:>8}   events in the archive and the tables")
+    say(f"  knows        {report.passages:>8}   passages of {report.documents} documents of lore")
     say(f"  lost {report.lost} · duplicated {report.duplicated} · out of order {report.out_of_order} · parked {report.parked}")
     say()
     rows: list[tuple[object, ...]] = [

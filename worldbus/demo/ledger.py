@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from bus.errors import Transient
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bus.connection import Connection
     from bus.event import Draft
     from bus.publisher import Publisher
 
@@ -30,6 +33,17 @@ class Ledger:
         self._publisher = publisher
         self.promises: list[Promise] = []
         self._asked: set[asyncio.Task[int]] = set()
+
+    @property
+    def connection(self) -> Connection:
+        """What it publishes through."""
+        return self._publisher.connection
+
+    async def publish_group(self, drafts: Sequence[Draft], *, expected: int | None = None) -> list[int]:
+        """As `Publisher.publish_group`."""
+        positions = await self._publisher.publish_group(drafts, expected=expected)
+        self.promises += [Promise(draft.id, position) for draft, position in zip(drafts, positions, strict=True)]
+        return positions
 
     async def publish(self, draft: Draft, *, expected: int | None = None, once: bool = False) -> int:
         """As `Publisher.publish`; an answer that comes after the caller was cancelled is kept all the same."""

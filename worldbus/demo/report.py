@@ -68,6 +68,7 @@ class Report:
     events        events that the log took in this run
     handled       decisions on record, over all handlers
     projected     of the log's events, those in the archive; it moves in one transaction with every table
+    documents, passages  of lore, in the tables
     publish    from an edge's own clock to the log's
     end_to_end from the log's time of an input to the moment when a reader of the tables heard of its last effect
     """
@@ -89,6 +90,8 @@ class Report:
     parked: int
     publish: Latency
     end_to_end: Latency
+    documents: int
+    passages: int
     per_handler: dict[str, HandlerReport]
     problems: list[str]
     proof: Proof | None = None

@@ -17,6 +17,7 @@ from projections.store import connected
 from worldbus.compose import World, open_world, serve
 from worldbus.demo.account import Account
 from worldbus.demo.ledger import Ledger
+from worldbus.demo.lore import ingest
 from worldbus.demo.players import Player, play, zones
 from worldbus.demo.report import Report, percentile, report
 from worldbus.demo.seen import Seen
@@ -36,6 +37,10 @@ SCALE = 360_000  # world milliseconds per real second: six hours in a minute
 QUIET_S = 60.0  # without any progress of handlers and projector, when the players are gone
 PROGRESS_S = 0.5
 TURN_S = 1.0
+_KNOWN = """
+    SELECT (SELECT count(*) FROM world.documents WHERE world = $1),
+           (SELECT count(*) FROM world.passages WHERE world = $1 AND kind = 'lore' AND added IS NOT NULL AND ended IS NULL)
+"""
 _ARCHIVED = "SELECT position, event_id FROM worldbus.events WHERE position > $1 AND position <= $2"
 
 VIEWS: Final[Mapping[str, str]] = {  # where the facts of each subsystem can be asked for first
@@ -107,6 +112,7 @@ async def run(settings: Settings, wanted: Wanted, tell: Tell) -> Report:
 async def _live(world: World, ledger: Ledger, wanted: Wanted, start: int, tell: Tell) -> None:
     name, seen = world.settings.world, Seen()
     studio = Studio(name, wanted.seed, wanted.players, run=start)
+    await ingest(world.log, ledger, name)
     await start_clock(world.log, ledger, name, SCALE)
     for draft in (*zones(name, wanted.seed), *studio.opening()):
         await ledger.insist(draft)
@@ -216,6 +222,7 @@ async def count_up(
         account.take(events)
     async with connected(world.servers.postgres_dsn) as connection:
         rows: list[Any] = await connection.fetch(_ARCHIVED, start, last)
+        documents, passages = await connection.fetchrow(_KNOWN, world.settings.world)
         views = {
             name: await connection.fetchval(f"SELECT count(*) FROM world.{view}")  # noqa: S608  names of our own
             for name, view in VIEWS.items()
@@ -235,4 +242,6 @@ async def count_up(
         first=start + 1,
         last=last,
         published=len(promises),
+        documents=documents,
+        passages=passages,
     )

@@ -21,6 +21,7 @@ from handlers.uemonitor import EDGE as FEED
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
 from schemas.gen.worldbus.uemonitor.v1.uemonitor_pb2 import ReleaseFeedRead
 from worldbus.demo.answers import NAMES, answers
+from worldbus.demo.lore import first_editions
 from worldbus.demo.players import Player, zones
 from worldbus.demo.seen import Seen
 from worldbus.demo.studio import LATER, LINE, RELEASES, Studio, feed
@@ -56,7 +57,9 @@ class Script:
             self._asked.append(event)
 
     def opening(self) -> Iterator[list[Draft]]:
-        """The clock, the places, the services, the past of the feed."""
+        """What is written about the world; the clock, the places, the services, the past of the feed."""
+        for document in first_editions(self._name):
+            yield self._group(document)
         yield self._group([Draft(data=ClockStartRequested(scale=SCALE), world=self._name, entity=CLOCK, subsystem=TICKER)])
         yield self._group([*zones(self._name, self._seed), *self._studio.opening(), self._feed(RELEASES)])
 

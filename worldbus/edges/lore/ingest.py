@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
@@ -26,13 +26,25 @@ from worldbus.edges.lore.document import Chunk, Document
 from worldbus.edges.lore.revision import EDGE, ENDS, Known, Revision, removed, revised
 
 if TYPE_CHECKING:
+    from bus.connection import Connection
     from bus.log import Log
-    from bus.publisher import Publisher
 
 GROUP: Final = 900  # events of one atomic batch; the log takes 1000
 GROUP_BYTES: Final = 4 << 20
 TRIES: Final = 8
 PAUSE_S: Final = 0.1
+
+
+class Publishes(Protocol):
+    """The part of a publisher that this edge needs."""
+
+    @property
+    def connection(self) -> Connection:
+        """Its connection: how large an event may be."""
+
+    async def publish_group(self, drafts: Sequence[Draft], *, expected: int | None = None) -> list[int]:
+        """As `bus.publisher.Publisher.publish_group`."""
+
 
 Tell = Callable[[int, int, str], None]  # done, of, the document
 Prepare = Callable[[Sequence[Chunk]], Awaitable[None]]  # what has to be ready before these passages are true, such as their vectors
@@ -84,7 +96,7 @@ class Done:
 class Ingest:
     """Documents into the log of one world. Safe to run beside another one."""
 
-    def __init__(self, log: Log, publisher: Publisher, world: str, *, prepare: Prepare | None = None, stamp: Stamp | None = None) -> None:
+    def __init__(self, log: Log, publisher: Publishes, world: str, *, prepare: Prepare | None = None, stamp: Stamp | None = None) -> None:
         self._log = log
         self._publisher = publisher
         self._world = world
