@@ -14,6 +14,7 @@ from inference.tiers import Tier
 
 GAIN: Final = 0.1  # weight of a new sample of the mean
 DEVIATION_GAIN: Final = 0.2
+STEP: Final = 0.03  # by which the typical value follows each sample
 LAG_EVERY_S: Final = 0.02
 LAG_FADES: Final = 0.993  # per look
 LAG_MOST_S: Final = 0.25  # a longer stall says nothing of the next one
@@ -23,10 +24,12 @@ CHARS_PER_TOKEN: Final = 3.0  # cautious: English has about four
 class Estimate:
     """A smoothed mean and deviation, seconds."""
 
-    __slots__ = ("deviation", "mean", "samples")
+    __slots__ = ("deviation", "mean", "samples", "typical")
 
     def __init__(self, guess: float) -> None:
         self.mean = guess
+        self.typical = guess
+        """About the median: one stall of the machine does not move it."""
         self.deviation = guess / 4
         self.samples = 0
 
@@ -34,8 +37,9 @@ class Estimate:
         """Take one measurement in. The first one replaces the guess."""
         self.samples += 1
         if self.samples == 1:
-            self.mean, self.deviation = sample, sample / 4
+            self.mean, self.typical, self.deviation = sample, sample, sample / 4
             return
+        self.typical *= 1 + STEP if sample > self.typical else 1 - STEP
         self.deviation += DEVIATION_GAIN * (abs(sample - self.mean) - self.deviation)
         self.mean += GAIN * (sample - self.mean)
 
@@ -79,11 +83,17 @@ class Admission:
         self.per_token = Estimate(tier.per_token_ms / 1000)
         self.record = Estimate(0.002)
         """Time to record an answer in the log."""
+        self.used = Estimate(1.0)
+        """Tokens that an answer had, of those that it was allowed."""
         self.lag = Lag()
 
     def seconds(self, tokens: int) -> float:
         """How long a generation of so many tokens takes, cautiously."""
         return self.first_token.cautious + max(0, tokens - 1) * self.per_token.cautious
+
+    def likely_s(self, tokens: int) -> float:
+        """How long a generation with a limit of so many tokens probably takes: for sums over many, in which caution would add up."""
+        return self.first_token.typical + max(0.0, tokens * min(1.0, self.used.mean) - 1) * self.per_token.typical
 
     def reserve_s(self, ladder: Ladder) -> float:
         """What has to be left at the end: the rungs without a model, and the way back, by a process that is as late as it was lately."""

@@ -6,6 +6,7 @@ Everything here runs on one worker's event loop, decides from what the worker kn
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from inference.admission import LAG_EVERY_S, Admission, Offer
@@ -13,11 +14,13 @@ from inference.clock_offset import ServerClock
 from inference.deadlines import MS
 from inference.engine import Engine
 from inference.fairness import FairQueue
+from inference.forecast import first_late
 from inference.room import yielding
 from inference.serving import stop
 from inference.work import Work
 
 MOST_PREEMPTIONS: Final = 3
+LAG_MATTERS_S: Final = 0.01
 
 
 class Chosen(Protocol):
@@ -58,13 +61,17 @@ class Choosing:
         """For whom somebody yields: without the promise whoever yielded might be next itself."""
         self._woken = False
         self._timing = False
+        self._reckoned = 0.0
+        """The lateness of the event loop that all timers reckon with, seconds."""
 
     def add(self, work: Work) -> None:
-        """Let it wait for its turn; it is looked at again before the last moment at which it could begin, whatever happens."""
+        """Let it wait for its turn, or refuse whoever would make others late; it is looked at again before the last moment at which it
+        could begin, whatever happens."""
         self.waiting.add(work, paid=work.began_at > 0)
         self.watch(work, self.latest_ns(work))
         if len(self.waiting) > self._look_ahead:
-            self._shed()
+            self._shed(self.waiting)
+        self._refuse_late()
         if not self._timing:
             self._timing = True
             self._loop.call_later(LAG_EVERY_S, self._time, self._loop.time() + LAG_EVERY_S)
@@ -75,6 +82,8 @@ class Choosing:
         if work in self.running:
             self.running.remove(work)
             self.waiting.ended(work)
+            if work.end is not None and work.allowed:
+                self._admission.used.learn(work.kept / work.allowed)
         if work is self._yielding:
             self._yielding = None  # it may run again before anybody looks
         self.wake()
@@ -100,6 +109,10 @@ class Choosing:
         delay = (at_ns - self._clock.now_ns()) / 1e9
         work.timer = self._loop.call_later(max(0.0, delay), self._on_time, work)
 
+    def _watch_end(self, work: Work) -> None:
+        """Stop it when no more than the reserve is left."""
+        self.watch(work, work.deadline_ns - int(self._admission.reserve_s(work.ask.ladder) * 1e9))
+
     def _on_time(self, work: Work) -> None:
         if work in self.running:
             stop(work, "too_late")
@@ -109,13 +122,46 @@ class Choosing:
     def _time(self, due: float) -> None:
         """See how late the event loop is, as long as there is work."""
         now = self._loop.time()
-        self._admission.lag.learn(now - due)
+        lag = self._admission.lag
+        lag.learn(now - due)
+        if lag.cautious > self._reckoned + LAG_MATTERS_S:
+            self._reckoned = lag.cautious
+            for work in self.waiting:
+                self.watch(work, self.latest_ns(work))
+            for work in self.running:
+                self._watch_end(work)
+        self._reckoned = min(self._reckoned, 2 * lag.cautious)
+        self._refuse_late()
         self._timing = bool(self.waiting or self.running)
         if self._timing:
             self._loop.call_later(LAG_EVERY_S, self._time, now + LAG_EVERY_S)
 
-    def _shed(self) -> None:
-        work = self.waiting.greediest()
+    def _refuse_late(self) -> None:
+        while late := self._late():
+            self._shed(late)
+
+    def _late(self) -> Sequence[Work]:
+        """Those among whom somebody has to go, because all of them cannot be answered in full and in time."""
+        engine = self._chosen.engine
+        if engine is None or not self.waiting:
+            return ()
+        admission, now = self._admission, self._clock.now_ns()
+        busy = [admission.likely_s(one.allowed - one.kept) for one in self.running]
+        order = sorted(self.waiting, key=lambda one: one.deadline_ns)
+        late = first_late(
+            [*busy, *[0.0] * (engine.slots - len(busy))],
+            ((self._full_until_s(one, now), admission.likely_s(one.wanted())) for one in order),
+        )
+        return () if late is None else order[: late + 1]
+
+    def _full_until_s(self, work: Work, now_ns: int) -> float:
+        """Seconds from now until a full answer can begin no more; where that has passed, until any answer of the engine can."""
+        reserve = self._admission.reserve_s(work.ask.ladder)
+        full = (work.deadline_ns - now_ns) / 1e9 - reserve - self._admission.seconds(work.wanted())
+        return full if full >= 0 else (self.latest_ns(work) - now_ns) / 1e9
+
+    def _shed(self, among: Iterable[Work]) -> None:
+        work = self.waiting.greediest(among)
         assert work is not None
         self.waiting.remove(work)
         self._chosen.give_up(work, "no_slot", f"{len(self.waiting)} others wait, and {work.flow.player or 'the world'} has most of them")
@@ -146,7 +192,7 @@ class Choosing:
             return
         work.code = "preempted" if work.preemptions else "too_late"
         self.running.add(work)
-        self.watch(work, work.deadline_ns - int(self._admission.reserve_s(work.ask.ladder) * 1e9))
+        self._watch_end(work)
         self._chosen.begin(work, offer)
 
     # -- who makes room ----------------------------------------------------------------------------------------------------------------

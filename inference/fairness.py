@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -116,7 +116,7 @@ class FairQueue(Generic[W]):
         return self._held[flow] > self.share(flow)
 
     def may_take(self, taker: W, giver: W) -> bool:
-        """Whether a running request's slot may go to one that waits: within the taker's share, or from somebody who is greedier even then."""
+        """Whether a running request's slot may go to one that waits: within the taker's share, or from somebody greedier even then."""
         return taker.flow == giver.flow or not self._excess(taker.flow, self.share(taker.flow)) or self.greedier(giver, taker)
 
     def greedier(self, giver: W, taker: W) -> bool:
@@ -145,12 +145,15 @@ class FairQueue(Generic[W]):
         self._held[one.flow] += 1
         return one
 
-    def greediest(self) -> W | None:
-        """The last request of the player who has most waiting: whom to refuse when too many wait."""
-        if not self._shares:
+    def greediest(self, among: Iterable[W] | None = None) -> W | None:
+        """The least of the player who has most, slots included, of all that wait or of some: whom to refuse when too many wait."""
+        flows: dict[Flow, list[W]] = {}
+        for one in self if among is None else among:
+            flows.setdefault(one.flow, []).append(one)
+        if not flows:
             return None
-        share = max(self._shares.values(), key=lambda share: (len(share.waiting), -min(one.salience for one in share.waiting)))
-        return max(share.waiting, key=lambda one: (-one.salience, one.deadline_ns))
+        greedy = max(flows, key=lambda flow: (len(flows[flow]) + self._held[flow], -min(one.salience for one in flows[flow])))
+        return max(flows[greedy], key=lambda one: (-one.salience, one.deadline_ns))
 
     def sweep(self, hopeless: Callable[[W], bool]) -> list[W]:
         """Take out everything that is `hopeless`."""

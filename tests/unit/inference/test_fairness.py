@@ -73,6 +73,21 @@ def test_who_has_most_waiting_is_refused_first() -> None:
     assert queue.greediest() is loud[-1]
 
 
+def test_who_holds_slots_is_refused_before_who_has_none() -> None:
+    queue: FairQueue[One] = FairQueue(2)
+    for flow in (Flow("w", "served"), Flow("w", "served"), Flow("w", "new")):
+        queue.add(One(flow))
+    served = queue.take(0)
+    assert served is not None
+    assert served.flow.player == "served"
+
+    refused = queue.greediest()
+    assert refused is not None
+    assert refused.flow.player == "served"
+    assert queue.greediest(one for one in queue if one.flow.player == "new") in list(queue)
+    assert queue.greediest([]) is None
+
+
 @given(
     st.lists(
         st.builds(
