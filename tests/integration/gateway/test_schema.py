@@ -1,0 +1,72 @@
+"""schemathesis reads the OpenAPI document and tries the gateway with what it allows and with what it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from bus.log import Log
+from tests.integration.gateway.conftest import TOKEN, Open, recorded
+from worldbus.embedded import NatsServer
+from worldbus.gateway.openapi import document
+
+STREAMS = {"/v1/subscribe", "/v1/signals"}  # those go on for ever: tests/integration/gateway/test_streams.py
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+    ignored_auth,
+    unsupported_method,
+]
+POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
+RUNS = [
+    (path, method, mode)
+    for path, item in document()["paths"].items()
+    if path not in STREAMS
+    for method, operation in item.items()
+    for mode in ([POSITIVE, NEGATIVE] if operation.keys() & {"parameters", "requestBody"} else [POSITIVE])
+]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("path", "method", "mode"), RUNS)
+async def test_the_gateway_does_what_its_document_says(
+    open_caller: Open, nats_server: NatsServer, log: Log, path: str, method: str, mode: Any
+) -> None:
+    schema = schemathesis.openapi.from_dict(document())
+    operation = schema[path][method]
+
+    async with open_caller(nats_server.url) as caller:
+
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(
+            max_examples=25,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def holds(case: Any) -> None:
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            case.call_and_validate(base_url=caller.base, headers=headers, checks=CHECKS)
+
+        await asyncio.to_thread(holds)
+
+        assert (await caller.ask("GET", "/readyz")).status == 200
+    assert all(event.world == "main" for event in await recorded(log))
