@@ -66,7 +66,7 @@ class Writes:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._prefix = f"{connection.inbox}.w.".encode()
+        self._prefix = f"{connection.new_inbox()}.".encode()  # its own: others on this connection write too
         self._next = 0
         self._flights: dict[int, _Flight] = {}
         self._together = 0
