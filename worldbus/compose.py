@@ -23,6 +23,7 @@ from worldbus.edges.release_feed import watch
 from worldbus.embedded import embedded
 from worldbus.exporter import exporting
 from worldbus.guard import held_against_archive
+from worldbus.knowledge import serve_knowledge
 from worldbus.standby import project
 from worldbus.ticker import tick
 from worldbus.tiers import run_tiers
@@ -117,6 +118,8 @@ async def serve(
         tasks = [group.create_task(world.servers.keep_alive(), name="keep-alive")]
         if projections:
             tasks.append(group.create_task(project(world.servers.postgres_dsn, projections, world.log), name="projector"))
+            if any(one.name == "knowledge" for one in projections):
+                tasks.append(group.create_task(serve_knowledge(world), name="knowledge"))
         async with AsyncExitStack() as stack:
             runtime = (
                 await stack.enter_async_context(run_handlers(world.connection, world.log, handlers, limits=limits)) if handlers else None

@@ -63,11 +63,18 @@ class Settings:
     metrics: str | None = field(
         default=None, metadata={"help": "host:port where Prometheus fetches what this process's workers of inference count; none: nowhere"}
     )
+    embedder: str = field(
+        default="minilm",
+        metadata={
+            "help": "what turns texts into vectors: minilm, hashing, openai+http://…?model=…, vllm+http://…; asked of a new database"
+        },
+    )
+    embedder_key: str | None = field(default=None, metadata={"help": "bearer token for that endpoint"})
     log: LogFormat = field(default="auto", metadata={"help": "auto: readable on a terminal, JSON elsewhere"})
     log_level: LogLevel = field(default="info", metadata={"help": "debug, info, warning or error"})
 
     def __repr__(self) -> str:
-        shown = (f"{item.name}={_hide(getattr(self, item.name))!r}" for item in fields(self))
+        shown = (f"{item.name}={_hide(getattr(self, item.name)) if item.name != 'embedder_key' else '***'!r}" for item in fields(self))
         return f"Settings({', '.join(shown)})"
 
     @classmethod
@@ -226,6 +233,8 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "partitions": _partitions,
     "release_feed": str,
     "inference": _path,
+    "embedder": str,
+    "embedder_key": str,
     "node_labels": _labels,
     "metrics": _address,
     "log": _one_of("auto", "json", "console"),

@@ -1,0 +1,75 @@
+"""The service beside the projector that gives passages their vectors, and searches what they need to be quick.
+
+It looks where the checkpoint is, some times a second, and embeds what came since: a passage is found by its words at once, and by its
+meaning a moment later. Of several processes one does the work; when it ends, another takes over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+import structlog
+
+from projections.knowledge import tuning, vectors
+from projections.knowledge.embedders import EmbedderFailed
+from projections.knowledge.serving import Serving
+from projections.store import LOST, connected
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+EVERY_S: Final = 0.05
+AGAIN_S: Final = 1.0  # while another process does the work, or after the embedder or Postgres failed
+LOCK: Final = 0x77627662  # "wbvb"
+_HEAD: Final = "SELECT position, epoch FROM worldbus.checkpoint"
+
+log = structlog.get_logger(__name__)
+
+
+async def embed_missing(dsn: str, serving: Serving) -> None:
+    """Run until cancelled; outages of Postgres and of the embedder are waited out."""
+    while True:
+        try:
+            async with connected(dsn, idle_in_transaction_session_timeout="0") as connection:
+                if await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                    await _Embedding(connection, serving).run()
+        except (*LOST, asyncpg.InterfaceError, EmbedderFailed) as error:
+            log.warning("embedding_waits", error=repr(error))
+        await asyncio.sleep(AGAIN_S)
+
+
+class _Embedding:
+    """One connection's worth of service."""
+
+    def __init__(self, connection: Connection, serving: Serving) -> None:
+        self._connection = connection
+        self._serving = serving
+        self._seen: tuple[int, int] | None = None  # checkpoint up to which every passage has its vector
+        self._after = 0
+        self._since_tuned = 0
+
+    async def run(self) -> None:
+        while True:
+            if await self._serving.follow(self._connection):
+                self._seen, self._after = None, 0
+            head = await self._connection.fetchrow(_HEAD)
+            now = (head["position"], head["epoch"])
+            if now != self._seen:
+                await self._catch_up(now)
+            await asyncio.sleep(EVERY_S)
+
+    async def _catch_up(self, now: tuple[int, int]) -> None:
+        if self._seen is None or self._seen[1] != now[1]:
+            self._after = 0  # the tables may be others than before
+        try:
+            new = await vectors.fill(self._connection, self._serving, self._after)
+        except asyncpg.UndefinedTableError:  # the projector has not made its tables yet
+            return
+        if new or self._seen is None:
+            self._since_tuned += new
+            if self._seen is None or await tuning.worth(self._connection, self._serving.model, self._since_tuned):
+                await tuning.tune(self._connection, self._serving.model)
+                self._since_tuned = 0
+        self._seen, self._after = now, now[0]
