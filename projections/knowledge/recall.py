@@ -7,7 +7,6 @@ where scores cannot. What has hardly to do with the question is left out: a prom
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,18 +16,13 @@ from typing import Any, Final
 import asyncpg
 
 from bus.errors import StoreUnavailable
-from projections.knowledge.embedders import Embedder, EmbedderFailed, Vectors
+from projections.knowledge.embedders import EmbedderFailed, Vectors
 from projections.knowledge.minds import LEAST_RELEVANCE, Asked, Minds
+from projections.knowledge.search import MOST, MixedModels, Mode, Query, fetch
+from projections.knowledge.serving import Serving
 from projections.store import LOST
 
-OTHER_MODEL: Final = "KB001"
-MODEL_S: Final = 1.0  # for so long the serving model is taken for known
 CONNECTIONS: Final = 4
-_SERVING: Final = "SELECT model FROM worldbus.embedding_models WHERE state = 'serving'"
-_LORE: Final = """
-    SELECT passage_id, document, heading, line_from, line_to, content_hash, body, score, added, nearness
-      FROM world.kb_search($1, $2, $3, $4, mode => $5, as_of => $6, kinds => '{lore}', vector => $7, model => $8)
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +59,10 @@ class Found:
 class Recall:
     """Answers one wish after the other, or several at once. Made by `open_recall`; belongs to one event loop."""
 
-    def __init__(self, pool: asyncpg.Pool, embedder: Embedder | None, minds: Minds | None = None) -> None:
+    def __init__(self, pool: asyncpg.Pool, serving: Serving | None, minds: Minds | None = None) -> None:
         self._pool = pool
-        self._embedder = embedder
+        self._serving = serving
         self._minds = minds or Minds()
-        self._model: str | None = None
-        self._model_until = 0.0
 
     async def passages(self, wanted: Wanted) -> list[Found]:
         """The passages that fit, best first, at most `wanted.most`; by words alone while no vectors can be had.
@@ -81,42 +73,34 @@ class Recall:
             async with self._pool.acquire() as connection:
                 try:
                     return await self._both(connection, wanted)
-                except asyncpg.PostgresError as error:
-                    if error.sqlstate != OTHER_MODEL:
+                except MixedModels:  # searches were switched to another model since we looked
+                    if self._serving is None or not await self._serving.follow(connection):
                         raise
-                    self._model_until = 0.0  # searches were switched to another model this very second
                     return await self._both(connection, wanted)
         except (*LOST, asyncpg.InterfaceError) as error:
             raise StoreUnavailable(f"wanted passages, but Postgres went away: {error!r}") from error
-        except (asyncpg.UndefinedObjectError, asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError) as error:
+        except asyncpg.UndefinedTableError as error:
             raise StoreUnavailable(f"wanted the knowledge base, found {error}: does a projector run?") from error
 
     async def _both(self, connection: asyncpg.Connection, wanted: Wanted) -> list[Found]:
-        model, vector = await self._vector(connection, wanted.query)
+        model, vector = await self._vector(wanted.query)
         memories = await self._memories(connection, wanted, model, vector)
         lore = await self._lore(connection, wanted, model, vector)
         return list(_in_turns(memories, lore))[: wanted.most]
 
-    async def _vector(self, connection: asyncpg.Connection, query: str) -> tuple[str, Vectors | None]:
-        """The vector of the question, if the model that searches use is ours."""
-        if self._embedder is None:
-            return "", None
-        if time.monotonic() >= self._model_until:
-            self._model = await connection.fetchval(_SERVING)
-            self._model_until = time.monotonic() + MODEL_S
-        if self._model != self._embedder.model:
+    async def _vector(self, query: str) -> tuple[str, Vectors | None]:
+        if self._serving is None:
             return "", None
         try:
-            (vector,) = await self._embedder.embed([query], "query")
+            return await self._serving.question(query)
         except EmbedderFailed:
             return "", None
-        return self._embedder.model, vector
 
     async def _memories(self, connection: asyncpg.Connection, wanted: Wanted, model: str, vector: Vectors | None) -> list[Found]:
         if not wanted.owner:
             return []
         asked = Asked(wanted.query, vector, wanted.as_of, wanted.world_ms, wanted.player, wanted.most, wanted.exclude)
-        dimension = self._embedder.dimension if self._embedder is not None else 1
+        dimension = 1 if vector is None else len(vector)
         recalled = await self._minds.recall(connection, wanted.world, wanted.owner, asked, model=model, dimension=dimension)
         return [
             Found(
@@ -137,11 +121,10 @@ class Recall:
     async def _lore(self, connection: asyncpg.Connection, wanted: Wanted, model: str, vector: Vectors | None) -> list[Found]:
         if not wanted.audience:
             return []
-        most, mode = wanted.most + len(wanted.exclude), "text" if vector is None else "hybrid"
-        numbers = None if vector is None else vector.tolist()
-        rows = await connection.fetch(
-            _LORE, wanted.world, wanted.query, list(wanted.audience), most, mode, wanted.as_of, numbers, model or None
-        )
+        mode: Mode = "text" if vector is None else "hybrid"
+        most = min(MOST, wanted.most + len(wanted.exclude))
+        query = Query(world=wanted.world, text=wanted.query, tokens=wanted.audience, most=most, as_of=wanted.as_of, kinds=("lore",))
+        rows = await fetch(connection, query, mode, model, None if vector is None else vector.tolist())
         return [_found(row) for row in rows if row["passage_id"] not in wanted.exclude and _matters(row)]
 
 
@@ -170,14 +153,14 @@ def _in_turns(*kinds: Sequence[Found]) -> Iterator[Found]:
 
 
 @asynccontextmanager
-async def open_recall(dsn: str, embedder: Embedder | None) -> AsyncIterator[Recall]:
+async def open_recall(dsn: str, serving: Serving | None) -> AsyncIterator[Recall]:
     """A recall with connections of its own. Raises `StoreUnavailable` if Postgres cannot be reached."""
     try:
         pool = await asyncpg.create_pool(dsn, min_size=1, max_size=CONNECTIONS, server_settings={"application_name": "worldbus-recall"})
     except LOST as error:
         raise StoreUnavailable(f"wanted connections to Postgres, found {error!r}") from error
     try:
-        yield Recall(pool, embedder)
+        yield Recall(pool, serving)
     finally:
         try:
             async with asyncio.timeout(2):

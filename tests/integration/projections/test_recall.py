@@ -24,6 +24,7 @@ from projections.knowledge.embedders import Embedder
 from projections.knowledge.embedders.minilm import MiniLm
 from projections.knowledge.knowledge import knowledge
 from projections.knowledge.recall import Found, Recall, Wanted, open_recall
+from projections.knowledge.serving import Serving
 from projections.knowledge.text import content_hash, searched_text
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceRequested
@@ -122,7 +123,7 @@ def wish(asked: Event) -> Wanted:
 
 
 async def recalled(database: str, embedder: Embedder, *wishes: Wanted) -> list[list[Found]]:
-    async with open_recall(database, embedder) as recall:
+    async with open_recall(database, Serving(embedder, "")) as recall:
         return [await recall.passages(one) for one in wishes]
 
 
@@ -208,7 +209,7 @@ async def test_who_was_forgotten_is_not_remembered_and_a_gist_stands_for_what_it
     log = _log([*numbered, gist, said.NpcForgotPlayer(player="mira")])
     await known(database, log, embedder)
     query = Wanted(world=WORLD, query="Where is the ledger?", audience=("npc:hask",), as_of=0, owner="hask", most=3)
-    async with open_recall(database, embedder) as recall:
+    async with open_recall(database, Serving(embedder, "")) as recall:
         found = {at: [one.id async for one in _each(recall, query, at)] for at in (6, 7, 8)}
 
     assert found[6][0] == "memory:hask:1"
@@ -233,7 +234,7 @@ async def test_a_mind_that_is_in_memory_learns_what_comes_later(database: str, e
     later = [*first, said.NpcRemembered(number=2, player="mira", kind="talk", memory=FACT, salience=300), said.NpcForgot(numbers=[1])]
     query = Wanted(world=WORLD, query="herring, or the black ledger?", audience=(), as_of=100, owner="hask", most=3)
     await known(database, _log(first), embedder)
-    async with open_recall(database, embedder) as recall:
+    async with open_recall(database, Serving(embedder, "")) as recall:
         before = [one.id for one in await recall.passages(query)]
         await Projector(database, [knowledge]).run(Listed(_log(later)))
         by_words = [one.id for one in await recall.passages(query)]
