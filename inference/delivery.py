@@ -1,6 +1,6 @@
 """Delivered chunks: what was spoken of each request, kept for minutes so that nothing is spoken twice and late joiners hear the rest.
 
-A chunk is written to `spk.<world>.<request>` under the fence of the chunk before it, in a small stream in the server's memory, which says
+A chunk is written to `spk.<world>.<request>` under the fence of the chunk before it, in a small stream that survives the server, which says
 it again on `sig.<world>.tokens.<request>` when, and only when, it was taken. Two workers that both believe in their attempt therefore never
 speak the same chunk: the first one wins, the other one learns of it and falls silent (docs/adr/0061).
 """
@@ -25,7 +25,8 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
 STREAM: Final = "SPEECH"
 ROOT: Final = "spk"
 KEPT_S: Final = 600
-MAX_BYTES: Final = 64 << 20
+MAX_BYTES: Final = 128 << 20
+STORAGE: Final = "file"
 _EXISTS: Final = 10058
 
 
@@ -95,7 +96,7 @@ async def ensure(connection: Connection) -> None:
     config: dict[str, Any] = {
         "name": STREAM,
         "subjects": [f"{ROOT}.*.*"],
-        "storage": "memory",
+        "storage": STORAGE,
         "max_age": KEPT_S * 1_000_000_000,
         "max_bytes": MAX_BYTES,
         "max_msgs_per_subject": -1,
@@ -107,8 +108,19 @@ async def ensure(connection: Connection) -> None:
     try:
         await connection.api(f"STREAM.CREATE.{STREAM}", config)
     except ApiError as error:
-        if error.err_code != _EXISTS:
+        if error.err_code == _EXISTS:
+            await _replace(connection, config)
+        else:
             raise Misuse(f"cannot make the stream {STREAM} for spoken chunks: {error}; free its subjects {ROOT}.*.*") from error
+
+
+async def _replace(connection: Connection, config: dict[str, Any]) -> None:
+    """A stream made otherwise: of an earlier version, which kept chunks in memory. Nothing older than minutes is in it."""
+    found = (await connection.api(f"STREAM.INFO.{STREAM}"))["config"]
+    if found["storage"] != config["storage"]:
+        with suppress(ApiError):  # another worker may be doing the same
+            await connection.api(f"STREAM.DELETE.{STREAM}")
+        await connection.api(f"STREAM.CREATE.{STREAM}", config)
 
 
 async def heard(answers: Answers, world: str, request_id: str) -> Heard:
@@ -161,7 +173,17 @@ async def hear(connection: Connection, world: str, request_id: str) -> AsyncIter
 class Tale:
     """The chunks of one answer, spoken one behind the other under the fence."""
 
-    def __init__(self, delivery: Delivery, world: str, request_id: str, attempt: int, rung: str, before: Heard | None = None) -> None:
+    def __init__(
+        self,
+        delivery: Delivery,
+        world: str,
+        request_id: str,
+        attempt: int,
+        rung: str,
+        before: Heard | None = None,
+        *,
+        fresh: asyncio.Future[bool] | None = None,
+    ) -> None:
         self._delivery = delivery
         self._world = world
         self._request_id = request_id
@@ -175,6 +197,8 @@ class Tale:
         self.rung = rung
         self.lost = False
         """Somebody else speaks this answer."""
+        self.fresh = fresh
+        """Whether this may be spoken at all, where that is still being found out."""
 
     @property
     def delivered(self) -> str:
@@ -219,6 +243,8 @@ class Tale:
 
     async def _send(self) -> None:
         try:
+            if self.fresh is not None and not await asyncio.shield(self.fresh):
+                self.lost = True
             while self._waiting and not self.lost:
                 chunk = self._waiting.pop(0)
                 try:
@@ -232,18 +258,21 @@ class Tale:
             self._pump = None
 
     async def _look(self, chunk: TokensDelivered) -> None:
-        """Nobody knows whether it was heard: look. The server may also have lost all it knew; then it is said now or never."""
-        for pause in (0.02, 0.1, 0.5):
+        """Nobody knows whether it was heard: look, and say it if it was not, for as long as the server is away."""
+        for pause in (0.02, 0.1, 0.3, 0.5, 1.0, 1.0, 1.0):
             await asyncio.sleep(pause)
-            with suppress(WorldbusError):
+            try:
                 found = await self._delivery.heard(self._world, self._request_id)
-                if chunk in found.chunks:
-                    self._position = found.position
-                    self._delivered.append(chunk.text)
-                    return
-                if found.position == 0:
-                    self._position = 0  # the server was started anew: its memory is empty
-                self._position = await self._delivery.speak(self._world, chunk, self._position)
-                self._delivered.append(chunk.text)
+                if chunk not in found.chunks:
+                    if found.position == 0:
+                        self._position = 0  # all that was heard is older than the stream remembers
+                    found = Heard((), await self._delivery.speak(self._world, chunk, self._position))
+            except Conflict:
+                self.lost = True
                 return
+            except WorldbusError:
+                continue
+            self._position = found.position
+            self._delivered.append(chunk.text)
+            return
         # A signal may be lost; the recorded answer holds the text.

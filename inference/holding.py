@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
+from inference.asked import Asked
 from inference.metrics import Metrics
 from inference.queue import TierQueue
 from inference.work import Work
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -18,11 +21,12 @@ log = structlog.get_logger(__name__)
 class Holding:
     """Settles what is held. `dropped` is called whenever something has left our hands."""
 
-    def __init__(self, queue: TierQueue, metrics: Metrics, dropped: Callable[[], None]) -> None:
+    def __init__(self, queue: TierQueue, asked: Asked, metrics: Metrics, dropped: Callable[[], None]) -> None:
         self.held: dict[int, Work] = {}
         """Everything that was delivered and is not settled, by position."""
         self.tasks: set[asyncio.Task[Any]] = set()
         self._queue = queue
+        self._asked = asked
         self._metrics = metrics
         self._dropped = dropped
 
@@ -56,7 +60,12 @@ class Holding:
         """See an end into the log, then settle; without an end of ours somebody else speaks, and the queue will ask again if they die."""
         ended = False
         try:
+            if not await work.is_fresh():
+                end.close()
+                return
             ended = await end
+            if ended:
+                await self._asked.mark(work.ask.world, work.ask.id, work.ask.event.position)
         finally:
             if ended:
                 self.settle(work)
@@ -68,11 +77,12 @@ class Holding:
         for work in self.held.values():
             self._queue.working(work.ask.reply)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run it beside everything else; an error that nobody foresaw is reported, and costs one request."""
         task = asyncio.create_task(coroutine)
         self.tasks.add(task)
         task.add_done_callback(self._on_done)
+        return task
 
     def _drop(self, work: Work) -> None:
         del self.held[work.ask.event.position]

@@ -16,6 +16,7 @@ import structlog
 from bus.errors import BadEvent, Transient, WorldbusError
 from bus.event import Event
 from bus.log import Log
+from inference.asked import Asked
 from inference.cancel import Cancel, Cancels
 from inference.choosing import Choosing
 from inference.clock_offset import ServerClock
@@ -26,7 +27,7 @@ from inference.holding import Holding
 from inference.ladder import Ladders
 from inference.outcome import Outcomes
 from inference.queue import TierQueue
-from inference.request import ask_of, problem_of, request_of
+from inference.request import Ask, ask_of, problem_of, request_of
 from inference.serving import Serving, stop
 from inference.tiers import TIERS
 from inference.work import Work
@@ -50,6 +51,7 @@ class Intake:
         choosing: Choosing,
         cancels: Cancels,
         delivery: Delivery,
+        asked: Asked,
         log_: Log,
         ladders: Ladders,
         consult: Consult,
@@ -63,6 +65,7 @@ class Intake:
         self.choosing = choosing
         self.cancels = cancels
         self.delivery = delivery
+        self._asked = asked
         self._log = log_
         self._ladders = ladders
         self.consult = consult
@@ -118,6 +121,8 @@ class Intake:
 
     def ready(self, work: Work) -> None:
         """Let it wait for its turn, unless it has ended before it began."""
+        if work not in self.holding:
+            return
         ask, now = work.ask, self._clock.now_ns()
         if ask.deadline_ns <= now:
             self._conclude_expired(work, now)
@@ -200,12 +205,26 @@ class Intake:
         ladder = self._ladders.of(request_of(event).kind)
         assert ladder is not None
         ask = ask_of(event, ladder, attempt, reply)
-        work = Work(ask, Tale(self.delivery, ask.world, ask.id, attempt, "full"), routed=routed)
+        fresh = self.holding.spawn(self._is_new(ask))
+        work = Work(ask, Tale(self.delivery, ask.world, ask.id, attempt, "full", fresh=fresh), routed=routed)
         self.holding.take(work)
         if attempt > 1:
             self.holding.spawn(self._recover(work))
         else:
             self._fresh(work)
+
+    async def _is_new(self, ask: Ask) -> bool:
+        """Whether its id was no other request's before; one whose id was leaves our hands without a word."""
+        if not await self._asked.before(ask.world, ask.id, ask.event.position):
+            return True
+        self._counts["asked_before"] += 1
+        work = self.holding.held.get(ask.event.position)
+        if work is not None:
+            stop(work, "lost")
+            self.choosing.waiting.remove(work)
+            self.consult.recall(work)
+            self.holding.settle(work)
+        return False
 
     def _fresh(self, work: Work) -> None:
         """Nothing was heard of it so far."""
@@ -219,8 +238,7 @@ class Intake:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, left)):
                 await prepare(work)
-        if work in self.holding:
-            self.ready(work)
+        self.ready(work)
 
     async def _recover(self, work: Work) -> None:
         """Somebody held it before us: see whether it has ended, and what was heard of it."""
@@ -235,7 +253,7 @@ class Intake:
             self.holding.hand_back(work)
             return
         ask.attempt = max(ask.attempt, before.attempt + 1)
-        work.tale = Tale(self.delivery, ask.world, ask.id, ask.attempt, "full", before)
+        work.tale = Tale(self.delivery, ask.world, ask.id, ask.attempt, "full", before, fresh=work.tale.fresh)
         if before.chunks:
             # Nobody speaks twice, and nobody takes words back: what was heard is the answer.
             self.degrade(work, "engine_failed", "the worker that spoke was lost")

@@ -58,6 +58,10 @@ class Work:
     hash: str = ""
     allowed: int = 0
 
+    async def is_fresh(self) -> bool:
+        """Whether its id was not another request's; waits until that is known."""
+        return self.tale.fresh is None or await asyncio.shield(self.tale.fresh)
+
     @property
     def flow(self) -> Flow:
         return self.ask.flow

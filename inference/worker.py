@@ -21,6 +21,7 @@ from bus.event import Event
 from bus.log import Log
 from bus.publisher import Publisher
 from inference.admission import Admission, Offer
+from inference.asked import Asked
 from inference.cancel import Cancel, Cancels
 from inference.choosing import Choosing
 from inference.clock_offset import ServerClock
@@ -77,14 +78,15 @@ class Worker:
         self.clock = ServerClock(self.queue.info)
         self.cancels = Cancels(connection, log_, self.clock.now_ns, self._on_cancel)
         self.delivery = Delivery(connection)
+        self.asked = Asked(connection)
         self.outcomes = Outcomes(log_, publisher)
         self.serving = Serving(settings, engine, grammar, self.outcomes, self.clock, self.admission, self.metrics)
         self.choosing = Choosing(self, self.admission, self.clock, settings.promise.look_ahead)
-        self.holding = Holding(self.queue, self.metrics, self.choosing.wake)
+        self.holding = Holding(self.queue, self.asked, self.metrics, self.choosing.wake)
         asking = connection, log_, publisher, settings, self.vitals, self.clock, self.admission
         self.consult = Consult(*asking, back=self._came_back, gone=self._went_away)
         parts = self.serving, self.queue, self.holding, self.choosing, self.cancels, self.delivery
-        self.intake = Intake(*parts, log_, ladders, self.consult, lambda: self.up, partial(late_here, self), prepare)
+        self.intake = Intake(*parts, self.asked, log_, ladders, self.consult, lambda: self.up, partial(late_here, self), prepare)
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()
         self._keeper: Keeper | None = None
@@ -128,6 +130,7 @@ class Worker:
     async def open(self) -> None:
         """Measure the clock, listen for cancels, open the engine, take work."""
         await self.delivery.open()
+        await self.asked.open()
         if self._own_vitals:
             await self.vitals.open()
         await self.queue.open()
@@ -174,6 +177,7 @@ class Worker:
             await self.vitals.aclose()
         await self.consult.aclose()
         await self.cancels.aclose()
+        await self.asked.aclose()
         await self.delivery.aclose()
 
     def _on_request(self, event: Event, attempt: int, reply: bytes) -> None:
@@ -200,7 +204,7 @@ class Worker:
         self.holding.spawn(self._serve(work, offer))
         if not work.began_at:
             work.rung = offer.rung.name
-            self.holding.spawn(self.serving.started(work))
+            self.holding.spawn(self._say_started(work))
 
     def give_up(self, work: Work, code: str, reason: str) -> None:
         """No model will answer it here."""
@@ -217,6 +221,10 @@ class Worker:
             wanted = 0, 0, max(1, STANDBY - len(self.held))
         self.queue.want(*wanted)
         self.routed.want(*wanted)
+
+    async def _say_started(self, work: Work) -> None:
+        if await work.is_fresh():
+            await self.serving.started(work)
 
     async def _serve(self, work: Work, offer: Offer) -> None:
         try:
