@@ -10,8 +10,10 @@ from dataclasses import replace
 
 import pytest
 
+from inference.dressing import fits as in_shape
 from inference.engine import Abilities, Answer, Engine, Part, Prompt, answer
 from inference.errors import EngineOverloaded, PromptRejected
+from worldbus.warm import prompts
 
 PROMPT = Prompt(
     parts=(Part("system", "You are Mara, a fishmonger."), Part("user", "Good evening! What news from the harbour?")), max_tokens=16, seed=7
@@ -251,6 +253,26 @@ class EngineSuite:
             assert fits((await answer(engine, replace(prompt, json_schema=SCHEMA))).text)
         else:
             assert (await answer(engine, prompt)).text
+
+    async def test_a_reader_that_pauses_gets_the_rest_and_holds_up_nobody(self, engine: Engine) -> None:
+        async with aclosing(engine.generate(replace(PROMPT, max_tokens=LONG))) as pausing:
+            chunks = [await anext(pausing)]
+            others = await asyncio.gather(*(answer(engine, replace(PROMPT, seed=seed, max_tokens=8)) for seed in range(engine.slots - 1)))
+            chunks += [chunk async for chunk in pausing]
+
+        assert all(each.text for each in others)
+        end = chunks[-1].end
+        assert end is not None
+        assert sum(chunk.tokens for chunk in chunks) == end.completion_tokens
+        await unbusy(engine)
+
+    async def test_every_shape_that_the_world_asks_for_is_taken(self, engine: Engine) -> None:
+        if not engine.abilities.json_schema:
+            pytest.skip("declared: no schemas")
+        for shape in sorted({prompt.json_schema for prompt in prompts()} - {""}):
+            found = await answer(engine, replace(PROMPT, json_schema=shape, max_tokens=2))
+
+            assert found.end.finish == "length" or in_shape(found.text, shape, ())
 
     async def test_warming_up_leaves_it_ready(self, engine: Engine) -> None:
         await engine.ready([replace(ask, max_tokens=2) for name, ask in ASKS.items() if NEEDS[name](engine.abilities) and name != "resume"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import inspect
 import os
 import socket
 import sys
@@ -134,6 +135,38 @@ class TestServer(EngineSuite):
             if process.returncode is None:
                 process.terminate()
             await process.wait()
+
+
+@needs_vllm
+def test_everything_that_is_used_of_vllm_is_in_this_version() -> None:
+    """Whoever changes the version learns by name what the engine misses, before a player does."""
+    from vllm.config import StructuredOutputsConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.inputs import tokens_input
+    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+    from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.metrics.loggers import StatLoggerBase
+
+    used: dict[object, set[str]] = {
+        AsyncLLM.from_engine_args: {"engine_args", "stat_loggers"},
+        AsyncLLM.generate: {"prompt", "sampling_params", "request_id", "priority"},
+        AsyncLLM.abort: {"request_id"},
+        StatLoggerBase.record: {"scheduler_stats"},
+        tokens_input: {"prompt_token_ids"},
+        StructuredOutputsParams: {"json", "choice"},
+        SamplingParams: {"max_tokens", "seed", "temperature", "stop", "structured_outputs", "output_kind"},
+        StructuredOutputsConfig: {"backend", "disable_any_whitespace"},
+        AsyncEngineArgs: {
+            *("model", "max_model_len", "max_num_seqs", "quantization", "dtype", "load_format", "enforce_eager", "gpu_memory_utilization"),
+            *("scheduling_policy", "enable_prefix_caching", "enable_log_requests", "disable_log_stats", "stream_interval"),
+            *("structured_outputs_config", "seed", "kv_cache_memory_bytes"),
+        },
+    }
+    missing = {str(what): names - set(inspect.signature(what).parameters) for what, names in used.items()}  # type: ignore[arg-type]
+    missing[str(AsyncLLM)] = {name for name in ("check_health", "errored", "shutdown", "get_tokenizer") if not hasattr(AsyncLLM, name)}
+
+    assert {what: names for what, names in missing.items() if names} == {}
+    assert {"DELTA"} <= set(RequestOutputKind.__members__)
 
 
 def test_the_model_of_toy_size_is_the_same_every_time(tmp_path: Path) -> None:
