@@ -6,7 +6,6 @@ Everything here runs on one worker's event loop, decides from what the worker kn
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from inference.admission import LAG_EVERY_S, Admission, Offer
@@ -14,12 +13,11 @@ from inference.clock_offset import ServerClock
 from inference.deadlines import MS
 from inference.engine import Engine
 from inference.fairness import FairQueue
-from inference.forecast import first_late
+from inference.prospects import Prospects, may_yield
 from inference.room import yielding
 from inference.serving import stop
 from inference.work import Work
 
-MOST_PREEMPTIONS: Final = 3
 LAG_MATTERS_S: Final = 0.01
 
 
@@ -54,12 +52,15 @@ class Choosing:
         self._chosen = chosen
         self._admission = admission
         self._clock = clock
+        self._prospects = Prospects(admission, clock)
         self._look_ahead = look_ahead
         self._loop = asyncio.get_running_loop()
         self._yielding: Work | None = None
         self._promised: Work | None = None
         """For whom somebody yields: without the promise whoever yielded might be next itself."""
         self._woken = False
+        self._added = False
+        """Somebody came, or time has passed, since it was seen whether all that wait can be served."""
         self._timing = False
         self._reckoned = 0.0
         """The lateness of the event loop that all timers reckon with, seconds."""
@@ -70,8 +71,10 @@ class Choosing:
         self.waiting.add(work, paid=work.began_at > 0)
         self.watch(work, self.latest_ns(work))
         if len(self.waiting) > self._look_ahead:
-            self._shed(self.waiting)
-        self._refuse_late()
+            greedy = self.waiting.greediest()
+            assert greedy is not None
+            self._refuse(greedy)
+        self._added = True
         if not self._timing:
             self._timing = True
             self._loop.call_later(LAG_EVERY_S, self._time, self._loop.time() + LAG_EVERY_S)
@@ -98,9 +101,7 @@ class Choosing:
         """The last moment at which the quickest rung of the engine could begin."""
         engine = self._chosen.engine
         assert engine is not None
-        least = self._admission.least_s(work.ask.ladder, work.wanted(), work.choice_chars(engine))
-        reserve = self._admission.reserve_s(work.ask.ladder)
-        return work.deadline_ns - int(max(min(least, 3600.0), reserve) * 1e9)
+        return self._prospects.latest_ns(work, engine)
 
     def watch(self, work: Work, at_ns: int) -> None:
         """Look at it again at that moment of the server's clock."""
@@ -111,7 +112,7 @@ class Choosing:
 
     def _watch_end(self, work: Work) -> None:
         """Stop it when no more than the reserve is left."""
-        self.watch(work, work.deadline_ns - int(self._admission.reserve_s(work.ask.ladder) * 1e9))
+        self.watch(work, self._prospects.end_ns(work))
 
     def _on_time(self, work: Work) -> None:
         if work in self.running:
@@ -131,38 +132,28 @@ class Choosing:
             for work in self.running:
                 self._watch_end(work)
         self._reckoned = min(self._reckoned, 2 * lag.cautious)
-        self._refuse_late()
+        self._added = True
+        self.wake()
         self._timing = bool(self.waiting or self.running)
         if self._timing:
             self._loop.call_later(LAG_EVERY_S, self._time, now + LAG_EVERY_S)
 
-    def _refuse_late(self) -> None:
-        while late := self._late():
-            self._shed(late)
+    def _refuse_late(self, engine: Engine) -> None:
+        """Refuse until all that wait can be served; but nobody for whom room will be made."""
+        self._added = False
+        if len(self.waiting) + len(self.running) <= engine.slots:
+            return
+        while late := self._prospects.late(list(self.waiting), self.running, engine):
+            victims = [work for work in self.running if may_yield(work, engine)]
+            while (work := self.waiting.greediest(late)) is not None:
+                if yielding(work, victims, self.waiting, lambda _: False) is None:
+                    break
+                late.remove(work)
+            else:
+                return
+            self._refuse(work)
 
-    def _late(self) -> Sequence[Work]:
-        """Those among whom somebody has to go, because all of them cannot be answered in full and in time."""
-        engine = self._chosen.engine
-        if engine is None or not self.waiting:
-            return ()
-        admission, now = self._admission, self._clock.now_ns()
-        busy = [admission.likely_s(one.allowed - one.kept) for one in self.running]
-        order = sorted(self.waiting, key=lambda one: one.deadline_ns)
-        late = first_late(
-            [*busy, *[0.0] * (engine.slots - len(busy))],
-            ((self._full_until_s(one, now), admission.likely_s(one.wanted())) for one in order),
-        )
-        return () if late is None else order[: late + 1]
-
-    def _full_until_s(self, work: Work, now_ns: int) -> float:
-        """Seconds from now until a full answer can begin no more; where that has passed, until any answer of the engine can."""
-        reserve = self._admission.reserve_s(work.ask.ladder)
-        full = (work.deadline_ns - now_ns) / 1e9 - reserve - self._admission.seconds(work.wanted())
-        return full if full >= 0 else (self.latest_ns(work) - now_ns) / 1e9
-
-    def _shed(self, among: Iterable[Work]) -> None:
-        work = self.waiting.greediest(among)
-        assert work is not None
+    def _refuse(self, work: Work) -> None:
         self.waiting.remove(work)
         self._chosen.give_up(work, "no_slot", f"{len(self.waiting)} others wait, and {work.flow.player or 'the world'} has most of them")
 
@@ -175,6 +166,8 @@ class Choosing:
             self.waiting.slots = engine.slots
             while self.waiting and len(self.running) < engine.slots:
                 self._begin_next(engine)
+            if self._added:
+                self._refuse_late(engine)
             if self.waiting:
                 self._make_room(engine)
         self._chosen.looked()
@@ -203,29 +196,12 @@ class Choosing:
             return
         now = self._clock.now_ns()
         candidate = self.waiting.peek(now)
-        victims = [work for work in self.running if _may_yield(work, engine)]
+        victims = [work for work in self.running if may_yield(work, engine)]
         if candidate is None or not victims:
             return
-        self._yielding = yielding(
-            candidate, victims, self.waiting, lambda victim: self._pressed(candidate, now) and self._relaxed(victim, candidate, now)
-        )
+        prospects = self._prospects
+        pressed = prospects.pressed(candidate, self.running, engine)
+        self._yielding = yielding(candidate, victims, self.waiting, lambda victim: pressed and prospects.relaxed(victim, candidate))
         if self._yielding is not None:
             self._promised = candidate
             stop(self._yielding, "preempted")
-
-    def _pressed(self, work: Work, now_ns: int) -> bool:
-        """Whether it would lose a rung if it waited for the next slot to become free by itself."""
-        step = self._admission.per_token.cautious
-        free_in = min((max(0, one.allowed - one.kept) * step for one in self.running), default=0.0)
-        return now_ns + int(free_in * 1e9) > self.latest_ns(work)
-
-    def _relaxed(self, victim: Work, candidate: Work, now_ns: int) -> bool:
-        """Whether it can wait for the other one and still be whole."""
-        seconds = self._admission.seconds(candidate.wanted()) + 2 * self._admission.seconds(victim.wanted())
-        return now_ns + int((seconds + self._admission.reserve_s(victim.ask.ladder)) * 1e9) < victim.deadline_ns
-
-
-def _may_yield(work: Work, engine: Engine) -> bool:
-    if work.generating is None or work.stopped is not None or work.preemptions >= MOST_PREEMPTIONS:
-        return False
-    return not work.tale.started or (engine.abilities.resume and not work.shaped)
