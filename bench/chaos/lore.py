@@ -31,7 +31,7 @@ from worldbus.standby import project
 WORLD: Final = "chaos"
 WORKER: Final = "bench.chaos.lore_worker"
 SECTIONS: Final = {"quay": 3, "moor": 40, "marsh": 200, "registry": 1900}  # the last one needs several batches
-LONGEST_S: Final = 1.5  # after `ready` a process is killed within that time
+LONGEST_S: Final = 0.4  # after `ready` a process is killed within that time
 _VISIBLE: Final = """
     SELECT document, array_agg(body ORDER BY number) AS bodies FROM world.passages
      WHERE world = $1 AND added IS NOT NULL AND ended IS NULL GROUP BY document

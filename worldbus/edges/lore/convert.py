@@ -17,9 +17,8 @@ from worldbus.edges.lore.errors import BadLore
 
 ENDINGS: Final = frozenset({".pdf", ".docx", ".html", ".htm"})
 TIMEOUT_S: Final = 120
-MAX_MEMORY: Final = 4 << 30  # bytes of address space
+CONVERTER: Final = "worldbus.edges.lore.converter"
 EXTRA: Final = "documents"
-_MISSING: Final = 3
 
 
 def available() -> bool:
@@ -35,9 +34,7 @@ def to_markdown(path: Path) -> str:
             code="NO_CONVERTER",
         )
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "worldbus.edges.lore.convert", str(path)], capture_output=True, timeout=TIMEOUT_S, check=False
-        )
+        done = subprocess.run([sys.executable, "-m", CONVERTER, str(path)], capture_output=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise BadLore(f"the converter needed more than {TIMEOUT_S} s: save the document as Markdown", code="NOT_CONVERTED") from error
     if done.returncode:
@@ -47,23 +44,3 @@ def to_markdown(path: Path) -> str:
             code="NOT_CONVERTED",
         )
     return done.stdout.decode(errors="replace").replace("\0", "\ufffd")
-
-
-def _convert(path: str) -> int:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
-    from markitdown import MarkItDown
-
-    with Path(path).open("rb") as file:
-        found = MarkItDown(enable_plugins=False).convert_stream(file, file_extension=Path(path).suffix.lower())
-    sys.stdout.buffer.write(found.markdown.encode(errors="replace"))
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        raise SystemExit(_convert(sys.argv[1]))
-    except Exception as problem:
-        sys.stderr.write(f"{type(problem).__name__}: {problem}\n")
-        raise SystemExit(1) from problem
