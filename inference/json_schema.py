@@ -115,8 +115,14 @@ def _within(size: float, shape: JsonSchema, least: str, most: str) -> bool:
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    """Equality of JSON: true is not 1."""
-    return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
+    """Equality of JSON: true is not 1, and 1.0 is."""
+    if isinstance(value, bool) or isinstance(wanted, bool):
+        return value is wanted
+    if isinstance(value, list) and isinstance(wanted, list):
+        return len(value) == len(wanted) and all(map(_same, value, wanted))
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        return value.keys() == wanted.keys() and all(_same(value[name], wanted[name]) for name in value)
+    return bool(value == wanted)
 
 
 def _kinds(shape: JsonSchema) -> list[str]:
