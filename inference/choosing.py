@@ -6,6 +6,7 @@ Everything here runs on one worker's event loop, decides from what the worker kn
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from inference.admission import LAG_EVERY_S, Admission, Offer
@@ -143,14 +144,17 @@ class Choosing:
         self._added = False
         if len(self.waiting) + len(self.running) <= engine.slots:
             return
-        while late := self._prospects.late(list(self.waiting), self.running, engine):
-            victims = [work for work in self.running if may_yield(work, engine)]
-            while (work := self.waiting.greediest(late)) is not None:
+        victims = [work for work in self.running if may_yield(work, engine)]
+
+        def choose(late: Sequence[Work]) -> Work | None:
+            left = list(late)
+            while (work := self.waiting.greediest(left)) is not None:
                 if yielding(work, victims, self.waiting, lambda _: False) is None:
-                    break
-                late.remove(work)
-            else:
-                return
+                    return work
+                left.remove(work)
+            return None
+
+        for work in self._prospects.refused(self.waiting, self.running, engine, choose):
             self._refuse(work)
 
     def _refuse(self, work: Work) -> None:

@@ -5,7 +5,7 @@ Reads works, changes none. Moments that end in `_ns` are of the log's clock.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from inference.admission import Admission
@@ -41,19 +41,31 @@ class Prospects:
         """The moment at which a generation has to stop, so that what is left can be said and recorded."""
         return work.deadline_ns - int(self._admission.reserve_s(work.ask.ladder) * 1e9)
 
-    def late(self, waiting: Collection[Work], running: Collection[Work], engine: Engine) -> list[Work]:
-        """Those among whom somebody has to be refused, because all of them cannot be answered in full and in time; nobody, if they can.
+    def refused(
+        self, waiting: Iterable[Work], running: Collection[Work], engine: Engine, choose: Callable[[Sequence[Work]], Work | None]
+    ) -> list[Work]:
+        """Whom to refuse, because all that wait cannot be answered in full and in time; `choose` picks each among those who could make
+        the rest be in time, or nobody.
 
         Whoever has less time goes first, in place of running ones that can wait for it.
         """
-        if not waiting:
-            return []
         now = self._clock.now_ns()
         fixed = [one for one in running if not may_yield(one, engine)]
         free_in = [*(self._remaining_s(one) for one in fixed), *[0.0] * (engine.slots - len(fixed))]
-        order = sorted((*waiting, *(one for one in running if one not in fixed)), key=lambda one: one.deadline_ns)
-        place = first_late(free_in, ((self._until_s(one, one in running, engine, now), self._remaining_s(one)) for one in order))
-        return [] if place is None else [one for one in order[: place + 1] if one not in running]
+        queue = [(one, self._until_s(one, engine, now), self._remaining_s(one), False) for one in waiting]
+        for one in running:
+            if one not in fixed:
+                takes = self._remaining_s(one)
+                queue.append((one, max(0.0, (self.end_ns(one) - now) / 1e9 - takes), takes, True))
+        queue.sort(key=lambda item: item[0].deadline_ns)
+        found: list[Work] = []
+        while (place := first_late(free_in, ((until, takes) for _, until, takes, _ in queue))) is not None:
+            work = choose([one for one, _, _, runs in queue[: place + 1] if not runs])
+            if work is None:
+                break
+            found.append(work)
+            queue = [item for item in queue if item[0] is not work]
+        return found
 
     def pressed(self, work: Work, running: Collection[Work], engine: Engine) -> bool:
         """Whether it would lose a rung if it waited for the next slot to become free by itself."""
@@ -66,12 +78,9 @@ class Prospects:
         seconds = self._admission.seconds(candidate.wanted()) + 2 * self._admission.seconds(victim.wanted())
         return self._clock.now_ns() + int(seconds * 1e9) < self.end_ns(victim)
 
-    def _until_s(self, work: Work, runs: bool, engine: Engine, now_ns: int) -> float:
+    def _until_s(self, work: Work, engine: Engine, now_ns: int) -> float:
         """Seconds from now until a full answer can begin no more; where that has passed, until any answer of the engine can."""
-        left = (self.end_ns(work) - now_ns) / 1e9
-        if runs:
-            return max(0.0, left - self._remaining_s(work))
-        full = left - self._admission.seconds(work.wanted())
+        full = (self.end_ns(work) - now_ns) / 1e9 - self._admission.seconds(work.wanted())
         return full if full >= 0 else (self.latest_ns(work, engine) - now_ns) / 1e9
 
     def _remaining_s(self, work: Work) -> float:

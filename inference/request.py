@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, cast
 
@@ -50,6 +50,14 @@ class Ask:
     knowledge: str = ""
     """What came of the look into it, as in `Measured`."""
     retrieval_us: int = 0
+    flow: Flow = field(init=False)
+    """Who shares in the slots with it."""
+    salience: float = field(init=False)
+    """How much it matters: what the asker says, as far as this asker has a say in it."""
+
+    def __post_init__(self) -> None:
+        self.flow = Flow(self.event.world, self.request.player)
+        self.salience = min(max(self.request.salience, 0.0), self.ladder.most_salience(self.event.subsystem))
 
     @property
     def id(self) -> str:
@@ -58,15 +66,6 @@ class Ask:
     @property
     def world(self) -> str:
         return self.event.world
-
-    @property
-    def flow(self) -> Flow:
-        return Flow(self.event.world, self.request.player)
-
-    @property
-    def salience(self) -> float:
-        """How much it matters: what the asker says, as far as this asker has a say in it."""
-        return min(max(self.request.salience, 0.0), self.ladder.most_salience(self.event.subsystem))
 
     @property
     def wants_passages(self) -> bool:
