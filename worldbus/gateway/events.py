@@ -77,6 +77,10 @@ class Events:
         """Raise a 429 problem if this token has to wait, before its body is read."""
         self._meter.take(grant, 0, now)
 
+    def count(self, grant: Grant, number: int, now: float) -> None:
+        """Count something that costs as much as so many events. Raises a 429 problem."""
+        self._meter.take(grant, number, now)
+
     async def publish(self, request: web.BaseRequest, body: bytes, grant: Grant, now: float) -> web.Response:
         """Record the events of a request, and say where they are. Raises `Problem` or `WorldbusError`."""
         headers = request.headers

@@ -162,7 +162,9 @@ def _grant(name: str, table: Any, handlers: frozenset[str], problems: list[str])
             problems.append(f"{name}: {key} must be a list of words, found {words!r}")
         elif key == "says":
             problems += [
-                f"{name}: {one!r} is a subsystem that only worldbus itself speaks as" for one in words if one in handlers or one in RESERVED
+                f"{name}: {one!r} is a subsystem that only worldbus itself speaks as"
+                for one in words
+                if one in handlers or one in RESERVED or one == ANY
             ]
     if not table.get("worlds"):
         problems.append(f'{name}: worlds is missing, wanted the names of those it may touch, or ["*"]')

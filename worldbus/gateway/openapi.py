@@ -59,6 +59,7 @@ def document() -> dict[str, Any]:
             "/v1/events/{position}": {"get": _look()},
             "/v1/subscribe": {"get": _subscribe()},
             "/v1/signals": {"get": _signals()},
+            "/v1/search": {"get": _search_get(), "post": _search_post()},
             "/v1/webhooks/payments": {"post": _webhook()},
             "/openapi.json": {"get": _open("openapi", "This document.", {"application/json": {"schema": {"type": "object"}}})},
             "/metrics": {"get": _open("metrics", "Counters in Prometheus' text format.", {"text/plain": {"schema": {"type": "string"}}})},
@@ -269,6 +270,68 @@ def _signals() -> dict[str, Any]:
     )
 
 
+_QUESTION: Final[dict[str, Schema]] = {
+    "text": {"type": "string", "minLength": 1, "maxLength": 1024, "description": "The question."},
+    "world": {**TOKEN, "description": "Needed unless the token has one world."},
+    "tokens": {
+        "type": "array",
+        "items": {"type": "string"},
+        "maxItems": 64,
+        "description": "Who asks; left out, the token's whole audience.",
+    },
+    "mode": {"enum": ["hybrid", "vector", "text"]},
+    "most": {"type": "integer", "minimum": 1, "maximum": 100, "default": 5},
+    "as_of": {"type": "integer", "minimum": 0, "maximum": 2**53, "description": "What was known at this position; left out, now."},
+    "tags": {"type": "array", "items": {"type": "string"}, "maxItems": 64},
+    "kinds": {"type": "array", "items": {"enum": ["lore", "memory"]}, "maxItems": 2},
+    "owner": {**TOKEN, "description": "Whose memories."},
+    "rerank": {"type": "boolean", "default": False, "description": "Look at the best hits sentence by sentence."},
+    "asker": {**TOKEN, "description": "Under whose name the question is recorded."},
+}
+_FOUND: Final = {
+    "200": {"description": "Passages, best first.", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Found"}}}}
+}
+
+
+def _searching() -> dict[str, Any]:
+    return {
+        **_FOUND,
+        **_GUARDED,
+        **_problems(
+            s403="The token may not listen, or not in that world, or not for those who ask.",
+            s408="The body came too slowly.",
+            s413="Too large.",
+            s417="An `Expect` header other than 100-continue.",
+            s422="Not a question that can be searched for.",
+            s429="Too many questions for this token.",
+            s503="The knowledge base does not answer.",
+        ),
+    }
+
+
+def _search_get() -> dict[str, Any]:
+    parameters = [
+        {
+            "name": name,
+            "in": "query",
+            "schema": schema,
+            **({"explode": False} if schema.get("type") == "array" else {}),
+            "required": name == "text",
+        }
+        for name, schema in _QUESTION.items()
+    ]
+    return {"operationId": "search", "summary": "Search the knowledge base.", "parameters": parameters, "responses": _searching()}
+
+
+def _search_post() -> dict[str, Any]:
+    return {
+        "operationId": "searchByBody",
+        "summary": "Search the knowledge base, with the question in the body.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("Question")}}},
+        "responses": _searching(),
+    }
+
+
 def _webhook() -> dict[str, Any]:
     return {
         "operationId": "paymentWebhook",
@@ -351,6 +414,17 @@ def _schemas() -> dict[str, Schema]:
                 "partition": COUNT,
                 "recorded": {"type": "string", "format": "date-time"},
                 "data": {"type": "object"},
+            },
+        },
+        "Question": {"type": "object", "required": ["text"], "properties": _QUESTION, "additionalProperties": False},
+        "Found": {
+            "type": "object",
+            "required": ["hits", "mode", "as_of"],
+            "properties": {
+                "hits": {"type": "array", "items": {"type": "object"}},
+                "mode": {"type": "string"},
+                "model": {"type": "string"},
+                "as_of": COUNT,
             },
         },
         "Problem": {

@@ -18,7 +18,7 @@ from aiohttp import web
 from bus.errors import StoreUnavailable, WorldbusError
 from projections.store import LOST
 from worldbus.edges.payments import PaymentsEdge, owners_in
-from worldbus.gateway import signals
+from worldbus.gateway import search, signals
 from worldbus.gateway.events import Events, answer
 from worldbus.gateway.feed import Feed
 from worldbus.gateway.guard import GuardedServer
@@ -81,6 +81,7 @@ class Gateway:
             EVENTS: {"POST": self._publish},
             "/v1/subscribe": {"GET": self._subscribe},
             "/v1/signals": {"GET": self._signals},
+            "/v1/search": {"GET": self._search, "POST": self._search},
             "/v1/webhooks/payments": {"POST": self._webhook},
             "/openapi.json": {"GET": self._openapi},
             "/metrics": {"GET": self._metrics},
@@ -197,6 +198,15 @@ class Gateway:
             self._open[grant.name] -= 1
             self.metrics.subscribers -= 1
         return stream.response
+
+    async def _search(self, request: web.BaseRequest) -> web.StreamResponse:
+        grant = self._listener(request)
+        self._events.count(grant, 1, self._loop.time())
+        if request.method == "GET":
+            question = search.of_query(request.query)
+        else:
+            question = search.of_body(await body_of(request, 64 << 10, self.limits.body_s))
+        return answer(200, await search.search(self._world.connection, question, grant))
 
     async def _webhook(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._payments is None:
