@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +16,11 @@ from worldbus.cli.options import PLACE, json_option, run, settings_options
 from worldbus.cli.output import Progress, remark, say, say_json
 
 if TYPE_CHECKING:
+    from asyncpg import Connection
+
+    from projections.knowledge.serving import Serving
     from worldbus.compose import World
-    from worldbus.edges.lore import Document, Done, Plan
+    from worldbus.edges.lore import Chunk, Document, Done, Plan
     from worldbus.settings import Settings
 
 SHOWN_S = 10.0  # how long we wait until the tables have what was said
@@ -52,8 +57,9 @@ async def _ingest(settings: Settings, path: Path, collection: str, whole: bool, 
 
     with Progress() as progress:
         documents = await asyncio.to_thread(_read, path, progress)
-        async with open_world(settings, name="worldbus-kb-ingest") as world:
-            edge = Ingest(world.log, world.publisher, settings.world)
+        async with open_world(settings, name="worldbus-kb-ingest") as world, AsyncExitStack() as stack:
+            vectors = _Vectors(world, stack)
+            edge = Ingest(world.log, world.publisher, settings.world, prepare=vectors)
             if dry_run:
                 plan = await edge.plan(documents, collection=collection, whole=whole)
                 progress.clear()
@@ -61,6 +67,8 @@ async def _ingest(settings: Settings, path: Path, collection: str, whole: bool, 
                 return
             done = await edge.run(documents, collection=collection, whole=whole, tell=_telling(progress))
             shown = await _shown(world, done.position)
+    if vectors.problem:
+        done = replace(done, warnings=(*done.warnings, vectors.problem))
     _show(settings, done, shown, as_json)
 
 
@@ -83,6 +91,44 @@ def _name_of(path: Path) -> str:
 
     folder = path.resolve() if path.is_dir() else path.resolve().parent
     return slug(folder.name) if folder.name else "root"
+
+
+class _Vectors:
+    """Gives passages their vectors before they are said; the model is loaded when there is something to do.
+
+    Where that cannot be done now, the service beside the projector does it later.
+    """
+
+    def __init__(self, world: World, stack: AsyncExitStack) -> None:
+        self._world = world
+        self._stack = stack
+        self._opened: tuple[Connection, Serving] | None = None
+        self.problem = ""
+
+    async def __call__(self, chunks: Sequence[Chunk]) -> None:
+        from bus.errors import Transient
+        from projections.knowledge.text import searched_text
+        from projections.knowledge.vectors import ensure
+
+        if self.problem:
+            return
+        try:
+            connection, serving = self._opened = self._opened or await self._open()
+            await ensure(connection, serving, {one.content_hash: searched_text(one.heading, one.text) for one in chunks})
+        except Transient as error:
+            self.problem = f"no vectors yet, so passages are found by their words alone until there are: {error}"
+
+    async def _open(self) -> tuple[Connection, Serving]:
+        from migrations import migrate
+        from projections.knowledge.serving import open_serving
+        from projections.store import connected
+
+        settings, dsn = self._world.settings, self._world.servers.postgres_dsn
+        if self._world.servers.nats is not None:  # the servers are ours alone, and may be new
+            await asyncio.to_thread(migrate, dsn)
+        connection = await self._stack.enter_async_context(connected(dsn))
+        opening = open_serving(connection, first=settings.embedder, key=settings.embedder_key or "")
+        return connection, await self._stack.enter_async_context(opening)
 
 
 async def _shown(world: World, position: int) -> bool:
