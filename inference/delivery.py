@@ -86,6 +86,11 @@ class Delivery:
         self._writes.write(subject, subject, expected, chunk.SerializeToString(), stored, refused)
         return future
 
+    async def mend(self) -> None:
+        """Make the stream again if somebody deleted it; raises nothing."""
+        with suppress(WorldbusError):
+            await ensure(self._connection)
+
     async def heard(self, world: str, request_id: str) -> Heard:
         """What was spoken so far. Raises `Transient`."""
         return await heard(self._answers, world, request_id)
@@ -243,7 +248,7 @@ class Tale:
 
     async def _send(self) -> None:
         try:
-            if self.fresh is not None and not await asyncio.shield(self.fresh):
+            if self.fresh is not None and not (self.fresh.result() if self.fresh.done() else await asyncio.shield(self.fresh)):
                 self.lost = True
             while self._waiting and not self.lost:
                 chunk = self._waiting.pop(0)
@@ -271,6 +276,7 @@ class Tale:
                 self.lost = True
                 return
             except WorldbusError:
+                await self._delivery.mend()
                 continue
             self._position = found.position
             self._delivered.append(chunk.text)

@@ -49,9 +49,13 @@ class Ladder:
     others_salience: float = OTHERS_SALIENCE
     """What a request of anybody else matters at most: a client cannot put itself before what the world finds important."""
 
+    def trusts(self, subsystem: str) -> bool:
+        """Whether this subsystem is one of the kind's askers."""
+        return not self.askers or subsystem in self.askers
+
     def most_salience(self, subsystem: str) -> float:
         """How much a request of this kind may matter when this subsystem asks. Its subject says who asks; the server guards it."""
-        return 1.0 if not self.askers or subsystem in self.askers else self.others_salience
+        return 1.0 if self.trusts(subsystem) else self.others_salience
 
     @property
     def of_engines(self) -> tuple[Rung, ...]:

@@ -56,7 +56,9 @@ class Ask:
     """How much it matters: what the asker says, as far as this asker has a say in it."""
 
     def __post_init__(self) -> None:
-        self.flow = Flow(self.event.world, self.request.player)
+        asker, player = self.event.subsystem, self.request.player
+        # Whom another subsystem than the kind's askers names cannot be checked: it shall not eat into that player's own share.
+        self.flow = Flow(self.event.world, player if self.ladder.trusts(asker) else f"{asker}/{player}")
         self.salience = min(max(self.request.salience, 0.0), self.ladder.most_salience(self.event.subsystem))
 
     @property

@@ -110,6 +110,22 @@ async def test_trap_12_client_set_priority_unauthenticated(guarded_server: str, 
     assert order.index(running.request_id) < order.index(pushy.request_id) or pushy.salience > 0.5
 
 
+async def test_trap_12_a_claimed_player_does_not_eat_the_share_of_the_real_one(game: Game, run: Run, until: Until) -> None:
+    """The same trap with a name: a client that asks a hundred times as `p1` leaves p1's own request its turn."""
+    async with run(TimedEngine(Pace(first=0.001, per_token=0.01), slots=1)) as worker:
+        for number in range(50):
+            forged = game.request(max_tokens=20, budget_ms=20_000, player="p1", salience=1.0)
+            await game.publisher.publish(Draft(data=forged, world=WORLD, entity=f"e{number}", subsystem="game"))
+        await until(lambda: len(worker.waiting) >= 40)
+        own = await game.ask(max_tokens=4, budget_ms=20_000, player="p1", salience=0.5)
+        assert await _ended(game, own.request_id) == "InferenceCompleted"
+        assert {work.flow.player for work in worker.waiting} == {"game/p1"}
+        assert len(worker.waiting) > 20, "it did not wait for the others to end"
+        for number in range(1, 51):
+            signal(worker.queue._connection, f"sig.{WORLD}.cancel.r{number}")
+        await game.ends(51, within_s=30)
+
+
 def test_trap_12_importance_of_a_kind_is_the_word_of_its_askers() -> None:
     """The same rule as data: every kind of the world that is for players names who may say how much it matters."""
     for kind, asker in (("npc_line", "npc"), ("story_beat", "storyteller")):
