@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, defaultdict
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -88,16 +89,19 @@ class Asked:
         await self._writes.aclose()
         await self._answers.close()
 
-    async def before(self, world: str, request_id: str, position: int) -> bool:
-        """Whether another request than the one at `position` had this id and has its end. False also when nobody can tell in time."""
+    def look(self, world: str, request_id: str, position: int, found: Callable[[bool], None]) -> None:
+        """Find out whether another request than the one at `position` had this id and has its end, and call `found` with that, once.
+        It is told False also when nobody can tell in time."""
         place = _place(world, request_id)
-        try:
-            async with asyncio.timeout(LOOK_S):
-                first = (await self._read(place.bucket)).position(place.key)
-        except (WorldbusError, TimeoutError) as error:
-            log.warning("asked_not_known", request=request_id, error=str(error))
-            return False
-        return first not in (0, position)
+
+        def read(future: asyncio.Future[_Bucket]) -> None:
+            if future.cancelled() or (error := future.exception()) is not None:
+                log.warning("asked_not_known", request=request_id, error="stopped" if future.cancelled() else str(error))
+                found(False)
+            else:
+                found(future.result().position(place.key) not in (0, position))
+
+        self._read(place.bucket).add_done_callback(read)
 
     async def mark(self, world: str, request_id: str, position: int) -> None:
         """The request at `position` has its end. If that cannot be written, later askers with its id are answered again."""

@@ -27,7 +27,7 @@ from inference.holding import Holding
 from inference.ladder import Ladders
 from inference.outcome import Outcomes
 from inference.queue import TierQueue
-from inference.request import Ask, ask_of, problem_of, request_of
+from inference.request import ask_of, problem_of, request_of
 from inference.serving import Serving, stop
 from inference.tiers import TIERS
 from inference.work import Work
@@ -205,26 +205,30 @@ class Intake:
         ladder = self._ladders.of(request_of(event).kind)
         assert ladder is not None
         ask = ask_of(event, ladder, attempt, reply)
-        fresh = self.holding.spawn(self._is_new(ask))
+        fresh = asyncio.get_running_loop().create_future()
         work = Work(ask, Tale(self.delivery, ask.world, ask.id, attempt, "full", fresh=fresh), routed=routed)
         self.holding.take(work)
+        self._look_back(work, fresh)
         if attempt > 1:
             self.holding.spawn(self._recover(work))
         else:
             self._fresh(work)
 
-    async def _is_new(self, ask: Ask) -> bool:
-        """Whether its id was no other request's before; one whose id was leaves our hands without a word."""
-        if not await self._asked.before(ask.world, ask.id, ask.event.position):
-            return True
-        self._counts["asked_before"] += 1
-        work = self.holding.held.get(ask.event.position)
-        if work is not None:
-            stop(work, "lost")
-            self.choosing.waiting.remove(work)
-            self.consult.recall(work)
-            self.holding.settle(work)
-        return False
+    def _look_back(self, work: Work, fresh: asyncio.Future[bool]) -> None:
+        """See whether its id was another request's before; one whose id was leaves our hands without a word."""
+        ask = work.ask
+
+        def found(known: bool) -> None:
+            if not fresh.done():
+                fresh.set_result(not known)
+            if known:
+                self._counts["asked_before"] += 1
+                stop(work, "lost")
+                self.choosing.waiting.remove(work)
+                self.consult.recall(work)
+                self.holding.settle(work)
+
+        self._asked.look(ask.world, ask.id, ask.event.position, found)
 
     def _fresh(self, work: Work) -> None:
         """Nothing was heard of it so far."""

@@ -60,7 +60,8 @@ class Work:
 
     async def is_fresh(self) -> bool:
         """Whether its id was not another request's; waits until that is known."""
-        return self.tale.fresh is None or await asyncio.shield(self.tale.fresh)
+        fresh = self.tale.fresh
+        return fresh is None or (fresh.result() if fresh.done() else await asyncio.shield(fresh))
 
     @property
     def flow(self) -> Flow:

@@ -22,6 +22,12 @@ from inference.worker import run_worker
 from tests.integration.inference.conftest import LADDERS, WORLD, Game, Until
 
 
+async def before(memory: Asked, world: str, request_id: str, position: int) -> bool:
+    found: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    memory.look(world, request_id, position, found.set_result)
+    return await found
+
+
 @pytest_asyncio.fixture
 async def memory(connection: Connection) -> AsyncIterator[Asked]:
     opened = Asked(connection)
@@ -31,15 +37,15 @@ async def memory(connection: Connection) -> AsyncIterator[Asked]:
 
 
 async def test_an_id_is_known_from_its_end_on_to_others_and_never_to_itself(memory: Asked, connection: Connection) -> None:
-    assert not await memory.before("w", "r1", 7)
+    assert not await before(memory, "w", "r1", 7)
     await memory.mark("w", "r1", 7)
     await memory.mark("w", "r1", 9)  # the first one counts
 
     later = Asked(connection)
     await later.open()
-    assert [await later.before("w", "r1", position) for position in (7, 9)] == [False, True]
-    assert not await later.before("v", "r1", 9)
-    assert not await later.before("w", "r2", 9)
+    assert [await before(later, "w", "r1", position) for position in (7, 9)] == [False, True]
+    assert not await before(later, "v", "r1", 9)
+    assert not await before(later, "w", "r2", 9)
     await later.aclose()
 
 
@@ -51,8 +57,8 @@ async def test_writers_of_one_bucket_do_not_lose_each_others_ids(connection: Con
     for start in range(0, 30, 3):
         await asyncio.gather(*(writer.mark("w", f"r{start + number}", start + number + 1) for number, writer in enumerate(writers)))
 
-    assert all(await asyncio.gather(*(writers[0].before("w", f"r{number}", 99) for number in range(30))))
-    assert not any(await asyncio.gather(*(writers[0].before("w", f"x{number}", 99) for number in range(30))))
+    assert all(await asyncio.gather(*(before(writers[0], "w", f"r{number}", 99) for number in range(30))))
+    assert not any(await asyncio.gather(*(before(writers[0], "w", f"x{number}", 99) for number in range(30))))
     for writer in writers:
         await writer.aclose()
 
@@ -67,7 +73,7 @@ async def test_asking_again_by_another_event_long_afterwards_changes_nothing(
         async with run_worker(*parts, WorkerSettings(tier="gold", name="w1"), engine=first, grammar=grammar) as worker:
             await until(lambda: worker.up)
             request = await game.ask(request_id="again", max_tokens=10)
-            before = cast(Any, (await game.ends(1))["again"].data)
+            first_end = cast(Any, (await game.ends(1))["again"].data)
             await until(lambda: not worker.held)
         await connection.api("STREAM.PURGE.SPEECH")  # minutes have passed
 
@@ -84,5 +90,5 @@ async def test_asking_again_by_another_event_long_afterwards_changes_nothing(
 
     assert "".join(chunks) == cast(Any, ends["new"].data).text
     assert set(ends) == {"again", "new"}
-    assert cast(Any, ends["again"].data).text == before.text
+    assert cast(Any, ends["again"].data).text == first_end.text
     assert [cast(Any, event.data).request_id for event in await game.said("InferenceStarted")] == ["again", "new"]
