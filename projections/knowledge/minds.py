@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
@@ -37,6 +38,7 @@ LEAST_RELEVANCE: Final = 1 / 6
 DECAY: Final = 0.995  # per world hour
 HOUR_MS: Final = 3_600_000
 FOREVER: Final = 2**62
+AT_ONCE: Final = 250  # rows
 MAX_BYTES: Final = 256 * 1024 * 1024  # of all minds in memory
 _WORD: Final = re.compile(r"[^\W_]{2,32}")
 _CHANGED: Final = """
@@ -44,6 +46,7 @@ _CHANGED: Final = """
            public.halfvec_send(e.vector) AS vector
       FROM world.passages p LEFT JOIN worldbus.embeddings e ON e.model = $3 AND e.content_hash = p.content_hash
      WHERE p.world = $1 AND p.owner = $2 AND p.owner <> '' AND p.kind = 'memory' AND (p.position > $4 OR p.id = ANY($5))
+     ORDER BY p.position
 """
 _STRANGERS: Final = "SELECT player, since FROM world.strangers WHERE world = $1 AND owner = $2"
 
@@ -100,7 +103,7 @@ class Mind:
         self.lock = asyncio.Lock()
         self._rows: list[_Memory] = []
         self._places: dict[str, int] = {}
-        self._terms: dict[str, list[int]] = {}
+        self._terms: dict[str, array[int]] = {}
         self._players: dict[str, list[int]] = {}
         self._blank: set[str] = set()
         self._vectors: Floats = np.zeros((64, dimension), np.float32)
@@ -142,7 +145,7 @@ class Mind:
         self._places[row["id"]] = place
         self._players.setdefault(row["player"], []).append(place)
         for term in terms(row["body"]):
-            self._terms.setdefault(term, []).append(place)
+            self._terms.setdefault(term, array("q")).append(place)
         return place
 
     def recall(self, asked: Asked, strangers: Sequence[tuple[str, int]] = ()) -> list[Recalled]:
@@ -178,7 +181,7 @@ class Mind:
         whole = sum(rarity.values()) + missing * math.log1p(count)
         shared = np.zeros(count, np.float32)
         for term, places in wanted.items():
-            shared[places] += WORDS * rarity[term] / whole
+            shared[np.frombuffer(places, np.int64)] += WORDS * rarity[term] / whole
         if asked.vector is None:
             return shared
         nearness: Floats = self._vectors[:count] @ asked.vector
@@ -203,7 +206,10 @@ class Minds:
         mind = self._minds.setdefault((world, owner, model), Mind(dimension))
         self._minds.move_to_end((world, owner, model))
         async with mind.lock:
-            mind.take(await connection.fetch(_CHANGED, world, owner, model, mind.seen, mind.blank))
+            rows = await connection.fetch(_CHANGED, world, owner, model, mind.seen, mind.blank)
+            for first in range(0, len(rows), AT_ONCE):
+                mind.take(rows[first : first + AT_ONCE])
+                await asyncio.sleep(0)  # a mind that is read for the first time holds nobody else up
         strangers = [(row["player"], row["since"]) for row in await connection.fetch(_STRANGERS, world, owner)]
         self._make_room(mind)
         return mind.recall(asked, strangers)
