@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import time as clock
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -55,7 +56,8 @@ class Town:
 
     async def talk(self, who: str, text: str) -> tuple[Event, Event]:
         """Say something; the model's answer and the line."""
-        draft = Draft(data=PlayerSpoke(npc=who, text=text), world="duskmarket", entity="mira", subsystem="game")
+        said, patient = PlayerSpoke(npc=who, text=text), clock.time_ns() + 30_000_000_000  # however busy this machine is
+        draft = Draft(data=said, world="duskmarket", entity="mira", subsystem="game", deadline_ns=patient)
         position = await self.world.publisher.publish(draft)
         answer: Event | None = None
         while True:
