@@ -37,6 +37,8 @@ async def embed_missing(dsn: str, serving: Serving) -> None:
                     await _Embedding(connection, serving).run()
         except (*LOST, asyncpg.InterfaceError, EmbedderFailed) as error:
             log.warning("embedding_waits", error=repr(error))
+        except asyncpg.PostgresError:  # a bug, or a database that is not as we left it: searches go on by words, and so does the world
+            log.exception("embedding_failed")
         await asyncio.sleep(AGAIN_S)
 
 

@@ -26,19 +26,20 @@ PROBES: Final = 24
 MEMORY: Final = "256MB"
 _TERMS: Final = """
     INSERT INTO worldbus.search_terms (world, kind, term, passages)
-    SELECT $1, 'word', s.word, s.ndoc
-      FROM ts_stat(format('SELECT words FROM world.passages WHERE world = %L AND ended IS NULL', $1)) s WHERE s.ndoc > $2 / 2000
+    SELECT $1::text, 'word', s.word, s.ndoc
+      FROM ts_stat(format('SELECT words FROM world.passages WHERE world = %L AND ended IS NULL', $1::text)) s
+     WHERE s.ndoc > $2::bigint / 2000
     UNION ALL
-    SELECT $1, 'token', a, count(*) FROM world.passages p, unnest(p.audience) a WHERE p.world = $1 AND p.ended IS NULL GROUP BY a
+    SELECT $1::text, 'token', a, count(*) FROM world.passages p, unnest(p.audience) a WHERE p.world = $1 AND p.ended IS NULL GROUP BY a
     UNION ALL
-    SELECT $1, 'all', '', $2
+    SELECT $1::text, 'all', '', $2::bigint
 """
 _WORLDS: Final = "SELECT world, count(*) AS passages FROM world.passages WHERE ended IS NULL GROUP BY world"
 _BROAD: Final = """
     SELECT world, term FROM (
         SELECT s.world, s.term, s.passages,
-               row_number() OVER (PARTITION BY width_bucket(log(s.passages::numeric / $1), -2, 0, 4) ORDER BY s.passages DESC) AS n
-          FROM worldbus.search_terms s WHERE s.kind = 'token' AND s.passages > 3000 AND s.passages > $1 / 50
+               row_number() OVER (PARTITION BY width_bucket(log(s.passages::numeric / $1::bigint), -2, 0, 4) ORDER BY s.passages DESC) AS n
+          FROM worldbus.search_terms s WHERE s.kind = 'token' AND s.passages > 3000 AND s.passages > $1::bigint / 50
     ) broad WHERE n = 1 ORDER BY passages DESC LIMIT 4
 """
 

@@ -15,7 +15,7 @@ from projections.knowledge.text import searched_text
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-AT_ONCE: Final = 256
+AT_ONCE: Final = 64
 """Texts that are embedded and written in one go: what a kill in the middle costs."""
 _MODELS: Final = """
     SELECT model, embedder, dimension, query_prefix, passage_prefix, state, vectors, indexed, ef_search, recall
@@ -81,14 +81,17 @@ async def register(connection: Connection, embedder: Embedder, name: str, *, sta
     return found
 
 
-async def fill(connection: Connection, embedder: Embedder, after: int = 0) -> int:
-    """Give every passage that changed behind position `after` its vector; returns how many were missing. Safe to kill and to run twice."""
+async def fill(connection: Connection, embedder: Embedder, after: int = 0, *, most: int | None = None) -> int:
+    """Give every passage that changed behind position `after` its vector, at least up to `most` of them; returns how many were missing.
+
+    Safe to kill and to run twice.
+    """
     done = 0
     while rows := await connection.fetch(_MISSING, embedder.model, after, AT_ONCE):
         texts = [searched_text(row["heading"], row["body"]) for row in rows]
         await write(connection, embedder.model, [row["content_hash"] for row in rows], await embedder.embed(texts, "passage"))
         done += len(rows)
-        if len(rows) < AT_ONCE:
+        if len(rows) < AT_ONCE or (most is not None and done >= most):
             break
     return done
 

@@ -31,6 +31,7 @@ GROUPS = (
     "rebuild",
     "parked",
     "kb",
+    "kb_search",
     "kb_eval",
     "lag",
     "care",

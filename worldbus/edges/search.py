@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 class _Asked(msgspec.Struct):
     text: str
-    tokens: list[str] = ["public"]
+    tokens: list[str] = msgspec.field(default_factory=lambda: ["public"])
     mode: Mode = "hybrid"
     most: int = 5
     as_of: int | None = None

