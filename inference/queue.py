@@ -64,6 +64,12 @@ class _Pull:
         self.asked = 0
         self.listener: Listener | None = None
 
+    async def close(self) -> None:
+        """Hear nothing more; at once also if several want it."""
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            await listener.close()
+
 
 class TierQueue:
     """One worker's end of the queue of requests; with `routed`, of the one of the router's words, `InferenceRouted`."""
@@ -101,8 +107,7 @@ class TierQueue:
             self._mending.cancel()
         for pull in self._pulls.values():
             pull.wanted = 0
-            if pull.listener is not None:
-                await pull.listener.close()
+            await pull.close()
 
     def want(self, free: int, ahead: int, last: int) -> None:
         """How many requests may come at each priority, those already asked for included."""
@@ -114,8 +119,8 @@ class TierQueue:
         """Take back what was asked for with a model in mind; what was on its way already comes again after `ack_wait_s`."""
         for pull in (self._pulls[FREE], self._pulls[AHEAD]):
             pull.wanted = pull.asked = 0
-            if pull.listener is not None and self._open:
-                await pull.listener.close()
+            await pull.close()
+            if self._open:
                 pull.inbox = self._connection.new_inbox().encode()
                 pull.listener = await self._connection.listen(pull.inbox.decode(), self._receiver(pull))
 
