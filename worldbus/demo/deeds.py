@@ -6,7 +6,7 @@ The words of the world (quests, goods, scenes, prices, characters) are its own t
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from handlers.language_system.tables import load as load_languages
@@ -22,6 +22,8 @@ from schemas.gen.worldbus.language.v1.types_pb2 import Meaning, Thing
 from schemas.gen.worldbus.payment.v1.payment_pb2 import HoldCaptureRequested, HoldRequested, PurchaseRequested, RefundRequested
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAbandonRequested, QuestAcceptRequested, QuestChoiceRequested, QuestWorkRequested
+from schemas.gen.worldbus.state.v1.state_pb2 import StateChangeRequested
+from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryChoiceRequested
 from worldbus.demo.trader import Trader
 
@@ -140,13 +142,42 @@ def explore(dice: Dice, player: str, name: str, seen: Seen) -> Say:
 
 
 def talk(dice: Dice, player: str, name: str, seen: Seen) -> Say:
-    """Be among people: words, a gift, seldom a blow."""
-    npc, roll = dice.choice(tuple(NPCS)), dice.random()
-    if roll < 0.85:
-        return Say(PlayerSpoke(npc=npc, text=dice.choice(WORDS)))
-    if roll < 0.97:
-        return Say(GiftGiven(npc=npc, item=dice.choice(sorted(NPCS[npc].likes) or ["bread"]), value_minor=dice.randint(10, 400)))
+    """Say something to somebody."""
+    return Say(PlayerSpoke(npc=dice.choice(tuple(NPCS)), text=dice.choice(WORDS)))
+
+
+def give(dice: Dice, player: str, name: str, seen: Seen) -> Say:
+    """Give somebody what they like."""
+    npc = dice.choice(tuple(NPCS))
+    return Say(GiftGiven(npc=npc, item=dice.choice(sorted(NPCS[npc].likes) or ["bread"]), value_minor=dice.randint(10, 400)))
+
+
+def pester(dice: Dice, player: str, name: str, seen: Seen) -> Say:
+    """Talk at the one character that this player has picked."""
+    return Say(PlayerSpoke(npc=_picked(player), text=dice.choice(WORDS)))
+
+
+def attack(dice: Dice, player: str, name: str, seen: Seen) -> Say:
+    """Hit that character."""
+    npc = _picked(player)
     return Say(NpcAttacked(npc=npc, place=NPCS[npc].home))
+
+
+def cheat(dice: Dice, player: str, name: str, seen: Seen) -> Say:
+    """Want what the rules refuse: money back twice, the same thing again under the same name, a change on top of another's."""
+    bought, roll = seen.players[player].purchases, dice.random()
+    if bought and roll < 0.4:
+        return Say(RefundRequested(request_id=name, purchase_id=dice.choice(bought)))
+    if bought and roll < 0.7:
+        return Say(PurchaseRequested(request_id=dice.choice(bought), sku=dice.choice(tuple(PRICES.items))))
+    if roll < 0.85:
+        stale = seen.players[player].version + 1_000
+        return Say(StateChangeRequested(request_id=name, expected_version=stale, set={"gold": StateValue(integer=10**6)}))
+    return Say(PurchaseRequested(request_id=name, sku=dice.choice(tuple(PRICES.items)), quantity=1))
+
+
+def _picked(player: str) -> str:
+    return random.Random(player).choice(tuple(NPCS))
 
 
 def money(dice: Dice, player: str, name: str, seen: Seen) -> Say:
@@ -186,13 +217,17 @@ def story(dice: Dice, player: str, name: str, seen: Seen) -> Say:
     return Say(StoryChoiceRequested(player=player, choice=dice.choice(ways)), entity=arc)
 
 
-# How often each kind of deed is done, of all deeds.
-DEEDS: Final[tuple[tuple[Deed, float], ...]] = (
-    (trade, 0.34),
-    (quest, 0.26),
-    (money, 0.14),
-    (talk, 0.10),
-    (explore, 0.08),
-    (study, 0.05),
-    (story, 0.03),
-)
+# By the names that worlds/duskmarket/bots.toml gives them.
+DEEDS: Final[Mapping[str, Deed]] = {
+    "trade": trade,
+    "quest": quest,
+    "money": money,
+    "talk": talk,
+    "give": give,
+    "look": explore,
+    "study": study,
+    "story": story,
+    "pester": pester,
+    "attack": attack,
+    "cheat": cheat,
+}

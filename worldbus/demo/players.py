@@ -1,9 +1,13 @@
-"""Simulated players: what each wants next is drawn from the seed, so the same seed plays the same game."""
+"""Simulated players: what each wants next is drawn from the seed, so the same seed plays the same game.
+
+What kinds there are, and how often each does what, is `worlds/duskmarket/bots.toml`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -12,18 +16,19 @@ from schemas.gen.worldbus.player.v1.player_pb2 import PlayerHeartbeat, PlayerJoi
 from schemas.gen.worldbus.state.v1.state_pb2 import LoadRequested, SaveRequested, StateChangeRequested
 from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ForecastRequested, WeatherOverrideRequested, ZoneDeclared
+from worldbus.demo.bots import BOTS, Kind
 from worldbus.demo.deeds import DEEDS
+from worldbus.demo.seen import Seen
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from worldbus.demo.ledger import Ledger
-    from worldbus.demo.seen import Seen
 
 ZONES: Final = {"quay": "harbour", "fishmarket": "harbour", "old-moor": "moor", "reed-path": "moor", "north-pass": "highland"}
 SKIES: Final = ("fog", "storm", "clear")
 PLATFORMS: Final = ("windows", "linux", "ps5")
-MEAN_PAUSE_S: Final = 1.5  # between two things that a player does
+PACE: Final = 2.0  # a demo shows players at so many times their stated rates: a minute shows two
 OVERRIDE_WORLD_MS: Final = 3 * 3_600_000
 
 
@@ -42,6 +47,7 @@ class Player:
     name: str
     world: str
     dice: random.Random
+    kind: Kind
     run: int = 0
     online: bool = False
     zone: str = ""
@@ -51,40 +57,22 @@ class Player:
     @classmethod
     def of(cls, world: str, seed: int, number: int, run: int = 0) -> Player:
         """The player of that number; another run on the same log gives its requests other names."""
-        return cls(name=f"player-{number:04d}", run=run, world=world, dice=random.Random(f"{seed}/{number}"))
+        return cls(name=f"player-{number:04d}", run=run, world=world, dice=random.Random(f"{seed}/{number}"), kind=BOTS.of(number))
 
-    def pause_s(self) -> float:
-        """How long until the next thing is said."""
-        return self.dice.expovariate(1 / MEAN_PAUSE_S)
+    def pause_s(self, pace: float = PACE) -> float:
+        """How long until the next thing is said, at so many times the stated rates."""
+        return self.kind.pause_s(self.dice, pace)
 
     def say(self, seen: Seen) -> Draft:
         """The next event; `seen` is the world as this player's client sees it."""
         self.said += 1
         if not self.online:
             return self._join()
-        roll = self.dice.random()
-        if roll < 0.15:
-            return self._move()
-        if roll < 0.27:
-            return self._change(seen.players[self.name].version)
-        if roll < 0.31:
-            return self._draft(PlayerHeartbeat())
-        if roll < 0.33:
-            return self._keep()
-        if roll < 0.36:
-            return self._draft(ForecastRequested(steps=6, request_id=f"{self.run}-{self.said}"), entity=self.zone)
-        if roll < 0.365:
-            wish = WeatherOverrideRequested(
-                sky=self.dice.choice(SKIES), intensity=0.8, for_world_ms=OVERRIDE_WORLD_MS, reason="a demo's whim"
-            )
-            return self._draft(wish, entity=self.zone)
-        if roll < 0.98:
-            return self._do(seen)
-        return self.leave()
+        deed = self.kind.draw(self.dice)
+        return _OWN[deed](self, seen) if deed in _OWN else self._do(deed, seen)
 
-    def _do(self, seen: Seen) -> Draft:
-        (deed,) = self.dice.choices([deed for deed, _ in DEEDS], [share for _, share in DEEDS])
-        said = deed(self.dice, self.name, f"{self.run}-{self.name}-{self.said}", seen)
+    def _do(self, deed: str, seen: Seen) -> Draft:
+        said = DEEDS[deed](self.dice, self.name, f"{self.run}-{self.name}-{self.said}", seen)
         if isinstance(said.data, PlayerMoved):
             if said.data.zone == self.zone:  # a visit counts on entering
                 return self._move()
@@ -118,6 +106,26 @@ class Player:
     def _keep(self) -> Draft:
         self.saved = not self.saved
         return self._draft(SaveRequested(slot="camp") if self.saved else LoadRequested(slot="camp"))
+
+    def _forecast(self) -> Draft:
+        return self._draft(ForecastRequested(steps=6, request_id=f"{self.run}-{self.said}"), entity=self.zone)
+
+    def _override(self) -> Draft:
+        wish = WeatherOverrideRequested(sky=self.dice.choice(SKIES), intensity=0.8, for_world_ms=OVERRIDE_WORLD_MS, reason="a demo's whim")
+        return self._draft(wish, entity=self.zone)
+
+
+# What a player does without looking at the world, besides the deeds.
+_OWN: Final[Mapping[str, Callable[[Player, Seen], Draft]]] = {
+    "heartbeat": lambda player, _seen: player._draft(PlayerHeartbeat()),
+    "move": lambda player, _seen: player._move(),
+    "change": lambda player, seen: player._change(seen.players[player.name].version),
+    "keep": lambda player, _seen: player._keep(),
+    "forecast": lambda player, _seen: player._forecast(),
+    "override": lambda player, _seen: player._override(),
+    "rejoin": lambda player, _seen: player._join(),
+    "leave": lambda player, _seen: player.leave(),
+}
 
 
 async def play(player: Player, ledger: Ledger, seen: Seen, until: float) -> None:

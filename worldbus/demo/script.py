@@ -22,7 +22,7 @@ from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimeP
 from schemas.gen.worldbus.uemonitor.v1.uemonitor_pb2 import ReleaseFeedRead
 from worldbus.demo.answers import NAMES, answers
 from worldbus.demo.lore import first_editions
-from worldbus.demo.players import Player, zones
+from worldbus.demo.players import PACE, Player, zones
 from worldbus.demo.seen import Seen
 from worldbus.demo.studio import LATER, LINE, RELEASES, Studio, feed
 from worldbus.edges.feed_format import entries
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 STEP_WORLD_MS: Final = 60_000
 SCALE: Final = 60_000  # world milliseconds per real second: one step is a real second
 EPOCH_NS: Final = 946_684_800_000_000_000  # the first moment of 2000 UTC stands for world time 0
-SPEAKS: Final = 0.5  # share of the steps in which a player says something
+STEP_S: Final = STEP_WORLD_MS / SCALE
 
 
 class Script:
@@ -71,7 +71,7 @@ class Script:
         said = self._studio.turn(number)
         if number == max(1, of // 3):
             said.append(self._feed((*RELEASES, LATER)))
-        said += [player.say(self._seen) for player in self._players if player.dice.random() < SPEAKS]
+        said += [player.say(self._seen) for player in self._players if player.dice.random() < player.kind.total * PACE * STEP_S / 60]
         yield self._group(said)
         yield from self._answers()
 
