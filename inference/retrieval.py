@@ -23,6 +23,7 @@ from inference.deadlines import MS
 from inference.passages import CHARS_PER_TOKEN, Passage, fitting
 from inference.request import MAX_CHARS, Ask
 from inference.work import Work
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Knowledge
 
 SUBJECT: Final = "req.{world}.kb.recall"
@@ -85,9 +86,15 @@ class Lookup:
             log.info("knowledge_failed", request=ask.id, error=str(error))
             return
         self._late = 0
-        room = MAX_CHARS - sum(len(part.text) for part in ask.request.prompt)
-        ask.passages = fitting(found, wanted.most, min(wanted.token_budget, int(room / CHARS_PER_TOKEN)))
+        ask.passages = shown_of(ask.request, found)
         ask.knowledge = "given" if ask.passages else "nothing"
+
+
+def shown_of(request: InferenceRequested, found: Sequence[Passage]) -> tuple[Passage, ...]:
+    """What of the passages that were found is shown to the model with this request."""
+    room = MAX_CHARS - sum(len(part.text) for part in request.prompt)
+    wanted = request.knowledge
+    return fitting(found, wanted.most, min(wanted.token_budget, int(room / CHARS_PER_TOKEN)))
 
 
 class _Found(msgspec.Struct):

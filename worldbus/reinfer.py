@@ -19,6 +19,7 @@ from inference.engine import Answer, Engine, Prompt, answer
 from inference.ladder import ENGINE_RUNGS, Ladders, Rung
 from inference.passages import Passage
 from inference.request import Ask, ask_of, prompt_hash, prompt_of
+from inference.retrieval import shown_of
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceDegraded, InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Citation
 
@@ -123,7 +124,7 @@ async def _again(one: Recorded, ladders: Ladders, engine: Engine | None, texts: 
         return _compared(one, engine, "refused", note="its kind has no ladder any more")
     ask = ask_of(one.request, ladder, 1, b"")
     known = await texts(ask.world, [citation.passage_id for citation in one.answer.citations])
-    ask.passages = tuple(_passages(one.answer.citations, known))
+    ask.passages = shown_of(ask.request, list(_passages(one.answer.citations, known)))
     prompt = prompt_then(ask, one.answer.rung, one.answer.measured.prompt_hash)
     same = prompt_hash(prompt) == one.answer.measured.prompt_hash
     if engine is None:
@@ -155,7 +156,8 @@ def _prompt(ask: Ask, rung: Rung) -> Prompt:
 
 def _passages(citations: Sequence[Citation], texts: Mapping[str, str]) -> Iterator[Passage]:
     for citation in citations:
-        yield Passage(texts.get(citation.passage_id, ""), citation)
+        if text := texts.get(citation.passage_id):
+            yield Passage(text, citation)
 
 
 def _said(found: Answer, ask: Ask, rung: str) -> str:

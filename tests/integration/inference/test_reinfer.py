@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import pytest
 
 from bus.connection import Connection
 from bus.log import Log
+from bus.publisher import Publisher
 from inference.dressing import spoken_of
 from inference.engine import Engine
 from inference.engines.grammar import GrammarEngine
 from inference.engines.timed import Pace, TimedEngine
 from inference.grammar import Grammar
 from inference.ladder import Ladders
-from schemas.gen.worldbus.inference.v1.types_pb2 import PromptPart
-from tests.integration.inference.conftest import LADDERS, Game, Run
+from inference.passages import Passage
+from inference.retrieval import Lookup
+from inference.settings import WorkerSettings
+from inference.worker import run_worker
+from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Knowledge, PromptPart
+from tests.integration.inference.conftest import LADDERS, Game, Run, Until
 from worldbus.reinfer import Recorded, recorded, reinfer
 
 SCHEMA = '{"type":"object","properties":{"say":{"type":"string"},"action":{"enum":["none","nod"]}},"required":["say","action"]}'
@@ -147,3 +152,35 @@ async def test_what_nobody_here_can_be_asked_is_said(game: Game, run: Run, log: 
     assert "json_schema" in refused.compared[1].note
     assert not elsewhere.alike
     assert not refused.alike
+
+
+class Shelf:
+    """A knowledge base of two passages, one of them too long to be shown whole."""
+
+    texts: Final = {"p1": "The harbour pays by weight, and <never> by count. " * 60, "p2": "Old Hask is late.\nAgain."}
+
+    async def passages(self, world: str, wanted: Knowledge, position: int, timeout_s: float) -> Sequence[Passage]:
+        return [Passage(text, Citation(passage_id=name, kind="lore", document="d", heading=["Trade"])) for name, text in self.texts.items()]
+
+
+async def test_passages_are_shown_again_as_they_were(
+    game: Game, connection: Connection, log: Log, publisher: Publisher, until: Until
+) -> None:
+    settings = WorkerSettings(tier="gold", name="w1")
+    wanted = Knowledge(query="the harbour", most=2, token_budget=300)
+    prepare = Lookup(Shelf(), share=1.0, most_s=5.0)
+    async with run_worker(connection, log, publisher, LADDERS, settings, engine=TimedEngine(QUICK), prepare=prepare) as worker:
+        await until(lambda: worker.up)
+        request = await game.ask(knowledge=wanted, max_tokens=8, budget_ms=20_000)
+        end = cast(Any, (await game.ends(1))[request.request_id].data)
+    assert [citation.passage_id for citation in end.citations][:1] == ["p1"]
+
+    async def known(world: str, ids: Sequence[str]) -> Mapping[str, str]:
+        return {name: Shelf.texts[name] for name in ids}
+
+    async def forgotten(world: str, ids: Sequence[str]) -> Mapping[str, str]:
+        return {}
+
+    for texts, same in ((known, True), (forgotten, False)):
+        (one,) = (await reinfer(await _recorded(log), LADDERS, {"gold": TimedEngine(QUICK)}, texts)).compared
+        assert (one.outcome, one.prompt_same) == ("same", same)
