@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bus.check import MAX_DEPTH
 from bus.envelope import NANOS
 from bus.errors import BadEvent, Rejected
 from bus.event import Draft, Event
@@ -79,3 +80,17 @@ def test_any_value_in_any_attribute_is_taken_or_refused(draft: Draft, value: obj
     document[name] = value
     with contextlib.suppress(Rejected):
         from_json(json.dumps(document))
+
+
+@given(st.text(st.sampled_from('[]{}"\\\\ab'), max_size=12), st.integers(1, 40), st.sampled_from(["[]", "{}"]))
+def test_brackets_inside_texts_are_no_depth_and_depth_is_never_missed(text: str, depth: int, kind: str) -> None:
+    value: object = text
+    for _ in range(depth):
+        value = [text, value, text] if kind == "[]" else {text: 1, "inner" + text: value}
+    document = json.dumps({"filler": ["{}", "[]"] * 20, "value": value})
+    if depth + 1 > MAX_DEPTH:
+        with pytest.raises(BadEvent) as error:
+            parse(document)
+        assert error.value.code == "TOO_DEEP"
+    else:
+        assert parse(document)["value"] == value

@@ -90,8 +90,9 @@ async def _serve(
     place = Place(host=host, port=port, shared=shared, tls=_tls(tls))
     secrets = _secrets(webhook_secrets)
     granted = Tokens(tokens, frozenset(by_name()))
+    postgres = settings.embedded_nats or not settings.embedded_postgres  # beside a NATS of your own, an empty Postgres of ours is no use
     async with (
-        open_world(settings, name="worldbus-gateway") as world,
+        open_world(settings, name="worldbus-gateway", postgres=postgres) as world,
         serve(world),
         open_gateway(world, granted, place, webhook_secrets=secrets) as opened,
     ):

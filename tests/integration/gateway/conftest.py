@@ -33,7 +33,7 @@ GRANTS = {
     TOKEN: 'worlds = ["main"]\nsays = ["game", "tools"]\nevents_per_second = 1e6\nburst = 1e6\nsubscriptions = 3',
     OTHER: 'worlds = ["elsewhere", "main2"]',
     SLOW: 'worlds = ["main"]\nevents_per_second = 0.5\nburst = 2\nmax_body = 2000',
-    MUTE: 'worlds = ["*"]\nsays = []',
+    MUTE: 'worlds = ["*"]\nsays = []\naudience = ["*"]',
     DEAF: 'worlds = ["*"]\nhears = false',
 }
 QUICK = Limits(head_s=0.3, body_s=0.3, heartbeat_s=0.1, answer_s=10.0, batch=50)
