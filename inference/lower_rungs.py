@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import structlog
 
 from bus.errors import WorldbusError
-from inference.dressing import SAY, fits, plain, spoken_of
+from inference.dressing import SAY, dressed, fits, plain, spoken_of
 from inference.engine import Engine, Part, Prompt, answer
 from inference.work import Work
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 
 GRAMMAR: Final = "grammar"
 AUTHORED: Final = "authored"
@@ -35,7 +37,7 @@ async def line(work: Work, grammar: Engine | None) -> Line:
                 return Line(text, spoken, GRAMMAR)
         except WorldbusError as error:
             log.debug("grammar_failed", request=work.ask.id, error=str(error))
-    return _authored(work)
+    return authored(work.ask.request, work.ask.ladder.lines)
 
 
 def _prompt(work: Work) -> Prompt:
@@ -49,11 +51,11 @@ def _prompt(work: Work) -> Prompt:
     )
 
 
-def _authored(work: Work) -> Line:
-    request = work.ask.request
+def authored(request: InferenceRequested, lines: Sequence[str]) -> Line:
+    """A line that an author wrote: the request's own if one fits, else of `lines`, those of the ladder. By the seed, so always the same."""
     schema, choices = request.json_schema, request.choices
     own = [one for one in request.fallback.lines if fits(one, schema, choices) and spoken_of(one, schema)]
-    lines = list(choices) or own or [work.in_shape(one) for one in work.ask.ladder.lines]
-    text = lines[request.seed % len(lines)]
+    among = list(choices) or own or [dressed(one, schema, choices, request.fallback.lines) for one in lines]
+    text = among[request.seed % len(among)]
     text = text if schema or choices else plain(text)
     return Line(text, spoken_of(text, schema) or plain(text), AUTHORED)

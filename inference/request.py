@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from bus.event import Event
 from inference.deadlines import deadline_of, deadline_problem
@@ -82,6 +82,19 @@ class Ask:
 def request_of(event: Event) -> InferenceRequested:
     """The payload; raises `BadEvent`."""
     return cast(InferenceRequested, event.data)
+
+
+def who_of(event: Event) -> dict[str, Any]:
+    """What every end of a request says about who asked for what."""
+    request = request_of(event)
+    return {
+        "request_id": request.request_id[:64],
+        "requester_subsystem": event.subsystem,
+        "requester_entity": event.entity,
+        "kind": request.kind[:64],
+        "player": request.player[:64],
+        "npc": request.npc[:64],
+    }
 
 
 def ask_of(event: Event, ladder: Ladder, attempt: int, reply: bytes) -> Ask:

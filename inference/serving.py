@@ -30,7 +30,7 @@ from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
 from inference.ladder import ENGINE_RUNGS
 from inference.metrics import Metrics
 from inference.outcome import Outcomes
-from inference.request import request_of
+from inference.request import who_of
 from inference.settings import WorkerSettings
 from inference.work import Why, Work
 from schemas.gen.worldbus.inference.v1 import inference_pb2 as said
@@ -230,13 +230,13 @@ class Serving:
     async def expired(self, event: Event, stage: str, late_ns: int, took: Measured | None = None, work: Work | None = None) -> bool:
         """End without a word: the deadline has passed."""
         message = said.InferenceExpired(
-            **_who(event), stage=stage, late_ms=max(0, late_ns // MS), tier=self.settings.tier, measured=took or self._nothing()
+            **who_of(event), stage=stage, late_ms=max(0, late_ns // MS), tier=self.settings.tier, measured=took or self._nothing()
         )
         return await self._end_event(event, message, "expired", work)
 
     async def rejected(self, event: Event, code: str, reason: str) -> bool:
         """End because the request is wrong."""
-        return await self._end_event(event, said.InferenceRejected(**_who(event), code=code, reason=reason[:1024]), "rejected")
+        return await self._end_event(event, said.InferenceRejected(**who_of(event), code=code, reason=reason[:1024]), "rejected")
 
     async def started(self, work: Work) -> None:
         """Say that it began; if the log holds its end already, stop."""
@@ -288,7 +288,7 @@ class Serving:
         except Rejected as error:
             log.error("end_refused", what=what, error=str(error))
             reason = ascii(f"its answer cannot be recorded: {error}")[:MAX_REASON]
-            what, sorry = "rejected", said.InferenceRejected(**_who(event), code="BAD_PROMPT", reason=reason)
+            what, sorry = "rejected", said.InferenceRejected(**who_of(event), code="BAD_PROMPT", reason=reason)
             ours = await self.outcomes.end(event, sorry)
         seconds = time.perf_counter() - began
         self.admission.record.learn(seconds)
@@ -302,7 +302,7 @@ class Serving:
         return True
 
     def _who(self, work: Work) -> dict[str, Any]:
-        return _who(work.ask.event)
+        return who_of(work.ask.event)
 
     def _where(self, work: Work) -> dict[str, Any]:
         return {
@@ -329,15 +329,3 @@ def stop(work: Work, why: Why) -> None:
         work.stopped_at = time.perf_counter()
         if work.generating is not None:
             work.generating.cancel()
-
-
-def _who(event: Event) -> dict[str, Any]:
-    request = request_of(event)
-    return {
-        "request_id": request.request_id[:64],
-        "requester_subsystem": event.subsystem,
-        "requester_entity": event.entity,
-        "kind": request.kind[:64],
-        "player": request.player[:64],
-        "npc": request.npc[:64],
-    }

@@ -1,15 +1,22 @@
-"""The edge `inference` in lockstep, where no worker runs: every request gets the line that its asker holds ready for that.
+"""The edge `inference` in lockstep, where no worker runs: every request gets the last rung of the ladder, by the workers' own rules.
 
 Real workers answer by the wall clock, and would not say the same twice. The events are theirs: `InferenceDegraded` by the rung `authored`,
-`InferenceCancelled` for what was called off first. The id of an answer is made from that of the request.
+`InferenceRejected` for a wrong request, `InferenceCancelled` for what was called off first. The id of an answer is made from that of the
+request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Final, cast
 
 from bus.event import Draft
+from handlers.names import DEFAULT_WORLD, WORLDS
+from inference.ladder import Ladder, Ladders, load
+from inference.lower_rungs import authored
+from inference.outcome import EDGE
+from inference.request import problem_of, who_of
 from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceCancelled,
     InferenceCancelRequested,
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
 
     from bus.event import Event
 
-EDGE: Final = "inference"
 NAMES: Final = frozenset(kind.DESCRIPTOR.name for kind in (InferenceRequested, InferenceCancelRequested))
 
 
@@ -56,26 +62,25 @@ def _draft(event: Event, asked: InferenceRequested, called_off: str | None) -> D
 
 
 def _answer(event: Event, asked: InferenceRequested, called_off: str | None) -> Message:
-    whose: dict[str, Any] = {
-        "request_id": asked.request_id,
-        "requester_subsystem": event.subsystem,
-        "requester_entity": event.entity,
-        "kind": asked.kind,
-        "player": asked.player,
-        "npc": asked.npc,
-    }
+    whose, kinds = who_of(event), _ladders()
+    if wrong := problem_of(asked, event.time_ns, kinds):
+        return InferenceRejected(**whose, code=wrong[0], reason=wrong[1])
     if called_off is not None:
         return InferenceCancelled(**whose, reason=called_off, tier=asked.tier)
-    if not asked.fallback.lines:
-        return InferenceRejected(**whose, code="BAD_PROMPT", reason="no model runs here, and the request holds no line ready for that")
+    answer = authored(asked, cast(Ladder, kinds.of(asked.kind)).lines)
     return InferenceDegraded(
         **whose,
-        text=asked.fallback.lines[asked.seed % len(asked.fallback.lines)],
-        rung="authored",
+        text=answer.text,
+        rung=answer.rung,
         code="no_engine",
         reason="no model runs in this demo: an authored line was taken",
         tier=asked.tier,
         attempt=1,
         seed=asked.seed,
-        measured=Measured(engine="authored", worker="demo"),
+        measured=Measured(engine=answer.rung, worker="demo"),
     )
+
+
+@cache
+def _ladders() -> Ladders:
+    return load(WORLDS / DEFAULT_WORLD / "ladder.toml")
