@@ -70,7 +70,7 @@ def _lockstep(settings: Settings, players: int, hours: float, seed: int, tell: P
 def _show(report: Report, settings: Settings) -> None:
     say(f"World {report.world!r} lived for {report.seconds:g} s with {report.players} players (seed {report.seed}, {report.durability}).")
     say()
-    say(f"  published    {report.published:>8}   events acknowledged to players and the clock")
+    say(f"  published    {report.published:>8}   events acknowledged to players, the clock and who writes lore")
     say(f"  in the log   {report.events:>8}   positions {report.first} to {report.last}")
     say(f"  handled      {report.handled:>8}   decisions on record")
     say(f"  projected    {report.projected:>8}   events in the archive and the tables")
