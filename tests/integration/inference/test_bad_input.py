@@ -108,6 +108,20 @@ async def test_everything_that_is_wrong_is_refused_with_its_rule_and_the_next_on
     assert "request_failed" not in capsys.readouterr().out
 
 
+async def test_what_is_wrong_is_refused_once_however_many_workers_see_it(game: Game, run: Run, until: Until) -> None:
+    """A tier that nobody knows is everybody's: each worker sees it, and the log takes one end."""
+    async with run(None, name="g") as gold, run(None, tier="silver", name="s") as silver, run(None, tier="bronze", name="b") as bronze:
+        for at, (changes, _) in enumerate(WRONG.values()):
+            await game.ask(entity=f"e{at}", **changes)
+        ends = await _by_entity(game, len(WRONG))
+        await until(lambda: sum(worker.metrics.counts["rejected"] for worker in (gold, silver, bronze)) >= len(WRONG))
+        lost = sum(worker.metrics.counts["ended_elsewhere"] for worker in (gold, silver, bronze))
+
+    assert {event.name for event in ends.values()} == {"InferenceRejected"}
+    assert lost > 0, "several had it in hand"
+    assert len(await game.said(*ENDS)) == len(WRONG)
+
+
 async def _by_entity(game: Game, count: int) -> dict[str, Event]:
     """As `Game.ends`, for requests whose ids are wrong."""
     while len(ends := await game.said(*ENDS)) < count:
