@@ -71,7 +71,8 @@ def main() -> None:
         parser.error(f"--parts: wanted some of {', '.join(PARTS[options.engine])}, found {', '.join(unknown)}")
     if options.engine != "timed" and importlib.util.find_spec("vllm") is None:
         _with_vllm(parser)
-    show(partial(run, parts=parts, engine=options.engine), options.scale, as_json=options.json)
+    for part in parts or PARTS[options.engine]:  # one by one: figures are printed when they are there
+        show(partial(run, parts=[part], engine=options.engine), options.scale, as_json=options.json)
 
 
 def _with_vllm(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LASTING = re.compile(r"worldbus (up|run)\b|worldbus gateway --tokens\b|worldbus tail .*(--follow|-f)\b")
 # What builds the environment, and so cannot be run inside its own tests.
-BY_HAND = re.compile(r"(make (demo|test|setup|check|bench|chaos|vllm)|git clone|cd)\b")
+BY_HAND = re.compile(r"(make (demo|test|setup|check|bench|chaos|vllm|litellm)|git clone|cd)\b")
 
 
 def pages() -> list[Path]:
