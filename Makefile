@@ -5,7 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
+ORIGINAL := .venv-embedder
 VLLM := .venv-vllm
+EVENNIA := .venv-evennia
 LITELLM := .venv-litellm
 VLLM_LOCK := requirements/vllm$(if $(filter cuda,$(DEVICE)),-cuda).txt
 LOCKS := requirements/build.txt requirements/dev.txt requirements/embedder.txt
@@ -14,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos proto lock clean vllm test-vllm test-cpp litellm
+.PHONY: help setup demo test check bench chaos proto lock clean embedder-check vllm test-vllm test-cpp evennia demo-evennia test-evennia litellm
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +41,7 @@ demo: $(STAMP)  ## a small world lives for a minute: servers, handlers, projecti
 
 test: $(STAMP)  ## every test that needs no special machine; says which heavy parts were left out
 	@$(PY) -m pytest $(ARGS)
-	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp' (the C++ client; .ci/run has it), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
+	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp' and 'make test-evennia' (the C++ client, and a real game on the bus; .ci/run has them), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
 
 check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: format" && $(VENV)/bin/ruff format --check --quiet .
@@ -87,6 +89,35 @@ test-cpp: $(STAMP)  ## the C++ client: builds it with sanitizers, tries it on a 
 	@echo "cpp: building" && cmake --build .cache/cpp/sanitized -j2 --target unit probe >/dev/null
 	@WORLDBUS_CPP=1 $(PY) -m pytest tests/clients/cpp $(ARGS)
 
+evennia: $(EVENNIA)/.ready  ## an environment with Evennia, a multiplayer text game server, for the adapter in clients/evennia
+
+$(EVENNIA)/.ready: requirements/evennia.txt requirements/build.txt
+	@$(PYTHON) -m venv $(EVENNIA)
+	@echo "evennia: installing the locked packages (sha256 of every file is checked)"
+	@$(EVENNIA)/bin/python -m pip install --quiet --require-hashes -r requirements/build.txt
+	@$(EVENNIA)/bin/python -m pip install --quiet --no-build-isolation --require-hashes -r requirements/evennia.txt
+	@printf '%s\n' "$(CURDIR)/clients/python" "$(CURDIR)/clients/evennia" "$(CURDIR)" > "$$($(EVENNIA)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/worldbus.pth"
+	@touch $@
+
+PLAYERS ?= 20
+DURATION ?= 60
+demo-evennia: $(STAMP) evennia  ## Evennia's tutorial world on the bus, played by its own load tester (PLAYERS=20 DURATION=60 JSON=1)
+	@$(PY) -m clients.evennia.demo --players $(PLAYERS) --duration $(DURATION) $(if $(JSON),--json) $(ARGS)
+
+test-evennia: $(STAMP) evennia  ## the adapter in a real Evennia
+	@WORLDBUS_EVENNIA=1 $(PY) -m pytest tests/clients/evennia $(ARGS)
+
+embedder-check: $(ORIGINAL)/.ready  ## the default embedder beside the original, sentence-transformers on PyTorch (a gigabyte; once)
+	@$(ORIGINAL)/bin/python -m pytest -q -s tests/embedder -W default $(ARGS)
+
+$(ORIGINAL)/.ready: requirements/embedder-check.txt requirements/build.txt
+	@$(PYTHON) -m venv $(ORIGINAL)
+	@echo "embedder-check: installing the locked packages (sha256 of every file is checked)"
+	@$(ORIGINAL)/bin/python -m pip install --quiet --require-hashes -r requirements/build.txt
+	@$(ORIGINAL)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/embedder-check.txt || \
+	  { echo "embedder-check: a locked package was not found where pip looks; PyTorch's builds lie in an index of its own: name it in PIP_EXTRA_INDEX_URL" >&2; exit 1; }
+	@touch $@
+
 bench: $(STAMP)  ## figures, each beside its peer or limit, as JSON lines
 	@$(PY) -m pip install --quiet --no-build-isolation --require-hashes -r requirements/bench.txt
 	@$(VENV)/bin/worldbus bench all --json $(ARGS)
@@ -106,5 +137,5 @@ lock: $(STAMP)  ## pin pyproject.toml's requirements, with hashes (UPGRADE=1 tak
 	@requirements/lock $(if $(UPGRADE),--upgrade)
 
 clean:  ## remove what setup, tests and the demo made
-	@rm -rf $(VENV) $(VLLM) $(LITELLM) .cache .hypothesis .worldbus build dist
+	@rm -rf $(VENV) $(ORIGINAL) $(VLLM) $(EVENNIA) $(LITELLM) .cache .hypothesis .worldbus build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

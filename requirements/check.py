@@ -14,8 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
-APART = ("vllm", "vllm-cuda")  # environments of their own: of our versions they share only what a worker runs
-ALONE = ("litellm",)  # nothing of ours is in it
+APART = ("embedder-check", "vllm", "vllm-cuda")  # environments of their own: of our versions they share only what a worker runs
+ALONE = ("litellm", "evennia")  # nothing of ours is in it, or only the client without asyncio
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)")
 
 
