@@ -52,6 +52,7 @@ async def evaluated(stage: Any) -> Report:
     return await evaluate(stage, lore(), load(WORLD / "questions.jsonl"), lambda *_: None, data="lore")
 
 
+@pytest.mark.timeout(400)
 async def test_the_sample_world_is_found_and_nothing_of_it_leaks(stage: Stage) -> None:
     report = await evaluated(stage)
 

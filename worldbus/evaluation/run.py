@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from projections.knowledge.search import Mode
 from worldbus.edges.lore import Document
 from worldbus.evaluation.beir import DataSet
 from worldbus.evaluation.metrics import mean, ndcg, percentile, recall, reciprocal_rank, separation
 from worldbus.evaluation.questions import NEGATIVE, Question, Section
 from worldbus.evaluation.stage import Hit, Stage
 
-MODES: Final = ("hybrid", "vector", "text")
+MODES: Final[tuple[Mode, ...]] = ("hybrid", "vector", "text")
 MOST: Final = 10
 WARM: Final = 5  # questions that are asked before the clock runs
 

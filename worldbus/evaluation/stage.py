@@ -21,9 +21,10 @@ from bus.errors import BadSettings
 from bus.event import Draft, Event
 from migrations import migrate
 from projections import Listed, Projector
+from projections.knowledge import tuning, vectors
 from projections.knowledge.embedders import Embedder, Vectors
 from projections.knowledge.knowledge import knowledge
-from projections.knowledge.text import searched_text
+from projections.knowledge.search import Mode, Query, fetch
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
 from schemas.gen.worldbus.time.v1.time_pb2 import DayBegan
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
@@ -33,11 +34,6 @@ from worldbus.edges.lore.revision import EDGE, Known, revised
 from worldbus.embedded import PostgresServer
 
 WORLD: Final = "evaluation"
-BATCH: Final = 512  # texts that are embedded at once
-_SEARCH: Final = """
-    SELECT passage_id, document, heading, body, score, nearness, weight
-      FROM world.kb_search($1, $2, $3, $4, mode => $5, as_of => $6, vector => $7, model => $8)
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +65,14 @@ class Stage:
         await Projector(self._dsn, [knowledge]).run(Listed(history))
         await self._embed()
 
-    async def search(self, text: str, tokens: Sequence[str], mode: str, as_of: int, most: int) -> list[Hit]:
+    async def search(self, text: str, tokens: Sequence[str], mode: Mode, as_of: int, most: int) -> list[Hit]:
         """What a search answers, best first; the question's vector is computed here, as for everybody who asks."""
         vector: Vectors | None = None
         if mode != "text":
             (vector,) = await self.embedder.embed([text], "query")
-        numbers, model = (None, None) if vector is None else (vector.tolist(), self.embedder.model)
-        rows = await self._connection.fetch(_SEARCH, WORLD, text, list(tokens), most, mode, as_of, numbers, model)
-        return [_hit(row) for row in rows]
+        query = Query(world=WORLD, text=text, tokens=tuple(tokens), most=most, as_of=as_of)
+        numbers, model = ([], "") if vector is None else (vector.tolist(), self.embedder.model)
+        return [_hit(row) for row in await fetch(self._connection, query, mode, model, numbers or None)]
 
     async def passages(self) -> int:
         """How many passages it has."""
@@ -91,17 +87,10 @@ class Stage:
         return found
 
     async def _embed(self) -> None:
-        model = "INSERT INTO worldbus.embedding_models (model, embedder, dimension, state) VALUES ($1, 'evaluation', $2, 'serving')"
-        await self._connection.execute(f"{model} ON CONFLICT DO NOTHING", self.embedder.model, self.embedder.dimension)
-        rows = await self._connection.fetch("SELECT DISTINCT ON (content_hash) content_hash, heading, body FROM world.passages")
-        for first in range(0, len(rows), BATCH):
-            some = rows[first : first + BATCH]
-            vectors = await self.embedder.embed([searched_text(row["heading"], row["body"]) for row in some], "passage")
-            await self._connection.executemany(
-                "INSERT INTO worldbus.embeddings VALUES ($1, $2, $3::real[]::public.halfvec) ON CONFLICT DO NOTHING",
-                [(self.embedder.model, row["content_hash"], vector.tolist()) for row, vector in zip(some, vectors, strict=True)],
-            )
+        await vectors.register(self._connection, self.embedder, "evaluation", state="serving")
+        await vectors.fill(self._connection, self.embedder, 0)
         await self._connection.execute("ANALYZE")
+        await tuning.tune(self._connection, self.embedder.model)
 
 
 def _hit(row: Any) -> Hit:

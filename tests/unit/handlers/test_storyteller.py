@@ -223,6 +223,14 @@ def test_the_request_shows_the_model_what_is_known_and_leaves_room_only_where_th
     assert one(telling(), InferenceRequested) == request
 
 
+def test_the_request_looks_up_what_everybody_may_know_and_no_secret() -> None:
+    request = one(telling(), InferenceRequested)
+
+    assert request.knowledge.query == "C. All quiet."
+    assert list(request.knowledge.audience) == ["public"], "everybody hears a beat"
+    assert (request.knowledge.owner, request.knowledge.most, request.knowledge.token_budget) == ("", 4, 500)
+
+
 def test_a_beat_without_room_asks_for_plain_text_and_knows_the_facts() -> None:
     case = woken(answered(telling(), json.dumps({"text": "Quiet.", "facts": {"who": "vane"}})), "pulse")
     request = one(case, InferenceRequested)
