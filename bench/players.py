@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -33,24 +34,31 @@ LONG: Final = 48  # tokens: two or three sentences
 BUSY: Final = 0.7  # of the cores, when players are reckoned from what one costs
 
 
-async def run(
-    scale: float,
-    parts: Sequence[str] = PARTS,
-    figures: Sequence[Path] = (),
-    durability: Durability = "strict",
-    tokens: Sequence[int] = (BOTS.line.tokens, LONG),
-) -> list[Result]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the report is asked for."""
+
+    parts: Sequence[str] = PARTS
+    figures: Sequence[Path] = ()
+    durability: Durability = "strict"
+    tokens: Sequence[int] = (BOTS.line.tokens, LONG)
+
+
+DEFAULT: Final = Wanted()
+
+
+async def run(scale: float, wanted: Wanted = DEFAULT) -> list[Result]:
     """The named parts, in order."""
     results: list[Result] = []
     one = measure()
-    if "definition" in parts:
+    if "definition" in wanted.parts:
         results += _definition(one)
-    if "bus" in parts:
-        results += _bus(await climb(max(6.0, 30 * scale), durability=durability), one, durability)
-    if "engines" in parts:
-        given = {name: speed for path in figures for name, speed in plan.read(path).items()}
+    if "bus" in wanted.parts:
+        results += _bus(await climb(max(6.0, 30 * scale), durability=wanted.durability), one, wanted.durability)
+    if "engines" in wanted.parts:
+        given = {name: speed for path in wanted.figures for name, speed in plan.read(path).items()}
         speeds = {"timed": await _timed(scale), **plan.STATED, **given}
-        results += plan.report(speeds, one, max(120.0, 600 * scale), tokens)
+        results += plan.report(speeds, one, max(120.0, 600 * scale), wanted.tokens)
     return results
 
 
@@ -136,9 +144,9 @@ def main() -> None:
         parser.error(f"--parts: wanted some of {', '.join(PARTS)}, found {', '.join(unknown)}")
     if min(options.tokens) < 1:
         parser.error(f"--tokens: wanted 1 or more, found {min(options.tokens)}")
-    named = partial(run, parts=parts, figures=options.figures, durability=options.durability, tokens=options.tokens)
+    wanted = Wanted(parts=parts, figures=options.figures, durability=options.durability, tokens=options.tokens)
     try:
-        show(named, options.scale, as_json=options.json)
+        show(partial(run, wanted=wanted), options.scale, as_json=options.json)
     except BadSettings as error:
         parser.error(str(error))
 

@@ -21,6 +21,7 @@ from bench.capacity.machine import cpu_s
 from bench.capacity.queue import Tier, bearable, erlang_c, exponential, lines, simulate
 from bench.harness import Result
 from bus.errors import BadSettings
+from worldbus.cli.bench import names
 from worldbus.demo.bots import BOTS
 from worldbus.demo.concurrent import Concurrent
 
@@ -150,3 +151,7 @@ def test_the_cost_of_a_process_counts_its_children() -> None:
             os.kill(pid, signal.SIGKILL)
 
     assert sum(spent.values()) >= 0.5
+
+
+def test_the_report_is_one_of_the_benchmarks_that_the_command_line_knows() -> None:
+    assert names()["players"] == "bench.players"
