@@ -105,10 +105,10 @@ async def judge(connection: Connection, model: str) -> dict[str, float]:
     """
     vectors = await connection.fetchval("SELECT vectors FROM worldbus.embedding_models WHERE model = $1", model)
     broad = [(row["world"], row["term"]) for row in await connection.fetch(_BROAD, vectors)]
-    probes = await _probes(connection, model, vectors)
+    between = await probes(connection, model)
     found: dict[str, float] = {}
     for effort in EFFORTS:
-        found = {token: await recall(connection, model, world, token, probes, effort, vectors) for world, token in broad}
+        found = {token: await recall(connection, model, world, token, between, effort, vectors) for world, token in broad}
         if min(found.values(), default=0.0) >= RECALL:
             break
     worst = min(found.values(), default=0.0)
@@ -123,12 +123,12 @@ async def judge(connection: Connection, model: str) -> dict[str, float]:
     return found
 
 
-async def recall(connection: Connection, model: str, world: str, token: str, probes: list[Any], effort: int, vectors: int) -> float:
+async def recall(connection: Connection, model: str, world: str, token: str, asked: list[Any], effort: int, vectors: int) -> float:
     """The share of a scan's first ten that the index finds for one token."""
     visible = await connection.fetchval("SELECT worldbus.kb_breadth($1, $2)", world, [token])
     effort = max(effort, min(500, int(2 * 20 * vectors / max(1, visible))))
     hits = wanted = 0
-    for probe in probes:
+    for probe in asked:
         nearest = await connection.fetch(
             "SELECT id FROM worldbus.kb_exact($1, 4611686018427387904, $2, NULL, NULL, NULL, $3, $4, 10)", world, [token], model, probe
         )
@@ -145,7 +145,7 @@ async def recall(connection: Connection, model: str, world: str, token: str, pro
     return hits / wanted if wanted else 1.0
 
 
-async def _probes(connection: Connection, model: str, vectors: int) -> list[Any]:
+async def probes(connection: Connection, model: str) -> list[Any]:
     """Vectors between two passages each: near to both and equal to none, as questions are."""
     rows = await connection.fetch(
         "SELECT vector::public.vector::real[] AS v FROM worldbus.embeddings WHERE model = $1 ORDER BY md5(content_hash) LIMIT $2",
