@@ -226,6 +226,8 @@ class Publisher:
         publication.sent_at = WAITING
         if self._away:
             return  # behind what was sent before the connection broke
+        if self.loop.time() > publication.deadline:
+            return  # we stood still for long: the log may have forgotten the id by now. The ticker says that it is unknown
         try:
             self._sender.add(publication)
         except Disconnected:

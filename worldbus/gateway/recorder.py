@@ -52,8 +52,8 @@ class Recorder:
 
     async def record(self, items: Sequence[Item]) -> list[Outcome]:
         """Record the items in order. Each has its own outcome; nothing raises but what concerns all of them, before any is sent."""
-        known = await self._known.find([item.draft.id for item in items if not item.fresh])
         await self._publisher.room()
+        known = await self._known.find([item.draft.id for item in items if not item.fresh])
         before = self._feed.head  # whatever lies at or below it was recorded earlier
         waiting: list[tuple[Item, asyncio.Future[int] | WorldbusError, bool]] = [self._begin(item, known) for item in items]
         pending = [future for _, future, _ in waiting if isinstance(future, asyncio.Future) and not future.done()]
