@@ -23,7 +23,7 @@ CAPACITY = engines.SLOTS / (engines.PACE.first + 15 * engines.PACE.per_token)
 
 async def neighbours(scale: float) -> list[Result]:
     """See the module."""
-    turns, seconds = max(2, round(6 * scale)), 10.0 if scale >= 0.5 else 5.0
+    turns, seconds = max(2, round(6 * scale)), min(10.0, max(2.5, 20 * scale))
     results = []
     script = Script()
     async with stage() as on:

@@ -35,7 +35,7 @@ async def loads(scale: float, engine_name: str = "timed") -> list[Result]:
             )
             await on.players.play("warm", script, capacity / 2, 1.0)
             for number, (name, share, burstiness) in enumerate(LOADS):
-                seconds = max(3.0, 10 * scale)
+                seconds = max(2.0, 10 * scale)
                 asked = await on.players.play(f"load{number}", script, share * capacity, seconds, burstiness=burstiness)
                 results += Account(asked).results(f"{prefix}_{name}", capacity)
             results += _after_expiry(f"{prefix}", on.players, engine)
@@ -76,7 +76,7 @@ async def _expired(prefix: str, players: Players, engine: Watched, script: Scrip
 async def ramp(scale: float, engine_name: str = "timed") -> list[Result]:
     """Players per GPU: the highest offered rate at which the tier's promise holds over what was offered, over the rate of one player."""
     script, best = engines.CHOICES[engine_name].script, {ATTAINED: 0.0, ATTAINED_LINE: 0.0}
-    seconds = max(3.0, 600 * scale if scale >= 1 else 60 * scale)
+    seconds = 600 * scale if scale >= 1 else max(3.0, 30 * scale)
     with engines.chosen(engine_name) as engine:
         async with stage() as on, on.worker(engine, script.tier):
             capacity, _, _ = await _capacity(engine, script, scale)
