@@ -22,6 +22,7 @@ USAGE = Table(
         "cost_nano_usd",
     ),
 )  # fmt: skip
+CITATIONS = Table("inference_citations", key=("world", "request_id", "number"))
 _DAY_NS = 86_400_000_000_000
 
 
@@ -45,8 +46,20 @@ def _ended(event: Event, it: Any, outcome: str, took: Measured, **more: Any) -> 
         model=took.model, engine=took.engine, worker=took.worker, prompt_hash=took.prompt_hash, prompt_tokens=took.prompt_tokens,
         cached_tokens=took.cached_tokens, completion_tokens=took.completion_tokens, queue_us=took.queue_us,
         first_token_us=took.first_token_us, first_chunk_us=took.first_chunk_us, per_token_us=took.per_token_us, total_us=took.total_us,
-        cost_nano_usd=took.cost_nano_usd, ended_at=event.time_ns, **more,
+        cost_nano_usd=took.cost_nano_usd, knowledge=took.knowledge, retrieval_us=took.retrieval_us, ended_at=event.time_ns, **more,
     )  # fmt: skip
+
+
+def _cited(event: Event, it: Any) -> list[Change]:
+    """What the model was shown of the knowledge base."""
+    return [
+        CITATIONS.put(
+            *(event.world, it.request_id, number),
+            passage_id=one.passage_id, kind=one.kind, document=one.document, heading=list(one.heading), line_from=one.line_from,
+            line_to=one.line_to, content_hash=one.content_hash, score=one.score, as_of=one.position,
+        )
+        for number, one in enumerate(it.citations, start=1)
+    ]  # fmt: skip
 
 
 def started(event: Event, it: said.InferenceStarted) -> Change:
@@ -55,12 +68,13 @@ def started(event: Event, it: said.InferenceStarted) -> Change:
 
 def completed(event: Event, it: said.InferenceCompleted) -> list[Change]:
     ended = _ended(event, it, "completed", it.measured, tier=it.tier, pool=it.pool, attempt=it.attempt, rung=it.rung, text=it.text)
-    return [ended, _usage(event, it, "completed", it.tier, it.measured)]
+    return [ended, _usage(event, it, "completed", it.tier, it.measured), *_cited(event, it)]
 
 
 def degraded(event: Event, it: said.InferenceDegraded) -> list[Change]:
     more = {"tier": it.tier, "pool": it.pool, "attempt": it.attempt, "rung": it.rung, "code": it.code, "reason": it.reason, "text": it.text}
-    return [_ended(event, it, "degraded", it.measured, **more), _usage(event, it, "degraded", it.tier, it.measured)]
+    ended = _ended(event, it, "degraded", it.measured, **more)
+    return [ended, _usage(event, it, "degraded", it.tier, it.measured), *_cited(event, it)]
 
 
 def expired(event: Event, it: said.InferenceExpired) -> list[Change]:
@@ -70,7 +84,7 @@ def expired(event: Event, it: said.InferenceExpired) -> list[Change]:
 
 def cancelled(event: Event, it: said.InferenceCancelled) -> list[Change]:
     ended = _ended(event, it, "cancelled", it.measured, tier=it.tier, reason=it.reason, text=it.spoken)
-    return [ended, _usage(event, it, "cancelled", it.tier, it.measured)]
+    return [ended, _usage(event, it, "cancelled", it.tier, it.measured), *_cited(event, it)]
 
 
 def rejected(event: Event, it: said.InferenceRejected) -> list[Change]:
@@ -80,10 +94,10 @@ def rejected(event: Event, it: said.InferenceRejected) -> list[Change]:
 
 inference = Projection(
     name="inference",
-    version=1,
+    version=2,
     said_by="inference",
     schema=sql_beside(__file__),
-    tables=(REQUESTS, USAGE),
+    tables=(REQUESTS, USAGE, CITATIONS),
     on={
         said.InferenceStarted: started,
         said.InferenceCompleted: completed,

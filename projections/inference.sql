@@ -27,13 +27,36 @@ CREATE TABLE inference_requests (
     per_token_us      bigint,
     total_us          bigint,
     cost_nano_usd     bigint,
+    knowledge         text,
+    retrieval_us      bigint,
     started_at        timestamptz,
     ended_at          timestamptz,
     position          bigint,
     PRIMARY KEY (world, request_id)
 );
 COMMENT ON COLUMN inference_requests.outcome IS 'completed, degraded, expired, cancelled or rejected; null while under way.';
+COMMENT ON COLUMN inference_requests.knowledge IS 'given, nothing, late, failed or too_long; empty if nothing was to be looked up.';
 COMMENT ON COLUMN inference_requests.cost_nano_usd IS 'Billionths of a US dollar.';
+
+-- What models were shown of the knowledge base, in the order of their prompts. The words themselves are in passages.
+CREATE TABLE inference_citations (
+    world        text,
+    request_id   text,
+    number       integer,
+    passage_id   text,
+    kind         text,
+    document     text,
+    heading      text[],
+    line_from    integer,
+    line_to      integer,
+    content_hash text,
+    score        double precision,
+    as_of        bigint,
+    position     bigint,
+    PRIMARY KEY (world, request_id, number)
+);
+COMMENT ON COLUMN inference_citations.document IS 'The document; of a memory, whose it is.';
+COMMENT ON COLUMN inference_citations.as_of IS 'Position from which on the passage counted.';
 
 -- What was used by day of real time (UTC), tier, model and player; an empty player is the world itself, an empty model none.
 CREATE TABLE inference_usage (

@@ -19,7 +19,7 @@ from projections.query import query
 from schemas.gen.worldbus.capability.v1 import capability_pb2 as services
 from schemas.gen.worldbus.capability.v1.types_pb2 import Label, Offer
 from schemas.gen.worldbus.inference.v1 import inference_pb2 as asked
-from schemas.gen.worldbus.inference.v1.types_pb2 import Measured
+from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Measured
 from schemas.gen.worldbus.models.v1 import models_pb2 as rolled
 from schemas.gen.worldbus.models.v1.types_pb2 import Model, Stage
 from schemas.gen.worldbus.router.v1 import router_pb2 as routed
@@ -80,12 +80,14 @@ def _models(town: Rehearsal) -> None:
 
 def _answers(town: Rehearsal) -> None:
     took = Measured(
-        model=NEW, engine="vllm", prompt_tokens=100, completion_tokens=8, queue_us=900, first_chunk_us=70_000, cost_nano_usd=860
-    )
+        model=NEW, engine="vllm", prompt_tokens=100, completion_tokens=8, queue_us=900, first_chunk_us=70_000, cost_nano_usd=860,
+        knowledge="given", retrieval_us=700,
+    )  # fmt: skip
     whose = {"requester_subsystem": "npc", "requester_entity": "mira", "player": "ada", "kind": "npc_line"}
+    cites = {"citations": [CITED]}
     for message in (
         asked.InferenceStarted(request_id="r1", tier="gold", pool="gold", attempt=1),
-        asked.InferenceCompleted(request_id="r1", tier="gold", text="Hm.", rung="full", attempt=1, measured=took, **whose),
+        asked.InferenceCompleted(request_id="r1", tier="gold", text="Hm.", rung="full", attempt=1, measured=took, **whose, **cites),
         asked.InferenceDegraded(request_id="r2", tier="gold", text="No.", rung="authored", code="no_engine", **whose),
         asked.InferenceExpired(request_id="r3", tier="gold", stage="queue", late_ms=40, **whose),
         asked.InferenceCancelled(request_id="r4", tier="silver", spoken="Well", measured=took, **whose),
@@ -94,6 +96,7 @@ def _answers(town: Rehearsal) -> None:
         town.say(message, entity="mira", subsystem="inference", time_ns=NOON)
 
 
+CITED = Citation(passage_id="p1", kind="lore", document="law", heading=["Law", "Fees"], line_from=3, line_to=9, score=0.5, position=4)
 EXPECTED = {
     "SELECT service, listed, gone_because, registrations, expiries, lease FROM services ORDER BY service": [
         ("a", True, None, 2, 0, 3),
@@ -135,6 +138,13 @@ EXPECTED = {
         ("r3", "expired", "gold", None, "queue", None, "", "npc.mira"),
         ("r4", "cancelled", "silver", None, None, "Well", NEW, "npc.mira"),
         ("r5", "rejected", None, None, "UNKNOWN_TIER", None, "", "npc.mira"),
+    ],
+    "SELECT request_id, number, passage_id, kind, document, heading, line_from, line_to, score, as_of FROM inference_citations": [
+        ("r1", 1, "p1", "lore", "law", ["Law", "Fees"], 3, 9, 0.5, 4),
+    ],
+    "SELECT request_id, knowledge, retrieval_us FROM inference_requests WHERE knowledge <> ''": [
+        ("r1", "given", 700),
+        ("r4", "given", 700),
     ],
     "SELECT day, player, requests, prompt_tokens, completion_tokens, cost_usd::text FROM inference_cost_by_player": [
         ("2025-06-15", "ada", 5, 200, 16, "0.000001720")
