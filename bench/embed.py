@@ -6,6 +6,7 @@ The limit beside it is the time that its matrix products alone take in NumPy, on
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -21,8 +22,8 @@ PRODUCTS = 6 * [(384, 1152), (384, 384), (384, 1536), (1536, 384)]  # of six lay
 
 def resident() -> float:
     """MB of this process in memory."""
-    with open("/proc/self/status", encoding="utf-8") as status:
-        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def products(rows: int) -> float:

@@ -144,14 +144,18 @@ async def timed(count: int, ask: Callable[[int], Awaitable[object]]) -> tuple[fl
     return median(times), sorted(times)[int(len(times) * 0.95)]
 
 
+def _ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 async def cpu_ms(connection: asyncpg.Connection) -> float:
     """Milliseconds of processor time so far: ours, and that of every connection to the database."""
     ticks = 0
     for row in await connection.fetch(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
     ):
-        fields = Path(f"/proc/{row['pid']}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
+        ticks += _ticks(row["pid"])
     return ticks * 1000 / os.sysconf("SC_CLK_TCK") + time.process_time() * 1000
 
 
