@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from worldbus.edges.lore import Chunk, Document, Done, Plan
     from worldbus.settings import Settings
 
+AT_ONCE = 64  # passages whose vectors are computed between two looks at the clock
 SHOWN_S = 10.0  # how long we wait until the tables have what was said
 
 
@@ -39,33 +40,50 @@ def kb() -> None:
     help="What the folder's documents belong to: those of the collection whose files are gone are removed.  [default: the folder's name]",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
+@click.option(
+    "--vectors/--no-vectors",
+    default=True,
+    show_default=True,
+    help="Compute the vectors of new passages before they are said. Without: `up` does it later; until then they are found by their words.",
+)
 @json_option
 @settings_options(*PLACE, "world", "durability")
-def ingest(path: Path, collection: str | None, dry_run: bool, as_json: bool, settings: Settings) -> None:
+def ingest(path: Path, collection: str | None, dry_run: bool, vectors: bool, as_json: bool, settings: Settings) -> None:
     """Bring the knowledge base in step with a folder of documents, or with one document.
 
     Markdown is read as it is; PDF, DOCX and HTML need the extra `documents`. Only what differs from the log is said, document by
     document: each is there as it was before or as it is now, never in between. A second time nothing changes. Documents whose files are
     gone from the folder are removed. If one document has a fault nothing is ingested, and every fault is shown.
     """
-    run(_ingest(settings, path, collection or _name_of(path), path.is_dir(), dry_run, as_json))
+    wanted = _Wanted(collection=collection or _name_of(path), whole=path.is_dir(), dry_run=dry_run, vectors=vectors)
+    run(_ingest(settings, path, wanted, as_json))
 
 
-async def _ingest(settings: Settings, path: Path, collection: str, whole: bool, dry_run: bool, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What the command line asks for."""
+
+    collection: str
+    whole: bool
+    dry_run: bool
+    vectors: bool
+
+
+async def _ingest(settings: Settings, path: Path, wanted: _Wanted, as_json: bool) -> None:
     from worldbus.compose import open_world
     from worldbus.edges.lore import Ingest
 
     with Progress() as progress:
         documents = await asyncio.to_thread(_read, path, progress)
         async with open_world(settings, name="worldbus-kb-ingest") as world, AsyncExitStack() as stack:
-            vectors = _Vectors(world, stack)
-            edge = Ingest(world.log, world.publisher, settings.world, prepare=vectors)
-            if dry_run:
-                plan = await edge.plan(documents, collection=collection, whole=whole)
+            vectors = _Vectors(world, stack, progress)
+            edge = Ingest(world.log, world.publisher, settings.world, prepare=vectors if wanted.vectors else None)
+            if wanted.dry_run:
+                plan = await edge.plan(documents, collection=wanted.collection, whole=wanted.whole)
                 progress.clear()
                 _show_plan(plan, as_json)
                 return
-            done = await edge.run(documents, collection=collection, whole=whole, tell=_telling(progress))
+            done = await edge.run(documents, collection=wanted.collection, whole=wanted.whole, tell=_telling(progress))
             shown = await _shown(world, done.position)
     if vectors.problem:
         done = replace(done, warnings=(*done.warnings, vectors.problem))
@@ -99,9 +117,10 @@ class _Vectors:
     Where that cannot be done now, the service beside the projector does it later.
     """
 
-    def __init__(self, world: World, stack: AsyncExitStack) -> None:
+    def __init__(self, world: World, stack: AsyncExitStack, progress: Progress) -> None:
         self._world = world
         self._stack = stack
+        self._progress = progress
         self._opened: tuple[Connection, Serving] | None = None
         self.problem = ""
 
@@ -114,7 +133,10 @@ class _Vectors:
             return
         try:
             connection, serving = self._opened = self._opened or await self._open()
-            await ensure(connection, serving, {one.content_hash: searched_text(one.heading, one.text) for one in chunks})
+            for at in range(0, len(chunks), AT_ONCE):
+                self._progress(f"vectors of {at} of {len(chunks)} passages of one document", at / len(chunks))
+                part = chunks[at : at + AT_ONCE]
+                await ensure(connection, serving, {one.content_hash: searched_text(one.heading, one.text) for one in part})
         except Transient as error:
             self.problem = f"no vectors yet, so passages are found by their words alone until there are: {error}"
 

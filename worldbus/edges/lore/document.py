@@ -116,7 +116,8 @@ def _marks(head: FrontMatter, calendar: Calendar) -> Marks:
 
 
 def _title(found: Sequence[Section]) -> str:
-    return next((section.heading[-1] for section in found if section.level == 1), "")
+    first = [section.heading[-1] for section in found if section.level == 1]
+    return first[0] if len(first) == 1 else ""
 
 
 def _chunks(name: str, found: Sequence[Section], marks: Marks, calendar: Calendar) -> tuple[Chunk, ...]:
