@@ -1,0 +1,193 @@
+/** The client: what a browser engine calls. One WebSocket connection; nothing here needs node. */
+
+import { fromBinary, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { jetstream, JetStreamApiError, type JetStreamClient } from "@nats-io/jetstream";
+import { wsconnect, type NatsConnection } from "@nats-io/nats-core";
+
+import { TokensDeliveredSchema, type TokensDelivered } from "../gen/worldbus/inference/v1/types_pb.js";
+import { pack, token, unpack, type About, type Parcel, type Received } from "./envelope.js";
+
+export { BadEvent, type About, type Received } from "./envelope.js";
+
+/** More events wait for the log than the queue holds: nothing was taken. */
+export class QueueFull extends Error {}
+/** The log said no, for good: `code` is its reason. */
+export class Refused extends Error {
+  constructor(message: string, readonly code: number) {
+    super(message);
+  }
+}
+/** No answer came in time: the event may be recorded. Publish it again with the same id. */
+export class Unknown extends Error {}
+
+export interface Settings {
+  /** `ws://` or `wss://`, of the server's `websocket` block. */
+  url: string;
+  world: string;
+  user?: string;
+  password?: string;
+  token?: string;
+  /** Who says what is published; default `game`. */
+  subsystem?: string;
+  /** Name of the stream; default `LOG`. */
+  log?: string;
+  /** Events that may wait for their answer; default 1024. */
+  queue?: number;
+  /** Without an answer for so long an event is sent again with the same id; default 5000 ms. */
+  answerMs?: number;
+  /** After so long it ends as `Unknown`; default 30,000 ms. */
+  giveUpMs?: number;
+}
+
+/** The log has the event. */
+export interface Recorded {
+  id: string;
+  position: number;
+  /** Whether it was there already: the same id twice is recorded once, within two minutes. */
+  repeated: boolean;
+}
+
+interface Waiting {
+  parcel: Parcel;
+  resolve: (recorded: Recorded) => void;
+  reject: (reason: Error) => void;
+}
+
+const PAUSE_MS = 250;
+
+/**
+ * One connection to the bus.
+ *
+ * Events are recorded in the order of `publish`, also over reconnects, because one is under way at a time; the others wait in a bounded
+ * queue. A browser says some events a second; a game server that says hundreds takes another client.
+ */
+export class Client {
+  private readonly waiting: Waiting[] = [];
+  private readonly stream: JetStreamClient;
+  private sending: Promise<void> = Promise.resolve();
+  private busy = false;
+  private closed = false;
+
+  private constructor(private readonly connection: NatsConnection, private readonly settings: Required<Omit<Settings, "user" | "password" | "token">>) {
+    this.stream = jetstream(connection, { timeout: settings.answerMs });
+  }
+
+  /** Connect; throws when no server answers. From then on it reconnects by itself, for ever. */
+  static async connect(settings: Settings): Promise<Client> {
+    const { user, password, token: secret, ...rest } = settings;
+    token(settings.world, "world");
+    const connection = await wsconnect({
+      servers: settings.url,
+      name: "worldbus-client-ts",
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: PAUSE_MS,
+      reconnectJitter: 0,
+      ...(user === undefined ? {} : { user }),
+      ...(password === undefined ? {} : { pass: password }),
+      ...(secret === undefined ? {} : { token: secret }),
+    });
+    return new Client(connection, { subsystem: "game", log: "LOG", queue: 1024, answerMs: 5000, giveUpMs: 30_000, ...rest });
+  }
+
+  /** Record one event about an entity; settles once the log has it. Rejects with `BadEvent`, `QueueFull`, `Refused` or `Unknown`. */
+  publish<Desc extends DescMessage>(entity: string, schema: Desc, init: MessageInitShape<Desc>, about: About = {}): Promise<Recorded> {
+    return new Promise((resolve, reject) => {
+      if (this.closed) throw new Unknown("the client is closed: connect a new one");
+      if (this.waiting.length >= this.settings.queue) {
+        throw new QueueFull(`${this.waiting.length} events wait for the log, wanted fewer than ${this.settings.queue}`);
+      }
+      const parcel = pack(this.settings.world, this.settings.subsystem, entity, schema, init, about);
+      this.waiting.push({ parcel, resolve, reject });
+      if (!this.busy) this.sending = this.send();
+    });
+  }
+
+  /** Events of one type in the order of the log, without gaps, also over reconnects; `after` is a position, without it: what is new. */
+  async follow<Desc extends DescMessage>(
+    schema: Desc,
+    heard: (event: Received<Desc>) => void,
+    from: { entity?: string; after?: number } = {},
+  ): Promise<() => void> {
+    const entity = from.entity === undefined ? "*" : token(from.entity, "entity");
+    const consumer = await this.stream.consumers.get(this.settings.log, {
+      filter_subjects: `evt.*.${this.settings.world}.*.${entity}.${schema.name}`,
+      ...(from.after === undefined ? { deliver_policy: "new" as const } : { opt_start_seq: from.after + 1 }),
+    });
+    const messages = await consumer.consume();
+    void (async () => {
+      for await (const message of messages) {
+        const event = unpack(schema, message.subject, message.seq, message.data);
+        if (event !== undefined) heard(event);
+      }
+    })();
+    return () => messages.stop();
+  }
+
+  /**
+   * Chunks of lines while they are spoken, best effort: what is said while the connection is broken is not heard; `NpcSpoke` has the whole
+   * line. A chunk of an attempt that another one has overtaken is left out.
+   */
+  onChunk(heard: (chunk: TokensDelivered) => void): () => void {
+    const attempts = new Map<string, number>();
+    const subscription = this.connection.subscribe(`sig.${this.settings.world}.tokens.*`, {
+      callback: (error, message) => {
+        if (error) return;
+        const chunk = fromBinary(TokensDeliveredSchema, message.data);
+        if (chunk.attempt < (attempts.get(chunk.requestId) ?? 0)) return;
+        if (chunk.last) attempts.delete(chunk.requestId);
+        else attempts.set(chunk.requestId, chunk.attempt);
+        heard(chunk);
+      },
+    });
+    return () => subscription.unsubscribe();
+  }
+
+  /** Settles when everything published so far has ended, one way or the other. */
+  async flush(): Promise<void> {
+    while (this.busy) await this.sending;
+  }
+
+  /** Close at once; `flush` first to wait for what is under way. What waits is rejected. */
+  async close(): Promise<void> {
+    this.closed = true;
+    for (const one of this.waiting.splice(0)) one.reject(new Unknown("the client was closed before the log answered"));
+    await this.connection.close();
+  }
+
+  private async send(): Promise<void> {
+    this.busy = true;
+    try {
+      for (let one = this.waiting[0]; one !== undefined; one = this.waiting[0]) {
+        try {
+          one.resolve(await this.insist(one.parcel));
+        } catch (error) {
+          one.reject(error as Error);
+        }
+        if (this.waiting[0] === one) this.waiting.shift();
+      }
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  private async insist(parcel: Parcel): Promise<Recorded> {
+    const until = Date.now() + this.settings.giveUpMs;
+    for (;;) {
+      try {
+        const answer = await this.stream.publish(parcel.subject, parcel.payload, {
+          msgID: parcel.id,
+          expect: { streamName: this.settings.log },
+          timeout: this.settings.answerMs,
+          retries: 0,
+        });
+        return { id: parcel.id, position: answer.seq, repeated: answer.duplicate };
+      } catch (error) {
+        if (error instanceof JetStreamApiError && error.status >= 400 && error.status < 500) throw new Refused(error.message, error.code);
+        if (this.closed || Date.now() >= until) {
+          throw new Unknown(`${parcel.id} has no answer after ${this.settings.giveUpMs} ms: ${String(error)}`, { cause: error });
+        }
+        await new Promise((resume) => setTimeout(resume, PAUSE_MS));
+      }
+    }
+  }
+}

@@ -1,0 +1,99 @@
+"""The TypeScript client over WebSocket on a real nats-server, read by our own reader: what a browser says is in the log once, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from bus.connection import Connection
+from bus.event import Draft, Event
+from bus.log import Log
+from bus.protobuf_format import from_protobuf
+from bus.publisher import open_publisher
+from bus.signals import signal
+from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
+from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
+from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
+from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
+from tests.clients.typescript.conftest import WebSocketServer
+
+
+async def recorded(log: Log) -> list[Event]:
+    last = (await log.state()).last
+    return [event async for batch in log.read(until=last) for event in batch] if last else []
+
+
+async def test_every_event_is_in_the_log_once_in_order_and_keeps_our_own_rules(log: Log, probe: Any) -> None:
+    program = await probe("publish", 400)
+    assert await program.line() == {"recorded": 400, "repeated": 0, "in_order": True}
+    await program.end()
+
+    events = await recorded(log)
+    assert [event.id for event in events] == [f"ts-{number}" for number in range(400)]
+    for number, event in enumerate(events):
+        draft = from_protobuf(event.raw)  # what the bus itself would accept from anybody
+        assert isinstance(draft.data, PlayerMoved)
+        assert (draft.entity, draft.world, draft.subsystem, draft.data.x) == (f"p{number % 7}", "w1", "game", float(number))
+        assert event.subject.published() == f"evt.w1.game.p{number % 7}.PlayerMoved"
+
+
+async def test_the_same_ids_again_record_nothing(log: Log, probe: Any) -> None:
+    for repeated in (0, 60):
+        program = await probe("publish", 60)
+        assert (await program.line())["repeated"] == repeated
+        await program.end()
+    assert (await log.state()).last == 60
+
+
+async def test_what_breaks_a_rule_or_finds_no_room_is_said_and_nothing_of_it_is_recorded(log: Log, probe: Any) -> None:
+    program = await probe("refused")
+    said = await program.line()
+    await program.end()
+
+    assert said["names"] == ["BadEvent"] * 8
+    assert said["full"] == 1100 - 1024
+    assert [event.data.x for event in await recorded(log) if isinstance(event.data, PlayerMoved)] == [
+        float(number) for number in range(1024)
+    ]
+
+
+async def test_a_server_killed_while_the_game_plays_loses_and_doubles_nothing(server: WebSocketServer, log: Log, probe: Any) -> None:
+    program = await probe("publish", 1000, 100)
+    for _ in range(3):
+        await asyncio.sleep(0.6)
+        server.kill()
+        server.start()
+    said = await program.line(120.0)
+    await program.end()
+
+    assert said["recorded"] == 1000
+    assert said["in_order"]
+    assert [event.id for event in await recorded(log)] == [f"ts-{number}" for number in range(1000)]
+
+
+async def test_a_browser_hears_lines_and_chunks_also_over_a_restart_of_the_server(
+    server: WebSocketServer, connection: Connection, log: Log, probe: Any
+) -> None:
+    program = await probe("hear")
+    assert await program.line() == {"ready": True}
+    async with open_publisher(connection, log, "relaxed", monitors=[server.monitor_url]) as publisher:
+
+        async def speak(text: str) -> None:
+            await publisher.publish(Draft(data=NpcSpoke(player="mira", text=text), world="w1", entity="old-marten", subsystem="npc"))
+
+        for attempt, text, last in ((2, "He left", False), (1, "overtaken", False), (2, "in autumn.", True)):
+            chunk = TokensDelivered(request_id="r1", attempt=attempt, text=text, last=last)
+            signal(connection, "sig.w1.tokens.r1", chunk.SerializeToString())
+            if attempt == 2:
+                assert await program.line() == {"chunk": text, "attempt": 2, "last": last}
+        await speak("He left in autumn.")
+        assert (await program.line())["text"] == "He left in autumn."
+        server.kill()
+        server.start()
+        await speak("Nobody has seen him since.")
+        heard = await program.line()
+
+    assert (heard["entity"], heard["player"], heard["text"]) == ("old-marten", "mira", "Nobody has seen him since.")
+    await program.end()
+    first, *_ = await recorded(log)
+    assert isinstance(first.data, PlayerSpoke)
