@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import asyncpg
+
 from bus.subjects import check_token
 from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.npc_behavior.read import load
@@ -32,4 +34,7 @@ async def tokens_of(connection: Connection, world: str, who: str, as_of: int | N
     if persona is not None:
         return persona.knows
     at = 2**62 if as_of is None else as_of
-    return (PUBLIC, *(row["token"] for row in await connection.fetch(_PROGRESS, world, who, at)))
+    try:
+        return (PUBLIC, *(row["token"] for row in await connection.fetch(_PROGRESS, world, who, at)))
+    except asyncpg.UndefinedTableError:  # nothing was projected yet, so nobody has achieved anything
+        return (PUBLIC,)

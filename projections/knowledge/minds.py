@@ -192,6 +192,17 @@ class Mind:
         return self._players.get(player, []) if player else []
 
 
+class Ready(NamedTuple):
+    """A mind that is up to date, and whom it has forgotten since when."""
+
+    mind: Mind
+    strangers: Sequence[tuple[str, int]]
+
+    def recall(self, asked: Asked) -> list[Recalled]:
+        """What comes to mind, best first."""
+        return self.mind.recall(asked, self.strangers)
+
+
 class Minds:
     """The minds that were asked last, within `max_bytes`. One per process; forgetting a mind costs its next question some time."""
 
@@ -199,10 +210,8 @@ class Minds:
         self._max_bytes = max_bytes
         self._minds: OrderedDict[tuple[str, str, str], Mind] = OrderedDict()
 
-    async def recall(
-        self, connection: asyncpg.Connection, world: str, owner: str, asked: Asked, *, model: str, dimension: int
-    ) -> list[Recalled]:
-        """What a character remembers of what is asked; memories without a vector of `model` yet are found by their words."""
+    async def ready(self, connection: asyncpg.Connection, world: str, owner: str, *, model: str, dimension: int) -> Ready:
+        """A character's mind as the tables have it now; memories without a vector of `model` yet are found by their words."""
         mind = self._minds.setdefault((world, owner, model), Mind(dimension))
         self._minds.move_to_end((world, owner, model))
         async with mind.lock:
@@ -212,7 +221,7 @@ class Minds:
                 await asyncio.sleep(0)  # a mind that is read for the first time holds nobody else up
         strangers = [(row["player"], row["since"]) for row in await connection.fetch(_STRANGERS, world, owner)]
         self._make_room(mind)
-        return mind.recall(asked, strangers)
+        return Ready(mind, strangers)
 
     def _make_room(self, asked: Mind) -> None:
         whole = sum(mind.bytes for mind in self._minds.values())

@@ -17,7 +17,7 @@ import asyncpg
 
 from bus.errors import StoreUnavailable
 from projections.knowledge.embedders import EmbedderFailed, Vectors
-from projections.knowledge.minds import LEAST_RELEVANCE, Asked, Minds
+from projections.knowledge.minds import LEAST_RELEVANCE, Asked, Minds, Ready
 from projections.knowledge.search import MOST, MixedModels, Mode, Query, fetch
 from projections.knowledge.serving import Serving
 from projections.store import LOST
@@ -83,12 +83,21 @@ class Recall:
             raise StoreUnavailable(f"wanted the knowledge base, found {error}: does a projector run?") from error
 
     async def _both(self, connection: asyncpg.Connection, wanted: Wanted) -> list[Found]:
-        model, vector = await self._vector(wanted.query)
-        memories = await self._memories(connection, wanted, model, vector)
-        lore = await self._lore(connection, wanted, model, vector)
+        model = self._serving.model if self._serving is not None else ""
+        embedding = asyncio.create_task(self._vector(wanted.query))
+        try:
+            ready = await self._ready(connection, wanted, model)  # ends before anything else may use the connection
+            made_with, vector = await embedding
+        finally:
+            embedding.cancel()
+        if made_with != model:
+            ready = await self._ready(connection, wanted, made_with)
+        memories = [] if ready is None else _memories(ready, wanted, vector)
+        lore = await self._lore(connection, wanted, made_with, vector)
         return list(_in_turns(memories, lore))[: wanted.most]
 
     async def _vector(self, query: str) -> tuple[str, Vectors | None]:
+        """The model and the vector of the question; neither if there is no embedder, or it fails."""
         if self._serving is None:
             return "", None
         try:
@@ -96,27 +105,12 @@ class Recall:
         except EmbedderFailed:
             return "", None
 
-    async def _memories(self, connection: asyncpg.Connection, wanted: Wanted, model: str, vector: Vectors | None) -> list[Found]:
+    async def _ready(self, connection: asyncpg.Connection, wanted: Wanted, model: str) -> Ready | None:
+        """The owner's mind; it is brought up to date while the question gets its vector."""
         if not wanted.owner:
-            return []
-        asked = Asked(wanted.query, vector, wanted.as_of, wanted.world_ms, wanted.player, wanted.most, wanted.exclude)
-        dimension = 1 if vector is None else len(vector)
-        recalled = await self._minds.recall(connection, wanted.world, wanted.owner, asked, model=model, dimension=dimension)
-        return [
-            Found(
-                id=one.id,
-                kind="memory",
-                document=wanted.owner,
-                heading=(),
-                line_from=0,
-                line_to=0,
-                content_hash=one.content_hash,
-                score=one.score,
-                position=one.added,
-                text=one.text,
-            )
-            for one in recalled
-        ]
+            return None
+        dimension = self._serving.dimension if self._serving is not None and model else 1
+        return await self._minds.ready(connection, wanted.world, wanted.owner, model=model, dimension=dimension)
 
     async def _lore(self, connection: asyncpg.Connection, wanted: Wanted, model: str, vector: Vectors | None) -> list[Found]:
         if not wanted.audience:
@@ -126,6 +120,25 @@ class Recall:
         query = Query(world=wanted.world, text=wanted.query, tokens=wanted.audience, most=most, as_of=wanted.as_of, kinds=("lore",))
         rows = await fetch(connection, query, mode, model, None if vector is None else vector.tolist())
         return [_found(row) for row in rows if row["passage_id"] not in wanted.exclude and _matters(row)]
+
+
+def _memories(ready: Ready, wanted: Wanted, vector: Vectors | None) -> list[Found]:
+    asked = Asked(wanted.query, vector, wanted.as_of, wanted.world_ms, wanted.player, wanted.most, wanted.exclude)
+    return [
+        Found(
+            id=one.id,
+            kind="memory",
+            document=wanted.owner,
+            heading=(),
+            line_from=0,
+            line_to=0,
+            content_hash=one.content_hash,
+            score=one.score,
+            position=one.added,
+            text=one.text,
+        )
+        for one in ready.recall(asked)
+    ]
 
 
 def _matters(row: Any) -> bool:

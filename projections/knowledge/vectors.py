@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import asyncpg
 import numpy as np
 
 from bus.errors import BadSettings
 from projections.knowledge.embedders import Embedder, Vectors
 from projections.knowledge.text import searched_text
+from projections.store import migrated
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -57,8 +59,11 @@ class Model(NamedTuple):
 
 
 async def models(connection: Connection) -> list[Model]:
-    """Every model on record, the oldest first."""
-    return [Model(*row) for row in await connection.fetch(_MODELS)]
+    """Every model on record, the oldest first. Raises `BadSettings` in a database that has no such table yet."""
+    try:
+        return [Model(*row) for row in await connection.fetch(_MODELS)]
+    except asyncpg.UndefinedTableError as error:
+        raise migrated(error) from error
 
 
 async def serving(connection: Connection) -> Model | None:
