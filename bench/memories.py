@@ -91,7 +91,7 @@ async def run(scale: float = 1.0) -> list[Result]:
         async def known(question: str) -> None:
             async with pool.acquire() as connection:
                 asked = Asked(question, probe, len(history), 10**10, "p7")
-                await minds.recall(connection, "w", "hask", asked, model=embedder.model, dimension=384)
+                (await minds.ready(connection, "w", "hask", model=embedder.model, dimension=384)).recall(asked)
 
         async def scanned(question: str) -> None:
             async with pool.acquire() as connection:
