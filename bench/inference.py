@@ -2,11 +2,12 @@
 
     worldbus bench inference --parts loads,ramp --scale 0.3
     worldbus bench inference --engine vllm --parts loads,saturation
+    worldbus bench inference --nats nats://127.0.0.1:4222 --rate 40 --seconds 600 --burstiness 0.5
 
 Every offered request counts, whatever became of it. `--engine timed` is an engine of stated speed; `vllm` is the real one, on this CPU with
 a model of toy size, in the environment that `make vllm` makes; `gold` and `silver` are Qwen2.5-3B and 7B without weights, for a GPU
 (`python -m bench.gpu_inference` measures both and writes a report). Loads are shares of what the engine does when it is called directly.
-`--parts compare` adds LiteLLM's proxy in front of the same engine, where `make litellm` was run.
+`--parts compare` adds LiteLLM's proxy in front of the same engine, where `make litellm` was run. With `--nats` only the players are here.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from bench.harness import Result, show
 from bench.load.compare import compare
 from bench.load.engines import CHOICES
 from bench.load.neighbours import neighbours
+from bench.load.offer import offer
+from bench.load.script import Script
 from bench.load.shares import loads, ramp
 from bench.load.tax import saturation, tax
 from bench.load.urgent import dead, urgent
+from inference.tiers import TIERS
 
 Part = Callable[[float], Awaitable[list[Result]]]
 TIMED: Final[Mapping[str, Part]] = {
@@ -65,7 +69,19 @@ def main() -> None:
     parser.add_argument(
         "--parts", default="", help=f"comma-separated: {', '.join(TIMED)}; with any other engine: {', '.join(PARTS['vllm'])}"
     )
+    there = parser.add_argument_group("on a bus that is there, in place of all of this")
+    there.add_argument(
+        "--nats", metavar="URL", help="offer a load on this bus, whose workers answer; its events stay there, in the world bench"
+    )
+    there.add_argument("--rate", type=float, default=10.0, help="requests per second (default 10)")
+    there.add_argument("--seconds", type=float, default=60.0, help="for so long (default 60)")
+    there.add_argument("--burstiness", type=float, default=1.0, help="1: Poisson; less: bursts (default 1)")
+    there.add_argument("--tier", choices=TIERS, default="gold", help="the tier that is asked (default gold)")
     options = parser.parse_args()
+    if options.nats:
+        script = Script(tier=options.tier)
+        show(lambda _: offer(options.nats, script, options.rate, options.seconds, options.burstiness), 1.0, as_json=options.json)
+        return
     parts = [one for one in options.parts.split(",") if one]
     if unknown := [one for one in parts if one not in PARTS[options.engine]]:
         parser.error(f"--parts: wanted some of {', '.join(PARTS[options.engine])}, found {', '.join(unknown)}")

@@ -75,7 +75,7 @@ class Account:
             by_player.setdefault(one.player, []).append(one.full)
         return self.full - min((sum(fulls) / len(fulls) for fulls in by_player.values()), default=0.0)
 
-    def results(self, load: str, capacity: float) -> Iterator[Result]:
+    def results(self, load: str, capacity: float, of: str = "capacity, called directly") -> Iterator[Result]:
         """Every figure of it."""
         count = len(self.offered)
         late = max((one.heard - one.deadline for one in self.offered if one.heard), default=0.0)
@@ -86,7 +86,7 @@ class Account:
         yield result(f"{load}_admitted_ok", self.admitted_ok, "of admitted", f"{against}; wanted 0.99 (timed), 0.95 (vllm)")
         yield result(f"{load}_full", self.full, "of offered", "attainment: answered in full by the deadline")
         goodput = self.full * count / self.seconds
-        yield result(f"{load}_goodput", goodput, "answers/s", f"capacity, called directly, {capacity:.1f}/s", goodput / capacity)
+        yield result(f"{load}_goodput", goodput, "answers/s", f"{of}, {capacity:.1f}/s", goodput / capacity)
         heard = [one.heard - one.at for one in self.offered if one.heard]
         yield from percentiles(f"{load}_heard", heard, "request made to first chunk heard, whatever said it")
         yield from self._engine_times(load)
