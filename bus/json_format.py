@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import accumulate
 from math import isfinite
 from typing import Any, NoReturn
@@ -55,6 +56,8 @@ _KNOWN = frozenset(
     }
 )
 """`position`, `partition` and `recorded` are what the log once said about an event; publishing it again gives it new ones."""
+_BYTES = 12  # type of a field
+_MAX_FLOAT = 3.4028234663852886e38  # of 32 bits
 _SHOWN = 80  # characters of what was found
 
 
@@ -249,6 +252,9 @@ def payload_from_json(name: str, value: Any) -> Message:
     """A message of the full type `name` from protobuf's JSON mapping; raises `BadEvent` with the path of what is wrong."""
     if not isinstance(value, dict):
         _bad("BAD_PAYLOAD", "data", f"must be an object with the fields of {name}, found {type(value).__name__}")
+    plain = _plain(name, value)
+    if plain is not None:
+        return plain
     message = message_class(name)()
     try:
         json_format.ParseDict(value, message, ignore_unknown_fields=False, max_recursion_depth=MAX_DEPTH)
@@ -257,6 +263,40 @@ def payload_from_json(name: str, value: Any) -> Message:
         raise BadEvent(f"data: not a valid {name}: {text[:300]}", code=_code(text), type=name, path="data") from error
     except (OverflowError, RecursionError, TypeError, ValueError) as error:  # what protobuf's mapping lets through from its own parts
         raise BadEvent(f"data: not a valid {name}: {str(error)[:300]}", type=name, path="data") from error
+    return message
+
+
+_TYPES: dict[int, tuple[type, ...]] = {
+    **dict.fromkeys((1, 2, 3, 4), (int,)),  # cpp_type of whole numbers; which of them fit, the field itself says
+    5: (float, int),  # double
+    6: (float, int),  # float
+    7: (bool,),
+    9: (str,),
+}
+
+
+@lru_cache(maxsize=4096)
+def _plain_fields(name: str) -> dict[str, tuple[type, ...]]:
+    """The single fields of a type that JSON says as what they are, with what they may be."""
+    fields = message_class(name).DESCRIPTOR.fields
+    return {
+        field.name: _TYPES[field.cpp_type]
+        for field in fields
+        if field.cpp_type in _TYPES and field.type != _BYTES and not field.is_repeated and field.containing_oneof is None
+    }
+
+
+def _plain(name: str, value: dict[str, Any]) -> Message | None:
+    """The usual message: a few plain fields under their own names. Far faster than the mapping, which decides whatever is not plain."""
+    message = message_class(name)()
+    fields = _plain_fields(name)
+    try:
+        for key, one in value.items():
+            if type(one) not in fields[key] or (type(one) is not str and not -_MAX_FLOAT <= one <= _MAX_FLOAT):
+                return None
+            setattr(message, key, one)
+    except (KeyError, ValueError, OverflowError, TypeError):
+        return None
     return message
 
 

@@ -6,14 +6,17 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import example, given
+from google.protobuf import json_format
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bus.check import MAX_DEPTH
 from bus.envelope import NANOS
 from bus.errors import BadEvent, Rejected
 from bus.event import Draft, Event
-from bus.json_format import format_time, from_json, parse, parse_time, to_json
+from bus.json_format import _plain, format_time, from_json, parse, parse_time, to_json
+from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
+from schemas.registry import all_messages
 from tests.property.test_envelope import drafts
 
 TIMES = st.integers(-62_135_596_800 * NANOS, 253_402_300_800 * NANOS - 1)
@@ -82,6 +85,7 @@ def test_any_value_in_any_attribute_is_taken_or_refused(draft: Draft, value: obj
         from_json(json.dumps(document))
 
 
+@settings(deadline=None)  # the registry is read at the first example
 @given(st.text(st.sampled_from('[]{}"\\\\ab'), max_size=12), st.integers(1, 40), st.sampled_from(["[]", "{}"]))
 def test_brackets_inside_texts_are_no_depth_and_depth_is_never_missed(text: str, depth: int, kind: str) -> None:
     value: object = text
@@ -94,3 +98,30 @@ def test_brackets_inside_texts_are_no_depth_and_depth_is_never_missed(text: str,
         assert error.value.code == "TOO_DEEP"
     else:
         assert parse(document)["value"] == value
+
+
+MESSAGES = {cls.DESCRIPTOR.full_name: cls for cls in all_messages() if cls.DESCRIPTOR.fields}
+ODD = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**200), 2**200)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | st.just([1])
+)
+
+
+@settings(deadline=None)  # the registry is read at the first example
+@given(st.data(), st.sampled_from(sorted(MESSAGES)))
+def test_plain_fields_are_read_as_protobufs_own_mapping_reads_them(data: st.DataObject, name: str) -> None:
+    names = [field.name for field in MESSAGES[name].DESCRIPTOR.fields]
+    value = data.draw(st.dictionaries(st.sampled_from(names), ODD, max_size=4))
+    plain = _plain(name, value)
+    if plain is not None:
+        assert plain == json_format.ParseDict(value, MESSAGES[name](), max_recursion_depth=MAX_DEPTH)
+
+
+def test_most_events_are_plain() -> None:
+    assert _plain("worldbus.player.v1.PlayerMoved", {"zone": "quay", "x": 1, "y": 2.5}) == PlayerMoved(zone="quay", x=1, y=2.5)
+    assert _plain("worldbus.player.v1.PlayerMoved", {"zone": 5}) is None
+    assert _plain("worldbus.player.v1.PlayerMoved", {"nosuch": 5}) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.errors import BadSettings
@@ -71,6 +71,7 @@ def test_all_faults_are_named_at_once_and_a_token_belongs_to_one() -> None:
     assert len(error.value.facts["problems"]) == 4  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=8), VALUES | TABLES))
 def test_no_file_does_more_than_be_refused(tables: dict[str, object]) -> None:
     try:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
@@ -51,22 +51,26 @@ def holds(body: bytes, whom: Sender) -> None:
     assert reading.batch or len(reading.items) == 1
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([*FORMATS, "text/plain", ""]), st.sampled_from(["", "k", "k 1"]))
 def test_no_bytes_do_more_than_be_refused(body: bytes, kind: str, key: str) -> None:
     holds(body, sender(kind, key=key))
 
 
+@settings(deadline=None)
 @given(JSONS, st.sampled_from(FORMATS))
 def test_no_json_does_more_than_be_refused(document: Any, kind: str) -> None:
     holds(json.dumps(document).encode(), sender(kind))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(ATTRIBUTES, st.text(max_size=20)), st.binary(max_size=50), st.booleans())
 def test_no_headers_of_binary_mode_do_more_than_be_refused(attributes: dict[str, str], body: bytes, protobuf: bool) -> None:
     headers = {f"ce-{name}": value for name, value in attributes.items()} | {"ce-type": attributes.get("type", "PlayerJoined")}
     holds(body, sender("application/protobuf" if protobuf else "application/json", headers=headers))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 200))
 def test_no_damaged_event_does_more_than_be_refused(noise: bytes, at: int) -> None:
     raw = Draft(data=PlayerJoined(zone="quay"), world="main", entity="mira", id="e1", time_ns=1).encode()
@@ -92,6 +96,7 @@ def test_all_formats_say_the_same_event() -> None:
     assert {read(body, whom).items[0].draft.encode() for body, whom in bodies} == {draft.encode()}
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 1e4), st.floats(1, 1e4), st.lists(st.tuples(st.floats(0, 2), st.integers(1, 500)), max_size=60))
 def test_nobody_gets_more_than_the_rate_and_one_burst(rate: float, burst: float, wishes: list[tuple[float, int]]) -> None:
     bucket, now, taken, largest = Bucket(rate, burst, 0.0), 0.0, 0, 0
@@ -103,6 +108,7 @@ def test_nobody_gets_more_than_the_rate_and_one_burst(rate: float, burst: float,
     assert taken <= burst + rate * now + largest + 1e-3
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 100), st.floats(1, 100), st.integers(1, 200))
 def test_whoever_waits_as_long_as_told_is_let_in(rate: float, burst: float, count: int) -> None:
     bucket = Bucket(rate, burst, 0.0)
@@ -127,6 +133,7 @@ def test_nobody_is_told_to_come_again_at_once(after_s: float, seconds: str) -> N
     assert later(429, "X", "x", after_s).headers["Retry-After"] == seconds
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_no_text_breaks_a_stream_into_other_blocks(subject: str, words: str) -> None:
     for block in (
