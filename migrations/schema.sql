@@ -259,10 +259,10 @@ BEGIN
         'WITH found AS MATERIALIZED (
              SELECT p.id, p.revision, p.words FROM world.passages p WHERE p.words @@ $7 AND ' || worldbus.kb_visible() || ' LIMIT $8
          ), ranked AS MATERIALIZED (
-             SELECT f.id, f.revision, t.n, ts_rank(''{0.3,0.3,0.6,1}'', f.words, t.term) AS rank, t.known
+             SELECT f.id, f.revision, t.n, ts_rank(''{0.7,0.7,0.8,1}'', f.words, t.term, 1) AS rank, t.known
                FROM found f CROSS JOIN unnest($9::tsquery[], $10) WITH ORDINALITY t(term, known, n)
          ), rarity AS (
-             SELECT r.n, ln(1 + (greatest($11, k.n) - k.n + 0.5) / (k.n + 0.5)) AS idf
+             SELECT r.n, power(ln(1 + (greatest($11, k.n) - k.n + 0.5) / (k.n + 0.5)), 1.5) AS idf
                FROM (SELECT r.n, count(*) FILTER (WHERE r.rank > 0) AS here, max(r.known) AS known FROM ranked r GROUP BY r.n) r
               CROSS JOIN LATERAL (SELECT CASE WHEN $12 THEN r.here ELSE r.known END AS n) k
          )
