@@ -266,7 +266,7 @@ class Intake:
 
     def _conclude_expired(self, work: Work, now_ns: int) -> None:
         late = now_ns - work.deadline_ns
-        self.holding.spawn(self.holding.conclude(work, self.serving.expired(work.ask.event, "arrival", late)))
+        self.holding.spawn(self.holding.conclude(work, self.serving.expired(work.ask.event, "arrival", late, work=work)))
 
     def _without_model(self, work: Work, now_ns: int) -> None:
         """Answer by another tier or without a model; but who has time, waits for one."""

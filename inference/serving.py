@@ -228,7 +228,12 @@ class Serving:
         return await self._end(work, message, "cancelled")
 
     async def expired(self, event: Event, stage: str, late_ns: int, took: Measured | None = None, work: Work | None = None) -> bool:
-        """End without a word: the deadline has passed."""
+        """End without a word: the deadline has passed. With `work`, it is made sure first that nobody speaks; False if somebody did."""
+        if work is not None:
+            work.tale.rung = ""
+            work.tale.say("", last=True)
+            if not await work.tale.flush():
+                return False
         message = said.InferenceExpired(
             **who_of(event), stage=stage, late_ms=max(0, late_ns // MS), tier=self.settings.tier, measured=took or self._nothing()
         )

@@ -14,7 +14,7 @@ from bus.errors import Conflict
 from bus.event import Draft
 from bus.log import Log
 from bus.publisher import Publisher
-from inference.delivery import hear
+from inference.delivery import Delivery, hear
 from inference.engine import Engine
 from inference.engines.grammar import GrammarEngine
 from inference.engines.timed import Pace, TimedEngine
@@ -22,6 +22,7 @@ from inference.guardian import Guardian, run_guardian
 from inference.settings import WorkerSettings
 from inference.vitals import Vitals
 from inference.worker import Worker, run_worker
+from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
 from tests.integration.inference.conftest import LADDERS, WORLD, Game, Until
 
 TIER = "bronze"  # its queue notices a death after five seconds: whoever answers earlier is the guardian
@@ -128,3 +129,28 @@ async def test_what_was_said_but_not_recorded_is_not_answered(site: Site, game: 
 
     assert await game.said() == []
     assert ladder.metrics.counts["guarded"] == 0
+
+
+async def test_what_was_spoken_at_the_last_moment_is_never_recorded_as_expired(site: Site, game: Game, connection: Connection) -> None:
+    """Somebody spoke a line and is about to record it; a worker that is given the request behind its deadline must not say that nobody did."""
+    request = await game.ask(tier=TIER, budget_ms=1)
+    speaker = Delivery(connection)
+    await speaker.open()
+    await speaker.speak(WORLD, TokensDelivered(request_id=request.request_id, attempt=1, text="Not now.", last=True, rung="authored"), 0)
+    async with site.worker(None, "late") as late:
+        while not late.metrics.counts["lost"]:
+            await asyncio.sleep(0.005)
+        assert await game.said("InferenceExpired") == []
+    await speaker.aclose()
+
+
+async def test_nobody_speaks_behind_an_expiry(site: Site, game: Game, connection: Connection) -> None:
+    request = await game.ask(tier=TIER, budget_ms=1)
+    async with site.worker(None, "late"):
+        assert (await game.ends(1))[request.request_id].name == "InferenceExpired"
+    speaker = Delivery(connection)
+    await speaker.open()
+    with pytest.raises(Conflict):
+        await speaker.speak(WORLD, TokensDelivered(request_id=request.request_id, text="Too late."), 0)
+    await speaker.aclose()
+    assert [chunk.text async for chunk in hear(connection, WORLD, request.request_id)] == [""]
