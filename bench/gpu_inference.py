@@ -22,6 +22,7 @@ from bench.load.engines import CHOICES
 from bench.load.shapes import SHAPES
 
 PARTS: Final = ("saturation", "urgent", "loads", "ramp")
+RAMP_SCALE: Final = 10  # of the ramp, whose every rate is to be offered for ten minutes
 Figure = Mapping[str, Any]
 
 
@@ -44,11 +45,21 @@ def main() -> int:
 
 def _measure(tier: str, parts: str, scale: float) -> Sequence[Figure]:
     """Every figure of one tier; none if it failed, which is said."""
-    command = [sys.executable, "-m", "bench.inference", "--json", "--engine", tier, "--scale", str(scale), "--parts", parts]
-    print(f"gpu_inference: measuring {tier}", flush=True)
+    figures: list[Figure] = []
+    for part in parts.split(","):
+        found = _part(tier, part, RAMP_SCALE * scale if part == "ramp" else scale)
+        if not found:
+            return []
+        figures += found
+    return figures
+
+
+def _part(tier: str, part: str, scale: float) -> Sequence[Figure]:
+    command = [sys.executable, "-m", "bench.inference", "--json", "--engine", tier, "--scale", str(scale), "--parts", part]
+    print(f"gpu_inference: measuring {part} of {tier}", flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=Path(__file__).parents[1])
     if done.returncode:
-        print(f"gpu_inference: {tier} failed with {done.returncode}; its output is above", file=sys.stderr)
+        print(f"gpu_inference: {part} of {tier} failed with {done.returncode}; its output is above", file=sys.stderr)
         return []
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"name"')]
 

@@ -20,6 +20,8 @@ ATTAINED: Final = 0.99
 ATTAINED_LINE: Final = 0.95
 FALLBACK: Final = 0.01
 UNFAIR: Final = 0.05
+FULL_S: Final = 600.0
+"""So long each rate is to be offered for a figure to publish: scale 10."""
 
 
 async def loads(scale: float, engine_name: str = "timed") -> list[Result]:
@@ -76,7 +78,7 @@ async def _expired(prefix: str, players: Players, engine: Watched, script: Scrip
 async def ramp(scale: float, engine_name: str = "timed") -> list[Result]:
     """Players per GPU: the highest offered rate at which the tier's promise holds over what was offered, over the rate of one player."""
     script, best = engines.CHOICES[engine_name].script, {ATTAINED: 0.0, ATTAINED_LINE: 0.0}
-    seconds = 600 * scale if scale >= 1 else max(3.0, 30 * scale)
+    seconds = max(3.0, FULL_S / 10 * scale)
     with engines.chosen(engine_name) as engine:
         async with stage() as on, on.worker(engine, script.tier):
             capacity, _, _ = await _capacity(engine, script, scale)
@@ -90,7 +92,10 @@ async def ramp(scale: float, engine_name: str = "timed") -> list[Result]:
                 if best[ATTAINED_LINE] < rate:
                     break
             hits = engine.cached / max(1, engine.prompted)
-    model, terms = engine.model.rsplit("/", 1)[-1], f"{script}; each rate {seconds:.0f} s, half Poisson, half burstiness 0.5"
+    model, terms = (
+        engine.model.rsplit("/", 1)[-1],
+        f"{script}; each rate {seconds:.0f} s (to publish: {FULL_S:.0f}), half Poisson, half burstiness 0.5",
+    )
     against = f"{terms}; fallback < 1 %, no player > 5 points below the mean; prefix hits {hits:.0%}; model {model}; commit {_commit()}"
     results = []
     for line, rate in best.items():
