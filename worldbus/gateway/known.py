@@ -112,12 +112,16 @@ class Known:
 
     async def keep_short(self) -> None:
         """Let the feed forget what the archive has, until cancelled."""
+        away = False
         while self._archive is not None:
             try:
                 self._archived = max(self._archived, await self._archive.checkpoint())
                 self._feed.forget(self._archived)
+                away = False
             except WorldbusError as error:
-                log.warning("archive_away", reason=str(error))
+                if not away:
+                    log.warning("archive_away", reason=str(error))
+                away = True
             await asyncio.sleep(TRIM_S)
 
     async def find(self, ids: Sequence[str]) -> Recognised:
