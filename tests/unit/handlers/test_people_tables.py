@@ -98,6 +98,8 @@ NPC_DAMAGES: list[tuple[str, Damage]] = [
     ("reacts: on must be", lambda t: hask(t)["reacts"][0].update(on="dream")),
     ("two of them wait for the same", lambda t: hask(t)["reacts"].append(hask(t)["reacts"][0])),
     ("goals: there is no peace", lambda t: hask(t)["reacts"][0].update(reaches="peace")),
+    ("dialogue: wanted passages 0 to 32", lambda t: t["dialogue"].update(passages=33)),
+    ("dialogue: wanted passages 0 to 32", lambda t: t["dialogue"].update(passage_tokens=0)),
     ("is not a table of characters", lambda t: t.pop("npcs")),
     ("is not a table of characters", lambda t: hask(t).update(wings=2, schedule=[{"from": "noon"}])),
 ]
@@ -111,6 +113,28 @@ def test_a_damaged_table_of_characters_names_what_is_wrong(message: str, damage:
         read.parse(table, "npcs.toml")
 
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("factions", "message"),
+    [
+        ({"wardens": {"members": ["warden-pell", "nobody"]}}, "factions.wardens: members: there is no nobody"),
+        ({"the wardens": {"members": []}}, "factions.'the wardens': a faction's name must be"),
+        ({"wardens": {}}, "is not a table of characters"),
+    ],
+)
+def test_a_damaged_table_of_factions_names_what_is_wrong(factions: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadSettings) as refused:
+        read.parse(NPCS, "npcs.toml", {"factions": factions})
+
+    assert message in str(refused.value)
+
+
+def test_a_character_knows_what_its_factions_know() -> None:
+    tables = read.parse(NPCS, "npcs.toml", {"factions": {"b": {"members": ["widow-hask"]}, "a": {"members": ["widow-hask", "pockets"]}}})
+
+    assert tables.npcs["widow-hask"].knows == ("public", "npc:widow-hask", "faction:a", "faction:b")
+    assert tables.npcs["doctor-vane"].knows == ("public", "npc:doctor-vane")
 
 
 def ossic(table: dict[str, Any]) -> dict[str, Any]:
