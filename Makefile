@@ -87,7 +87,7 @@ test-cpp: $(STAMP)  ## the C++ client: builds it with sanitizers, tries it on a 
 	@clients/cpp/deps
 	@cmake -S clients/cpp -B .cache/cpp/sanitized -DWORLDBUS_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug >/dev/null
 	@echo "cpp: building" && cmake --build .cache/cpp/sanitized -j2 --target unit probe >/dev/null
-	@WORLDBUS_CPP=1 $(PY) -m pytest tests/clients/cpp $(ARGS)
+	@WORLDBUS_CPP=1 $(PY) -m pytest tests/clients/cpp tests/clients/csharp $(ARGS)
 
 evennia: $(EVENNIA)/.ready  ## an environment with Evennia, a multiplayer text game server, for the adapter in clients/evennia
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 from bus.connection import Connection
@@ -16,6 +19,27 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
 from tests.clients.typescript.conftest import WebSocketServer
+
+ROOT = Path(__file__).parents[3]
+GIVEN = """
+declare let dropped: number;
+declare const session: string;
+declare function report(error: unknown): void;
+declare function show(entity: string, text: string): void;
+declare function speak(request: string, text: string): void;
+"""  # by the game, on the page
+
+
+def test_the_code_of_the_page_compiles_against_the_package() -> None:
+    page = (ROOT / "docs" / "how-to" / "publish-from-an-engine.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```typescript\n(.*?)```", page, re.DOTALL)
+    package = ROOT / "clients" / "typescript"
+    source = package / "dist" / "page.ts"
+    source.write_text(code + GIVEN, encoding="utf-8")
+    options = ("--noEmit", "--strict", "--skipLibCheck", "--target", "es2022", "--module", "nodenext")
+    done = subprocess.run(["node_modules/.bin/tsc", *options, "dist/page.ts"], cwd=package, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 async def recorded(log: Log) -> list[Event]:
