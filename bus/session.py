@@ -197,6 +197,8 @@ class Session:
         await consumer.start(self._on_message, self._on_status)
         if self.place.partition is not None:
             self.runner.distrust(self.place.partition)  # whoever held it before us wrote to its lanes
+        if self._stopping:
+            return  # while the hold was made ready; a cancellation may have been lost there as well (`asyncio.wait_for` before Python 3.12)
         self.active = True
         self._changed.clear()
         log.debug("partition_held", consumer=self.name, pin=pin.decode())

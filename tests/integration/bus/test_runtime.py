@@ -269,3 +269,22 @@ async def test_a_restarted_server_costs_nothing(own_nats: NatsServer) -> None:
         lanes = await eventually(log, 2 * len(MOVES))
 
     check_sequential(lanes)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3, 5])
+async def test_whoever_is_stopped_while_a_hold_is_made_ready_stops(own_nats: NatsServer, turns: int) -> None:
+    """Between the server's pin and the first request lie a few round trips; a stop that comes then must not be forgotten."""
+    async with connect(own_nats.url, name="test") as connection:
+        log = await open_log(connection)
+        await publish(connection, [(f"e{number}", "quay") for number in range(24)])
+        await log.aclose()
+    async with process(own_nats) as (runtime, _):
+        while not any(session._consumer.pin for session, _ in runtime._sessions.values()):
+            await asyncio.sleep(0)
+        await asyncio.sleep(turns / 1000)
+        held = list(runtime._sessions.values())
+        await asyncio.gather(*(session.stop() for session, _ in held))
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(task for _, task in held))
+
+        assert not any(session.active for session, _ in held)
