@@ -198,7 +198,8 @@ async def _index(connection: asyncpg.Connection, model: str, count: int) -> list
     await tuning.judge(connection, model)
     effort, used = await connection.fetchrow("SELECT ef_search, indexed FROM worldbus.embedding_models")
     for breadth, token in BREADTHS.items():
-        share = await tuning.recall(connection, model, WORLD, token, probes, effort, count)
+        scanned = await tuning.scan(connection, model, WORLD, token, probes)
+        share = await tuning.recall(connection, model, WORLD, token, probes, scanned, effort, count)
         results.append(_result(f"index-recall-{breadth}", share, "of 10", f"exact scan; effort {effort}, {'used' if used else 'not used'}"))
     return results
 

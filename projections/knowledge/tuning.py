@@ -98,17 +98,18 @@ async def index(connection: Connection, model: str) -> float:
     return took
 
 
-async def judge(connection: Connection, model: str) -> dict[str, float]:
+async def judge(connection: Connection, model: str) -> dict[tuple[str, str], float]:
     """Measure what the index finds of what a scan finds, and let searches use it at the least effort that finds enough.
 
-    Returns recall by token at the effort that was chosen, or at the greatest.
+    Returns recall by world and token at the effort that was chosen, or at the greatest.
     """
     vectors = await connection.fetchval("SELECT vectors FROM worldbus.embedding_models WHERE model = $1", model)
     broad = [(row["world"], row["term"]) for row in await connection.fetch(_BROAD, vectors)]
     between = await probes(connection, model)
-    found: dict[str, float] = {}
+    scanned = {(world, token): await scan(connection, model, world, token, between) for world, token in broad}
+    found: dict[tuple[str, str], float] = {}
     for effort in EFFORTS:
-        found = {token: await recall(connection, model, world, token, between, effort, vectors) for world, token in broad}
+        found = {one: await recall(connection, model, *one, between, scanned[one], effort, vectors) for one in broad}
         if min(found.values(), default=0.0) >= RECALL:
             break
     worst = min(found.values(), default=0.0)
@@ -123,26 +124,23 @@ async def judge(connection: Connection, model: str) -> dict[str, float]:
     return found
 
 
-async def recall(connection: Connection, model: str, world: str, token: str, asked: list[Any], effort: int, vectors: int) -> float:
-    """The share of a scan's first ten that the index finds for one token."""
+async def scan(connection: Connection, model: str, world: str, token: str, asked: list[Any]) -> list[set[str]]:
+    """The first ten that a scan finds for each vector."""
+    sql = "SELECT id FROM worldbus.kb_exact($1, 4611686018427387904, $2, NULL, NULL, NULL, $3, $4, 10)"
+    return [{row["id"] for row in await connection.fetch(sql, world, [token], model, vector)} for vector in asked]
+
+
+async def recall(
+    connection: Connection, model: str, world: str, token: str, asked: list[Any], scanned: list[set[str]], effort: int, vectors: int
+) -> float:
+    """The share of what a scan found that the index finds for one token."""
     visible = await connection.fetchval("SELECT worldbus.kb_breadth($1, $2)", world, [token])
     effort = max(effort, min(500, int(2 * 20 * vectors / max(1, visible))))
-    hits = wanted = 0
-    for probe in asked:
-        nearest = await connection.fetch(
-            "SELECT id FROM worldbus.kb_exact($1, 4611686018427387904, $2, NULL, NULL, NULL, $3, $4, 10)", world, [token], model, probe
-        )
-        near = await connection.fetch(
-            "SELECT id FROM worldbus.kb_near($1, 4611686018427387904, $2, NULL, NULL, NULL, $3, $4, 20, $5)",
-            world,
-            [token],
-            model,
-            probe,
-            effort,
-        )
-        hits += len({row["id"] for row in nearest} & {row["id"] for row in near})
-        wanted += len(nearest)
-    return hits / wanted if wanted else 1.0
+    sql = "SELECT id FROM worldbus.kb_near($1, 4611686018427387904, $2, NULL, NULL, NULL, $3, $4, 20, $5)"
+    hits = 0
+    for vector, nearest in zip(asked, scanned, strict=True):
+        hits += len(nearest & {row["id"] for row in await connection.fetch(sql, world, [token], model, vector, effort)})
+    return hits / max(1, sum(map(len, scanned)))
 
 
 async def probes(connection: Connection, model: str) -> list[Any]:

@@ -91,7 +91,7 @@ async def _search(settings: Settings, query: Query, who: str, audience: str | No
         else:
             tokens = await tokens_of(connection, query.world, who, position)
         query = replace(query, tokens=tokens, as_of=position)
-        if servers.nats_url:
+        if servers.nats_url and servers.nats is None:  # not ours alone: somebody may serve there
             try:
                 async with connect(servers.nats_url, name="worldbus-kb-search", connect_timeout=1.0) as bus:
                     return await ask(bus, query, asker="" if who == "anyone" else who)
