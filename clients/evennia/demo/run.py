@@ -1,0 +1,240 @@
+"""One run: the bus, the game, players, and the count of what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bus.event import Event
+from handlers import ALL
+from projections.catalogue import PROJECTIONS
+from projections.store import connected
+from worldbus.compose import World, open_world, serve
+from worldbus.demo.players import zones
+from worldbus.demo.run import quiet
+from worldbus.settings import Settings
+from worldbus.ticker import start_clock
+from worldbus.tiers import LADDER
+
+from clients.evennia.demo.game import Game
+from clients.evennia.demo.report import Report, hops, lines, of_game, spread
+from clients.evennia.demo.telnet import Telnet
+
+SCALE = 360_000  # world milliseconds per real second: six hours in a minute
+WINDOW_S = 4.0  # of the adapter on, then off, and so on
+STATE = re.compile(r"worldbus (on|off): (\d+) published, (\d+) recorded, (\d+) failed, (\d+) dropped, (\d+) own lines")
+ROOMS = ("The Evennia Inn", "Outside Evennia Inn")
+PEOPLE = ("Doctor Vane", "Widow Hask", "Old Marrow", "Pockets", "Warden Pell", "Mother Sedge")
+ASKED = "{}, have you seen the ferryman? I have asked {} times."
+ERRORS = re.compile(r"Traceback|An untrapped error|\(Traceback was logged", re.IGNORECASE)
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the demo is asked for. `worker` is the command of a process that serves the gold tier, if another than the ladder shall answer."""
+
+    players: int = 20
+    seconds: float = 60.0
+    engine: str = "ladder"
+    worker: tuple[str, ...] = ()
+    kills: int = 0
+
+
+class Watch:
+    """What one watching player measured."""
+
+    def __init__(self) -> None:
+        self.latency: dict[bool, list[float]] = {True: [], False: []}
+        self.shown: list[float] = []
+        self.asked = 0
+        self.on = True
+        self.errors = 0
+
+
+async def run(settings: Settings, environment: Path, wanted: Wanted, tell: Tell, *, stay: bool = False) -> Report:
+    """Run the demo on the servers of `settings`."""
+    tell("starting the bus")
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(open_world(settings, own=True, name="worldbus-evennia"))
+        await start_clock(world.log, world.publisher, settings.world, SCALE)
+        await stack.enter_async_context(serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True, tiers=[LADDER]))
+        for draft in zones(settings.world, 1):
+            await world.publisher.publish(draft)
+        start = (await world.log.state()).last
+        if wanted.worker:
+            await stack.enter_async_context(_worker(wanted.worker))
+        tell("making an Evennia game with its tutorial world")
+        game = Game(settings.data, environment, url=world.servers.nats_url, world=settings.world)
+        stack.push_async_callback(game.stop)
+        await game.start()
+        tell(f"{wanted.players} players of Evennia's load tester join for {wanted.seconds:.0f} s; telnet 127.0.0.1 {game.ports['telnet']}, "
+             f"browser http://127.0.0.1:{game.ports['web']}: you may join them")
+        watch, state = await _play(world, game, wanted)
+        if stay:
+            tell("staying up until Ctrl-C")
+            await asyncio.Event().wait()
+        tell("waiting until all is handled and projected")
+        last = await quiet(world)
+        events = [event async for batch in world.log.read(after=start, until=last) for event in batch]
+        return await _report(world, game, wanted, events, watch, state)
+
+
+async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[int, ...]]:
+    watch = Watch()
+    admin = await game.admin()
+    measuring = await game.enter("Measure", "only-for-the-demo-1", create=True)
+    asking = await game.enter("Asker", "only-for-the-demo-2", create=True)
+    await game.load(wanted.players)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_windows(admin, watch), name="windows"),
+            group.create_task(_measure(measuring, watch), name="measure"),
+            group.create_task(_ask(asking, watch), name="ask"),
+        ]
+        if wanted.kills:
+            tasks.append(group.create_task(_kill(world, wanted), name="kill"))
+        await asyncio.sleep(wanted.seconds)
+        for task in tasks:
+            task.cancel()
+    await game.end_load()
+    state = await _settled(admin)
+    seen = [line for player in (admin, measuring, asking) for _, line in player.seen]
+    watch.errors = sum(1 for line in seen if ERRORS.search(line))
+    for player in (measuring, asking, admin):
+        await player.close()
+    return watch, state
+
+
+async def _windows(admin: Telnet, watch: Watch) -> None:
+    """The adapter on and off by turns, so that both are measured under the same load."""
+    while True:
+        await asyncio.sleep(WINDOW_S if not watch.on else 2 * WINDOW_S)
+        on = not watch.on
+        since = len(admin.seen)
+        admin.type(f"worldbus {'on' if on else 'off'}")
+        try:
+            await admin.until(f"worldbus {'on' if on else 'off'}:", since=since)
+            watch.on = on
+        except asyncio.CancelledError:
+            admin.type("worldbus on")
+            raise
+
+
+async def _measure(player: Telnet, watch: Watch) -> None:
+    """Commands of a player, and how long each takes."""
+    number = 0
+    while True:
+        number += 1
+        on, since = watch.on, len(player.seen)
+        if number % 2:
+            typed = player.type(f"pose counts to {number}.")
+            answer = f"counts to {number}\\."
+        else:
+            room = ROOMS[number // 2 % 2]
+            typed = player.type(f"teleport {room}")
+            answer = f"Teleported to {room}"
+        moment, _ = await player.until(answer, since=since)
+        if on == watch.on:
+            watch.latency[on].append(moment - typed)
+        await asyncio.sleep(0.1)
+
+
+async def _ask(player: Telnet, watch: Watch) -> None:
+    """Words to one of the people after the other, and how long until the first of theirs is shown in the room."""
+    while True:
+        who = PEOPLE[watch.asked % len(PEOPLE)]
+        if not watch.on:
+            await asyncio.sleep(0.2)
+            continue
+        since = len(player.seen)
+        player.type(f"teleport/loc {who}")
+        await player.until("Teleported|Could not|already|not be found|not find", since=since)
+        since = len(player.seen)
+        watch.asked += 1
+        typed = player.type(f"say {ASKED.format(who, watch.asked)}")
+        with suppress(TimeoutError):  # they were silent: asleep, say
+            moment, _ = await player.until(rf"{who} says to Asker", since=since, within=8)
+            watch.shown.append(moment - typed)
+        await asyncio.sleep(1.0)
+
+
+async def _kill(world: World, wanted: Wanted) -> None:
+    """Kill the bus's server under everybody, so many times."""
+    for _ in range(wanted.kills):
+        await asyncio.sleep(wanted.seconds / (wanted.kills + 1))
+        world.servers.nats.kill()  # kept alive by whoever runs the world
+    await asyncio.Event().wait()
+
+
+async def _settled(admin: Telnet) -> tuple[int, ...]:
+    """The adapter's own count, when nothing is under way any more."""
+    admin.type("worldbus on")
+    deadline = time.monotonic() + 60
+    while True:
+        since = len(admin.seen)
+        admin.type("worldbus")
+        _, line = await admin.until(STATE.pattern, since=since)
+        found = STATE.search(line)
+        assert found is not None
+        state = tuple(int(number) for number in found.groups()[1:])
+        if state[0] == state[1] + state[2] or time.monotonic() > deadline:
+            return state
+        await asyncio.sleep(0.3)
+
+
+async def _report(world: World, game: Game, wanted: Wanted, events: list[Event], watch: Watch, state: tuple[int, ...]) -> Report:
+    published, recorded, failed, dropped, own_lines = state
+    ids = of_game(events)
+    on, off = (spread(watch.latency[which])[1] for which in (True, False))
+    async with connected(world.servers.postgres_dsn) as database:
+        rows = {
+            view: await database.fetchval(f"SELECT count(*) FROM world.{view} WHERE world = $1", world.settings.world)  # noqa: S608
+            for view in ("players", "npcs", "goods")
+        }
+    return Report(
+        players=wanted.players,
+        seconds=wanted.seconds,
+        engine=wanted.engine,
+        published=published,
+        recorded=recorded,
+        failed=failed,
+        dropped=dropped,
+        in_log=len(ids),
+        lost=max(0, recorded - len(ids)),
+        duplicated=sum(ids.values()) - len(ids),
+        events=len(events),
+        by_event=dict(Counter(event.name for event in events if event.id in ids)),
+        spoken_to=sum(1 for event in events if event.subsystem == "game" and event.name == "PlayerSpoke"),
+        lines=lines(events),
+        shown=len(watch.shown),
+        own_lines=own_lines,
+        commands=sum(map(len, watch.latency.values())),
+        latency_on_ms=on,
+        latency_off_ms=off,
+        latency_ratio=round(on / off, 3) if on and off else None,
+        nats_kills=wanted.kills,
+        errors_shown=watch.errors,
+        rows=rows,
+        hops=hops(events, watch.shown),
+        problems=game.problems()[:10],
+    )
+
+
+@asynccontextmanager
+async def _worker(command: tuple[str, ...]) -> AsyncIterator[Any]:
+    process = await asyncio.create_subprocess_exec(*command)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()

@@ -1,0 +1,162 @@
+"""What players can say to the bus beyond Evennia's own commands."""
+
+import re
+
+from django.conf import settings
+from evennia import Command
+from evennia.utils.utils import class_from_module, inherits_from
+
+from worldbus_evennia import facts, typeclasses
+from worldbus_evennia.bridge import bridge
+
+TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+Base = class_from_module(settings.WORLDBUS_CHARACTER_CMDSET)
+
+
+def person(caller, name):
+    """One of the bus's people in the room; tells the caller if there is none."""
+    found = caller.search(name) if name else next((one for one in caller.location.contents if isinstance(one, typeclasses.Npc)), None)
+    if found is not None and not inherits_from(found, "worldbus_evennia.typeclasses.Npc"):
+        caller.msg(f"{found.key} has no mind of that kind.")
+        return None
+    if found is None and not name:
+        caller.msg("Nobody here answers.")
+    return found
+
+
+class CmdTalk(Command):
+    """
+    Say something to one of the people of the world.
+
+    Usage:
+      talk <who> = <words>
+    """
+
+    key = "talk"
+    help_category = "worldbus"
+
+    def func(self):
+        who, _, words = self.args.partition("=")
+        if not words.strip():
+            self.caller.msg("Usage: talk <who> = <words>")
+            return
+        npc = person(self.caller, who.strip())
+        if npc is not None:
+            self.caller.ndb.worldbus_talks_to = npc.db.worldbus_npc
+            self.caller.at_say(words.strip(), receivers=[npc], whisper=True, msg_self=True, msg_receivers='{object} says to {receiver}, "{speech}"')
+
+
+class CmdWork(Command):
+    """
+    Ask one of the people for work.
+
+    Usage:
+      work [<who>]
+    """
+
+    key = "work"
+    help_category = "worldbus"
+
+    def func(self):
+        npc = person(self.caller, self.args.strip())
+        if npc is not None:
+            facts.asked_for_work(self.caller, npc.db.worldbus_npc)
+            self.caller.msg(f"You ask {npc.key} for work.")
+
+
+class CmdQuest(Command):
+    """
+    Take on a quest, or choose how it goes on.
+
+    Usage:
+      quest <name>
+      quest <name> = <choice>
+    """
+
+    key = "quest"
+    help_category = "worldbus"
+
+    def func(self):
+        name, _, choice = (part.strip() for part in self.args.partition("="))
+        if not TOKEN.fullmatch(name) or (choice and not TOKEN.fullmatch(choice)):
+            self.caller.msg("Usage: quest <name> [= <choice>]; names have letters, digits and dashes, e.g. 'quest missing-ferryman'.")
+        elif choice:
+            facts.chose(self.caller, name, choice)
+        else:
+            facts.accepted(self.caller, name)
+
+
+class CmdFetch(Command):
+    """
+    Come by a good at one of the market's sources.
+
+    Usage:
+      fetch <source>
+    """
+
+    key = "fetch"
+    aliases = ["buy"]
+    help_category = "worldbus"
+
+    def func(self):
+        source = self.args.strip()
+        if TOKEN.fullmatch(source):
+            facts.fetched(self.caller, source)
+            self.caller.msg(f"You go about it: {source}.")
+        else:
+            self.caller.msg("Usage: fetch <source>, e.g. 'fetch paupers-field'.")
+
+
+class CmdSell(Command):
+    """
+    Offer a good to a buyer of the market.
+
+    Usage:
+      sell <good> to <buyer> for <price>
+    """
+
+    key = "sell"
+    help_category = "worldbus"
+
+    def func(self):
+        found = re.fullmatch(r"\s*([A-Za-z0-9_-]{1,64}) to ([A-Za-z0-9_-]{1,64}) for ([0-9]{1,9})\s*", self.args)
+        if found is None:
+            self.caller.msg("Usage: sell <good> to <buyer> for <price>")
+        else:
+            facts.offered(self.caller, found[1], found[2], int(found[3]))
+
+
+class CmdBus(Command):
+    """
+    See how this server stands with the bus, or switch it off and on.
+
+    Usage:
+      worldbus [on | off]
+    """
+
+    key = "worldbus"
+    locks = "cmd:perm(Developer)"
+    help_category = "worldbus"
+
+    def func(self):
+        match self.args.strip().lower():
+            case "on":
+                bridge.on = True
+            case "off":
+                bridge.on = False
+        state = "on" if bridge.on else "off"
+        self.caller.msg(
+            f"worldbus {state}: {bridge.published} published, {bridge.recorded} recorded, {bridge.failed} failed, {bridge.dropped} dropped, "
+            f"{bridge.own_lines} own lines"
+        )
+
+
+class CharacterCmdSet(Base):
+    """Evennia's own commands of a character, and these."""
+
+    key = "DefaultCharacter"
+
+    def at_cmdset_creation(self):
+        super().at_cmdset_creation()
+        for command in (CmdTalk, CmdWork, CmdQuest, CmdFetch, CmdSell, CmdBus):
+            self.add(command())

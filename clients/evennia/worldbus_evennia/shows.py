@@ -1,0 +1,240 @@
+"""What the world answers, shown to those who are there: lines chunk by chunk, deeds, weather, time, story scenes, quests and the market.
+
+Everything here runs on the reactor. A line that was heard in chunks is not said again when its event arrives.
+"""
+
+import random
+from collections import OrderedDict
+
+from evennia.objects.models import ObjectDB
+from evennia.utils.create import create_object
+from evennia.utils.search import search_object_attribute
+from twisted.internet import reactor
+
+from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
+from worldbus_evennia import names
+from worldbus_evennia.bridge import bridge
+from worldbus_evennia.typeclasses import Npc
+
+MOST_KEPT = 2000  # requests whose speakers we remember
+PATIENCE_S = 4.0
+"""Without an answer for so long, a line of our own is said: the bus is away, and nobody shall notice."""
+
+SILENT = {"ASLEEP": "is asleep", "AFRAID": "shrinks from you", "NOT_HERE": "is not here", "TOO_LONG": "loses the thread of what you say"}
+"""How silence looks, by its reason; being interrupted shows by itself."""
+
+waiting = {}
+"""(npc, player) -> the timer of that line."""
+asked = OrderedDict()
+"""Request -> (npc, player): who speaks when chunks of its answer come."""
+heard = OrderedDict()
+"""Request -> attempt whose chunks were shown."""
+
+
+def hear(client):
+    """Subscribe to all of it."""
+    client.on_signal("tokens", bridge.on_reactor(on_chunk))
+    for (subsystem, event), show in SHOW.items():
+        client.on_event(bridge.on_reactor(show), subsystem=subsystem, event=event)
+
+
+def npc_named(name):
+    """The body of one of the bus's people, or None."""
+    return next(iter(search_object_attribute(key="worldbus_npc", value=name)), None)
+
+
+def player_named(name):
+    """The character, or None."""
+    return next(iter(search_object_attribute(key="worldbus_name", value=name)), None)
+
+
+def room_of(place):
+    """The room that is this place, or None."""
+    key = names.ROOMS.get(place)
+    return ObjectDB.objects.filter(db_key=key).first() if key else None
+
+
+def to_player(name, text):
+    """Tell one player, if they are here."""
+    character = player_named(name)
+    if character is not None and character.has_account:
+        character.msg(text)
+
+
+def to_room(place, text):
+    """Tell everybody in a place."""
+    room = room_of(place)
+    if room is not None:
+        room.msg_contents(text)
+
+
+# -- lines -------------------------------------------------------------------------------------------------------------------------------
+
+
+def expect(npc, character):
+    """Somebody was spoken to: see that they answer."""
+    key = (npc.db.worldbus_npc, names.player(character))
+    answered(*key)
+    waiting[key] = reactor.callLater(PATIENCE_S, own_line, *key)
+
+
+def answered(npc_name, player):
+    """They did, or will not."""
+    timer = waiting.pop((npc_name, player), None)
+    if timer is not None and timer.active():
+        timer.cancel()
+
+
+def own_line(npc_name, player):
+    """What they say while the bus is away."""
+    waiting.pop((npc_name, player), None)
+    bridge.own_lines += 1
+    says(npc_name, player, random.choice(names.AWAY), first=True)
+
+
+def on_silent(event):
+    answered(event.entity, event.data.player)
+    npc = npc_named(event.entity)
+    if npc is not None and event.data.code in SILENT:
+        to_player(event.data.player, f"{npc.key} {SILENT[event.data.code]}.")
+
+
+def on_asked(event):
+    asked[event.data.request_id] = (event.data.npc, event.data.player)
+    while len(asked) > MOST_KEPT:
+        asked.popitem(last=False)
+
+
+def on_chunk(signal):
+    chunk = signal.read(TokensDelivered)
+    npc_name, player = asked.get(chunk.request_id, (None, None))
+    if not chunk.text or npc_name is None or chunk.attempt < heard.get(chunk.request_id, 0):
+        return
+    heard[chunk.request_id] = chunk.attempt
+    while len(heard) > MOST_KEPT:
+        heard.popitem(last=False)
+    says(npc_name, player, chunk.text, first=chunk.sequence == 0)
+
+
+def on_spoke(event):
+    if event.data.request_id not in heard:
+        says(event.entity, event.data.player, event.data.text, first=True)
+
+
+def says(npc_name, player, text, *, first):
+    answered(npc_name, player)
+    npc = npc_named(npc_name)
+    character = player_named(player)
+    room = (npc and npc.location) or (character and character.location)
+    if room is None:
+        return
+    who = npc.key if npc else npc_name
+    to = f" to {character.key}" if character else ""
+    room.msg_contents(f'|c{who}|n says{to}, "{text.strip()}"' if first else f'|c{who}|n: "{text.strip()}"')
+
+
+# -- deeds, weather, time, stories -------------------------------------------------------------------------------------------------------
+
+
+def on_acted(event):
+    it = event.data
+    npc = npc_named(event.entity)
+    if npc is None:
+        return
+    if it.place != names.place(npc.location):
+        put(event.entity, npc.key, it.place)
+    if npc.location and it.cause == "dialogue":
+        npc.location.msg_contents(f"{npc.key} does this: {it.action.replace('-', ' ')}.")
+
+
+def put(name, title, place):
+    """Let one of the bus's people stand in a place; make the body if there is none. A place that is no room here: they are away."""
+    room = room_of(place)
+    npc = npc_named(name)
+    if npc is not None:
+        if npc.location != room:
+            npc.move_to(room, quiet=room is None, to_none=room is None, move_type="bus")
+    elif room is not None:
+        create_object(Npc, key=title, location=room, home=room, attributes=[("worldbus_npc", name)])
+
+
+def on_weather(event):
+    to_room(event.entity, f"The sky: {event.data.sky}.")
+
+
+def on_time(event):
+    now = event.data.now.time_of_day if event.data.now else ""
+    for place in names.ROOMS:
+        to_room(place, f"It is {now} now.")
+
+
+def on_discovered(event):
+    it = event.data
+    to_player(event.entity, f"|m{it.title}|n: {it.text}")
+
+
+def on_scene_changed(event):
+    it = event.data
+    to_room(it.place, f"Something is different here. {it.text or it.object + ' is ' + it.condition}")
+
+
+# -- quests and trade --------------------------------------------------------------------------------------------------------------------
+
+
+def on_quest_offered(event):
+    it = event.data
+    to_player(event.entity, f"|yYou are offered|n {it.title}: 'quest {it.quest}' takes it on.")
+
+
+def on_quest_accepted(event):
+    to_player(event.entity, f"|yYou take on|n {event.data.title}.")
+
+
+def on_quest_stage(event):
+    to_player(event.entity, f"|yThe quest goes on|n: {event.data.text}")
+
+
+def on_quest_completed(event):
+    to_player(event.entity, f"|yThe quest {event.data.quest} has ended|n: {event.data.ending}.")
+
+
+def on_good(event):
+    it = event.data
+    to_player(event.entity, f"|yYou have|n a {it.kind.replace('-', ' ')} now ('{it.good}').")
+
+
+def on_bargain(event):
+    it = event.data
+    to_player(event.entity, f"|yA bargain|n: {it.kind.replace('-', ' ')} for {it.price_minor / 100:.2f} {it.currency}, to {it.buyer}.")
+
+
+def on_counter(event):
+    it = event.data
+    to_player(event.entity, f"|y{it.buyer} offers|n {it.counter_minor / 100:.2f} for '{it.good}'.")
+
+
+def on_refused(event):
+    to_player(event.entity, f"|yThat cannot be|n: {event.data.reason}.")
+
+
+SHOW = {
+    ("npc", "InferenceRequested"): on_asked,
+    ("npc", "NpcSpoke"): on_spoke,
+    ("npc", "NpcKeptSilent"): on_silent,
+    ("npc", "NpcActed"): on_acted,
+    ("weather", "WeatherChanged"): on_weather,
+    ("time", "TimeOfDayChanged"): on_time,
+    ("narrative", "SceneDiscovered"): on_discovered,
+    ("narrative", "SceneChanged"): on_scene_changed,
+    ("quest", "QuestOffered"): on_quest_offered,
+    ("quest", "QuestAccepted"): on_quest_accepted,
+    ("quest", "QuestStageBegan"): on_quest_stage,
+    ("quest", "QuestCompleted"): on_quest_completed,
+    ("quest", "QuestRequestRefused"): on_refused,
+    ("broker", "GoodAcquired"): on_good,
+    ("broker", "BargainStruck"): on_bargain,
+    ("broker", "CounterHeard"): on_counter,
+    ("broker", "AcquisitionRefused"): on_refused,
+    ("broker", "BargainRefused"): on_refused,
+}
+"""(who says it, event) -> what is done about it."""

@@ -1,0 +1,69 @@
+"""What Evennia calls when its server starts and stops; the game's own module of that name, if it has one, is called too."""
+
+from importlib import import_module
+
+from twisted.internet import task
+
+from evennia.server.sessionhandler import SESSIONS
+from worldbus_evennia import facts, names, shows
+from worldbus_evennia.bridge import bridge
+
+HEARTBEAT_S = 20.0
+PEOPLE_S = 2.0
+_loops = []
+
+
+def _games_own(hook):
+    try:
+        module = import_module("server.conf.at_server_startstop")
+    except ImportError:
+        return
+    getattr(module, hook, lambda: None)()
+
+
+def _heartbeats():
+    for character in {session.puppet for session in SESSIONS.get_sessions() if session.puppet}:
+        facts.alive(character)
+
+
+def _people():
+    """The people of the bus stand where they belong, as soon as there are rooms for them."""
+    for name, (title, place) in names.PEOPLE.items():
+        if shows.npc_named(name) is None:
+            shows.put(name, title, place)
+
+
+def at_server_init():
+    _games_own("at_server_init")
+
+
+def at_server_start():
+    _games_own("at_server_start")
+    bridge.start(shows.hear)
+    for call, every_s in ((_heartbeats, HEARTBEAT_S), (_people, PEOPLE_S)):
+        loop = task.LoopingCall(call)
+        loop.start(every_s, now=False)
+        _loops.append(loop)
+
+
+def at_server_stop():
+    while _loops:
+        _loops.pop().stop()
+    bridge.stop()
+    _games_own("at_server_stop")
+
+
+def at_server_reload_start():
+    _games_own("at_server_reload_start")
+
+
+def at_server_reload_stop():
+    _games_own("at_server_reload_stop")
+
+
+def at_server_cold_start():
+    _games_own("at_server_cold_start")
+
+
+def at_server_cold_stop():
+    _games_own("at_server_cold_stop")
