@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +14,11 @@ from handlers.names import WORLDS
 from handlers.time_manager.calendar import load as load_calendar
 from projections.knowledge.embedders import open_embedder
 from tests.unit.evaluation.test_questions import data_set
+from worldbus.cli import main
 from worldbus.edges.lore import Document, documents
 from worldbus.evaluation import beir
 from worldbus.evaluation.questions import load
-from worldbus.evaluation.run import Report, evaluate, evaluate_beir
+from worldbus.evaluation.run import MODES, Report, evaluate, evaluate_beir
 from worldbus.evaluation.stage import Hit, Stage, open_stage
 
 WORLD = WORLDS / "duskmarket"
@@ -99,3 +101,24 @@ async def test_a_beir_folder_is_evaluated(plain_stage: Stage, tmp_path: Path) ->
     assert (report.data, report.passages, report.questions) == ("tiny", 2, 2)
     for scores in report.modes.values():
         assert (scores.recall_at_5, scores.mrr, scores.ndcg_at_10) == (1.0, 1.0, 1.0)
+
+
+def test_the_command_prints_its_figures_and_says_what_it_cannot_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(data_set(tmp_path / "tiny"))
+    for words, code in (
+        (["--beir", folder, "--embedder", "hashing", "--json"], 0),
+        (["--beir", folder, "--embedder", "hashing"], 0),
+        (["--beir", folder, "--lore", folder], 2),
+        (["--beir", str(tmp_path)], 2),
+        (["--questions", str(tmp_path / "none.jsonl")], 2),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["kb", "eval", *words])
+        said = capsys.readouterr()
+        assert ended.value.code == code, said.err
+        if words[-1] == "--json":
+            assert json.loads(said.out)["modes"]["hybrid"]["recall_at_5"] == 1.0
+        elif code == 0:
+            assert [line.split()[0] for line in said.out.splitlines() if line.startswith(("hybrid", "vector", "text"))] == list(MODES)
+        else:
+            assert "wanted" in said.err or "cannot be read" in said.err or "give --beir" in said.err
