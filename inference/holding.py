@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
@@ -12,8 +12,6 @@ from inference.asked import Asked
 from inference.metrics import Metrics
 from inference.queue import TierQueue
 from inference.work import Work
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -77,12 +75,11 @@ class Holding:
         for work in self.held.values():
             self._queue.working(work.ask.reply)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run it beside everything else; an error that nobody foresaw is reported, and costs one request."""
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], work: Work | None = None) -> None:
+        """Run it beside everything else. An error that nobody foresaw is reported, and the queue gives `work` to somebody again."""
         task = asyncio.create_task(coroutine)
         self.tasks.add(task)
-        task.add_done_callback(self._on_done)
-        return task
+        task.add_done_callback(lambda done: self._on_done(done, work))
 
     def _drop(self, work: Work) -> None:
         del self.held[work.ask.event.position]
@@ -90,7 +87,9 @@ class Holding:
             work.timer.cancel()
         self._dropped()
 
-    def _on_done(self, task: asyncio.Task[Any]) -> None:
+    def _on_done(self, task: asyncio.Task[Any], work: Work | None) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("request_failed", error=repr(error), exc_info=error)
+            if work is not None:
+                self.forget(work)

@@ -210,7 +210,7 @@ class Intake:
         self.holding.take(work)
         self._look_back(work, fresh)
         if attempt > 1:
-            self.holding.spawn(self._recover(work))
+            self.holding.spawn(self._recover(work), work)
         else:
             self._fresh(work)
 
@@ -235,7 +235,7 @@ class Intake:
         if self._prepare is None or not work.ask.wants_passages or not self._up():
             self.ready(work)
         else:
-            self.holding.spawn(self._prepared(work, self._prepare))
+            self.holding.spawn(self._prepared(work, self._prepare), work)
 
     async def _prepared(self, work: Work, prepare: Prepare) -> None:
         left = (self.choosing.latest_ns(work) - self._clock.now_ns()) / 1e9

@@ -201,7 +201,7 @@ class Worker:
         """It has a slot: generate."""
         assert self._keeper is not None
         self._keeper.used()
-        self.holding.spawn(self._serve(work, offer))
+        self.holding.spawn(self._serve(work, offer), work)
         if not work.began_at:
             work.rung = offer.rung.name
             self.holding.spawn(self._say_started(work))

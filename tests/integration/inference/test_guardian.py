@@ -132,7 +132,7 @@ async def test_what_was_said_but_not_recorded_is_not_answered(site: Site, game: 
 
 
 async def test_what_was_spoken_at_the_last_moment_is_never_recorded_as_expired(site: Site, game: Game, connection: Connection) -> None:
-    """Somebody spoke a line and is about to record it; a worker that is given the request behind its deadline must not say that nobody did."""
+    """Somebody spoke a line and is about to record it; a worker that is given the request too late must not say that nobody did."""
     request = await game.ask(tier=TIER, budget_ms=1)
     speaker = Delivery(connection)
     await speaker.open()

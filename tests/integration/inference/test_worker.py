@@ -13,6 +13,7 @@ from bus.signals import signal
 from inference.delivery import hear
 from inference.engines.timed import Pace, TimedEngine
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested
+from schemas.gen.worldbus.inference.v1.types_pb2 import Knowledge
 from tests.integration.inference.conftest import WORLD, Game, Run, Until
 
 SCHEMA = (
@@ -260,3 +261,24 @@ async def test_who_cannot_be_served_in_full_hears_so_at_once(game: Game, run: Ru
     assert len(answered) >= 2
     assert max(event.position for event in refused) < min(event.position for event in answered)
     assert worker.admission.used.samples
+
+
+async def test_an_error_that_nobody_foresaw_costs_no_request(game: Game, run: Run) -> None:
+    """Whatever is added to requests fails in a way that it must not: the queue gives the request again, and it is answered."""
+    failed = []
+
+    async with run(TimedEngine(Pace(first=0.001, per_token=0.001))) as worker:
+
+        async def prepare(work: Any) -> None:
+            failed.append(work.ask.id)
+            raise RuntimeError("a mistake")
+
+        worker.intake._prepare = prepare
+        request = await game.ask(max_tokens=4, budget_ms=2500, knowledge=Knowledge(query="the bell", most=3, token_budget=200))
+        while not failed:
+            await asyncio.sleep(0.002)
+        worker.intake._prepare = None
+        end = (await game.ends(1))[request.request_id]
+
+    assert end.name == "InferenceCompleted"
+    assert failed == [request.request_id]
