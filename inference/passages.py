@@ -27,9 +27,7 @@ MAX_FROM: Final = 160  # characters of where it stands
 LEAST: Final = 24  # tokens that are worth showing of a passage which is too long
 MARKS: Final = 24  # tokens that the marks of a passage take, cautiously
 # Wide and small angle brackets look like the marks, too.
-_PLAIN: Final = str.maketrans(
-    dict.fromkeys("<\uff1c\ufe64", "\u2039") | dict.fromkeys(">\uff1e\ufe65", "\u203a")
-)
+_PLAIN: Final = str.maketrans(dict.fromkeys("<\uff1c\ufe64", "\u2039") | dict.fromkeys(">\uff1e\ufe65", "\u203a"))
 _QUOTED: Final = str.maketrans({'"': "\u201d"})
 
 
