@@ -42,7 +42,7 @@ from schemas.gen.worldbus.knowledge.v1.types_pb2 import LorePlace
 PASSAGES = 100_000
 DOCUMENT = 100  # passages of one
 SENTENCES = 5
-ASKED = 60
+ASKED = 40
 WARM = 5
 WORLD = "bench"
 BREADTHS = {"100%": "public", "10%": "faction:bench", "1%": "npc:bench"}

@@ -75,14 +75,14 @@ BEGIN
         USING world, pos, tokens, tags, kinds, owner, model, vector, depth;
 END $fn$;
 
--- The nearest passages by the index of the model's vectors, which goes on until it has found enough that are visible.
+-- The nearest passages by the index of the model's vectors, which goes on until it has found enough that are visible; in no strict order.
 CREATE FUNCTION worldbus.kb_near(world text, pos bigint, tokens text[], tags text[], kinds text[], owner text, model text, vector real[], depth integer, ef integer)
 RETURNS TABLE (id text, revision bigint, nearness double precision)
 LANGUAGE plpgsql STABLE SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET enable_sort = off SET enable_material = off SET enable_memoize = off SET max_parallel_workers_per_gather = 0 AS $fn$
 BEGIN
     PERFORM vector::public.halfvec; -- loads pgvector, which brings these settings; they last until the transaction ends
-    PERFORM set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.iterative_scan', 'strict_order', true),
+    PERFORM set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
             set_config('hnsw.max_scan_tuples', '40000', true);
     RETURN QUERY EXECUTE format(
         'SELECT p.id, p.revision, -e.distance
@@ -208,9 +208,10 @@ BEGIN
         broad := worldbus.kb_breadth(kb_search.world, kb_search.tokens);
         -- The index pays where much is visible; where little is, all of that is scanned, and so is what the index did not find enough of.
         IF m.indexed AND broad > 3000 AND broad > m.vectors / 50 THEN
-            SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.nearness) INTO near_ids, near_revisions, near_scores
+            SELECT array_agg(x.id ORDER BY x.nearness DESC, x.id), array_agg(x.revision ORDER BY x.nearness DESC, x.id),
+                   array_agg(x.nearness ORDER BY x.nearness DESC, x.id) INTO near_ids, near_revisions, near_scores
               FROM worldbus.kb_near(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, m.model, kb_search.vector, deep,
-                                    greatest(m.ef_search, least(500, 2 * deep * m.vectors / broad)::integer)) x;
+                                    greatest(m.ef_search, least(800, 3 * deep * m.vectors / broad)::integer)) x;
         END IF;
         IF near_ids IS NULL OR cardinality(near_ids) < deep THEN
             SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.nearness) INTO near_ids, near_revisions, near_scores

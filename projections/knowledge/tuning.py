@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXACT_BELOW: Final = 20_000
 """Vectors up to which everything is scanned."""
 GROWN: Final = 0.1
-RECALL: Final = 0.97
+RECALL: Final = 0.95
 """Of the exact scan's first ten; less, and the index is not used."""
 EFFORTS: Final = (100, 200, 400)  # hnsw.ef_search
 PROBES: Final = 24
@@ -135,7 +135,7 @@ async def recall(
 ) -> float:
     """The share of what a scan found that the index finds for one token."""
     visible = await connection.fetchval("SELECT worldbus.kb_breadth($1, $2)", world, [token])
-    effort = max(effort, min(500, int(2 * 20 * vectors / max(1, visible))))
+    effort = max(effort, min(800, int(3 * 20 * vectors / max(1, visible))))  # as kb_search does for five hits
     sql = "SELECT id FROM worldbus.kb_near($1, 4611686018427387904, $2, NULL, NULL, NULL, $3, $4, 20, $5)"
     hits = 0
     for vector, nearest in zip(asked, scanned, strict=True):
