@@ -42,6 +42,8 @@ ASIDE_S: Final = 0.1
 """How long a request waits for the router's word."""
 LEAST_NS: Final = 40 * MS
 """With less time nobody else could answer either."""
+IN_VAIN_S: Final = 0.1
+"""Between two questions to which no tier seems to be an answer."""
 AGAIN_S: Final = 0.003
 MOST_ASIDE: Final = 256
 
@@ -92,6 +94,7 @@ class Consult:
         self._aside: dict[tuple[str, str], _Aside] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener | None = None
+        self._last_in_vain = float("-inf")
 
     def __len__(self) -> int:
         """Requests that wait for the router's word."""
@@ -111,10 +114,24 @@ class Consult:
             self._listener = None
 
     def worth(self, work: Work) -> bool:
-        """Whether asking could help: it was not asked before, nothing was generated, there is time, and another tier has an engine up."""
+        """Whether asking could help: it was not asked before, nothing was generated, there is time, and another tier has an engine up.
+
+        Where no other tier seems able, the router is still told of some, so that the log says why; not of all, or a site that is full
+        everywhere would be kept busy with questions.
+        """
         if work.routed or work.texts or work.tale.started or len(self._aside) >= MOST_ASIDE or self._listener is None:
             return False
-        return self._slack_ns(work) >= LEAST_NS and any(one.tier != self._settings.tier for one in self._vitals.up())
+        slack = self._slack_ns(work)
+        others = [one for one in self._vitals.up() if one.tier != self._settings.tier] if slack >= LEAST_NS else []
+        return bool(others) and (any(one.predicted_ms * MS <= slack for one in standing_for(work, others)) or self._in_vain())
+
+    def _in_vain(self) -> bool:
+        """Whether one more question may be asked whose answer seems plain."""
+        now = asyncio.get_running_loop().time()
+        if now - self._last_in_vain < IN_VAIN_S:
+            return False
+        self._last_in_vain = now
+        return True
 
     def ask(self, work: Work, code: str, reason: str) -> None:
         """Set it aside and ask; `code` and `reason` say why it cannot be answered here."""

@@ -132,7 +132,7 @@ class Intake:
             self._without_model(work, now)
         elif self.choosing.latest_ns(work) <= now:
             self.give_up(work, "too_late", f"{(ask.deadline_ns - now) // MS} ms are left, too few for any answer of the model")
-        elif self.consult.worth(work) and self._late_here(work, now):
+        elif self._late_here(work, now) and self.consult.worth(work):
             self.consult.ask(work, "no_slot", "all slots are taken for too long")
         else:
             self.choosing.add(work)
