@@ -23,14 +23,24 @@ ROOT = Path(__file__).parents[3]
 @click.command()
 @click.option("--players", default=20, show_default=True, type=click.IntRange(1, 1000), help="Players of Evennia's load tester.")
 @click.option("--duration", default=60.0, show_default=True, type=click.FloatRange(5, 86400), help="Seconds of play.")
-@click.option("--engine", default="ladder", show_default=True, type=click.Choice(["ladder", "vllm"]), help="Who answers: the ladder alone, or vLLM on this CPU with a tiny model (make vllm).")
+@click.option(
+    "--engine",
+    default="ladder",
+    show_default=True,
+    type=click.Choice(["ladder", "vllm"]),
+    help="Who answers: the ladder alone, or vLLM on this CPU with a tiny model (make vllm).",
+)
 @click.option("--kills", default=0, show_default=True, help="How often to kill the NATS server meanwhile.")
 @click.option("--world", default="duskmarket", show_default=True, help="World.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder for all data; default: a new one, removed at the end.")
-@click.option("--environment", type=click.Path(path_type=Path), default=ROOT / ".venv-evennia", help="Where Evennia is installed (make evennia).")
+@click.option(
+    "--environment", type=click.Path(path_type=Path), default=ROOT / ".venv-evennia", help="Where Evennia is installed (make evennia)."
+)
 @click.option("--stay", is_flag=True, help="Stay up when the load has ended, until Ctrl-C.")
 @click.option("--json", "json_", is_flag=True, help="The report as one JSON line on stdout.")
-def main(players: int, duration: float, engine: str, kills: int, world: str, data: Path | None, environment: Path, stay: bool, json_: bool) -> None:
+def main(
+    players: int, duration: float, engine: str, kills: int, world: str, data: Path | None, environment: Path, stay: bool, json_: bool
+) -> None:
     """Evennia's tutorial world on the bus, played by Evennia's own load tester."""
     configure("console", "warning")
 
@@ -67,10 +77,12 @@ def _worker(engine: str, folder: Path) -> tuple[str, ...]:
 
 
 def _people(report: Report) -> str:
+    by_rung = ", ".join(f"{rung} {count}" for rung, count in report.lines.items())
     lines = [
         f"{report.players} players, {report.seconds:.0f} s, answers by {report.engine}",
-        f"published {report.published}, in the log {report.in_log}, lost {report.lost}, duplicated {report.duplicated}, dropped {report.dropped}",
-        f"spoken to {report.spoken_to} times, answered {sum(report.lines.values())} ({', '.join(f'{k} {v}' for k, v in report.lines.items())}), "
+        f"published {report.published}, in the log {report.in_log}",
+        f"lost {report.lost}, duplicated {report.duplicated}, dropped {report.dropped}",
+        f"spoken to {report.spoken_to} times, answered {sum(report.lines.values())} ({by_rung}), "
         f"own lines {report.own_lines}, seen in the room {report.shown}",
         f"command latency p95 {report.latency_on_ms} ms with the adapter, {report.latency_off_ms} ms without: {report.latency_ratio}",
         *(f"  {name.replace('_', ' ')}: p50 {p50} ms, p95 {p95} ms" for name, (p50, p95) in report.as_dict()["hops"].items()),

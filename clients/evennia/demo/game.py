@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bus.errors import WorldbusError
-
 from clients.evennia.demo.telnet import Telnet
 
 ADMIN = "admin"
@@ -65,7 +64,9 @@ class Game:
             settings.write(SETTINGS.format(**self.ports))
         await self._evennia("migrate")
         for _ in range(STARTS):
-            if "timed out" not in await self._evennia("start"):  # its own patience is short on a busy machine; asking again goes on from there
+            if "timed out" not in await self._evennia(
+                "start"
+            ):  # its own patience is short on a busy machine; asking again goes on from there
                 break
         await self._logged("successfully restarted in 'reset' mode")  # a new game restarts once; who comes before that is forgotten
         admin = await self.admin()

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bus.event import Event
+from clients.evennia.demo.game import Game
+from clients.evennia.demo.report import Report, hops, lines, of_game, spread
+from clients.evennia.demo.telnet import Telnet
 from handlers import ALL
 from projections.catalogue import PROJECTIONS
 from projections.store import connected
@@ -22,10 +25,6 @@ from worldbus.demo.run import quiet
 from worldbus.settings import Settings
 from worldbus.ticker import start_clock
 from worldbus.tiers import LADDER
-
-from clients.evennia.demo.game import Game
-from clients.evennia.demo.report import Report, hops, lines, of_game, spread
-from clients.evennia.demo.telnet import Telnet
 
 SCALE = 360_000  # world milliseconds per real second: six hours in a minute
 WINDOW_S = 4.0  # of the adapter on, then off, and so on
@@ -40,7 +39,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the demo is asked for. `worker` is the command of a process that serves the gold tier, if another than the ladder shall answer."""
+    """What the demo is asked for. `worker`: the command of a process that serves the gold tier; else the ladder alone answers."""
 
     players: int = 20
     seconds: float = 60.0
@@ -76,8 +75,10 @@ async def run(settings: Settings, environment: Path, wanted: Wanted, tell: Tell,
         game = Game(settings.data, environment, url=world.servers.nats_url, world=settings.world)
         stack.push_async_callback(game.stop)
         await game.start()
-        tell(f"{wanted.players} players of Evennia's load tester join for {wanted.seconds:.0f} s; telnet 127.0.0.1 {game.ports['telnet']}, "
-             f"browser http://127.0.0.1:{game.ports['web']}: you may join them")
+        tell(
+            f"{wanted.players} players of Evennia's load tester join for {wanted.seconds:.0f} s; telnet 127.0.0.1 {game.ports['telnet']}, "
+            f"browser http://127.0.0.1:{game.ports['web']}: you may join them"
+        )
         watch, state = await _play(world, game, wanted)
         if stay:
             tell("staying up until Ctrl-C")
@@ -93,6 +94,8 @@ async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[
     admin = await game.admin()
     measuring = await game.enter("Measure", "only-for-the-demo-1", create=True)
     asking = await game.enter("Asker", "only-for-the-demo-2", create=True)
+    for player in (measuring, asking):
+        player.type("teleport Intro")
     await game.load(wanted.players)
     async with asyncio.TaskGroup() as group:
         tasks = [

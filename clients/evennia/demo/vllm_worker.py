@@ -1,4 +1,4 @@
-"""A worker of the gold tier with the real vLLM on this machine's CPU and a tiny model of random weights; runs in the environment of `make vllm`.
+"""A worker of the gold tier with the real vLLM on this CPU and a tiny model of random weights; runs in the environment of `make vllm`.
 
 Its lines make no sense: what is shown is that a real engine's tokens find their way into a room, and how long each hop takes.
 """

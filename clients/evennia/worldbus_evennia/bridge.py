@@ -1,7 +1,7 @@
 """The one connection of this Evennia server to the bus.
 
-Evennia's reactor never waits for it: publishing queues and returns, and what is heard comes back onto the reactor. Players see no error when the bus is
-away: what they did waits in the queue; what does not fit is counted, and said in the server's log once a minute.
+Evennia's reactor never waits for it: publishing queues and returns, and what is heard comes back onto the reactor. Players see no
+error when the bus is away: what they did waits in the queue; what does not fit is counted, and said in the server's log once a minute.
 """
 
 import itertools

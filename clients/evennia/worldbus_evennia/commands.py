@@ -43,7 +43,9 @@ class CmdTalk(Command):
         npc = person(self.caller, who.strip())
         if npc is not None:
             self.caller.ndb.worldbus_talks_to = npc.db.worldbus_npc
-            self.caller.at_say(words.strip(), receivers=[npc], whisper=True, msg_self=True, msg_receivers='{object} says to {receiver}, "{speech}"')
+            self.caller.at_say(
+                words.strip(), receivers=[npc], whisper=True, msg_self=True, msg_receivers='{object} says to {receiver}, "{speech}"'
+            )
 
 
 class CmdWork(Command):
@@ -146,8 +148,8 @@ class CmdBus(Command):
                 bridge.on = False
         state = "on" if bridge.on else "off"
         self.caller.msg(
-            f"worldbus {state}: {bridge.published} published, {bridge.recorded} recorded, {bridge.failed} failed, {bridge.dropped} dropped, "
-            f"{bridge.own_lines} own lines"
+            f"worldbus {state}: {bridge.published} published, {bridge.recorded} recorded, {bridge.failed} failed, "
+            f"{bridge.dropped} dropped, {bridge.own_lines} own lines"
         )
 
 

@@ -2,10 +2,10 @@
 
 from django.conf import settings
 
+from schemas.gen_better.worldbus.broker.v1 import AcquisitionRequested, SaleRequested
 from schemas.gen_better.worldbus.game.v1 import CreatureSlain, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
 from schemas.gen_better.worldbus.player.v1 import PlayerHeartbeat, PlayerJoined, PlayerLeft, PlayerMoved
 from schemas.gen_better.worldbus.quest.v1 import QuestAcceptRequested, QuestChoiceRequested, QuestWorkRequested
-from schemas.gen_better.worldbus.broker.v1 import AcquisitionRequested, SaleRequested
 from worldbus_evennia import names
 from worldbus_evennia.bridge import bridge
 
@@ -19,7 +19,10 @@ def say(character, event):
 
 def joined(character):
     joined = PlayerJoined(
-        display_name=character.key[:64], platform="evennia", game_server=settings.WORLDBUS_GAME_SERVER[:64], zone=names.place(character.location)
+        display_name=character.key[:64],
+        platform="evennia",
+        game_server=settings.WORLDBUS_GAME_SERVER[:64],
+        zone=names.place(character.location),
     )
     say(character, joined)
 

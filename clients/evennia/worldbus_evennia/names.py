@@ -38,7 +38,8 @@ def place(room):
     return PLACES.get(room.key) or f"{slug(room.key)}-{room.id}"
 
 
-# Who lives on the bus: what they are called, where they are to be found before they have said so themselves, and what they say while the bus is away.
+# Who lives on the bus: what they are called, where they are to be found before they have said so themselves, and what they say while the
+# bus is away.
 PEOPLE = {
     "widow-hask": ("Widow Hask", "quay"),
     "doctor-vane": ("Doctor Vane", "fishmarket"),

@@ -6,38 +6,45 @@ from evennia.utils.utils import inherits_from
 from worldbus_evennia import facts
 
 EXAMINES = frozenset({"look", "read", "examine"})
+MOB = "evennia.contrib.tutorials.tutorial_world.mob.Mob"
 STRIKES = frozenset({"attack", "thrust", "slash", "stab", "hit", "kill", "fight", "chop"})
 
 
 def parse(raw_string, cmdset, caller, match_index=None):
-    """As `evennia.commands.cmdparser.cmdparser`, whose matches are returned unchanged but for one thing: the command tells us when it is over."""
+    """As `evennia.commands.cmdparser.cmdparser`, whose matches are returned unchanged but that the command tells us when it is over."""
     matches = cmdparser(raw_string, cmdset, caller, match_index=match_index)
     if len(matches) == 1:
-        cmdname, arguments, command = matches[0][0], matches[0][1], matches[0][2]
-        after = command.at_post_cmd
-
-        def at_post_cmd():
-            command.__dict__.pop("at_post_cmd", None)  # commands are shared between callers: the ear is for this one call
-            try:
-                _over(caller, cmdname.strip().lower(), arguments.strip())
-            finally:
-                after()
-
-        if cmdname.strip().lower() in EXAMINES | STRIKES:
-            command.at_post_cmd = at_post_cmd
+        verb, arguments, command = matches[0][0].strip().lower(), matches[0][1].strip(), matches[0][2]
+        told = _told(caller, verb, arguments) if verb in EXAMINES | STRIKES else None
+        if told is not None:
+            _after(command, told)
     return matches
 
 
-def _over(caller, verb, arguments):
+def _after(command, told):
+    """Let this one call of the command be followed by `told`. Commands are shared between callers: the ear goes with the call."""
+    own = command.at_post_cmd
+
+    def at_post_cmd():
+        command.__dict__.pop("at_post_cmd", None)
+        try:
+            told()
+        finally:
+            own()
+
+    command.at_post_cmd = at_post_cmd
+
+
+def _told(caller, verb, arguments):
+    """What to tell when it is over; None for nothing. Who is struck is looked up before: the dead are not where they were."""
     if not arguments or not inherits_from(caller, "worldbus_evennia.typeclasses.Character") or caller.location is None:
-        return
+        return None
     found = caller.search(arguments.split(" with ")[0], quiet=True)
-    if not found or found[0] == caller or found[0].destination:
-        return
+    if not found or found[0] == caller or found[0].destination or found[0].db.worldbus_npc:
+        return None
     target = found[0]
     if verb in EXAMINES:
-        if target.location == caller.location and target.db.worldbus_npc is None:
-            facts.examined(caller, target)
-    elif target.db.worldbus_npc is None and inherits_from(target, "evennia.contrib.tutorials.tutorial_world.mob.Mob") and not target.db.is_attacking:
-        if target.db.health is not None and target.db.health <= 0:
-            facts.slew(caller, target)
+        return lambda: facts.examined(caller, target) if target.location == caller.location else None
+    if target.db.is_dead or not inherits_from(target, MOB):
+        return None
+    return lambda: facts.slew(caller, target) if target.db.is_dead else None

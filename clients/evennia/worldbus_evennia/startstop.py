@@ -2,9 +2,9 @@
 
 from importlib import import_module
 
+from evennia.server.sessionhandler import SESSIONS
 from twisted.internet import task
 
-from evennia.server.sessionhandler import SESSIONS
 from worldbus_evennia import facts, names, shows
 from worldbus_evennia.bridge import bridge
 

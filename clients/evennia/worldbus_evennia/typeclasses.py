@@ -25,10 +25,7 @@ class Character(DefaultCharacter):
         from worldbus_evennia import shows  # which makes bodies of the class below
 
         super().at_say(message, msg_self, msg_location, receivers, msg_receivers, **kwargs)
-        if kwargs.get("whisper"):
-            heard = [one for one in (receivers or ()) if isinstance(one, Npc)]
-        else:
-            heard = listeners(self, message)
+        heard = [one for one in (receivers or ()) if isinstance(one, Npc)] if kwargs.get("whisper") else listeners(self, message)
         for npc in heard:
             facts.spoke(self, npc.db.worldbus_npc, message)
             shows.expect(npc, self)
@@ -40,7 +37,7 @@ class Character(DefaultCharacter):
 
 
 def listeners(speaker, message):
-    """Who of the bus's people feels spoken to: those who are named; if nobody is, the one the speaker talked to last, else the first in the room."""
+    """Who of the bus's people feels spoken to: who is named; else whom the speaker talked to last; else the first in the room."""
     here = [one for one in speaker.location.contents if isinstance(one, Npc)] if speaker.location else []
     words = message.lower()
     named = [one for one in here if any(part in words for part in one.key.lower().split())]

@@ -168,18 +168,17 @@ class Client:
     def on_event(
         self, heard: Callable[[Event], None], *, subsystem: str = "", entity: str = "", event: str = "", after: int | None = None
     ) -> Callable[[], None]:
-        """As `follow`, on a thread of its own that calls `heard` for each event. Returns a function that ends it."""
-        ended = threading.Event()
-        events = self.follow(subsystem=subsystem, entity=entity, event=event, after=after)
+        """As `follow`, but `heard` is called for each event, on the client's thread: be quick. Returns a function that ends it."""
+        for name, token in (("subsystem", subsystem), ("entity", entity), ("event", event)):
+            if token:
+                check_token(token, name)
 
-        def run() -> None:
-            for it in events:
-                if ended.is_set():
-                    return
-                heard(it)
+        def hear(it: Event) -> bool:
+            heard(it)
+            return True
 
-        threading.Thread(target=run, name=f"worldbus-{event or 'events'}", daemon=True).start()
-        return ended.set
+        _, stop = self._start(lambda: Following(self._link.log, self.world, subsystem, entity, event, after, hear))
+        return stop
 
     def on_signal(self, kind: str, heard: Callable[[Signal], None], *, key: str = "") -> None:
         """Call `heard` for each signal `sig.<world>.<kind>.<key>`, on the client's thread: be quick. What is said while the connection is
