@@ -6,6 +6,7 @@ smoothed deviation, as TCP estimates a round trip.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from inference.tiers import Tier
 
 GAIN: Final = 0.1  # weight of a new sample of the mean
 DEVIATION_GAIN: Final = 0.2
+OUTLIER: Final = 4.0  # times the typical value
 STEP: Final = 0.03  # by which the typical value follows each sample
 LAG_EVERY_S: Final = 0.02
 LAG_FADES: Final = 0.993  # per look
@@ -34,12 +36,14 @@ class Estimate:
         self.samples = 0
 
     def learn(self, sample: float) -> None:
-        """Take one measurement in. The first one replaces the guess."""
+        """Take one measurement in. The first one replaces the guess. A far outlier counts as a near one: after one stall, which all that
+        ran have measured, nobody would fit any more, and who is not begun teaches nothing."""
         self.samples += 1
         if self.samples == 1:
             self.mean, self.typical, self.deviation = sample, sample, sample / 4
             return
         self.typical *= 1 + STEP if sample > self.typical else 1 - STEP
+        sample = min(sample, OUTLIER * self.typical)
         self.deviation += DEVIATION_GAIN * (abs(sample - self.mean) - self.deviation)
         self.mean += GAIN * (sample - self.mean)
 
@@ -105,23 +109,31 @@ class Admission:
         `wanted` is the request's own limit of tokens; `choice_chars` the length of the longest choice, 0 if there is none to choose from.
         """
         room = left_s - self.reserve_s(ladder)
-        for rung in ladder.of_engines:
-            tokens = min(wanted, rung.max_tokens or wanted)
-            if rung.name == "choice":
-                if not choice_chars:
-                    continue
-                tokens = max(1, round(choice_chars / CHARS_PER_TOKEN))
-            if room >= rung.needs_ms / 1000 and room >= self.seconds(tokens):
-                return Offer(rung, tokens)
+        for offer in _offers(ladder, wanted, choice_chars):
+            if room >= self._needs_s(offer):
+                return offer
         return None
 
-    def least_s(self, ladder: Ladder, wanted: int, choice_chars: int) -> float:
-        """The least time before the deadline at which any rung of an engine may still begin."""
-        needs = []
-        for rung in ladder.of_engines:
-            tokens = min(wanted, rung.max_tokens or wanted)
-            if rung.name == "choice":
-                tokens = max(1, round(choice_chars / CHARS_PER_TOKEN))
-            if rung.name != "choice" or choice_chars:
-                needs.append(max(rung.needs_ms / 1000, self.seconds(tokens)))
-        return min(needs, default=float("inf")) + self.reserve_s(ladder)
+    def trial(self, ladder: Ladder, wanted: int, choice_chars: int, left_s: float) -> Offer | None:
+        """The quickest rung that an idle engine may try although it was too slow lately: a belief that nothing tests would never change."""
+        room = left_s - self.reserve_s(ladder)
+        found = [offer for offer in _offers(ladder, wanted, choice_chars) if room >= offer.rung.needs_ms / 1000]
+        return min(found, key=lambda offer: offer.max_tokens, default=None)
+
+    def least_s(self, ladder: Ladder, wanted: int, choice_chars: int, *, idle: bool = False) -> float:
+        """The least time before the deadline at which any rung of an engine may still begin; of an idle one, which may try, see `trial`."""
+        offers = _offers(ladder, wanted, choice_chars)
+        needs = min((offer.rung.needs_ms / 1000 if idle else self._needs_s(offer) for offer in offers), default=float("inf"))
+        return needs + self.reserve_s(ladder)
+
+    def _needs_s(self, offer: Offer) -> float:
+        return max(offer.rung.needs_ms / 1000, self.seconds(offer.max_tokens))
+
+
+def _offers(ladder: Ladder, wanted: int, choice_chars: int) -> Iterator[Offer]:
+    """Every rung of an engine with its tokens, from the best down."""
+    for rung in ladder.of_engines:
+        if rung.name != "choice":
+            yield Offer(rung, min(wanted, rung.max_tokens or wanted))
+        elif choice_chars:
+            yield Offer(rung, max(1, round(choice_chars / CHARS_PER_TOKEN)))

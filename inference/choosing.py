@@ -102,7 +102,7 @@ class Choosing:
         """The last moment at which the quickest rung of the engine could begin."""
         engine = self._chosen.engine
         assert engine is not None
-        return self._prospects.latest_ns(work, engine)
+        return self._prospects.latest_ns(work, engine, idle=not self.running)
 
     def watch(self, work: Work, at_ns: int) -> None:
         """Look at it again at that moment of the server's clock."""
@@ -181,7 +181,10 @@ class Choosing:
         work = self.waiting.take(now, self._promised)
         assert work is not None
         self._promised = None
-        offer = self._admission.offer(work.ask.ladder, work.wanted(), work.choice_chars(engine), (work.deadline_ns - now) / 1e9)
+        terms = work.ask.ladder, work.wanted(), work.choice_chars(engine), (work.deadline_ns - now) / 1e9
+        offer = self._admission.offer(*terms)
+        if offer is None and not self.running:
+            offer = self._admission.trial(*terms)
         if offer is None:
             self.waiting.ended(work)
             left = (work.deadline_ns - now) // MS

@@ -31,9 +31,9 @@ class Prospects:
         self._admission = admission
         self._clock = clock
 
-    def latest_ns(self, work: Work, engine: Engine) -> int:
-        """The last moment at which the quickest rung of the engine could begin."""
-        least = self._admission.least_s(work.ask.ladder, work.wanted(), work.choice_chars(engine))
+    def latest_ns(self, work: Work, engine: Engine, *, idle: bool = False) -> int:
+        """The last moment at which the quickest rung of the engine could begin; an idle engine may try more."""
+        least = self._admission.least_s(work.ask.ladder, work.wanted(), work.choice_chars(engine), idle=idle)
         reserve = self._admission.reserve_s(work.ask.ladder)
         return work.deadline_ns - int(max(min(least, 3600.0), reserve) * 1e9)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handlers.names import WORLDS
+from inference import ladder as ladders
 from inference.admission import LAG_MOST_S, Admission, Lag
 from inference.forecast import first_late
 from inference.tiers import TIERS
 
+LADDERS = ladders.load(WORLDS / "duskmarket" / "ladder.toml")
 SECONDS = st.floats(0, 100)
 WAITING = st.lists(st.tuples(st.floats(-1, 100), st.floats(0.001, 10)), max_size=30)
 
@@ -60,3 +63,41 @@ def test_answers_that_end_before_their_limit_leave_room_for_more() -> None:
 
     assert admission.likely_s(100) < at_first / 3
     assert admission.seconds(100) >= at_first, "what one answer may take is still the whole limit"
+
+
+def test_one_stall_that_all_who_ran_have_measured_does_not_shut_the_engine() -> None:
+    admission = Admission(TIERS["gold"])
+    for _ in range(100):
+        admission.per_token.learn(0.012)
+    before = admission.seconds(16)
+    for _ in range(8):
+        admission.per_token.learn(2.0)
+
+    assert admission.seconds(16) < 8 * before
+    for _ in range(40):
+        admission.per_token.learn(0.012)
+    assert admission.seconds(16) < 1.5 * before
+
+
+def test_an_engine_that_became_slow_is_believed_to_be() -> None:
+    admission = Admission(TIERS["gold"])
+    for _ in range(100):
+        admission.per_token.learn(0.012)
+    for _ in range(200):
+        admission.per_token.learn(0.120)
+
+    assert admission.per_token.mean > 0.11
+    assert admission.per_token.typical > 0.1
+
+
+def test_an_idle_engine_is_tried_with_its_quickest_rung_however_slow_it_was() -> None:
+    admission, ladder = Admission(TIERS["gold"]), LADDERS.of("npc_line")
+    assert ladder is not None
+    admission.first_token.learn(30.0)
+
+    assert admission.offer(ladder, 40, 0, 1.0) is None
+    tried = admission.trial(ladder, 40, 0, 1.0)
+    assert tried is not None
+    assert (tried.rung.name, tried.max_tokens) == ("shorter", 24)
+    assert admission.least_s(ladder, 40, 0) > 1.0 > admission.least_s(ladder, 40, 0, idle=True)
+    assert admission.trial(ladder, 40, 0, 0.01) is None, "what a rung needs at least stays what it is"
