@@ -13,7 +13,7 @@ from bus.errors import BadSettings, StoreUnavailable
 from projections.knowledge.embedders import EmbedderFailed
 from projections.knowledge.embedding import embed_missing
 from projections.knowledge.recall import open_recall
-from projections.knowledge.search import open_search
+from projections.knowledge.search import Query, open_search
 from projections.knowledge.serving import Serving, open_serving
 from projections.store import LOST, connected
 from worldbus.edges.recall import serve_recall
@@ -51,6 +51,9 @@ async def _serve(world: World) -> None:
         except (BadSettings, EmbedderFailed) as error:
             log.warning("knowledge_by_words_alone", error=str(error), again_s=EMBEDDER_AGAIN_S)
         search = await stack.enter_async_context(open_search(dsn, serving))
+        await search.search(
+            Query(world=settings.world, text="Who is there?")
+        )  # so that the first who asks does not wait for plans and pages
         await stack.enter_async_context(serve_search(world.connection, search, world.publisher))
         recall = await stack.enter_async_context(open_recall(dsn, serving))
         await stack.enter_async_context(serve_recall(world.connection, recall))
