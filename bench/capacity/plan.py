@@ -138,7 +138,7 @@ def check(plan: Plan, speeds: Mapping[str, Speed], one: Concurrent, seconds: flo
     gold, silver = speeds["gold"], speeds["silver"]
     name = f"plan_{plan.players}"
     pooled, apart = (_worst(gold.tier(plan.gold, tokens, shared=shared), rate, seconds) for shared in (True, False))
-    terms = f"{plan.gold} Gold GPUs, one queue, {rate:.1f} requests/s of {tokens} tokens, {_busy(gold, plan.gold, rate, tokens):.0%} busy"
+    terms = f"{plan.gold} Gold GPUs, one queue, {rate:.1f} requests/s of {tokens} tokens, {busy(gold, plan.gold, rate, tokens):.0%} busy"
     holds = pooled.attained >= ATTAINED
     yield Result(
         name=f"{name}_gold_attained",
@@ -177,7 +177,8 @@ def _worst(tier: Tier, rate: float, seconds: float) -> Outcome:
     return min(found, key=lambda one: (one.attained, -one.waited(WAIT_S)))
 
 
-def _busy(speed: Speed, gpus: int, rate: float, tokens: int) -> float:
+def busy(speed: Speed, gpus: int, rate: float, tokens: int) -> float:
+    """Share of the slots that this rate keeps busy; above 1 it cannot hold."""
     return rate * speed.service_s(tokens) / (gpus * speed.slots)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from bench.harness import Result
 from bus.errors import BadSettings
 from worldbus.cli.bench import names
 from worldbus.demo.bots import BOTS
-from worldbus.demo.concurrent import Concurrent
+from worldbus.demo.concurrent import Concurrent, measure
 
 
 @pytest.mark.parametrize(("slots", "busy", "longer_than_50_ms"), [(8, 0.63, 0.096), (8, 0.80, 0.33), (80, 0.80, 0.0014)])
@@ -155,3 +156,18 @@ def test_the_cost_of_a_process_counts_its_children() -> None:
 
 def test_the_report_is_one_of_the_benchmarks_that_the_command_line_knows() -> None:
     assert names()["players"] == "bench.players"
+
+
+def test_the_page_says_of_each_plan_what_the_simulation_says() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "plan-capacity.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\d,]+) \| (\d+), (\d+) \| (.*) \| (.*) \|$", page, re.MULTILINE)
+    one, gold = measure(), plan.STATED["gold"]
+
+    found = [plan.Plan(players=int(row[0].replace(",", "")), gold=int(row[1]), silver=int(row[2])) for row in rows]
+    assert tuple(found) == plan.PLANS
+    for wanted, row in zip(found, rows, strict=True):
+        for tokens, said in zip((16, 48), row[3:], strict=True):
+            rate = wanted.players * one.asked["gold"]
+            attained = next(plan.check(wanted, plan.STATED, one, 60.0 if wanted.gold < 20 else 20.0, tokens)).value
+            assert int(said.split(" %")[0].split()[-1]) == pytest.approx(100 * plan.busy(gold, wanted.gold, rate, tokens), abs=10)
+            assert ("not hold" in said) == (attained < plan.ATTAINED), (wanted, tokens, attained)
