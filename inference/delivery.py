@@ -269,12 +269,11 @@ class Tale:
             try:
                 found = await self._delivery.heard(self._world, self._request_id)
                 if chunk not in found.chunks:
-                    if found.position == 0:
-                        self._position = 0  # all that was heard is older than the stream remembers
-                    found = Heard((), await self._delivery.speak(self._world, chunk, self._position))
-            except Conflict:
-                self.lost = True
-                return
+                    if found.position > self._position:
+                        self.lost = True
+                        return
+                    # 0: all that was heard is older than the stream remembers. A conflict may be with our own first try: look again.
+                    found = Heard((), await self._delivery.speak(self._world, chunk, min(self._position, found.position)))
             except WorldbusError:
                 await self._delivery.mend()
                 continue
