@@ -12,6 +12,7 @@ from typing import Final
 
 from bench.capacity.queue import Outcome, Tier, bearable, lines, simulate
 from bench.harness import Result
+from bench.load.script import Script
 from bus.errors import BadSettings
 from worldbus.demo.bots import BOTS
 from worldbus.demo.concurrent import Concurrent
@@ -111,23 +112,19 @@ def per_gpu(speed: Speed, one: Concurrent, seconds: float) -> Iterator[Result]:
         against=f"simulated, {terms}; lambda {asked * 60:.2f} a minute; {speed.origin}, {speed.capacity:.1f} answers/s",
         ratio=lone / speed.capacity,
     )
-    for share, players in speed.measured.items():
-        against = "measured by a ramp on the bus; ratio: over the simulated" if share == "99" else f"measured, {share} % of offered"
+    for share, ramped in speed.measured.items():
+        players = ramped / Script().every_s / asked  # the ramp's players ask at a rate of their own
+        against = f"measured by a ramp on the bus, {share} % of offered, at the lambda of above; ratio: over the simulated"
+        ratio = players * asked / lone if lone and share == "99" else None
+        yield Result(name=f"{speed.name}_players_measured_{share}", value=players, unit="players", against=against, ratio=ratio)
+    alone = speed.tier(1, BOTS.line.tokens)
+    for used in (0.5, 0.63, 0.8):
+        found = simulate(alone, rate=used * speed.capacity, seconds=seconds)
         yield Result(
-            name=f"{speed.name}_players_measured_{share}",
-            value=players,
-            unit="players",
-            against=against,
-            ratio=players * asked / lone if lone else None,
-        )
-    prompt = speed.tier(1, BOTS.line.tokens, shared=False)
-    for busy in (0.5, 0.63, 0.8):
-        found = simulate(prompt, rate=busy * speed.capacity, seconds=seconds)
-        yield Result(
-            name=f"{speed.name}_wait_at_{busy * 100:.0f}",
+            name=f"{speed.name}_wait_at_{used * 100:.0f}",
             value=found.waited(WAIT_S),
             unit="of offered",
-            against=f"waited over {WAIT_S * 1000:.0f} ms for a slot of a lone GPU that is {busy:.0%} busy",
+            against=f"waited over {WAIT_S * 1000:.0f} ms for a slot of a lone GPU that is {used:.0%} busy",
             ratio=None,
         )
 

@@ -171,3 +171,13 @@ def test_the_page_says_of_each_plan_what_the_simulation_says() -> None:
             attained = next(plan.check(wanted, plan.STATED, one, 60.0 if wanted.gold < 20 else 20.0, tokens)).value
             assert int(said.split(" %")[0].split()[-1]) == pytest.approx(100 * plan.busy(gold, wanted.gold, rate, tokens), abs=10)
             assert ("not hold" in said) == (attained < plan.ATTAINED), (wanted, tokens, attained)
+
+
+def test_players_that_a_ramp_measured_are_told_at_the_rate_of_the_definition() -> None:
+    """A ramp's players ask every 12 s; who asks every 24 s is half as dear, and the engine that bears both is the same."""
+    one = Concurrent(published=0.4, recorded=1.7, lines=2.5 / 60, asked={"gold": 2.5 / 60}, tokens_per_line=16)
+    speed = replace(plan.STATED["gold"], measured={"99": 400.0})
+    found = {result.name: result for result in plan.per_gpu(speed, one, 60.0)}
+
+    assert found["gold_players_measured_99"].value == pytest.approx(800.0)
+    assert found["gold_players_measured_99"].ratio == pytest.approx(800.0 / found["gold_players_per_gpu"].value)
