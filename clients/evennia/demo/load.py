@@ -1,12 +1,24 @@
-"""What the players of Evennia's load tester do (its setting DUMMYRUNNER_SETTINGS_MODULE): most talk and walk, some trade, some quest.
+"""What the players of Evennia's load tester do (its setting DUMMYRUNNER_SETTINGS_MODULE): as often as the world's bots do it.
 
-Rates: every player decides once per TIMESTEP and does something with CHANCE_OF_ACTION, so 0.25 commands a second.
+The rates are those of `worlds/duskmarket/bots.toml`, averaged over its kinds of players: how often they talk, walk, look, take on quests and
+trade.
 """
 
 import random
+import secrets
+import tomllib
+from pathlib import Path
 
-TIMESTEP = 2
-CHANCE_OF_ACTION = 0.5
+BOTS = Path(__file__).parents[3] / "worlds" / "duskmarket" / "bots.toml"
+KINDS = tomllib.loads(BOTS.read_text(encoding="utf-8"))["kinds"].values()
+
+
+def per_minute(deed):
+    """How often the average player does it."""
+    return sum(kind["share"] * kind["per_minute"].get(deed, 0.0) for kind in KINDS)
+
+
+TIMESTEP = 1
 CHANCE_OF_LOGIN = 0.3
 TELNET_PORT = None
 
@@ -26,7 +38,7 @@ QUESTS = ("missing-ferryman", "hounds-of-the-moor", "morning-rounds")
 
 
 def login(client):
-    name, password = "Dummy" + "".join(character for character in client.gid if character.isalnum()), f"only-for-load-{client.gid}"
+    name, password = "Dummy" + "".join(character for character in client.gid if character.isalnum()), secrets.token_urlsafe(12)
     # The tutorial world makes somebody of those who come through its first room; creatures stumble over others.
     return (f"create {name} {password}", "yes", f"connect {name} {password}", "teleport Intro", f"teleport {random.choice(ROOMS)}")
 
@@ -59,4 +71,8 @@ def emote(client):
     return ("pose looks out to sea.",)
 
 
-ACTIONS = (login, logout, (0.30, talk), (0.30, walk), (0.20, look), (0.07, fetch), (0.08, work), (0.05, emote))
+DEEDS = (("talk", talk), ("move", walk), ("look", look), ("trade", fetch), ("quest", work), ("give", emote))
+TOTAL = sum(per_minute(deed) for deed, _ in DEEDS)
+
+CHANCE_OF_ACTION = TOTAL / 60 * TIMESTEP
+ACTIONS = (login, logout, *((per_minute(deed) / TOTAL, action) for deed, action in DEEDS))
