@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Final, cast
 
 from bus.event import Draft
 from handlers.names import DEFAULT_WORLD, WORLDS
+from inference.consult import lane_of
 from inference.ladder import Ladder, Ladders, load
 from inference.lower_rungs import authored
 from inference.outcome import EDGE
 from inference.request import problem_of, who_of
+from inference.tiers import TIERS
 from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceCancelled,
     InferenceCancelRequested,
     InferenceDegraded,
     InferenceRejected,
     InferenceRequested,
+    InferenceRouteRequested,
 )
 from schemas.gen.worldbus.inference.v1.types_pb2 import Measured
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from bus.event import Event
 
+WONDERS: Final = 5  # of so many requests, one is asked about with the router first
 NAMES: Final = frozenset(kind.DESCRIPTOR.name for kind in (InferenceRequested, InferenceCancelRequested))
 
 
@@ -40,11 +44,36 @@ def answers(events: Iterable[Event]) -> list[Draft]:
     called_off = {
         (event.world, event.data.request_id): event.data.reason for event in events if isinstance(event.data, InferenceCancelRequested)
     }
-    return [
-        _draft(event, event.data, called_off.get((event.world, event.data.request_id)))
-        for event in events
-        if isinstance(event.data, InferenceRequested)
-    ]
+    asked = [(event, event.data) for event in events if isinstance(event.data, InferenceRequested)]
+    wishes = [_wish(event, request) for event, request in asked if request.seed % WONDERS == 0 and request.tier in TIERS]
+    return [*wishes, *(_draft(event, request, called_off.get((event.world, request.request_id))) for event, request in asked)]
+
+
+def _wish(event: Event, asked: InferenceRequested) -> Draft:
+    """What a worker asks the router whose slots are all taken; here no tier is up to help."""
+    wish = InferenceRouteRequested(
+        request_id=asked.request_id,
+        world=event.world,
+        requester_subsystem=event.subsystem,
+        requester_entity=event.entity,
+        position=event.position,
+        kind=asked.kind,
+        asked=asked.tier,
+        worker="demo",
+        code="no_engine",
+        slack_ms=asked.budget_ms,
+    )
+    return Draft(
+        data=wish,
+        world=event.world,
+        entity=lane_of(asked.tier, asked.request_id),
+        subsystem=EDGE,
+        id=f"wish-{event.id}",
+        time_ns=event.time_ns,
+        cause=event.id,
+        correlation=event.correlation,
+        depth=event.depth + 1,
+    )
 
 
 def _draft(event: Event, asked: InferenceRequested, called_off: str | None) -> Draft:
