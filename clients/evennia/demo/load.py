@@ -1,7 +1,7 @@
 """What the players of Evennia's load tester do (its setting DUMMYRUNNER_SETTINGS_MODULE): as often as the world's bots do it.
 
-The rates are those of `worlds/duskmarket/bots.toml`, averaged over its kinds of players: how often they talk, walk, look, take on quests and
-trade.
+The rates are those of `worlds/duskmarket/bots.toml`, averaged over its kinds of players: how often they talk, walk, look, take on quests
+and trade.
 """
 
 import random
