@@ -24,6 +24,17 @@ def slug(text):
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-") or "x"
 
 
+def shown(text):
+    """Words of models as Evennia shows them to a room: what it would take for colours, names or inline functions are plain letters.
+
+    >>> shown("{caller} $pron(you) |rred")
+    '{{caller}} $$pron(you) ||rred'
+    """
+    for special in "|${}":
+        text = text.replace(special, special * 2)
+    return text
+
+
 def player(character):
     """Who it is on the bus: no two characters share it, and renaming one does not change it."""
     if not character.db.worldbus_name:

@@ -130,7 +130,8 @@ def says(npc_name, player, text, *, first):
         return
     who = npc.key if npc else npc_name
     to = f" to {character.key}" if character else ""
-    room.msg_contents(f'|c{who}|n says{to}, "{text.strip()}"' if first else f'|c{who}|n: "{text.strip()}"')
+    words = names.shown(text.strip())
+    room.msg_contents(f'|c{who}|n says{to}, "{words}"' if first else f'|c{who}|n: "{words}"')
 
 
 # -- deeds, weather, time, stories -------------------------------------------------------------------------------------------------------
@@ -144,7 +145,7 @@ def on_acted(event):
     if it.place != names.place(npc.location):
         put(event.entity, npc.key, it.place)
     if npc.location and it.cause == "dialogue":
-        npc.location.msg_contents(f"{npc.key} does this: {it.action.replace('-', ' ')}.")
+        npc.location.msg_contents(f"{npc.key} does this: {names.shown(it.action.replace('-', ' '))}.")
 
 
 def put(name, title, place):
@@ -159,7 +160,7 @@ def put(name, title, place):
 
 
 def on_weather(event):
-    to_room(event.entity, f"The sky: {event.data.sky}.")
+    to_room(event.entity, f"The sky: {names.shown(event.data.sky)}.")
 
 
 def on_time(event):
@@ -175,7 +176,7 @@ def on_discovered(event):
 
 def on_scene_changed(event):
     it = event.data
-    to_room(it.place, f"Something is different here. {it.text or it.object + ' is ' + it.condition}")
+    to_room(it.place, f"Something is different here. {names.shown(it.text or it.object + ' is ' + it.condition)}")
 
 
 # -- quests and trade --------------------------------------------------------------------------------------------------------------------
