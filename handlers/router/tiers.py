@@ -109,9 +109,9 @@ def _standing(its: TierStanding) -> str:
 
 def health(circuit: Circuit, event: Event, it: ModelHealthReported, routing: Routing) -> Said:
     """Remember how a worker stands, if that changed; count reports of failures, and open its circuit for some time after too many."""
-    if it.tier not in TIERS or (it.worker not in routing.workers and not it.ready and not it.failures):
+    if it.tier not in TIERS:
         return ()
-    known = routing.workers.get(it.worker) or Worker(tier=it.tier, pool="", ready=True, free=True)
+    known = routing.workers.get(it.worker) or Worker(tier=it.tier, pool="", ready=it.ready, free=it.ready)
     now_ms = event.time_ns // _MS
     failures, times, until = known.failures, known.times, known.open_until_ms
     if it.failures or (known.ready and not it.ready):

@@ -357,7 +357,8 @@ def test_health_is_said_only_when_it_changed_on_all_lanes_of_all_tiers() -> None
         said.TierHealthChanged(tier="gold", pool="gold", worker="g1", ready=True, free=True)
     )
     worker(case, "gold", "g1", free_slots=0, requests=9).then_nothing()
-    worker(case, "gold", "g9", ready=False).then_nothing()
+    # One that begins down is remembered too: who has not been heard of is taken to be well.
+    worker(case, "gold", "g9", ready=False).then(said.TierHealthChanged(tier="gold", pool="gold", worker="g9"))
     report = recorded(ModelHealthReported(tier="gold", worker="g1"), entity="qwen", subsystem="inference")
     assert tuple(router.entities(report)) == ALL_LANES
     assert len(set(ALL_LANES)) == 3 * SPREAD
