@@ -99,7 +99,7 @@ class Intake:
             self._counts["skipped"] += 1
             self.queue.ack(reply)
             return
-        self._counts["offered"] += attempt == 1  # what was handed back and comes again was offered once
+        self._counts["offered"] += 1
         if self.choosing.draining:
             self.queue.hand_back(reply)
         elif self._outcomes.known_ended(event, request.request_id):
