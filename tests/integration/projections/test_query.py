@@ -42,9 +42,9 @@ async def test_whatever_is_a_query_is_answered(filled: str, reader: str, sql: st
 
 
 async def test_a_slow_statement_ends_in_time(filled: str, reader: str) -> None:
+    # Small series joined: a single long one fills the disk that a reader may use, and that can come first.
+    series = ", ".join(f"generate_series(1, 1000) AS n{number}" for number in range(4))
     with pytest.raises(SqlTimeout):
-        # Small series joined: a single long one fills the disk that a reader may use, and that can come first.
-        series = ", ".join(f"generate_series(1, 1000) AS n{number}" for number in range(4))
         await query(reader, f"SELECT count(*) FROM {series}", timeout=0.2)
 
 
