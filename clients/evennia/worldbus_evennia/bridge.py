@@ -45,6 +45,7 @@ class Bridge:
                 client.open()
                 hear(client)
             except ClientError as error:
+                client.close()
                 self.tell(f"the bus is away: {error}")
                 self._ended.wait(1.0)
                 continue
@@ -54,6 +55,7 @@ class Bridge:
     def stop(self):
         """Give what is under way a moment, then close."""
         self._ended.set()
+        self._opening.join(10.0)  # who is just connecting ends with that
         client, self._client = self._client, None
         if client is not None:
             try:

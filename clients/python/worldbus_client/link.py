@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import nats
@@ -25,6 +26,8 @@ T = TypeVar("T")
 LATER: Final = frozenset({408, 429, 500, 503})  # codes of answers that pass
 BACK_OFF: Final = 0.2  # seconds
 TICK: Final = 0.25
+CLOSE_S: Final = 2.0
+CANCELS: Final = 10
 
 
 class Ticket:
@@ -112,11 +115,21 @@ class Link:
         asyncio.set_event_loop(self.loop)
         self._broken = asyncio.Event()
         self.loop.run_forever()
-        for task in (tasks := asyncio.all_tasks(self.loop)):
-            task.cancel()
-        self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        self.loop.run_until_complete(self._leave())
+        self.loop.run_until_complete(self._wind_up())
         self.loop.close()
+
+    async def _wind_up(self) -> None:
+        """End every task, and the connection; takes a few seconds at most, whatever the server does."""
+        with suppress(asyncio.TimeoutError, TimeoutError):
+            await asyncio.wait_for(self._leave(), CLOSE_S)
+        # `wait_for` of Python 3.11 and nats-py can lose a cancellation that comes together with an answer: then it comes again.
+        for _ in range(CANCELS):
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            if not tasks:
+                return
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=CLOSE_S / CANCELS)
 
     def _stop(self) -> None:
         self._closing = True

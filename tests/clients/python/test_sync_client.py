@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import signal as signals
 import subprocess
@@ -175,3 +176,49 @@ def test_ids_are_fresh_and_sort_by_time() -> None:
     ids = [new_id() for _ in range(2000)]
     assert len(set(ids)) == 2000
     assert [one[:10] for one in ids] == sorted(one[:10] for one in ids)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("trouble", ["none", "paused", "killed"])
+def test_closing_ends_whatever_the_server_does(server: NatsServer, trouble: str) -> None:
+    """A game server that stops must not hang on its bus: tasks in the middle of a question, a server that answers nothing any more."""
+    for round_ in range(6):
+        bus = Client(server.url, world="w1").open()
+        for name in ("PlayerMoved", "PlayerJoined", "NpcSpoke", "WeatherChanged"):
+            bus.on_event(lambda it: None, event=name, after=0)
+        for number in range(40):
+            bus.submit("p", PlayerMoved(zone="quay"), id=f"{trouble}-{round_}-{number}")
+        if trouble == "paused":
+            server.signal(signals.SIGSTOP)
+        elif trouble == "killed":
+            server.kill()
+        time.sleep(0.02 * round_)
+        try:
+            bus.close()
+        finally:
+            if trouble == "paused":
+                server.signal(signals.SIGCONT)
+            elif trouble == "killed":
+                server.start()
+        assert not bus._link._thread.is_alive()
+
+
+@pytest.mark.timeout(60)
+def test_closing_ends_a_task_that_lost_its_cancellation(server: NatsServer) -> None:
+    """As `asyncio.wait_for` does before Python 3.12 when an answer comes in the same turn: seen once, as a game server that never ended."""
+    bus = Client(server.url, world="w1").open()
+    lost = threading.Event()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            lost.set()
+        await asyncio.sleep(3600)
+
+    asyncio.run_coroutine_threadsafe(stubborn(), bus._link.loop)
+    time.sleep(0.1)
+    bus.close()
+
+    assert lost.is_set()
+    assert not bus._link._thread.is_alive()
