@@ -17,7 +17,6 @@ GAIN: Final = 0.1  # weight of a new sample of the mean
 DEVIATION_GAIN: Final = 0.2
 OUTLIER: Final = 4.0  # times the typical value
 STEP: Final = 0.03  # by which the typical value follows each sample
-LAG_EVERY_S: Final = 0.02
 LAG_FADES: Final = 0.993  # per look
 LAG_MOST_S: Final = 0.25  # a longer stall says nothing of the next one
 CHARS_PER_TOKEN: Final = 3.0  # cautious: English has about four

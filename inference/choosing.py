@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from inference.admission import LAG_EVERY_S, Admission, Offer
+from inference.admission import Admission, Offer
 from inference.clock_offset import ServerClock
 from inference.deadlines import MS
 from inference.engine import Engine
 from inference.fairness import FairQueue
+from inference.lateness import Lateness
 from inference.prospects import Prospects, may_yield
 from inference.room import yielding
 from inference.serving import stop
@@ -62,9 +63,7 @@ class Choosing:
         self._woken = False
         self._added = False
         """Somebody came, or time has passed, since it was seen whether all that wait can be served."""
-        self._timing = False
-        self._reckoned = 0.0
-        """The lateness of the event loop that all timers reckon with, seconds."""
+        self._lateness = Lateness(admission.lag, LAG_MATTERS_S, worse=self._watch_all, busy=self._has_work, looked=self._time_passed)
 
     def add(self, work: Work) -> None:
         """Let it wait for its turn, or refuse whoever would make others late; it is looked at again before the last moment at which it
@@ -76,9 +75,7 @@ class Choosing:
             assert greedy is not None
             self._refuse(greedy)
         self._added = True
-        if not self._timing:
-            self._timing = True
-            self._loop.call_later(LAG_EVERY_S, self._time, self._loop.time() + LAG_EVERY_S)
+        self._lateness.measure()
         self.wake()
 
     def left(self, work: Work) -> None:
@@ -121,23 +118,18 @@ class Choosing:
         elif self.waiting.remove(work):
             self._chosen.give_up(work, "no_slot", "no slot became free in time")
 
-    def _time(self, due: float) -> None:
-        """See how late the event loop is, as long as there is work."""
-        now = self._loop.time()
-        lag = self._admission.lag
-        lag.learn(now - due)
-        if lag.cautious > self._reckoned + LAG_MATTERS_S:
-            self._reckoned = lag.cautious
-            for work in self.waiting:
-                self.watch(work, self.latest_ns(work))
-            for work in self.running:
-                self._watch_end(work)
-        self._reckoned = min(self._reckoned, 2 * lag.cautious)
+    def _watch_all(self) -> None:
+        for work in self.waiting:
+            self.watch(work, self.latest_ns(work))
+        for work in self.running:
+            self._watch_end(work)
+
+    def _time_passed(self) -> None:
         self._added = True
         self.wake()
-        self._timing = bool(self.waiting or self.running)
-        if self._timing:
-            self._loop.call_later(LAG_EVERY_S, self._time, now + LAG_EVERY_S)
+
+    def _has_work(self) -> bool:
+        return bool(self.waiting or self.running)
 
     def _refuse_late(self, engine: Engine) -> None:
         """Refuse until all that wait can be served; but nobody for whom room will be made."""

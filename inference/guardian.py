@@ -29,6 +29,7 @@ from inference.admission import Lag
 from inference.deadlines import MS, deadline_of
 from inference.delivery import Heard, Tale
 from inference.ladder import Ladder, Ladders
+from inference.lateness import Lateness
 from inference.outcome import EDGE, ENDS
 from inference.request import Ask, problem_of, request_of
 from inference.vitals import Vitals
@@ -43,7 +44,6 @@ UNBEGUN_NS: Final = 25 * MS
 LAST_NS: Final = 10 * MS
 """Before the deadline: whatever is open gets a line. Workers do that themselves some milliseconds earlier."""
 STAGES: Final = (LOST_NS, UNBEGUN_NS, LAST_NS)
-EVERY_S: Final = 0.02
 MATTERS_S: Final = 0.002
 MOST_OPEN: Final = 65_536
 LOOK_BACK: Final = timedelta(seconds=10)
@@ -83,10 +83,7 @@ class Guardian:
         self._clock = next(iter(workers.values())).clock
         self._open: dict[Key, _Open] = {}
         self._loop = asyncio.get_running_loop()
-        self._lag = Lag()
-        self._reckoned = 0.0
-        """The lateness of this process that all looks reckon with, seconds."""
-        self._timing = False
+        self._lateness = Lateness(Lag(), MATTERS_S, worse=self._watch_all, busy=lambda: bool(self._open), looked=lambda: None)
         self._listeners: list[Listener] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -145,9 +142,7 @@ class Guardian:
             return
         one = self._open[key] = _Open(event.subject, it.request_id, it.tier, deadline, datetime.now(UTC) - LOOK_BACK)
         self._watch(key, one)
-        if not self._timing:
-            self._timing = True
-            self._loop.call_later(EVERY_S, self._time, self._loop.time() + EVERY_S)
+        self._lateness.measure()
 
     def _on_started(self, event: Event, it: InferenceStarted) -> None:
         one = self._open.get((event.world, it.request_id))
@@ -165,7 +160,7 @@ class Guardian:
         """Look at it at its stage's moment: earlier by as much as this process was late lately."""
         if one.timer is not None:
             one.timer.cancel()
-        left_s = (one.deadline_ns - STAGES[one.stage] - self._clock.now_ns()) / 1e9 - self._reckoned
+        left_s = (one.deadline_ns - STAGES[one.stage] - self._clock.now_ns()) / 1e9 - self._lateness.reckoned_s
         one.timer = self._loop.call_later(max(0.0, left_s), self._look, key, one)
 
     def _look(self, key: Key, one: _Open) -> None:
@@ -178,18 +173,9 @@ class Guardian:
             one.stage += 1
             self._watch(key, one)
 
-    def _time(self, due: float) -> None:
-        """See how late this process is, as long as there is something to watch."""
-        now = self._loop.time()
-        self._lag.learn(now - due)
-        if self._lag.cautious > self._reckoned + MATTERS_S:
-            self._reckoned = self._lag.cautious
-            for key, one in self._open.items():
-                self._watch(key, one)
-        self._reckoned = min(self._reckoned, 2 * self._lag.cautious)
-        self._timing = bool(self._open)
-        if self._timing:
-            self._loop.call_later(EVERY_S, self._time, now + EVERY_S)
+    def _watch_all(self) -> None:
+        for key, one in self._open.items():
+            self._watch(key, one)
 
     def _to_answer(self, one: _Open, stage: int) -> bool:
         if STAGES[stage] == LOST_NS:
