@@ -31,6 +31,9 @@ WINDOW_S = 4.0  # of the adapter on, then off, and so on
 STATE = re.compile(r"worldbus (on|off): (\d+) published, (\d+) recorded, (\d+) failed, (\d+) dropped, (\d+) own lines")
 ROOMS = ("The Evennia Inn", "Outside Evennia Inn")
 PEOPLE = ("Doctor Vane", "Widow Hask", "Old Marrow", "Pockets", "Warden Pell", "Mother Sedge")
+ARRIVED = "Teleported|Could not|already|not be found|not find"
+DARK = "Until you find some light"
+ASKER = "Asker"
 ASKED = "{}, have you seen the ferryman? I have asked {} times."
 ERRORS = re.compile(r"Traceback|An untrapped error|\(Traceback was logged", re.IGNORECASE)
 
@@ -93,7 +96,7 @@ async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[
     watch = Watch()
     admin = await game.admin()
     measuring = await game.enter("Measure", "only-for-the-demo-1", create=True)
-    asking = await game.enter("Asker", "only-for-the-demo-2", create=True)
+    asking = await game.enter(ASKER, "only-for-the-demo-2", create=True)
     for player in (measuring, asking):
         player.type("teleport Intro")
     await game.load(wanted.players)
@@ -101,7 +104,7 @@ async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[
         tasks = [
             group.create_task(_windows(admin, watch), name="windows"),
             group.create_task(_measure(measuring, watch), name="measure"),
-            group.create_task(_ask(asking, watch), name="ask"),
+            group.create_task(_ask(asking, admin, watch), name="ask"),
         ]
         if wanted.kills:
             tasks.append(group.create_task(_kill(world, wanted), name="kill"))
@@ -151,23 +154,34 @@ async def _measure(player: Telnet, watch: Watch) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _ask(player: Telnet, watch: Watch) -> None:
+async def _ask(player: Telnet, admin: Telnet, watch: Watch) -> None:
     """Words to one of the people after the other, and how long until the first of theirs is shown in the room."""
     while True:
         who = PEOPLE[watch.asked % len(PEOPLE)]
         if not watch.on:
             await asyncio.sleep(0.2)
             continue
-        since = len(player.seen)
-        player.type(f"teleport/loc {who}")
-        await player.until("Teleported|Could not|already|not be found|not find", since=since)
+        await _go_to(player, admin, who)
         since = len(player.seen)
         watch.asked += 1
         typed = player.type(f"say {ASKED.format(who, watch.asked)}")
         with suppress(TimeoutError):  # they were silent: asleep, say
-            moment, _ = await player.until(rf"{who} says to Asker", since=since, within=8)
+            moment, _ = await player.until(rf"{who} says to {ASKER}", since=since, within=8)
             watch.shown.append(moment - typed)
         await asyncio.sleep(1.0)
+
+
+async def _go_to(player: Telnet, admin: Telnet, who: str) -> None:
+    """Stand where they stand. Whom the tutorial world's apparition beats wakes in a dark cell, where no such command is heard."""
+    for _ in range(2):
+        since = len(player.seen)
+        player.type(f"teleport/loc {who}")
+        _, answer = await player.until(f"{ARRIVED}|{DARK}", since=since)
+        if not re.search(DARK, answer):
+            return
+        since = len(player.seen)
+        admin.type(f"teleport {ASKER} = {ROOMS[0]}")
+        await player.until(ROOMS[0], since=since)
 
 
 async def _kill(world: World, wanted: Wanted) -> None:
