@@ -30,6 +30,7 @@ class Hops:
 class Report:
     """`lost`, `duplicated` and `errors_shown` are 0 in a good run.
 
+    joined               different players that came in, the demo's own three among them
     published, recorded  events of the game: handed to the client, and acknowledged to it
     in_log               of these, found in the log; each once
     lines                answers of people of the bus in the log, by rung of the ladder; `shown` to the players who watched
@@ -38,6 +39,7 @@ class Report:
     """
 
     players: int
+    joined: int
     seconds: float
     engine: str
     published: int

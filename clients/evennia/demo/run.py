@@ -28,12 +28,14 @@ from worldbus.tiers import LADDER
 
 SCALE = 360_000  # world milliseconds per real second: six hours in a minute
 WINDOW_S = 4.0  # of the adapter on, then off, and so on
+JOIN_S = 60.0  # for all players to be there, before anything is measured
 STATE = re.compile(r"worldbus (on|off): (\d+) published, (\d+) recorded, (\d+) failed, (\d+) dropped, (\d+) own lines")
 ROOMS = ("The Evennia Inn", "Outside Evennia Inn")
 PEOPLE = ("Doctor Vane", "Widow Hask", "Old Marrow", "Pockets", "Warden Pell", "Mother Sedge")
 ARRIVED = "Teleported|Could not|already|not be found|not find"
 DARK = "Until you find some light"
 ASKER = "Asker"
+WATCHING = 3  # that, the one who measures, and the administrator
 ASKED = "{}, have you seen the ferryman? I have asked {} times."
 ERRORS = re.compile(r"Traceback|An untrapped error|\(Traceback was logged", re.IGNORECASE)
 
@@ -100,6 +102,7 @@ async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[
     for player in (measuring, asking):
         player.type("teleport Intro")
     await game.load(wanted.players)
+    await _joined(world, wanted.players + WATCHING)
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_windows(admin, watch), name="windows"),
@@ -120,10 +123,20 @@ async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[
     return watch, state
 
 
+async def _joined(world: World, players: int) -> None:
+    """Wait until so many have come in, as far as the world knows, or for as long as that may take."""
+    deadline = time.monotonic() + JOIN_S
+    async with connected(world.servers.postgres_dsn) as database:
+        while time.monotonic() < deadline:
+            if await database.fetchval("SELECT count(*) FROM world.players WHERE world = $1", world.settings.world) >= players:
+                return
+            await asyncio.sleep(0.5)
+
+
 async def _windows(admin: Telnet, watch: Watch) -> None:
     """The adapter on and off by turns, so that both are measured under the same load."""
     while True:
-        await asyncio.sleep(WINDOW_S if not watch.on else 2 * WINDOW_S)
+        await asyncio.sleep(WINDOW_S)
         on = not watch.on
         since = len(admin.seen)
         admin.type(f"worldbus {'on' if on else 'off'}")
@@ -219,6 +232,7 @@ async def _report(world: World, game: Game, wanted: Wanted, events: list[Event],
         }
     return Report(
         players=wanted.players,
+        joined=len({event.entity for event in events if event.id in ids and event.name == "PlayerJoined"}),
         seconds=wanted.seconds,
         engine=wanted.engine,
         published=published,

@@ -6,13 +6,12 @@ Everything here runs on the reactor. A line that was heard in chunks is not said
 import random
 from collections import OrderedDict
 
-from evennia.objects.models import ObjectDB
 from evennia.utils.create import create_object
-from evennia.utils.search import search_object_attribute
 from twisted.internet import reactor
 
 from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
 from worldbus_evennia import names
+from worldbus_evennia.bodies import npc_named, player_named, room_of
 from worldbus_evennia.bridge import bridge
 from worldbus_evennia.typeclasses import Npc
 
@@ -36,22 +35,6 @@ def hear(client):
     client.on_signal("tokens", bridge.on_reactor(on_chunk))
     for (subsystem, event), show in SHOW.items():
         client.on_event(bridge.on_reactor(show), subsystem=subsystem, event=event)
-
-
-def npc_named(name):
-    """The body of one of the bus's people, or None."""
-    return next(iter(search_object_attribute(key="worldbus_npc", value=name)), None)
-
-
-def player_named(name):
-    """The character, or None."""
-    return next(iter(search_object_attribute(key="worldbus_name", value=name)), None)
-
-
-def room_of(place):
-    """The room that is this place, or None."""
-    key = names.ROOMS.get(place)
-    return ObjectDB.objects.filter(db_key=key).first() if key else None
 
 
 def to_player(name, text):

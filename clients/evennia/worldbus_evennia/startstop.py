@@ -5,7 +5,7 @@ from importlib import import_module
 from evennia.server.sessionhandler import SESSIONS
 from twisted.internet import task
 
-from worldbus_evennia import facts, names, shows
+from worldbus_evennia import bodies, facts, names, shows
 from worldbus_evennia.bridge import bridge
 
 HEARTBEAT_S = 20.0
@@ -29,7 +29,7 @@ def _heartbeats():
 def _people():
     """The people of the bus stand where they belong, as soon as there are rooms for them."""
     for name, (title, place) in names.PEOPLE.items():
-        if shows.npc_named(name) is None:
+        if bodies.npc_named(name) is None:
             shows.put(name, title, place)
 
 
