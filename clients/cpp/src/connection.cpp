@@ -27,7 +27,7 @@ void check(natsStatus status, const std::string& wanted) {
   throw Error(wanted + ": " + natsStatus_GetText(status) + (detail && *detail ? std::string(" (") + detail + ")" : std::string()));
 }
 
-Connection::Connection(const Settings& settings, bool reconnects, std::function<void()> broken) : broken_(std::move(broken)) {
+Connection::Connection(const Settings& settings, bool reconnects, const std::function<void(natsOptions*)>& change) {
   natsOptions* made = nullptr;
   check(natsOptions_Create(&made), "options of the connection");
   OwnedOptions options(made);
@@ -45,8 +45,8 @@ Connection::Connection(const Settings& settings, bool reconnects, std::function<
   check(natsOptions_SetMaxPingsOut(options.get(), 2), "pings");
   if (!settings.credentials.empty())
     check(natsOptions_SetUserCredentialsFromFiles(options.get(), settings.credentials.c_str(), nullptr), "credentials " + settings.credentials);
-  check(natsOptions_SetDisconnectedCB(options.get(), on_disconnected, this), "callbacks");
   check(natsOptions_SetClosedCB(options.get(), on_closed, this), "callbacks");
+  if (change) change(options.get());
   check(natsConnection_Connect(&raw_, options.get()), "no NATS server answers at " + settings.url + "; is it running?");
 }
 
@@ -55,11 +55,6 @@ Connection::~Connection() {
   // The last callbacks run on another thread, with `this` in hand: wait for the one that is promised to be the last.
   while (!closed_.load(std::memory_order_acquire)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   natsConnection_Destroy(raw_);
-}
-
-void Connection::on_disconnected(natsConnection*, void* self) {
-  const auto& broken = static_cast<Connection*>(self)->broken_;
-  if (broken) broken();
 }
 
 void Connection::on_closed(natsConnection*, void* self) { static_cast<Connection*>(self)->closed_.store(true, std::memory_order_release); }

@@ -29,8 +29,8 @@ void check(natsStatus status, const std::string& wanted);
 /// what was lost.
 class Connection {
  public:
-  /// Throws `Error` when no server answers. `broken` runs on a thread of the C client.
-  Connection(const Settings& settings, bool reconnects, std::function<void()> broken = {});
+  /// Throws `Error` when no server answers. `change` may change the options before they are used.
+  Connection(const Settings& settings, bool reconnects, const std::function<void(natsOptions*)>& change = {});
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -38,10 +38,8 @@ class Connection {
   natsConnection* raw() const { return raw_; }
 
  private:
-  static void on_disconnected(natsConnection*, void* self);
   static void on_closed(natsConnection*, void* self);
 
-  std::function<void()> broken_;
   std::atomic<bool> closed_{false};
   natsConnection* raw_ = nullptr;
 };

@@ -36,6 +36,8 @@ class Flight {
   /// The place of the next parcel; `enter` takes it.
   Parcel& coming() { return parcels_[next_ % parcels_.size()]; }
   std::uint64_t enter() { return next_++; }
+  /// The parcel that entered last.
+  const Parcel& latest() const { return parcels_[(next_ - 1) % parcels_.size()]; }
 
   /// The parcel of that number if it is under way, else null: an answer may come twice, or too late.
   Parcel* find(std::uint64_t number) {

@@ -1,7 +1,7 @@
 #include "sender.hpp"
 
+#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <thread>
 
 #include "envelope.hpp"
@@ -10,11 +10,15 @@ namespace worldbus {
 
 namespace {
 
-constexpr auto kLook = std::chrono::milliseconds(50);     // between looks at what waits for an answer
-constexpr auto kNap = std::chrono::microseconds(100);     // while there may be more at any moment: nobody has to wake us
-constexpr auto kFullNap = std::chrono::milliseconds(1);    // while the flight is full: the server has plenty to do, and few answers at a time cost most
-constexpr auto kRestless = std::chrono::milliseconds(5);   // so long after the last work we only nap
-constexpr auto kBackOff = std::chrono::milliseconds(200);  // before asking again what the log refused for the moment
+constexpr auto kLook = std::chrono::milliseconds(50);         // between looks at what waits for an answer
+constexpr auto kShortNap = std::chrono::microseconds(100);     // while there may be more at any moment: nobody has to wake us
+constexpr auto kLongNap = std::chrono::microseconds(2000);     // while there is plenty: few at a time cost most, here and at the server
+constexpr std::size_t kMany = 16;                              // so much to do after a nap makes the next one longer
+constexpr auto kRestless = std::chrono::milliseconds(5);       // so long after the last work we only nap
+constexpr auto kBackOff = std::chrono::milliseconds(200);      // before asking again what the log refused for the moment
+constexpr auto kSilence = std::chrono::seconds(15);            // without a sign of life, three pings unanswered: the connection is dead
+constexpr std::size_t kBatch = 256;                            // events per write, at most,
+constexpr std::size_t kBatchBytes = 1 << 17;                   // and about so many bytes
 
 std::int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -23,7 +27,7 @@ std::int64_t now_ns() {
 }  // namespace
 
 Sender::Sender(const Settings& settings, Ring<Queued>& queue)
-    : settings_(settings), queue_(queue), heard_(settings.in_flight * 2), flight_(settings.in_flight), looked_(Clock::now()) {
+    : settings_(settings), queue_(queue), flight_(settings.in_flight), looked_(Clock::now()), busy_(looked_), nap_(kShortNap) {
   connect();
   thread_ = std::thread([this] { run(); });
 }
@@ -32,27 +36,19 @@ Sender::~Sender() {
   closing_ = true;
   wake();
   thread_.join();
-  answers_.reset();
-  connection_.reset();
+  wire_.reset();
   abandon();
 }
 
 void Sender::connect() {
-  broken_ = false;
-  auto connection = std::make_unique<Connection>(settings_, false, [this] {
-    broken_ = true;
-    wake();
-  });
   natsInbox* inbox = nullptr;
   check(natsInbox_Create(&inbox), "an inbox");
   inbox_ = std::string(inbox) + ".";
   natsInbox_Destroy(inbox);
-  const std::string subject = inbox_ + "*";
-  natsConnection* raw = connection->raw();
-  answers_ = std::make_unique<Listening>(
-      [&](natsSubscription** made, natsMsgHandler handler, void* closure) { return natsConnection_Subscribe(made, raw, subject.c_str(), handler, closure); },
-      "the answers' inbox", [this](natsMsg* message) { hear(message); });
-  connection_ = std::move(connection);
+  auto wire = std::make_unique<Wire>(settings_);
+  wire->hear(inbox_ + "*");
+  wire_ = std::move(wire);
+  broken_ = stuck_ = false;
 }
 
 void Sender::wake() noexcept {
@@ -75,47 +71,73 @@ void Sender::fill(Stats& stats) const {
 }
 
 void Sender::run() {
-  auto busy = Clock::now();
   while (!closing_.load(std::memory_order_relaxed)) {
-    if (broken_) come_back();
+    if (broken_) {
+      come_back();
+      continue;
+    }
     const auto now = Clock::now();
     if (now - looked_ >= kLook) look_at_what_waits(now);
-    bool worked = take_answers();
-    for (int i = 0; i < 64 && !broken_ && take_one(); ++i) worked = true;
-    if (worked) {
-      busy = now;
-    } else {
+    const std::size_t worked = take_answers(now) + take_queued(now);
+    stuck_ = !wire_->write();
+    wire_->tidy(worked == 0);
+    if (wire_->ended()) broken_ = true;
+    const bool more = !stuck_ && !flight_.full() && !queue_.empty();
+    if (!more && !broken_) {
       tell_settled();
-      rest(busy);
+      rest(worked, now);
     }
   }
 }
 
-bool Sender::take_answers() {
-  const std::uint64_t before = flight_.oldest();
-  bool any = false;
-  const auto take = [&](Heard& heard) {
-    any = true;
-    Parcel* parcel = flight_.find(heard.number);
-    if (parcel == nullptr) return;  // a second answer to something that was sent twice
-    switch (heard.answer.kind) {
-      case LogAnswer::Kind::stored:
-        if (heard.answer.position > highest_) highest_ = heard.answer.position;
-        // Its own earlier sending is not somebody else's event.
-        end(*parcel, heard.answer.duplicate && parcel->tries == 1 ? Outcome::repeated : Outcome::recorded, heard.answer.position, {});
-        break;
-      case LogAnswer::Kind::never:
-        end(*parcel, Outcome::refused, 0, std::move(heard.answer.reason));
-        break;
-      case LogAnswer::Kind::later:
-        parcel->due = Clock::now() + kBackOff;
-        break;
-    }
-  };
-  while (heard_.pop(take)) {
+std::size_t Sender::take_queued(Clock::time_point now) {
+  std::size_t taken = 0, bytes = 0;
+  while (!broken_ && !stuck_ && taken < kBatch && bytes < kBatchBytes && take_one(now)) {
+    ++taken;
+    bytes += flight_.latest().bytes.size();
   }
-  if (flight_.oldest() != before) tell_settled();
-  return any;
+  return taken;
+}
+
+std::size_t Sender::take_answers(Clock::time_point now) {
+  std::size_t taken = 0;
+  bool unserved = false;
+  for (int i = 0; i < 4 && wire_->read(now); ++i) {
+    const natsMsg* message = nullptr;
+    for (auto status = wire_->next(message); status == NATS_OK || status == NATS_NO_RESPONDERS; status = wire_->next(message)) {
+      ++taken;
+      if (status == NATS_OK) take_answer(message, now);
+      unserved = unserved || status == NATS_NO_RESPONDERS;
+    }
+  }
+  if (unserved) hasten(now + kBackOff);
+  return taken;
+}
+
+void Sender::take_answer(const natsMsg* message, Clock::time_point now) {
+  const std::uint64_t number = std::strtoull(natsMsg_GetSubject(message) + inbox_.size(), nullptr, 10);
+  Parcel* parcel = flight_.find(number);
+  if (parcel == nullptr) return;  // a second answer to something that was sent twice
+  LogAnswer answer = read_answer({natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message))});
+  switch (answer.kind) {
+    case LogAnswer::Kind::stored:
+      if (answer.position > highest_) highest_ = answer.position;
+      // Its own earlier sending is not somebody else's event.
+      end(*parcel, answer.duplicate && parcel->tries == 1 ? Outcome::repeated : Outcome::recorded, answer.position, {});
+      break;
+    case LogAnswer::Kind::never:
+      end(*parcel, Outcome::refused, 0, std::move(answer.reason));
+      break;
+    case LogAnswer::Kind::later:
+      parcel->due = now + kBackOff;
+      break;
+  }
+}
+
+// Nobody served the log when something was sent; the C client does not tell which. A second sending of what was served is recognised by its id.
+void Sender::hasten(Clock::time_point due) {
+  for (std::uint64_t number = flight_.oldest(); number < flight_.next(); ++number)
+    if (Parcel* parcel = flight_.find(number)) parcel->due = std::min(parcel->due, due);
 }
 
 void Sender::tell_settled() {
@@ -128,19 +150,19 @@ void Sender::tell_settled() {
 }
 
 // The oldest queued event enters the flight and goes out. False if there is none, or no room for it.
-bool Sender::take_one() {
+bool Sender::take_one(Clock::time_point now) {
   if (flight_.full()) return false;
   Parcel& parcel = flight_.coming();
   if (!queue_.pop([&](Queued& queued) { pack(queued, parcel); })) return false;
   sent_ = parcel.ticket;
   const std::uint64_t number = flight_.enter();
-  parcel.first_sent = Clock::now();
+  parcel.first_sent = now;
   if (!damage_.empty()) {
     end(parcel, Outcome::refused, 0, damage_);
   } else if (parcel.bytes.size() > kMaxEvent) {
     end(parcel, Outcome::refused, 0, "the event has " + std::to_string(parcel.bytes.size()) + " bytes, wanted at most " + std::to_string(kMaxEvent) + ": send a reference instead");
   } else {
-    send(number, parcel);
+    send(number, parcel, now);
   }
   return true;
 }
@@ -168,28 +190,29 @@ void Sender::pack(Queued& queued, Parcel& parcel) {
   encode(envelope, parcel.bytes);
 }
 
-void Sender::send(std::uint64_t number, Parcel& parcel) {
-  const std::string reply = inbox_ + std::to_string(number);
+void Sender::send(std::uint64_t number, Parcel& parcel, Clock::time_point now) {
+  reply_.assign(inbox_).append(std::to_string(number));
   natsMsg* made = nullptr;
   natsStatus status =
-      natsMsg_Create(&made, parcel.subject.c_str(), reply.c_str(), parcel.bytes.data(), static_cast<int>(parcel.bytes.size()));
-  const OwnedMessage message(made);
+      natsMsg_Create(&made, parcel.subject.c_str(), reply_.c_str(), parcel.bytes.data(), static_cast<int>(parcel.bytes.size()));
+  OwnedMessage message(made);
   if (status == NATS_OK) status = natsMsgHeader_Set(made, "Nats-Msg-Id", parcel.id.c_str());
-  if (status == NATS_OK) status = natsConnection_PublishMsg(connection_->raw(), made);
+  // A connection ends when it breaks; the next one sends everything again.
+  if (status != NATS_OK || !wire_->publish(std::move(message))) broken_ = true;
   if (parcel.tries++ > 0) ++resent_;
-  if (status != NATS_OK) broken_ = true;  // a connection ends when it breaks; the next one sends everything again
-  parcel.due = Clock::now() + settings_.answer_timeout;
+  parcel.due = now + settings_.answer_timeout;
 }
 
 void Sender::look_at_what_waits(Clock::time_point now) {
   looked_ = now;
+  if (wire_ != nullptr && now - wire_->heard() >= kSilence) broken_ = true;
   for (std::uint64_t number = flight_.oldest(); number < flight_.next(); ++number) {
     Parcel* parcel = flight_.find(number);
     if (parcel == nullptr) continue;
     if (now - parcel->first_sent >= settings_.give_up) {
       end(*parcel, Outcome::unknown, 0, "no answer of the log; publish it again with the same id within two minutes to be sure");
-    } else if (now >= parcel->due && !broken_) {
-      send(number, *parcel);
+    } else if (now >= parcel->due && !broken_ && !stuck_) {
+      send(number, *parcel, now);
     }
   }
 }
@@ -197,8 +220,7 @@ void Sender::look_at_what_waits(Clock::time_point now) {
 // A new connection in place of the broken one. What waited too long meanwhile ends; the game goes on filling the queue.
 void Sender::come_back() {
   if (settings_.on_connected) settings_.on_connected(false);
-  answers_.reset();
-  connection_.reset();
+  wire_.reset();
   while (!closing_.load(std::memory_order_relaxed)) {
     try {
       connect();
@@ -207,14 +229,13 @@ void Sender::come_back() {
       // not yet
     }
     broken_ = true;
-    answers_.reset();
-    connection_.reset();
+    wire_.reset();
     std::unique_lock<std::mutex> sleep(sleep_);
     woken_.wait_for(sleep, kBackOff, [this] { return closing_.load(); });
     sleep.unlock();
     look_at_what_waits(Clock::now());
   }
-  if (connection_ == nullptr) return;  // closing
+  if (wire_ == nullptr) return;  // closing
   ++reconnects_;
   send_again();
   if (settings_.on_connected) settings_.on_connected(true);
@@ -224,7 +245,9 @@ void Sender::come_back() {
 bool Sender::look_at_the_log() {
   jsCtx* made = nullptr;
   jsStreamInfo* info = nullptr;
-  if (natsConnection_JetStream(&made, connection_->raw(), nullptr) != NATS_OK) return false;
+  // A request waits for its answer, which nobody would read from the sender's own connection meanwhile.
+  const Connection asking(settings_, false);
+  if (natsConnection_JetStream(&made, asking.raw(), nullptr) != NATS_OK) return false;
   const OwnedContext context(made);
   const natsStatus status = js_GetStreamInfo(&info, made, settings_.log.c_str(), nullptr, nullptr);
   if (status != NATS_OK && status != NATS_NOT_FOUND) return false;
@@ -243,23 +266,30 @@ void Sender::send_again() {
     Parcel* parcel = flight_.find(number);
     if (parcel == nullptr) continue;
     if (damage_.empty()) {
-      send(number, *parcel);
+      send(number, *parcel, Clock::now());
     } else {
       end(*parcel, Outcome::unknown, 0, damage_);
     }
   }
 }
 
-// Waking a thread costs the waker microseconds, and the waker is the game: while events keep coming we nap, and only then ask to be woken.
-void Sender::rest(Clock::time_point busy) {
-  if (Clock::now() - busy < kRestless) {
-    std::this_thread::sleep_for(flight_.full() ? std::chrono::microseconds(kFullNap) : kNap);
-    return;
+// Waking a thread costs the waker microseconds, and the waker is the game: while events or answers keep coming we nap, and only then ask to be woken.
+void Sender::rest(std::size_t worked, Clock::time_point now) {
+  if (worked > 0) busy_ = now;
+  if (now - busy_ < kRestless) {
+    nap_ = worked >= kMany || stuck_ ? std::min(nap_ * 2, kLongNap) : std::max(nap_ / 2, kShortNap);
+  } else {
+    nap_ = kLongNap;
+    if (flight_.empty() && !stuck_) {
+      std::unique_lock<std::mutex> lock(sleep_);
+      asleep_.store(true, std::memory_order_seq_cst);
+      if (queue_.empty() && !closing_) woken_.wait_for(lock, kLook);
+      asleep_.store(false, std::memory_order_seq_cst);
+      nap_ = kShortNap;
+      return;
+    }
   }
-  std::unique_lock<std::mutex> lock(sleep_);
-  asleep_.store(true, std::memory_order_seq_cst);
-  if ((queue_.empty() || flight_.full()) && heard_.empty() && !broken_ && !closing_) woken_.wait_for(lock, kLook);
-  asleep_.store(false, std::memory_order_seq_cst);
+  std::this_thread::sleep_for(nap_);
 }
 
 void Sender::end(Parcel& parcel, Outcome outcome, std::uint64_t position, std::string reason) {
@@ -297,22 +327,6 @@ void Sender::abandon() {
     ++refused_;
     if (settings_.on_receipt) settings_.on_receipt(Receipt{rest.ticket, rest.id, Outcome::refused, 0, "the client was closed before it was sent"});
   }
-}
-
-// On a thread of the C client.
-void Sender::hear(natsMsg* message) {
-  const char* subject = natsMsg_GetSubject(message);
-  Heard heard;
-  heard.number = std::strtoull(std::strrchr(subject, '.') + 1, nullptr, 10);
-  // Without a body: nobody serves the log just now.
-  if (natsMsg_GetDataLength(message) > 0)
-    heard.answer = read_answer({natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message))});
-  // There is room for two answers to everything under way; more come only while things are sent again and again.
-  while (!heard_.push([&](Heard& cell, std::uint64_t) { cell = std::move(heard); })) {
-    if (closing_) return;
-    std::this_thread::yield();
-  }
-  wake();
 }
 
 }  // namespace worldbus

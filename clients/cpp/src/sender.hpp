@@ -9,11 +9,10 @@
 #include <thread>
 
 #include "answers.hpp"
-#include "connection.hpp"
 #include "flight.hpp"
 #include "ids.hpp"
-#include "listening.hpp"
 #include "ring.hpp"
+#include "wire.hpp"
 #include "worldbus/client.hpp"
 
 namespace worldbus {
@@ -49,41 +48,41 @@ class Sender {
   void fill(Stats& stats) const;
 
  private:
-  struct Heard {
-    std::uint64_t number = 0;
-    LogAnswer answer;
-  };
-
   void run();
-  bool take_one();
-  bool take_answers();
+  std::size_t take_queued(Clock::time_point now);
+  bool take_one(Clock::time_point now);
+  std::size_t take_answers(Clock::time_point now);
+  void take_answer(const natsMsg* message, Clock::time_point now);
   void pack(Queued& queued, Parcel& parcel);
-  void send(std::uint64_t number, Parcel& parcel);
+  void send(std::uint64_t number, Parcel& parcel, Clock::time_point now);
+  void hasten(Clock::time_point due);
   void look_at_what_waits(Clock::time_point now);
   void connect();
   void come_back();
   bool look_at_the_log();
   void send_again();
-  void rest(Clock::time_point busy);
+  void rest(std::size_t worked, Clock::time_point now);
   void end(Parcel& parcel, Outcome outcome, std::uint64_t position, std::string reason);
   void tell_settled();
   void abandon();
-  void hear(natsMsg* message);
 
   const Settings& settings_;
   Ring<Queued>& queue_;
-  Ring<Heard> heard_;  // from the C client's thread to ours
 
   // Everything here belongs to our thread alone. A connection that breaks is not mended but replaced by it: so it knows what went out on which.
-  std::unique_ptr<Connection> connection_;
-  std::unique_ptr<Listening> answers_;
+  std::unique_ptr<Wire> wire_;
+  bool broken_ = false;
+  bool stuck_ = false;         // the socket takes no more for the moment
   std::string inbox_;
+  std::string reply_;          // room for the address of one answer
   Ids ids_;
   Flight flight_;
   std::uint64_t sent_ = 0;     // the last ticket that has left the queue
   std::uint64_t highest_ = 0;  // position that was acknowledged
   std::string damage_;         // why nothing is sent any more
   Clock::time_point looked_;
+  Clock::time_point busy_;     // when there was last something to do
+  std::chrono::microseconds nap_;
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -93,7 +92,6 @@ class Sender {
   std::condition_variable woken_;
   std::atomic<bool> asleep_{false};
   std::atomic<bool> closing_{false};
-  std::atomic<bool> broken_{false};
   std::atomic<std::uint64_t> recorded_{0}, refused_{0}, unknown_{0}, resent_{0}, reconnects_{0};
   std::thread thread_;
 };

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bus.errors import WorldbusError
-from clients.evennia.demo.telnet import Telnet
+from clients.evennia.demo.telnet import Telnet, enter
 
 ADMIN = "admin"
 STARTS = 6
@@ -81,16 +81,7 @@ class Game:
 
     async def enter(self, name: str, password: str, *, create: bool = False) -> Telnet:
         """A player, logged in."""
-        player = await self._greeted()
-        if create:
-            player.type(f"create {name} {password}")
-            await asyncio.sleep(0.3)
-            player.type("yes")
-            await asyncio.sleep(0.3)
-        since = len(player.seen)
-        player.type(f"connect {name} {password}")
-        await player.until(f"You become {name}", since=since, within=60)
-        return player
+        return await enter(self.ports["telnet"], name, password, create=create)
 
     async def _logged(self, words: str) -> None:
         """Wait until the server's log says so."""
@@ -98,19 +89,6 @@ class Game:
         async with asyncio.timeout(180):
             while not log.exists() or words not in log.read_text(errors="replace"):
                 await asyncio.sleep(0.2)
-
-    async def _greeted(self) -> Telnet:
-        """A connection that sees the login screen. A server that is just restarting (as a new game does once) forgets to show it."""
-        async with asyncio.timeout(180):
-            while True:
-                player = await Telnet.open(self.ports["telnet"])
-                for _ in range(3):
-                    try:
-                        await player.until("connect", within=4)
-                        return player
-                    except TimeoutError:
-                        player.type("look")
-                await player.close()
 
     async def load(self, players: int) -> None:
         """Let Evennia's own load tester play."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from bus.event import Event
 from clients.evennia.demo.game import Game
+from clients.evennia.demo.measure import ROOMS, by_window, measuring
 from clients.evennia.demo.report import Report, hops, lines, of_game, spread
 from clients.evennia.demo.telnet import Telnet
 from handlers import ALL
@@ -30,11 +31,11 @@ SCALE = 360_000  # world milliseconds per real second: six hours in a minute
 WINDOW_S = 4.0  # of the adapter on, then off, and so on
 JOIN_S = 60.0  # for all players to be there, before anything is measured
 STATE = re.compile(r"worldbus (on|off): (\d+) published, (\d+) recorded, (\d+) failed, (\d+) dropped, (\d+) own lines")
-ROOMS = ("The Evennia Inn", "Outside Evennia Inn")
 PEOPLE = ("Doctor Vane", "Widow Hask", "Old Marrow", "Pockets", "Warden Pell", "Mother Sedge")
 ARRIVED = "Teleported|Could not|already|not be found|not find"
 DARK = "Until you find some light"
 ASKER = "Asker"
+ANSWER_S = 3.0  # less than the adapter's patience: what it says itself is no answer
 WATCHING = 3  # that, the one who measures, and the administrator
 ASKED = "{}, have you seen the ferryman? I have asked {} times."
 ERRORS = re.compile(r"Traceback|An untrapped error|\(Traceback was logged", re.IGNORECASE)
@@ -57,10 +58,13 @@ class Watch:
     """What one watching player measured."""
 
     def __init__(self) -> None:
-        self.latency: dict[bool, list[float]] = {True: [], False: []}
+        self.latency: dict[bool, list[float]] = {}
+        self.unanswered: list[str] = []
         self.shown: list[float] = []
         self.asked = 0
         self.on = True
+        self.switches: list[tuple[float, bool]] = []
+        """When the adapter was switched, and to what, since all players are in."""
         self.errors = 0
 
 
@@ -97,16 +101,28 @@ async def run(settings: Settings, environment: Path, wanted: Wanted, tell: Tell,
 async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[int, ...]]:
     watch = Watch()
     admin = await game.admin()
-    measuring = await game.enter("Measure", "only-for-the-demo-1", create=True)
     asking = await game.enter(ASKER, "only-for-the-demo-2", create=True)
-    for player in (measuring, asking):
-        player.type("teleport Intro")
-    await game.load(wanted.players)
-    await _joined(world, wanted.players + WATCHING)
+    asking.type("teleport Intro")
+    async with measuring(game.ports["telnet"]) as commands:
+        await game.load(wanted.players)
+        await _joined(world, wanted.players + WATCHING)
+        watch.switches.append((time.monotonic(), True))
+        await _live(world, wanted, admin, asking, watch)
+    watch.latency, watch.unanswered = by_window(commands, watch.switches), commands.unanswered
+    await game.end_load()
+    state = await _settled(admin)
+    seen = [line for player in (admin, asking) for _, line in player.seen]
+    watch.errors = sum(1 for line in seen if ERRORS.search(line))
+    for player in (asking, admin):
+        await player.close()
+    return watch, state
+
+
+async def _live(world: World, wanted: Wanted, admin: Telnet, asking: Telnet, watch: Watch) -> None:
+    """What goes on while they play."""
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_windows(admin, watch), name="windows"),
-            group.create_task(_measure(measuring, watch), name="measure"),
             group.create_task(_ask(asking, admin, watch), name="ask"),
         ]
         if wanted.kills:
@@ -114,13 +130,6 @@ async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[
         await asyncio.sleep(wanted.seconds)
         for task in tasks:
             task.cancel()
-    await game.end_load()
-    state = await _settled(admin)
-    seen = [line for player in (admin, measuring, asking) for _, line in player.seen]
-    watch.errors = sum(1 for line in seen if ERRORS.search(line))
-    for player in (measuring, asking, admin):
-        await player.close()
-    return watch, state
 
 
 async def _joined(world: World, players: int) -> None:
@@ -139,48 +148,30 @@ async def _windows(admin: Telnet, watch: Watch) -> None:
         await asyncio.sleep(WINDOW_S)
         on = not watch.on
         since = len(admin.seen)
+        watch.switches.append((time.monotonic(), on))
         admin.type(f"worldbus {'on' if on else 'off'}")
         try:
             await admin.until(f"worldbus {'on' if on else 'off'}:", since=since)
             watch.on = on
+            watch.switches.append((time.monotonic(), on))
         except asyncio.CancelledError:
             admin.type("worldbus on")
             raise
 
 
-async def _measure(player: Telnet, watch: Watch) -> None:
-    """Commands of a player, and how long each takes."""
-    number = 0
-    while True:
-        number += 1
-        on, since = watch.on, len(player.seen)
-        if number % 2:
-            typed = player.type(f"pose counts to {number}.")
-            answer = f"counts to {number}\\."
-        else:
-            room = ROOMS[number // 2 % 2]
-            typed = player.type(f"teleport {room}")
-            answer = f"Teleported to {room}"
-        moment, _ = await player.until(answer, since=since)
-        if on == watch.on:
-            watch.latency[on].append(moment - typed)
-        await asyncio.sleep(0.1)
-
-
 async def _ask(player: Telnet, admin: Telnet, watch: Watch) -> None:
-    """Words to one of the people after the other, and how long until the first of theirs is shown in the room."""
+    """Words to one of the people after the other, and how long until the first of theirs is shown in the room. While the adapter is off it
+    asks as often, so that the game has as much to do."""
     while True:
         who = PEOPLE[watch.asked % len(PEOPLE)]
-        if not watch.on:
-            await asyncio.sleep(0.2)
-            continue
         await _go_to(player, admin, who)
-        since = len(player.seen)
+        on, since = watch.on, len(player.seen)
         watch.asked += 1
         typed = player.type(f"say {ASKED.format(who, watch.asked)}")
-        with suppress(TimeoutError):  # they were silent: asleep, say
-            moment, _ = await player.until(rf"{who} says to {ASKER}", since=since, within=8)
-            watch.shown.append(moment - typed)
+        if on:
+            with suppress(TimeoutError):  # they were silent: asleep, say
+                moment, _ = await player.until(rf"{who} says to {ASKER}", since=since, within=ANSWER_S)
+                watch.shown.append(moment - typed)
         await asyncio.sleep(1.0)
 
 
@@ -256,7 +247,7 @@ async def _report(world: World, game: Game, wanted: Wanted, events: list[Event],
         errors_shown=watch.errors,
         rows=rows,
         hops=hops(events, watch.shown),
-        problems=game.problems()[:10],
+        problems=[*game.problems(), *watch.unanswered][:10],
     )
 
 

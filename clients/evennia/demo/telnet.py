@@ -60,6 +60,34 @@ class Telnet:
             self._more.set()
 
 
+async def enter(port: int, name: str, password: str, *, create: bool = False) -> Telnet:
+    """A player, logged in. Raises `TimeoutError`."""
+    player = await _greeted(port)
+    if create:
+        player.type(f"create {name} {password}")
+        await asyncio.sleep(0.3)
+        player.type("yes")
+        await asyncio.sleep(0.3)
+    since = len(player.seen)
+    player.type(f"connect {name} {password}")
+    await player.until(f"You become {name}", since=since, within=60)
+    return player
+
+
+async def _greeted(port: int) -> Telnet:
+    """A connection that sees the login screen. A server that is just restarting (as a new game does once) forgets to show it."""
+    async with asyncio.timeout(180):
+        while True:
+            player = await Telnet.open(port)
+            for _ in range(3):
+                try:
+                    await player.until("connect", within=4)
+                    return player
+                except TimeoutError:
+                    player.type("look")
+            await player.close()
+
+
 def _text(data: bytes) -> str:
     """What is left without telnet's own commands."""
     out, place = bytearray(), 0

@@ -18,6 +18,7 @@ from worldbus_evennia.typeclasses import Npc
 MOST_KEPT = 2000  # requests whose speakers we remember
 PATIENCE_S = 4.0
 """Without an answer for so long, a line of our own is said: the bus is away, and nobody shall notice."""
+BETWEEN_ROOMS_S = 0.2
 
 SILENT = {"ASLEEP": "is asleep", "AFRAID": "shrinks from you", "NOT_HERE": "is not here", "TOO_LONG": "loses the thread of what you say"}
 """How silence looks, by its reason; being interrupted shows by itself."""
@@ -148,8 +149,8 @@ def on_weather(event):
 
 def on_time(event):
     now = event.data.now.time_of_day if event.data.now else ""
-    for place in names.ROOMS:
-        to_room(place, f"It is {now} now.")
+    for number, place in enumerate(names.ROOMS):  # one room after the other: telling all players at once would make commands wait
+        reactor.callLater(number * BETWEEN_ROOMS_S, to_room, place, f"It is {now} now.")
 
 
 def on_discovered(event):

@@ -1,5 +1,6 @@
 """What Evennia calls when its server starts and stops; the game's own module of that name, if it has one, is called too."""
 
+import itertools
 from importlib import import_module
 
 from evennia.server.sessionhandler import SESSIONS
@@ -8,9 +9,10 @@ from twisted.internet import task
 from worldbus_evennia import bodies, facts, names, shows
 from worldbus_evennia.bridge import bridge
 
-HEARTBEAT_S = 20.0
+HEARTBEAT_S = 20  # whole seconds
 PEOPLE_S = 2.0
 _loops = []
+_seconds = itertools.count()
 
 
 def _games_own(hook):
@@ -22,8 +24,11 @@ def _games_own(hook):
 
 
 def _heartbeats():
+    """Every second for some of the characters: all at once would make commands wait."""
+    turn = next(_seconds) % HEARTBEAT_S
     for character in {session.puppet for session in SESSIONS.get_sessions() if session.puppet}:
-        facts.alive(character)
+        if character.id % HEARTBEAT_S == turn:
+            facts.alive(character)
 
 
 def _people():
@@ -40,7 +45,7 @@ def at_server_init():
 def at_server_start():
     _games_own("at_server_start")
     bridge.start(shows.hear)
-    for call, every_s in ((_heartbeats, HEARTBEAT_S), (_people, PEOPLE_S)):
+    for call, every_s in ((_heartbeats, 1.0), (_people, PEOPLE_S)):
         loop = task.LoopingCall(call)
         loop.start(every_s, now=False)
         _loops.append(loop)

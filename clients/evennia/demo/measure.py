@@ -1,0 +1,96 @@
+"""A player whose commands are timed, in a process of its own: the one that carries the bus would add its own work to every figure.
+
+`python -m clients.evennia.demo.measure PORT` logs in and writes a line per command: when it was typed and when its answer was shown, in
+seconds of the machine's monotonic clock. It goes on until it is told to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from clients.evennia.demo.telnet import enter
+
+NAME = "Measure"
+PASSWORD = "only-for-the-demo-1"
+ROOMS = ("The Evennia Inn", "Outside Evennia Inn")
+PAUSE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What was measured so far: (typed, shown) of each command, in order; and of those that had no answer, what was on the screen."""
+
+    timed: list[tuple[float, float]] = field(default_factory=list)
+    unanswered: list[str] = field(default_factory=list)
+
+
+def by_window(commands: Commands, switches: Sequence[tuple[float, bool]]) -> dict[bool, list[float]]:
+    """Seconds that each command took which lies between two switches of the adapter (when, and to what), by whether it was on."""
+    took: dict[bool, list[float]] = {True: [], False: []}
+    for typed, shown in commands.timed:
+        switched, on = max((switch for switch in switches if switch[0] <= shown), default=(shown, True))
+        if switched <= typed:
+            took[on].append(shown - typed)
+    return took
+
+
+async def play(port: int) -> None:
+    """Type for ever: a pose, and going from room to room."""
+    player = await enter(port, NAME, PASSWORD, create=True)
+    player.type("teleport Intro")
+    _tell("in")
+    number = 0
+    while True:
+        number += 1
+        since = len(player.seen)
+        if number % 2:
+            typed = player.type(f"pose counts to {number}.")
+            answer = f"counts to {number}\\."
+        else:
+            room = ROOMS[number // 2 % 2]
+            typed = player.type(f"teleport {room}")
+            answer = f"Teleported to {room}"
+        try:
+            moment, _ = await player.until(answer, since=since)
+            _tell(f"{typed} {moment}")
+        except TimeoutError as error:
+            _tell(f"? {error}")
+        await asyncio.sleep(PAUSE_S)
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+@asynccontextmanager
+async def measuring(port: int) -> AsyncIterator[Commands]:
+    """Let it play for the block; returns when it is in the game."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", __name__, str(port), stdout=asyncio.subprocess.PIPE)
+    commands = Commands()
+    assert process.stdout is not None
+    await process.stdout.readline()
+    reading = asyncio.create_task(_read(process.stdout, commands), name="measure")
+    try:
+        yield commands
+    finally:
+        process.terminate()
+        await process.wait()
+        await reading
+
+
+async def _read(lines: asyncio.StreamReader, commands: Commands) -> None:
+    async for line in lines:
+        match line.decode(errors="replace").split(maxsplit=1):
+            case ["?", problem]:
+                commands.unanswered.append(problem.strip())
+            case [typed, shown]:
+                commands.timed.append((float(typed), float(shown)))
+
+
+if __name__ == "__main__":
+    asyncio.run(play(int(sys.argv[1])))
