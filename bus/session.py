@@ -32,7 +32,11 @@ log = structlog.get_logger(__name__)
 
 EXPIRED = 408
 BATCH = 500  # messages asked for at a time
-ACK_EVERY_S = 0.01
+ACK_SOON_S = 0.01
+ACK_EVERY_S = 1.0
+"""Between acknowledgements of a busy partition. Under `strict` the server writes and syncs a consumer's state anew for nearly each of them:
+at 100 a second that took more of its processor than all else together. What is read again after a kill is recognised."""
+ACK_SETTLED = 500  # inputs: so many do not wait for that
 FIRST_LOOK_S, LAST_LOOK_S = 0.3, 5.0  # pauses between looks at what a dead holder left; they double
 STANDBY_S = 30.0  # how long a request without a pin waits at the server
 
@@ -83,7 +87,9 @@ class Session:
         self._deliveries = 0  # consumer sequence, contiguous since the reset
         self._quiet = 0  # requests in a row that expired with nothing to read
         self._settled_reply = b""
-        self._flushing = False
+        self._settled = 0  # calls of `_settle` since the last acknowledgement
+        self._acked_at = 0.0
+        self._flushing: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._stopping = False
@@ -287,12 +293,22 @@ class Session:
             self._drained.set()
         if not self._asked and self._room:
             self._ask(BATCH)  # there was none before, and what was asked for has come: no status will remind us
-        if not self._flushing:
-            self._flushing = True
-            asyncio.get_running_loop().call_later(ACK_EVERY_S, self._flush)
+        self._settled += 1
+        if self._flushing is None:
+            self._flush_in(max(ACK_SOON_S, self._acked_at + ACK_EVERY_S - asyncio.get_running_loop().time()))
+        elif self._settled == ACK_SETTLED:
+            self._flush_in(ACK_SOON_S)
+
+    def _flush_in(self, seconds: float) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._flushing = asyncio.get_running_loop().call_later(seconds, self._flush)
 
     def _flush(self) -> None:
-        self._flushing = False
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        self._settled = 0
         if self._settled_reply and self.active:
             if asyncio.get_running_loop().time() - self._asked_at > self._pace.pin_timeout_s:
                 # Just woken from a pause: somebody else may hold the partition, and what was settled here by silence may not stand.
@@ -302,6 +318,7 @@ class Session:
                 self._consumer.ack(self._settled_reply)
             except Disconnected:
                 return
+            self._acked_at = asyncio.get_running_loop().time()
             self._progress.settled(parse_ack(self._settled_reply).position)
             self._settled_reply = b""
 
