@@ -9,13 +9,12 @@ Listening::Listening(const Subscribe& subscribe, const std::string& wanted, std:
   check(natsSubscription_SetPendingLimits(raw_, -1, -1), wanted);
 }
 
+// Not by unsubscribing: that asks the server to delete the consumer of a subscription to the log, by a name that another thread of the C client may
+// free meanwhile when it has just come back. The server removes a consumer that nobody listens to by itself.
 Listening::~Listening() {
-  natsSubscription_Unsubscribe(raw_);  // may have ended with its connection
-  {
-    std::unique_lock<std::mutex> lock(mutex_);
-    ended_.wait(lock, [this] { return complete_; });
-  }
   natsSubscription_Destroy(raw_);
+  std::unique_lock<std::mutex> lock(mutex_);
+  ended_.wait(lock, [this] { return complete_; });
 }
 
 void Listening::on_message(natsConnection*, natsSubscription*, natsMsg* message, void* self) {

@@ -27,7 +27,7 @@ from worldbus.settings import Settings
 from worldbus.ticker import start_clock
 from worldbus.tiers import LADDER
 
-SCALE = 360_000  # world milliseconds per real second: six hours in a minute
+SCALE = 120_000  # world milliseconds per real second: two hours in a minute
 WINDOW_S = 4.0  # of the adapter on, then off, and so on
 JOIN_S = 60.0  # for all players to be there, before anything is measured
 STATE = re.compile(r"worldbus (on|off): (\d+) published, (\d+) recorded, (\d+) failed, (\d+) dropped, (\d+) own lines")

@@ -95,6 +95,20 @@ class Bridge:
         """`function`, to be called from any thread, run on the reactor."""
         return lambda *arguments: reactor.callFromThread(function, *arguments)
 
+    def on_reactor_read(self, function):
+        """As `on_reactor`, for an event, whose data is read before: players' commands do not wait for that. Damaged ones are passed over."""
+        run = self.on_reactor(function)
+
+        def heard(event):
+            try:
+                event.data  # noqa: B018 - it is kept
+            except BadEvent as error:
+                self.tell(str(error))
+            else:
+                run(event)
+
+        return heard
+
     def tell(self, problem):
         """Say it in the server's log, at most once a minute."""
         if time.monotonic() - self._told > 60 or not self._told:

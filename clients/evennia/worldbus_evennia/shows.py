@@ -5,6 +5,7 @@ Everything here runs on the reactor. A line that was heard in chunks is not said
 
 import random
 from collections import OrderedDict
+from importlib import import_module
 
 from evennia.utils.create import create_object
 from twisted.internet import reactor
@@ -32,10 +33,12 @@ heard = OrderedDict()
 
 
 def hear(client):
-    """Subscribe to all of it."""
+    """Subscribe to all of it. Called on a thread of its own."""
+    for package in PACKAGES:  # else the first event of each would do it, which takes a quarter of a second
+        import_module(f"schemas.gen_better.worldbus.{package}.v1")
     client.on_signal("tokens", bridge.on_reactor(on_chunk))
     for (subsystem, event), show in SHOW.items():
-        client.on_event(bridge.on_reactor(show), subsystem=subsystem, event=event)
+        client.on_event(bridge.on_reactor_read(show), subsystem=subsystem, event=event)
 
 
 def to_player(name, text):
@@ -202,6 +205,7 @@ def on_refused(event):
     to_player(event.entity, f"|yThat cannot be|n: {event.data.reason}.")
 
 
+PACKAGES = ("broker", "inference", "narrative", "npc", "quest", "time", "weather")
 SHOW = {
     ("npc", "InferenceRequested"): on_asked,
     ("npc", "NpcSpoke"): on_spoke,
