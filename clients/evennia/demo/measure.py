@@ -7,6 +7,7 @@ seconds of the machine's monotonic clock. It goes on until it is told to end.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -32,7 +33,7 @@ def by_window(commands: Commands, switches: Sequence[tuple[float, bool]]) -> dic
     """Seconds that each command took which lies between two switches of the adapter (when, and to what), by whether it was on."""
     took: dict[bool, list[float]] = {True: [], False: []}
     for typed, shown in commands.timed:
-        switched, on = max((switch for switch in switches if switch[0] <= shown), default=(shown, True))
+        switched, on = max((switch for switch in switches if switch[0] <= shown), default=(math.inf, True))
         if switched <= typed:
             took[on].append(shown - typed)
     return took

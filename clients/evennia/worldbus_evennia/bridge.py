@@ -96,7 +96,7 @@ class Bridge:
         return lambda *arguments: reactor.callFromThread(function, *arguments)
 
     def on_reactor_read(self, function):
-        """As `on_reactor`, for an event, whose data is read before: players' commands do not wait for that. Damaged ones are passed over."""
+        """As `on_reactor`, for an event, whose data is read before: no command waits for that. Damaged ones are passed over."""
         run = self.on_reactor(function)
 
         def heard(event):
