@@ -8,6 +8,7 @@ process and Postgres together: on a busy machine it says more than the time. Rec
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -184,8 +185,9 @@ async def _run(dsn: str, connection: asyncpg.Connection, serving: Serving, count
         await vectors.write(connection, serving.model, [one.hash for one in made[at : at + 2_000]], numbers[at : at + 2_000])
     await connection.execute("VACUUM ANALYZE")
     results += await _index(connection, serving.model, count)
+    asked = itertools.count(10_000)
     for breadth, token in BREADTHS.items():
-        results += await _searches(dsn, connection, serving, breadth, token)
+        results += await _searches(dsn, connection, serving, breadth, token, asked)
     return results
 
 
@@ -204,14 +206,16 @@ async def _index(connection: asyncpg.Connection, model: str, count: int) -> list
     return results
 
 
-async def _searches(dsn: str, connection: asyncpg.Connection, serving: Serving, breadth: str, token: str) -> list[Result]:
+async def _searches(
+    dsn: str, connection: asyncpg.Connection, serving: Serving, breadth: str, token: str, asked: Iterator[int]
+) -> list[Result]:
     results = []
     async with open_search(dsn, serving) as search:
 
         def asking(texts: Sequence[str], mode: Mode) -> Callable[[int], Awaitable[object]]:
-            # a number makes every question a new one, so that no vector is remembered
+            # a number makes every question a new one, at this breadth and in this mode as well, so that no vector is remembered
             return lambda number: search.search(
-                Query(world=WORLD, text=f"{texts[number % len(texts)]} {number}", tokens=(token,), mode=mode)
+                Query(world=WORLD, text=f"{texts[number % len(texts)]} {next(asked)}", tokens=(token,), mode=mode)
             )
 
         async def exact(number: int) -> object:

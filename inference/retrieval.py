@@ -117,6 +117,7 @@ class _Reply(msgspec.Struct):
 
     passages: list[_Found] = msgspec.field(default_factory=list)
     error: str = ""
+    message: str = ""
 
 
 _REPLY: Final = msgspec.json.Decoder(_Reply)
@@ -132,7 +133,7 @@ def read_reply(payload: bytes) -> list[Passage]:
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         raise Transient(f"wanted passages as JSON, found {payload[:80]!r}: {error}") from error
     if reply.error:
-        raise Transient(f"the knowledge base answered: {reply.error[:300]}")
+        raise Transient(f"the knowledge base answered: {reply.error[:40]} {reply.message[:300]}")
     return found
 
 

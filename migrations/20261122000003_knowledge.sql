@@ -96,7 +96,8 @@ END $fn$;
 
 -- The best passages by their words: each word of the question counts by how rare it is, and as much as the passage makes of it.
 -- Words that everybody uses match too much to be ranked in time; where the rarer ones do not narrow the question down enough, several of them
--- have to stand together. So at most some thousand passages are looked at, whatever is asked.
+-- have to stand together. So at most some hundred passages are ranked, whatever is asked. What takes the time is the index's look at every
+-- passage of the rarest word in each group, so all groups share theirs.
 CREATE FUNCTION worldbus.kb_words(world text, pos bigint, tokens text[], tags text[], kinds text[], owner text, question text, depth integer)
 RETURNS TABLE (id text, revision bigint, weight double precision)
 LANGUAGE plpgsql STABLE SET jit = off SET max_parallel_workers_per_gather = 0 AS $fn$
@@ -112,6 +113,7 @@ DECLARE
     chosen text := '';
     room   double precision := 400;
     guess  double precision;
+    others text := '';
     first  integer := 1;
     n      integer;
 BEGIN
@@ -137,43 +139,62 @@ BEGIN
             room := room - counts[first] * share;
             first := first + 1;
         END LOOP;
-        -- 2. Common words: as many together as narrow it down, beginning with the rarest, then the next ones.
-        FOR start IN first .. n LOOP
-            EXIT WHEN room < 100 AND chosen <> '';
-            guess := total * share;
-            FOR upto IN start .. n LOOP
-                guess := guess * counts[upto] / total;
-                IF guess <= room OR (upto = n AND chosen = '') THEN
-                    chosen := chosen || ' | (' || array_to_string(terms[start:upto], ' & ') || ')';
-                    room := room - guess;
-                    EXIT;
-                END IF;
+        -- 2. Common words: the rarest of them, and with it as many of the next ones together as narrow it down, beginning anew with each.
+        IF first <= n AND (room >= 100 OR chosen = '') THEN
+            FOR start IN first + 1 .. n LOOP
+                guess := counts[first] * share;
+                EXIT WHEN room < 100 AND others <> '';
+                FOR upto IN start .. n LOOP
+                    guess := guess * counts[upto] / total;
+                    IF guess <= room OR (upto = n AND others = '' AND chosen = '') THEN
+                        others := others || ' | ' || array_to_string(terms[start:upto], ' & ');
+                        room := room - guess;
+                        EXIT;
+                    END IF;
+                END LOOP;
             END LOOP;
-        END LOOP;
+            IF others <> '' THEN
+                chosen := chosen || ' | ' || terms[first] || ' & (' || substr(others, 4) || ')';
+            ELSIF chosen = '' THEN
+                chosen := ' | ' || terms[first];
+            END IF;
+        END IF;
         chosen := substr(chosen, 4);
     END IF;
     RETURN QUERY EXECUTE
         'WITH found AS MATERIALIZED (
              SELECT p.id, p.revision, p.words FROM world.passages p WHERE p.words @@ $7 AND ' || worldbus.kb_visible() || ' LIMIT $8
-         ), ranked AS MATERIALIZED (
-             SELECT f.id, f.revision, t.n, ts_rank(''{0.7,0.7,0.8,1}'', f.words, t.term, 1) AS rank, t.known
-               FROM found f CROSS JOIN unnest($9::tsquery[], $10) WITH ORDINALITY t(term, known, n)
-         ), rarity AS (
-             SELECT r.n, power(ln(1 + (greatest($11, k.n) - k.n + 0.5) / (k.n + 0.5)), 1.5) AS idf
-               FROM (SELECT r.n, count(*) FILTER (WHERE r.rank > 0) AS here, max(r.known) AS known FROM ranked r GROUP BY r.n) r
-              CROSS JOIN LATERAL (SELECT CASE WHEN $12 THEN r.here ELSE r.known END AS n) k
+         ), rarity AS MATERIALIZED (
+             SELECT t.term, power(ln(1 + (greatest($11, k.n) - k.n + 0.5) / (k.n + 0.5)), 1.5) AS idf
+               FROM unnest($9::tsquery[], $10) t(term, known)
+              CROSS JOIN LATERAL (SELECT CASE WHEN $12 THEN (SELECT count(*) FROM found f WHERE f.words @@ t.term) ELSE t.known END AS n) k
          )
-         SELECT r.id, r.revision, sum(r.rank * y.idf) AS weight FROM ranked r JOIN rarity y USING (n)
-          GROUP BY r.id, r.revision ORDER BY weight DESC, r.id LIMIT $13'
+         SELECT f.id, f.revision, (SELECT sum(ts_rank(''{0.7,0.7,0.8,1}'', f.words, y.term, 1) * y.idf) FROM rarity y) AS weight
+           FROM found f ORDER BY weight DESC, f.id LIMIT $13'
         USING world, pos, tokens, tags, kinds, owner, chosen::tsquery, most_candidates, terms, counts,
               coalesce(total, (SELECT count(*) FROM world.passages q WHERE q.world = kb_words.world)::double precision),
               whole AND (total IS NULL OR total <= 2 * most_candidates), depth;
 END $fn$;
 
+-- How many a search looks at in each way to fuse so many.
+CREATE FUNCTION worldbus.kb_depth(most integer) RETURNS integer LANGUAGE sql IMMUTABLE AS $fn$ SELECT greatest(20, 3 * most) $fn$;
+
+-- What kb_search finds by words, best first, and the position that this is as of: it can be had while the question's vector is computed.
+CREATE FUNCTION worldbus.kb_by_words(world text, question text, tokens text[], most integer, as_of bigint, tags text[], kinds text[], owner text)
+RETURNS TABLE (at_position bigint, by_words jsonb)
+LANGUAGE sql STABLE AS $fn$
+    SELECT c.pos, (SELECT coalesce(pg_catalog.jsonb_agg(w), '[]')
+                     FROM worldbus.kb_words(kb_by_words.world, c.pos, kb_by_words.tokens, kb_by_words.tags, kb_by_words.kinds, kb_by_words.owner,
+                                            kb_by_words.question, worldbus.kb_depth(kb_by_words.most)) w)
+      FROM (SELECT coalesce(kb_by_words.as_of, k.position) AS pos FROM worldbus.checkpoint k) c
+$fn$;
+
 -- Search the knowledge base: what these tokens may know as of a position, best first. Without a vector by words alone.
+-- `by_words` is what kb_by_words said of the same question as of the same position; without it, it is asked.
 CREATE FUNCTION world.kb_search(
     world text, question text, tokens text[] DEFAULT '{public}', most integer DEFAULT 5, mode text DEFAULT NULL, as_of bigint DEFAULT NULL,
-    tags text[] DEFAULT NULL, kinds text[] DEFAULT NULL, owner text DEFAULT NULL, vector real[] DEFAULT NULL, model text DEFAULT NULL
+    tags text[] DEFAULT NULL, kinds text[] DEFAULT NULL, owner text DEFAULT NULL, vector real[] DEFAULT NULL, model text DEFAULT NULL,
+    by_words jsonb DEFAULT NULL
 )
 RETURNS TABLE (
     passage_id text, revision bigint, kind text, document text, title text, heading text[], line_from integer, line_to integer, body text,
@@ -183,7 +204,7 @@ RETURNS TABLE (
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $fn$
 #variable_conflict use_column
 DECLARE
-    deep  CONSTANT integer := greatest(20, 3 * kb_search.most);
+    deep  CONSTANT integer := worldbus.kb_depth(kb_search.most);
     head  bigint := (SELECT c.position FROM worldbus.checkpoint c);
     pos   bigint := coalesce(kb_search.as_of, head);
     how   text := coalesce(kb_search.mode, CASE WHEN kb_search.vector IS NULL THEN 'text' ELSE 'hybrid' END);
@@ -220,7 +241,10 @@ BEGIN
     END IF;
     IF how <> 'vector' THEN
         SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.weight) INTO word_ids, word_revisions, word_scores
-          FROM worldbus.kb_words(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, kb_search.question, deep) x;
+          FROM jsonb_to_recordset(coalesce(kb_search.by_words, (
+                   SELECT b.by_words FROM worldbus.kb_by_words(kb_search.world, kb_search.question, kb_search.tokens, kb_search.most, pos,
+                                                            kb_search.tags, kb_search.kinds, kb_search.owner) b
+               ))) x(id text, revision bigint, weight float8);
     END IF;
     RETURN QUERY EXECUTE
         'WITH fused AS (
@@ -249,6 +273,8 @@ COMMENT ON VIEW world.embedding_models IS 'What turns text into vectors: the mod
 -- migrate:down
 DROP VIEW world.embedding_models;
 DROP FUNCTION world.kb_search;
+DROP FUNCTION worldbus.kb_by_words;
+DROP FUNCTION worldbus.kb_depth;
 DROP FUNCTION worldbus.kb_words;
 DROP FUNCTION worldbus.kb_near;
 DROP FUNCTION worldbus.kb_exact;

@@ -44,17 +44,17 @@ COMMENT ON SCHEMA worldbus IS 'Written by the projector alone.';
 
 
 --
--- Name: kb_search(text, text, text[], integer, text, bigint, text[], text[], text, real[], text); Type: FUNCTION; Schema: world; Owner: -
+-- Name: kb_search(text, text, text[], integer, text, bigint, text[], text[], text, real[], text, jsonb); Type: FUNCTION; Schema: world; Owner: -
 --
 
-CREATE FUNCTION world.kb_search(world text, question text, tokens text[] DEFAULT '{public}'::text[], most integer DEFAULT 5, mode text DEFAULT NULL::text, as_of bigint DEFAULT NULL::bigint, tags text[] DEFAULT NULL::text[], kinds text[] DEFAULT NULL::text[], owner text DEFAULT NULL::text, vector real[] DEFAULT NULL::real[], model text DEFAULT NULL::text) RETURNS TABLE(passage_id text, revision bigint, kind text, document text, title text, heading text[], line_from integer, line_to integer, body text, content_hash text, tag text[], audience text[], owned_by text, player text, salience integer, formed_ms bigint, added bigint, score double precision, text_rank bigint, vector_rank bigint, weight double precision, nearness double precision, at_position bigint)
+CREATE FUNCTION world.kb_search(world text, question text, tokens text[] DEFAULT '{public}'::text[], most integer DEFAULT 5, mode text DEFAULT NULL::text, as_of bigint DEFAULT NULL::bigint, tags text[] DEFAULT NULL::text[], kinds text[] DEFAULT NULL::text[], owner text DEFAULT NULL::text, vector real[] DEFAULT NULL::real[], model text DEFAULT NULL::text, by_words jsonb DEFAULT NULL::jsonb) RETURNS TABLE(passage_id text, revision bigint, kind text, document text, title text, heading text[], line_from integer, line_to integer, body text, content_hash text, tag text[], audience text[], owned_by text, player text, salience integer, formed_ms bigint, added bigint, score double precision, text_rank bigint, vector_rank bigint, weight double precision, nearness double precision, at_position bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
     AS $_$
 #variable_conflict use_column
 DECLARE
-    deep  CONSTANT integer := greatest(20, 3 * kb_search.most);
+    deep  CONSTANT integer := worldbus.kb_depth(kb_search.most);
     head  bigint := (SELECT c.position FROM worldbus.checkpoint c);
     pos   bigint := coalesce(kb_search.as_of, head);
     how   text := coalesce(kb_search.mode, CASE WHEN kb_search.vector IS NULL THEN 'text' ELSE 'hybrid' END);
@@ -91,7 +91,10 @@ BEGIN
     END IF;
     IF how <> 'vector' THEN
         SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.weight) INTO word_ids, word_revisions, word_scores
-          FROM worldbus.kb_words(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, kb_search.question, deep) x;
+          FROM jsonb_to_recordset(coalesce(kb_search.by_words, (
+                   SELECT b.by_words FROM worldbus.kb_by_words(kb_search.world, kb_search.question, kb_search.tokens, kb_search.most, pos,
+                                                            kb_search.tags, kb_search.kinds, kb_search.owner) b
+               ))) x(id text, revision bigint, weight float8);
     END IF;
     RETURN QUERY EXECUTE
         'WITH fused AS (
@@ -113,10 +116,10 @@ END $_$;
 
 
 --
--- Name: FUNCTION kb_search(world text, question text, tokens text[], most integer, mode text, as_of bigint, tags text[], kinds text[], owner text, vector real[], model text); Type: COMMENT; Schema: world; Owner: -
+-- Name: FUNCTION kb_search(world text, question text, tokens text[], most integer, mode text, as_of bigint, tags text[], kinds text[], owner text, vector real[], model text, by_words jsonb); Type: COMMENT; Schema: world; Owner: -
 --
 
-COMMENT ON FUNCTION world.kb_search(world text, question text, tokens text[], most integer, mode text, as_of bigint, tags text[], kinds text[], owner text, vector real[], model text) IS 'Search the knowledge base: what these tokens may know as of a position, best first; without a vector by words alone.';
+COMMENT ON FUNCTION world.kb_search(world text, question text, tokens text[], most integer, mode text, as_of bigint, tags text[], kinds text[], owner text, vector real[], model text, by_words jsonb) IS 'Search the knowledge base: what these tokens may know as of a position, best first; without a vector by words alone.';
 
 
 --
@@ -130,6 +133,29 @@ CREATE FUNCTION worldbus.kb_breadth(world text, tokens text[]) RETURNS bigint
       FROM worldbus.search_terms s
      WHERE s.world = kb_breadth.world AND (s.kind = 'all' AND s.term = '' OR s.kind = 'token' AND s.term = ANY (kb_breadth.tokens))
 $$;
+
+
+--
+-- Name: kb_by_words(text, text, text[], integer, bigint, text[], text[], text); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_by_words(world text, question text, tokens text[], most integer, as_of bigint, tags text[], kinds text[], owner text) RETURNS TABLE(at_position bigint, by_words jsonb)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT c.pos, (SELECT coalesce(pg_catalog.jsonb_agg(w), '[]')
+                     FROM worldbus.kb_words(kb_by_words.world, c.pos, kb_by_words.tokens, kb_by_words.tags, kb_by_words.kinds, kb_by_words.owner,
+                                            kb_by_words.question, worldbus.kb_depth(kb_by_words.most)) w)
+      FROM (SELECT coalesce(kb_by_words.as_of, k.position) AS pos FROM worldbus.checkpoint k) c
+$$;
+
+
+--
+-- Name: kb_depth(integer); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_depth(most integer) RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    AS $$ SELECT greatest(20, 3 * most) $$;
 
 
 --
@@ -216,6 +242,7 @@ DECLARE
     chosen text := '';
     room   double precision := 400;
     guess  double precision;
+    others text := '';
     first  integer := 1;
     n      integer;
 BEGIN
@@ -241,34 +268,38 @@ BEGIN
             room := room - counts[first] * share;
             first := first + 1;
         END LOOP;
-        -- 2. Common words: as many together as narrow it down, beginning with the rarest, then the next ones.
-        FOR start IN first .. n LOOP
-            EXIT WHEN room < 100 AND chosen <> '';
-            guess := total * share;
-            FOR upto IN start .. n LOOP
-                guess := guess * counts[upto] / total;
-                IF guess <= room OR (upto = n AND chosen = '') THEN
-                    chosen := chosen || ' | (' || array_to_string(terms[start:upto], ' & ') || ')';
-                    room := room - guess;
-                    EXIT;
-                END IF;
+        -- 2. Common words: the rarest of them, and with it as many of the next ones together as narrow it down, beginning anew with each.
+        IF first <= n AND (room >= 100 OR chosen = '') THEN
+            FOR start IN first + 1 .. n LOOP
+                guess := counts[first] * share;
+                EXIT WHEN room < 100 AND others <> '';
+                FOR upto IN start .. n LOOP
+                    guess := guess * counts[upto] / total;
+                    IF guess <= room OR (upto = n AND others = '' AND chosen = '') THEN
+                        others := others || ' | ' || array_to_string(terms[start:upto], ' & ');
+                        room := room - guess;
+                        EXIT;
+                    END IF;
+                END LOOP;
             END LOOP;
-        END LOOP;
+            IF others <> '' THEN
+                chosen := chosen || ' | ' || terms[first] || ' & (' || substr(others, 4) || ')';
+            ELSIF chosen = '' THEN
+                chosen := ' | ' || terms[first];
+            END IF;
+        END IF;
         chosen := substr(chosen, 4);
     END IF;
     RETURN QUERY EXECUTE
         'WITH found AS MATERIALIZED (
              SELECT p.id, p.revision, p.words FROM world.passages p WHERE p.words @@ $7 AND ' || worldbus.kb_visible() || ' LIMIT $8
-         ), ranked AS MATERIALIZED (
-             SELECT f.id, f.revision, t.n, ts_rank(''{0.7,0.7,0.8,1}'', f.words, t.term, 1) AS rank, t.known
-               FROM found f CROSS JOIN unnest($9::tsquery[], $10) WITH ORDINALITY t(term, known, n)
-         ), rarity AS (
-             SELECT r.n, power(ln(1 + (greatest($11, k.n) - k.n + 0.5) / (k.n + 0.5)), 1.5) AS idf
-               FROM (SELECT r.n, count(*) FILTER (WHERE r.rank > 0) AS here, max(r.known) AS known FROM ranked r GROUP BY r.n) r
-              CROSS JOIN LATERAL (SELECT CASE WHEN $12 THEN r.here ELSE r.known END AS n) k
+         ), rarity AS MATERIALIZED (
+             SELECT t.term, power(ln(1 + (greatest($11, k.n) - k.n + 0.5) / (k.n + 0.5)), 1.5) AS idf
+               FROM unnest($9::tsquery[], $10) t(term, known)
+              CROSS JOIN LATERAL (SELECT CASE WHEN $12 THEN (SELECT count(*) FROM found f WHERE f.words @@ t.term) ELSE t.known END AS n) k
          )
-         SELECT r.id, r.revision, sum(r.rank * y.idf) AS weight FROM ranked r JOIN rarity y USING (n)
-          GROUP BY r.id, r.revision ORDER BY weight DESC, r.id LIMIT $13'
+         SELECT f.id, f.revision, (SELECT sum(ts_rank(''{0.7,0.7,0.8,1}'', f.words, y.term, 1) * y.idf) FROM rarity y) AS weight
+           FROM found f ORDER BY weight DESC, f.id LIMIT $13'
         USING world, pos, tokens, tags, kinds, owner, chosen::tsquery, most_candidates, terms, counts,
               coalesce(total, (SELECT count(*) FROM world.passages q WHERE q.world = kb_words.world)::double precision),
               whole AND (total IS NULL OR total <= 2 * most_candidates), depth;

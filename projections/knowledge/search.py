@@ -1,14 +1,16 @@
 """Searching the knowledge base: what somebody may know, as of a position, best first.
 
 Words and meaning are searched apart and fused by reciprocal rank, in one SQL function (`world.kb_search`) that readers can call as well.
+Here the words are looked up while the question gets its vector: each takes about as long.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -36,8 +38,10 @@ _OTHER_MODEL: Final = "KB001"
 _NO_VECTOR: Final = "KB002"
 _SEARCH: Final = """
     SELECT *
-      FROM world.kb_search($1, $2, $3, $4, mode => $5, as_of => $6, tags => $7, kinds => $8, owner => $9, vector => $10, model => $11)
+      FROM world.kb_search($1, $2, $3, $4, mode => $5, as_of => $6, tags => $7, kinds => $8, owner => $9,
+                           vector => $10, model => $11, by_words => $12)
 """
+_BY_WORDS: Final = "SELECT at_position, by_words FROM worldbus.kb_by_words($1, $2, $3, $4, $5, $6, $7, $8)"
 
 
 class MixedModels(Rejected):
@@ -107,6 +111,14 @@ class Answer:
     embed_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class ByWords:
+    """What was found by words, in the database's own form, and the position that this is as of."""
+
+    at: int
+    found: str
+
+
 class Search:
     """Answers questions, several at once. Made by `open_search`; belongs to one event loop."""
 
@@ -134,10 +146,15 @@ class Search:
 
     async def _search(self, query: Query) -> Answer:
         began = time.perf_counter()
-        mode, model, vector = await self._vector(query)
-        embedded = time.perf_counter()
+        words = asyncio.create_task(self._words(query), name="search-by-words")
+        try:
+            mode, model, vector = await self._vector(query)
+            embedded = time.perf_counter()
+            found = await words
+        finally:
+            words.cancel()
         async with self._pool.acquire() as connection:
-            rows = await fetch(connection, query, mode, model, None if vector is None else vector.tolist())
+            rows = await fetch(connection, query, mode, model, None if vector is None else vector.tolist(), found)
             position = rows[0]["at_position"] if rows else await _position(connection, query)
         hits = [_hit(row, query.text) for row in rows]
         if query.rerank and self._serving is not None and vector is not None:
@@ -151,6 +168,13 @@ class Search:
             took_us=round(took * 1e6),
             embed_us=round((embedded - began) * 1e6),
         )
+
+    async def _words(self, query: Query) -> ByWords | None:
+        """What a hybrid search finds by words; None where there is no vector to wait for, or nothing was projected yet."""
+        if query.mode != "hybrid" or self._serving is None:
+            return None
+        async with self._pool.acquire() as connection:
+            return await by_words(connection, query)
 
     async def _vector(self, query: Query) -> tuple[Mode, str, Any]:
         if query.mode == "text" or (self._serving is None and query.mode == "hybrid"):
@@ -204,14 +228,37 @@ def check(query: Query) -> None:
         raise BadQuery("; ".join(problems))
 
 
-async def fetch(connection: Any, query: Query, mode: Mode, model: str, vector: list[float] | None) -> list[Any]:
-    """The rows of `world.kb_search`; its errors in our words."""
-    most = max(query.most, CHECKED) if query.rerank else query.most
-    try:
-        found: list[Any] = await connection.fetch(
-            *(_SEARCH, query.world, query.text, list(query.tokens), most, mode, query.as_of, list(query.tags) or None),
-            *(list(query.kinds) or None, query.owner or None, vector, model or None),
+async def by_words(connection: Any, query: Query) -> ByWords | None:
+    """The half of a hybrid search that needs no vector, for `fetch`; None before the first event was projected."""
+    with _in_our_words():
+        row = await connection.fetchrow(
+            *(_BY_WORDS, query.world, query.text, list(query.tokens), _most(query), query.as_of),
+            *(list(query.tags) or None, list(query.kinds) or None, query.owner or None),
         )
+    return None if row is None or row["at_position"] is None else ByWords(row["at_position"], row["by_words"])
+
+
+async def fetch(
+    connection: Any, query: Query, mode: Mode, model: str, vector: list[float] | None, found: ByWords | None = None
+) -> list[Any]:
+    """The rows of `world.kb_search`; its errors in our words. With `found`, as of its position."""
+    with _in_our_words():
+        rows: list[Any] = await connection.fetch(
+            *(_SEARCH, query.world, query.text, list(query.tokens), _most(query), mode, query.as_of if found is None else found.at),
+            *(list(query.tags) or None, list(query.kinds) or None, query.owner or None, vector, model or None),
+            None if found is None else found.found,
+        )
+    return rows
+
+
+def _most(query: Query) -> int:
+    return max(query.most, CHECKED) if query.rerank else query.most
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError) as error:
         raise StoreUnavailable(f"wanted the knowledge base, found {error}: does a projector run (`worldbus up`)?") from error
     except asyncpg.PostgresError as error:
@@ -220,7 +267,6 @@ async def fetch(connection: Any, query: Query, mode: Mode, model: str, vector: l
         if error.sqlstate == _NO_VECTOR:
             raise BadQuery(f"{error}") from error
         raise
-    return found
 
 
 async def _position(connection: Any, query: Query) -> int:

@@ -22,21 +22,20 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from bus.connection import Connection, pub
-from bus.errors import Disconnected, Rejected, Transient, Unknown, WorldbusError
+from bus.connection import Connection
+from bus.errors import Rejected, Transient, Unknown, WorldbusError
 from bus.event import Draft
 from bus.publisher import Publisher
 from bus.subjects import check_token
 from projections.knowledge.search import Answer, BadQuery, Hit, Mode, Query, Search
 from schemas.gen.worldbus.knowledge.v1.knowledge_pb2 import KnowledgeSearched
 from schemas.gen.worldbus.knowledge.v1.types_pb2 import KnowledgeHit
+from worldbus.edges.requests import serve_requests
 
 SUBJECT: Final = "req.*.kb.search"
 QUEUE: Final = "kb"
 EDGE: Final = "knowledge"
 ANYONE: Final = "anyone"
-MOST_WAITING: Final = 256
-"""Questions in work at once; more are refused, for nobody would wait for the answers."""
 MOST_UNSAID: Final = 1024
 """Questions whose record waits for the log; further ones go unrecorded."""
 
@@ -139,59 +138,26 @@ def searched(query: Query, asker: str, answer: Answer) -> KnowledgeSearched:
     )
 
 
-class _Service:
-    def __init__(self, connection: Connection, search: Search, queries: QueryLog | None) -> None:
-        self._connection = connection
-        self._search = search
-        self._queries = queries
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    def on_message(self, subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
-        if not reply:
-            return
-        if len(self.tasks) >= MOST_WAITING:
-            self._answer(reply, {"error": "BUSY", "message": f"{MOST_WAITING} questions are in work already: ask again"})
-            return
-        task = asyncio.create_task(self._serve(subject.split(b".")[1].decode(errors="replace"), reply, payload))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    async def _serve(self, world: str, reply: bytes, payload: bytes) -> None:
-        try:
-            query, asker = asked(world, payload)
-            answer = await self._search.search(query)
-        except WorldbusError as error:
-            self._answer(reply, {"error": error.code, "message": str(error)})
-        except Exception as error:  # whoever asks waits for an answer: say that there is none, and go on serving the others
-            log.exception("search_failed", world=world)
-            self._answer(reply, {"error": "BUG", "message": f"the search failed: {error!r}"})
-        else:
-            self._answer(reply, asdict(answer))
-            if self._queries is not None:
-                self._queries.note(query, asker, answer)
-
-    def _answer(self, reply: bytes, answer: dict[str, Any]) -> None:
-        try:
-            self._connection.write(pub(reply, b"", msgspec.json.encode(answer)))
-        except Disconnected:
-            log.info("search_unanswered")
-
-
 @asynccontextmanager
 async def serve_search(connection: Connection, search: Search, publisher: Publisher | None) -> AsyncIterator[None]:
     """Answer questions for the block; with a publisher, record them."""
     queries = QueryLog(publisher) if publisher is not None else None
-    service = _Service(connection, search, queries)
+
+    async def answer(world: str, payload: bytes) -> dict[str, Any]:
+        query, asker = asked(world, payload)
+        found = await search.search(query)
+        if queries is not None:
+            queries.note(query, asker, found)
+        return asdict(found)
+
     recording = asyncio.create_task(queries.run(), name="query-log") if queries is not None else None
-    listener = await connection.listen(SUBJECT, service.on_message, queue=QUEUE)
     try:
-        yield
+        async with serve_requests(connection, SUBJECT, QUEUE, answer):
+            yield
     finally:
-        await listener.close()
-        tasks = [*service.tasks, *([recording] if recording is not None else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if recording is not None:
+            recording.cancel()
+            await asyncio.gather(recording, return_exceptions=True)
 
 
 async def ask(connection: Connection, query: Query, *, asker: str = "", timeout: float = 2.0) -> Answer:

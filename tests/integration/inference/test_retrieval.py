@@ -154,7 +154,7 @@ async def test_without_a_knowledge_base_the_model_answers_without(
     [
         (b"{", "failed"),
         (b'{"passages": [{"id": 7}]}', "failed"),
-        (b'{"error": "no model serves"}', "failed"),
+        (b'{"error": "BUG", "message": "no model serves"}', "failed"),
         (b'{"passages": []}', "nothing"),
     ],
 )

@@ -20,7 +20,7 @@ from projections.knowledge import tuning, vectors
 from projections.knowledge.embedders import open_embedder
 from projections.knowledge.embedding import embed_missing
 from projections.knowledge.reembed import Asked, reembed
-from projections.knowledge.search import BadQuery, MixedModels, Query, Search, check, open_search, snippet
+from projections.knowledge.search import BadQuery, MixedModels, Query, Search, by_words, check, fetch, open_search, snippet
 from projections.knowledge.serving import open_serving
 from projections.query import SqlRejected, query
 from tests.conftest import as_reader
@@ -100,6 +100,33 @@ async def test_readers_search_in_plain_sql_and_see_no_vectors(database: str, sea
 @pytest.mark.parametrize("tokens", ["'{}'", "NULL", "'{npc:nobody}'"])
 async def test_who_has_no_token_finds_nothing(database: str, search: Search, tokens: str) -> None:
     assert (await query(as_reader(database), f"SELECT * FROM kb_search('{WORLD}', 'silence', {tokens})")).rows == []
+
+
+async def test_words_looked_up_beside_the_vector_answer_as_one_call_does(search: Search, connection: asyncpg.Connection) -> None:
+    """In two calls or in one: the same rows, with the same figures, as of the position that is asked for."""
+    embedder = await open_embedder("hashing")
+    for as_of in (None, 3):
+        asked = Query(world=WORLD, text="who pays for silence, and for eels?", as_of=as_of)
+        (vector,) = await embedder.embed([asked.text], "query")
+        beside = await by_words(connection, asked)
+        assert beside is not None
+        assert beside.at == (3 if as_of else await connection.fetchval("SELECT position FROM worldbus.checkpoint"))
+
+        apart = await fetch(connection, asked, "hybrid", embedder.model, vector.tolist(), beside)
+        whole = await fetch(connection, asked, "hybrid", embedder.model, vector.tolist())
+
+        assert apart == whole
+        assert [hit.passage_id for hit in (await search.search(asked)).hits] == [row["passage_id"] for row in whole]
+        assert {row["text_rank"] for row in whole} == {1, 2}
+
+
+async def test_naming_passages_as_found_shows_nothing_that_is_not_for_the_asker(database: str, search: Search) -> None:
+    """Readers may say what was found by words: who may know it is still looked at."""
+    for said, document in ((SECRET, "secrets"), (SILENCE, "economy")):
+        named = f'[{{"id": "{said.id(document)}", "revision": 1, "weight": 9}}]'
+        answer = await query(as_reader(database), f"SELECT document FROM kb_search('{WORLD}', 'eels', by_words => '{named}')")
+
+        assert answer.rows == ([] if said is SECRET else [(document,)])
 
 
 async def test_vectors_of_another_model_are_refused(connection: asyncpg.Connection, search: Search, database: str) -> None:
