@@ -80,9 +80,9 @@ void Sender::run() {
     if (now - looked_ >= kLook) look_at_what_waits(now);
     const std::size_t worked = take_answers(now) + take_queued(now);
     stuck_ = !wire_->write();
-    wire_->tidy(worked == 0);
     if (wire_->ended()) broken_ = true;
     const bool more = !stuck_ && !flight_.full() && !queue_.empty();
+    wire_->tidy(!more);
     if (!more && !broken_) {
       tell_settled();
       rest(worked, now);

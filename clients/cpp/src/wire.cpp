@@ -12,10 +12,10 @@ namespace worldbus {
 
 namespace {
 
-constexpr int kBuffer = 1 << 17;         // bytes that one read takes
-constexpr int kPing = 5000;              // milliseconds
-constexpr int kWritePatience = 5000;     // milliseconds that TLS may wait inside a write, which it cannot leave half done
-constexpr std::size_t kSpent = 1024;     // messages that are given away together
+constexpr int kBuffer = 1 << 17;       // bytes that one read takes
+constexpr int kPing = 5000;            // milliseconds
+constexpr int kWritePatience = 5000;   // milliseconds that TLS may wait inside a write, which it cannot leave half done
+constexpr std::size_t kSpent = 4096;   // messages that are given away together
 
 bool readable(natsSock socket) {
 #ifdef _WIN32
@@ -84,10 +84,10 @@ natsStatus Wire::next(const natsMsg*& message) {
   return status;
 }
 
-// The C client frees messages on a thread of its own, which is woken for the first of them: one by one that is a wake-up, and a fight for the
-// allocator's lock, per message.
-void Wire::tidy(bool all) {
-  if (all || spent_.size() >= kSpent) spent_.clear();
+// The C client frees messages on a thread of its own, which is woken for the first of them: one by one, that is a wake-up per message, and two threads
+// at the allocator's lock. In bulk and just before a nap that thread has a processor and the allocator to itself.
+void Wire::tidy(bool before_a_nap) {
+  if (before_a_nap || spent_.size() >= kSpent) spent_.clear();
 }
 
 }  // namespace worldbus

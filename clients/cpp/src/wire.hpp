@@ -37,8 +37,8 @@ class Wire {
   /// The next message that was read, good until `tidy`: NATS_TIMEOUT if there is none left, NATS_NO_RESPONDERS for what says that nobody listens.
   natsStatus next(const natsMsg*& message);
 
-  /// Give away messages that are no longer needed: when there are many, or all of them.
-  void tidy(bool all);
+  /// Give away messages that are no longer needed: all of them before a nap, else only when there are many.
+  void tidy(bool before_a_nap);
 
   bool ended() const { return natsConnection_IsClosed(connection_.raw()); }
   /// When anything was last read.
