@@ -17,6 +17,7 @@ constexpr std::size_t kMany = 16;                              // so much to do 
 constexpr auto kRestless = std::chrono::milliseconds(5);       // so long after the last work we only nap
 constexpr auto kBackOff = std::chrono::milliseconds(200);      // before asking again what the log refused for the moment
 constexpr auto kSilence = std::chrono::seconds(15);            // without a sign of life, three pings unanswered: the connection is dead
+constexpr std::size_t kAnswers = 1024;                         // about so many answers between writes
 constexpr std::size_t kBatch = 256;                            // events per write, at most,
 constexpr std::size_t kBatchBytes = 1 << 17;                   // and about so many bytes
 
@@ -102,7 +103,7 @@ std::size_t Sender::take_queued(Clock::time_point now) {
 std::size_t Sender::take_answers(Clock::time_point now) {
   std::size_t taken = 0;
   bool unserved = false;
-  for (int i = 0; i < 4 && wire_->read(now); ++i) {
+  while (taken < kAnswers && wire_->read(now)) {  // a read gives what is there, but no more than one record of TLS
     const natsMsg* message = nullptr;
     for (auto status = wire_->next(message); status == NATS_OK || status == NATS_NO_RESPONDERS; status = wire_->next(message)) {
       ++taken;

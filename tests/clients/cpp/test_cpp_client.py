@@ -9,7 +9,7 @@ from typing import Any
 
 from bus.connection import Connection
 from bus.event import Draft, Event
-from bus.log import Log
+from bus.log import Log, open_log
 from bus.protobuf_format import from_protobuf
 from bus.publisher import open_publisher
 from bus.signals import signal
@@ -82,6 +82,19 @@ async def test_a_paused_server_is_waited_for(server: NatsServer, log: Log, probe
     await program.end()
     assert said["recorded"] == 4000
     assert [event.id for event in await recorded(log)] == [f"probe-{number}" for number in range(4000)]
+
+
+async def test_a_log_that_nobody_serves_yet_is_waited_for(server: NatsServer, connection: Connection, probe: Any) -> None:
+    program = await probe("publish", server.url, "w1", 40, 3)
+    await program.line()
+    await asyncio.sleep(0.5)  # the server has said by now that nobody listens
+    log = await open_log(connection)
+    said = await program.line()
+    await program.end()
+    assert (said["recorded"], said["reconnects"]) == (40, 0)
+    assert said["resent"] >= 40
+    assert [event.id for event in await recorded(log)] == [f"probe-{number}" for number in range(40)]
+    await log.aclose()
 
 
 async def test_a_full_queue_is_said_and_every_queued_event_has_one_receipt(server: NatsServer, log: Log, probe: Any) -> None:
