@@ -21,9 +21,9 @@ EXACT_BELOW: Final = 20_000
 GROWN: Final = 0.1
 RECALL: Final = 0.95
 """Of the exact scan's first ten; less, and the index is not used."""
-EFFORTS: Final = (100, 200, 400, 800)  # hnsw.ef_search
+EFFORTS: Final = (100, 150, 200, 400, 800)  # hnsw.ef_search
 LINKS: Final = 24
-BUILT_WITH: Final = 128
+BUILT_WITH: Final = 200
 """More than pgvector's 16 and 64: narrow audiences need what is further away."""
 PROBES: Final = 24
 MEMORY: Final = "256MB"
@@ -139,7 +139,7 @@ async def recall(
 ) -> float:
     """The share of what a scan found that the index finds for one token."""
     visible = await connection.fetchval("SELECT worldbus.kb_breadth($1, $2)", world, [token])
-    effort = max(effort, min(800, int(2 * 20 * vectors / max(1, visible))))  # as kb_search does for five hits
+    effort = max(effort, min(800, int(1.5 * 20 * vectors / max(1, visible))))  # as kb_search does for five hits
     sql = "SELECT id FROM worldbus.kb_near($1, 4611686018427387904, $2, NULL, NULL, NULL, $3, $4, 20, $5)"
     hits = 0
     for vector, nearest in zip(asked, scanned, strict=True):
