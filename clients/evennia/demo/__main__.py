@@ -17,6 +17,7 @@ from clients.evennia.demo.run import Wanted, run
 from worldbus.logging import configure
 from worldbus.settings import Settings
 
+PARTITIONS = 2  # of a small world on a machine that carries game and bus: each costs every handler a place that the server keeps on disk
 ROOT = Path(__file__).parents[3]
 
 
@@ -52,7 +53,7 @@ def main(
         folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             folder.chmod(0o711)  # Postgres runs as a user of its own below it
-        settings = Settings.read({}, data=str(folder), world=world)
+        settings = Settings.read({}, data=str(folder), world=world, partitions=str(PARTITIONS))
         wanted = Wanted(players=players, seconds=duration, engine=engine, kills=kills, worker=_worker(engine, folder))
         try:
             report = asyncio.run(run(settings, environment, wanted, tell, stay=stay))
