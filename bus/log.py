@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -35,22 +36,26 @@ NO_STORE = 10049  # JetStream's error code: error creating store for stream
 NO_STREAM = 10059  # JetStream's error code
 READ_BATCH = 1000  # messages per request
 
+PARTITIONS: Final = 8
+"""Of a new log, unless something else is wanted."""
+_PARTITIONS: Final = re.compile(r"\{\{partition\((\d+),")
+
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
-    """Which streams, and how they are laid out. `partitions` can never change once events are in the log."""
+    """Which streams, and how they are laid out. `partitions` can never change once events are in the log; None: as they are there, or 8."""
 
     name: str = "LOG"
     snapshots: str = "SNAPSHOTS"
-    partitions: int = 8
+    partitions: int | None = None
     replicas: int = 1
 
     def stream(self) -> dict[str, Any]:
         """The configuration of the log's stream."""
-        source, destination = transform(self.partitions)
+        source, destination = transform(self.partitions or PARTITIONS)
         return _stream(self.name, [source], self.replicas) | {
             "max_msg_size": MAX_EVENT + MAX_HEADER,
             "duplicate_window": DUPLICATE_WINDOW * NANOS,
@@ -104,7 +109,7 @@ class Log:
 
     @property
     def partitions(self) -> int:
-        return self.config.partitions
+        return self.config.partitions or PARTITIONS
 
     async def aclose(self) -> None:
         """Stop listening for answers; the connection stays open."""
@@ -311,6 +316,8 @@ async def open_log(connection: Connection, config: LogConfig | None = None) -> L
 async def attach(connection: Connection, config: LogConfig) -> Log:
     """The log as it is, missing or damaged: for repair. `open_log` is for everybody else."""
     await _ensure(connection, config.snapshot_stream())
+    if config.partitions is None:
+        config = replace(config, partitions=_partitions(await _info(connection, config.name)))
     answers = Answers(connection)
     await answers.open()
     return Log(connection, config, answers)
@@ -328,6 +335,12 @@ async def _info(connection: Connection, name: str) -> dict[str, Any] | None:
         if error.err_code == NO_STREAM:
             return None
         raise
+
+
+def _partitions(found: dict[str, Any] | None) -> int:
+    """Those of a stream that is there, as `LogConfig.stream` wrote them; of another stream, or none, those of a new one."""
+    written = _PARTITIONS.search(((found or {}).get("config", {}).get("subject_transform") or {}).get("dest", ""))
+    return int(written[1]) if written else PARTITIONS
 
 
 async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,12 @@ class Settings:
         default="strict", metadata={"help": "strict: on disk before it is acknowledged; relaxed: within two minutes"}
     )
     world: str = field(default="main", metadata={"help": "world that commands mean when they name none"})
-    partitions: int = field(default=8, metadata={"help": f"shares of the entities, 1-{MAX_PARTITIONS}; fixed when the log is created"})
+    partitions: int | None = field(
+        default=None,
+        metadata={
+            "help": f"shares of the entities, 1-{MAX_PARTITIONS}; fixed when the log is created; none: as it has them, 8 in a new one"
+        },
+    )
     release_feed: str | None = field(
         default=None, metadata={"help": "path or http(s) address of the engine's release feed, read by `up`; none: none is read"}
     )

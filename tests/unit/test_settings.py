@@ -22,7 +22,7 @@ def _problems(environ: dict[str, str], **overrides: object) -> tuple[str, ...]:
 
 
 def test_nothing_given_means_embedded_and_strict() -> None:
-    assert Settings(data=Path(".worldbus"), durability="strict", partitions=8, world="main") == Settings.read({})
+    assert Settings(data=Path(".worldbus"), durability="strict", partitions=None, world="main") == Settings.read({})
     assert Settings.read({}).embedded_nats
     assert Settings.read({}).embedded_postgres
 

@@ -66,7 +66,16 @@ async def test_a_stream_laid_out_differently_is_refused_by_name(connection: Conn
     await connection.api("STREAM.CREATE.LOG", LogConfig().stream() | change)
 
     with pytest.raises(Misuse, match=named):
-        await open_log(connection)
+        await open_log(connection, LogConfig(partitions=8))
+
+
+async def test_whoever_asks_for_no_number_of_partitions_takes_those_that_are_there(connection: Connection) -> None:
+    made = await open_log(connection, LogConfig(partitions=3))
+    found = await open_log(connection)
+
+    assert (made.partitions, found.partitions) == (3, 3)
+    for log in (made, found):
+        await log.aclose()
 
 
 async def test_the_subjects_of_another_stream_are_named(connection: Connection) -> None:
