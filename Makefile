@@ -9,6 +9,7 @@ ORIGINAL := .venv-embedder
 VLLM := .venv-vllm
 EVENNIA := .venv-evennia
 LITELLM := .venv-litellm
+DOCUMENTS := .venv-documents
 VLLM_LOCK := requirements/vllm$(if $(filter cuda,$(DEVICE)),-cuda).txt
 LOCKS := requirements/build.txt requirements/dev.txt requirements/embedder.txt
 
@@ -16,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos proto lock clean embedder-check vllm test-vllm test-cpp test-ts evennia demo-evennia test-evennia litellm
+.PHONY: help setup demo test check bench chaos proto lock clean embedder-check vllm test-vllm test-cpp test-ts evennia demo-evennia test-evennia litellm test-documents
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +42,7 @@ demo: $(STAMP)  ## a small world lives for a minute: servers, handlers, projecti
 
 test: $(STAMP)  ## every test that needs no special machine; says which heavy parts were left out
 	@$(PY) -m pytest $(ARGS)
-	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp', 'make test-ts' and 'make test-evennia' (the C++ and TypeScript clients, and a real game on the bus; .ci/run has them), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
+	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp', 'make test-ts' and 'make test-evennia' (the C++ and TypeScript clients, and a real game on the bus; .ci/run has them), 'make test-documents' (PDF, DOCX and HTML as lore; .ci/run has it), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
 
 check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: format" && $(VENV)/bin/ruff format --check --quiet .
@@ -82,6 +83,17 @@ $(LITELLM)/.ready: requirements/litellm.txt
 	@$(LITELLM)/bin/python -m pip install --quiet --require-hashes -r requirements/litellm.txt
 	@touch $@
 	@echo "litellm: ready"
+
+test-documents: $(STAMP) $(DOCUMENTS)/.ready  ## the tests of PDF, DOCX and HTML as lore, with the extra `documents` in an environment of its own
+	@$(DOCUMENTS)/bin/python -m pytest tests/unit/edges/test_lore_files.py $(ARGS)
+
+$(DOCUMENTS)/.ready: requirements/documents.txt requirements/build.txt pyproject.toml
+	@$(PYTHON) -m venv $(DOCUMENTS)
+	@echo "documents: installing the locked packages (sha256 of every file is checked)"
+	@$(DOCUMENTS)/bin/python -m pip install --quiet --require-hashes -r requirements/build.txt
+	@$(DOCUMENTS)/bin/python -m pip install --quiet --no-build-isolation --require-hashes -r requirements/documents.txt
+	@$(DOCUMENTS)/bin/python -m pip install --quiet --no-build-isolation --no-deps -e .
+	@touch $@
 
 test-cpp: $(STAMP)  ## the C++ client: builds it with sanitizers, tries it on a real nats-server (installs Debian packages when root)
 	@clients/cpp/deps
@@ -148,5 +160,5 @@ lock: $(STAMP)  ## pin pyproject.toml's requirements, with hashes (UPGRADE=1 tak
 	@requirements/lock $(if $(UPGRADE),--upgrade)
 
 clean:  ## remove what setup, tests and the demo made
-	@rm -rf $(VENV) $(ORIGINAL) $(VLLM) $(EVENNIA) $(LITELLM) .cache .hypothesis .worldbus build dist
+	@rm -rf $(VENV) $(ORIGINAL) $(VLLM) $(EVENNIA) $(LITELLM) $(DOCUMENTS) .cache .hypothesis .worldbus build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -54,7 +54,11 @@ def faults() -> list[str]:
     extras = project["optional-dependencies"]
     base = project["dependencies"]
     locks = {"build": wishes("build"), "embedder": wishes("embedder"), "base": base}
-    locks |= {"dev": base + extras["dev"], "bench": base + extras["dev"] + extras["bench"]}
+    locks |= {
+        "dev": base + extras["dev"],
+        "bench": base + extras["dev"] + extras["bench"],
+        "documents": base + extras["dev"] + extras["documents"],
+    }
     locks |= {name: base + wishes(name) for name in APART}
     locks |= {name: wishes(name) for name in ALONE}
     shared, _ = pins(HERE / "base.txt")

@@ -157,7 +157,9 @@ def test_where_nothing_is_to_be_read_the_next_step_is_said(tmp_path: Path, name:
 
 
 HTML = "<html><head><title>x</title></head><body><h1>The Quay</h1><p>Stones.</p><h2>Steps</h2><ul><li>Wet</li></ul></body></html>"
-converter = pytest.mark.skipif(not available(), reason="the extra `documents` is not installed")
+converter = pytest.mark.skipif(
+    not available(), reason="the extra `documents` is not installed: 'make test-documents' runs this in its own environment"
+)
 
 
 def test_without_the_extra_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
