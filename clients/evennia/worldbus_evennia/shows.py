@@ -156,53 +156,21 @@ def on_time(event):
         reactor.callLater(number * BETWEEN_ROOMS_S, to_room, place, f"It is {now} now.")
 
 
-def on_discovered(event):
-    it = event.data
-    to_player(event.entity, f"|m{it.title}|n: {it.text}")
-
-
 def on_scene_changed(event):
     it = event.data
     to_room(it.place, f"Something is different here. {names.shown(it.text or it.object + ' is ' + it.condition)}")
 
 
-# -- quests and trade --------------------------------------------------------------------------------------------------------------------
+# -- what one player is told -----------------------------------------------------------------------------------------------------------
 
 
-def on_quest_offered(event):
-    it = event.data
-    to_player(event.entity, f"|yYou are offered|n {it.title}: 'quest {it.quest}' takes it on.")
+def told(words):
+    """A show that tells the event's player `words(data)`."""
+    return lambda event: to_player(event.entity, words(event.data))
 
 
-def on_quest_accepted(event):
-    to_player(event.entity, f"|yYou take on|n {event.data.title}.")
-
-
-def on_quest_stage(event):
-    to_player(event.entity, f"|yThe quest goes on|n: {event.data.text}")
-
-
-def on_quest_completed(event):
-    to_player(event.entity, f"|yThe quest {event.data.quest} has ended|n: {event.data.ending}.")
-
-
-def on_good(event):
-    it = event.data
-    to_player(event.entity, f"|yYou have|n a {it.kind.replace('-', ' ')} now ('{it.good}').")
-
-
-def on_bargain(event):
-    it = event.data
-    to_player(event.entity, f"|yA bargain|n: {it.kind.replace('-', ' ')} for {it.price_minor / 100:.2f} {it.currency}, to {it.buyer}.")
-
-
-def on_counter(event):
-    it = event.data
-    to_player(event.entity, f"|y{it.buyer} offers|n {it.counter_minor / 100:.2f} for '{it.good}'.")
-
-
-def on_refused(event):
-    to_player(event.entity, f"|yThat cannot be|n: {event.data.reason}.")
+def refused(it):
+    return f"|yThat cannot be|n: {it.reason}."
 
 
 PACKAGES = ("broker", "inference", "narrative", "npc", "quest", "time", "weather")
@@ -213,17 +181,19 @@ SHOW = {
     ("npc", "NpcActed"): on_acted,
     ("weather", "WeatherChanged"): on_weather,
     ("time", "TimeOfDayChanged"): on_time,
-    ("narrative", "SceneDiscovered"): on_discovered,
+    ("narrative", "SceneDiscovered"): told(lambda it: f"|m{it.title}|n: {it.text}"),
     ("narrative", "SceneChanged"): on_scene_changed,
-    ("quest", "QuestOffered"): on_quest_offered,
-    ("quest", "QuestAccepted"): on_quest_accepted,
-    ("quest", "QuestStageBegan"): on_quest_stage,
-    ("quest", "QuestCompleted"): on_quest_completed,
-    ("quest", "QuestRequestRefused"): on_refused,
-    ("broker", "GoodAcquired"): on_good,
-    ("broker", "BargainStruck"): on_bargain,
-    ("broker", "CounterHeard"): on_counter,
-    ("broker", "AcquisitionRefused"): on_refused,
-    ("broker", "BargainRefused"): on_refused,
+    ("quest", "QuestOffered"): told(lambda it: f"|yYou are offered|n {it.title}: 'quest {it.quest}' takes it on."),
+    ("quest", "QuestAccepted"): told(lambda it: f"|yYou take on|n {it.title}."),
+    ("quest", "QuestStageBegan"): told(lambda it: f"|yThe quest goes on|n: {it.text}"),
+    ("quest", "QuestCompleted"): told(lambda it: f"|yThe quest {it.quest} has ended|n: {it.ending}."),
+    ("quest", "QuestRequestRefused"): told(refused),
+    ("broker", "GoodAcquired"): told(lambda it: f"|yYou have|n a {it.kind.replace('-', ' ')} now ('{it.good}')."),
+    ("broker", "BargainStruck"): told(
+        lambda it: f"|yA bargain|n: {it.kind.replace('-', ' ')} for {it.price_minor / 100:.2f} {it.currency}, to {it.buyer}."
+    ),
+    ("broker", "CounterHeard"): told(lambda it: f"|y{it.buyer} offers|n {it.counter_minor / 100:.2f} for '{it.good}'."),
+    ("broker", "AcquisitionRefused"): told(refused),
+    ("broker", "BargainRefused"): told(refused),
 }
 """(who says it, event) -> what is done about it."""
