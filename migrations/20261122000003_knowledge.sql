@@ -177,7 +177,7 @@ BEGIN
 END $fn$;
 
 -- How many a search looks at in each way to fuse so many.
-CREATE FUNCTION worldbus.kb_depth(most integer) RETURNS integer LANGUAGE sql IMMUTABLE AS $fn$ SELECT greatest(20, 3 * most) $fn$;
+CREATE FUNCTION worldbus.kb_depth(most integer) RETURNS integer LANGUAGE sql IMMUTABLE AS $fn$ SELECT greatest(15, 3 * most) $fn$;
 
 -- What kb_search finds by words, best first, and the position that this is as of: it can be had while the question's vector is computed.
 CREATE FUNCTION worldbus.kb_by_words(world text, question text, tokens text[], most integer, as_of bigint, tags text[], kinds text[], owner text)
@@ -232,7 +232,7 @@ BEGIN
             SELECT array_agg(x.id ORDER BY x.nearness DESC, x.id), array_agg(x.revision ORDER BY x.nearness DESC, x.id),
                    array_agg(x.nearness ORDER BY x.nearness DESC, x.id) INTO near_ids, near_revisions, near_scores
               FROM worldbus.kb_near(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, m.model, kb_search.vector, deep,
-                                    greatest(m.ef_search, least(800, 3 * deep * m.vectors / (2 * broad))::integer)) x;
+                                    greatest(m.ef_search, least(800, 19 * deep * m.vectors / (10 * broad))::integer)) x;
         END IF;
         IF near_ids IS NULL OR cardinality(near_ids) < deep THEN
             SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.nearness) INTO near_ids, near_revisions, near_scores

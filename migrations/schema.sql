@@ -82,7 +82,7 @@ BEGIN
             SELECT array_agg(x.id ORDER BY x.nearness DESC, x.id), array_agg(x.revision ORDER BY x.nearness DESC, x.id),
                    array_agg(x.nearness ORDER BY x.nearness DESC, x.id) INTO near_ids, near_revisions, near_scores
               FROM worldbus.kb_near(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, m.model, kb_search.vector, deep,
-                                    greatest(m.ef_search, least(800, 3 * deep * m.vectors / (2 * broad))::integer)) x;
+                                    greatest(m.ef_search, least(800, 19 * deep * m.vectors / (10 * broad))::integer)) x;
         END IF;
         IF near_ids IS NULL OR cardinality(near_ids) < deep THEN
             SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.nearness) INTO near_ids, near_revisions, near_scores
@@ -155,7 +155,7 @@ $$;
 
 CREATE FUNCTION worldbus.kb_depth(most integer) RETURNS integer
     LANGUAGE sql IMMUTABLE
-    AS $$ SELECT greatest(20, 3 * most) $$;
+    AS $$ SELECT greatest(15, 3 * most) $$;
 
 
 --

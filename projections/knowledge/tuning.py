@@ -139,8 +139,8 @@ async def recall(
 ) -> float:
     """The share of what a scan found that the index finds for one token."""
     visible = await connection.fetchval("SELECT worldbus.kb_breadth($1, $2)", world, [token])
-    effort = max(effort, min(800, int(1.5 * 20 * vectors / max(1, visible))))  # as kb_search does for five hits
-    sql = "SELECT id FROM worldbus.kb_near($1, 4611686018427387904, $2, NULL, NULL, NULL, $3, $4, 20, $5)"
+    effort = max(effort, min(800, int(1.9 * 15 * vectors / max(1, visible))))  # as kb_search does for five hits
+    sql = "SELECT id FROM worldbus.kb_near($1, 4611686018427387904, $2, NULL, NULL, NULL, $3, $4, 15, $5)"
     hits = 0
     for vector, nearest in zip(asked, scanned, strict=True):
         hits += len(nearest & {row["id"] for row in await connection.fetch(sql, world, [token], model, vector, effort)})
