@@ -228,10 +228,12 @@ class Log:
         return Reader(self, after=after, until=None, since=None, filters=(), follow=False, batch=READ_BATCH, damaged=True).batches()
 
     async def mark(self, created: str) -> None:
-        """Write down, durably, when the log was made. What was acknowledged under `always` has the stream's definition before it."""
+        """Write down, durably, when the log was made, and its partitions. What was acknowledged under `always` has the definition before it."""
 
         async def write() -> None:
-            answer = json.loads(await self.connection.request(self.marker, json.dumps({"created": created}).encode()))
+            answer = json.loads(
+                await self.connection.request(self.marker, json.dumps({"created": created, "partitions": self.partitions}).encode())
+            )
             if "error" in answer:
                 raise ApiError("marker", answer["error"])
 
@@ -239,12 +241,18 @@ class Log:
 
     async def marked(self) -> str:
         """When the log was made, as written down; nothing if that is not known."""
+        return str((await self._marker()).get("created", ""))
 
-        async def ask() -> str:
+    async def layout(self) -> int:
+        """The partitions of the log that is there; of one that is not, those that it had, as far as that was written down."""
+        return _partitions(await _info(self.connection, self.name)) or int((await self._marker()).get("partitions", PARTITIONS))
+
+    async def _marker(self) -> dict[str, Any]:
+        async def ask() -> dict[str, Any]:
             answers = await self._answers.ask(f"$JS.API.DIRECT.GET.{self.config.snapshots}", {"last_by_subj": self.marker}, timeout=2.0)
             if status_of(answers[0][1]) in (503, 408):
                 raise Transient(f"stream {self.config.snapshots} cannot be read at the moment: retry")
-            return "" if status_of(answers[0][1]) else str(json.loads(answers[0][2])["created"])
+            return {} if status_of(answers[0][1]) else dict(json.loads(answers[0][2]))
 
         return await retried(ask, 10.0)
 
@@ -316,11 +324,16 @@ async def open_log(connection: Connection, config: LogConfig | None = None) -> L
 async def attach(connection: Connection, config: LogConfig) -> Log:
     """The log as it is, missing or damaged: for repair. `open_log` is for everybody else."""
     await _ensure(connection, config.snapshot_stream())
-    if config.partitions is None:
-        config = replace(config, partitions=_partitions(await _info(connection, config.name)))
     answers = Answers(connection)
     await answers.open()
-    return Log(connection, config, answers)
+    log = Log(connection, config, answers)
+    if config.partitions is None:
+        try:
+            log.config = replace(config, partitions=await log.layout())
+        except BaseException:
+            await log.aclose()
+            raise
+    return log
 
 
 async def make(connection: Connection, config: LogConfig) -> str:
@@ -338,9 +351,9 @@ async def _info(connection: Connection, name: str) -> dict[str, Any] | None:
 
 
 def _partitions(found: dict[str, Any] | None) -> int:
-    """Those of a stream that is there, as `LogConfig.stream` wrote them; of another stream, or none, those of a new one."""
+    """As `LogConfig.stream` wrote them; 0 of another stream, or of none."""
     written = _PARTITIONS.search(((found or {}).get("config", {}).get("subject_transform") or {}).get("dest", ""))
-    return int(written[1]) if written else PARTITIONS
+    return int(written[1]) if written else 0
 
 
 async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, Any]:

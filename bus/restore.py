@@ -31,14 +31,10 @@ async def restore_log(connection: Connection, config: LogConfig, events: AsyncIt
     Subjects may be as published or as stored. No other program may publish meanwhile: one that does is noticed (`LogDamaged`) and the
     restore must be started again. Raises `Misuse` for a subject that the log would not take, naming the position.
     """
+    log = await attach(connection, config)  # before the old one goes: the new one has as many partitions
     try:
-        await connection.api(f"STREAM.DELETE.{config.name}", timeout=60.0)
-    except ApiError as error:
-        if error.err_code != 10059:  # there is none
-            raise
-    created = await make(connection, config)
-    log = await attach(connection, config)
-    try:
+        await _delete(connection, log.name)
+        created = await make(connection, log.config)
         last = 0
         async for parcels in _batches(events):
             await _write(log, parcels, last)
@@ -50,6 +46,14 @@ async def restore_log(connection: Connection, config: LogConfig, events: AsyncIt
         await log.aclose()
     logger.info("log_restored", events=last)
     return last
+
+
+async def _delete(connection: Connection, name: str) -> None:
+    try:
+        await connection.api(f"STREAM.DELETE.{name}", timeout=60.0)
+    except ApiError as error:
+        if error.err_code != 10059:  # there is none
+            raise
 
 
 async def _batches(events: AsyncIterable[tuple[str, bytes]]) -> AsyncIterator[list[Parcel]]:

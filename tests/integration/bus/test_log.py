@@ -78,6 +78,24 @@ async def test_whoever_asks_for_no_number_of_partitions_takes_those_that_are_the
         await log.aclose()
 
 
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_restored_log_has_as_many_partitions_as_before(connection: Connection, lost: bool) -> None:
+    """Whoever repairs asks for no number either; with another one, handlers would look for their inputs where they are not."""
+    made = await open_log(connection, LogConfig(partitions=3))
+    await made.aclose()
+    if lost:
+        await connection.api("STREAM.DELETE.LOG")
+
+    async def nothing() -> AsyncIterator[tuple[str, bytes]]:
+        return
+        yield "", b""
+
+    assert await restore_log(connection, LogConfig(), nothing()) == 0
+    found = await open_log(connection)
+    assert found.partitions == 3
+    await found.aclose()
+
+
 async def test_the_subjects_of_another_stream_are_named(connection: Connection) -> None:
     await connection.api("STREAM.CREATE.OTHER", {"name": "OTHER", "subjects": ["evt.>"]})
 
