@@ -228,7 +228,7 @@ class Log:
         return Reader(self, after=after, until=None, since=None, filters=(), follow=False, batch=READ_BATCH, damaged=True).batches()
 
     async def mark(self, created: str) -> None:
-        """Write down, durably, when the log was made, and its partitions. What was acknowledged under `always` has the definition before it."""
+        """Write down, durably, when the log was made, and its partitions. Acknowledged under `always`, its definition is on disk too."""
 
         async def write() -> None:
             answer = json.loads(
