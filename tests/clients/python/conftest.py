@@ -71,3 +71,17 @@ def send_signal(server: NatsServer) -> Callable[[str, bytes], None]:
             await connection.api("INFO")  # its answer comes behind the signal
 
     return lambda subject, payload: asyncio.run(send(subject, payload))
+
+
+@pytest.fixture
+def remove_readers(server: NatsServer) -> Callable[[], int]:
+    """Take the consumers of all readers from the server, as a lost memory of it would; returns how many there were."""
+
+    async def remove() -> int:
+        async with connect(server.url, name="test") as connection:
+            names = [one for one in (await connection.api("CONSUMER.NAMES.LOG"))["consumers"] or () if one.startswith("follow-")]
+            for name in names:
+                await connection.api(f"CONSUMER.DELETE.LOG.{name}")
+            return len(names)
+
+    return lambda: asyncio.run(remove())

@@ -25,6 +25,7 @@ from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
 from schemas.gen_better.worldbus.player.v1 import PlayerJoined, PlayerMoved
 from worldbus.embedded import NatsServer
 from worldbus_client import BadEvent, Client, Closed, NotConnected, QueueFull, Unknown
+from worldbus_client.client import ROOM
 from worldbus_client.envelope import new_id, pack
 
 CLIENT = Path(__file__).parents[3] / "clients" / "python"
@@ -128,6 +129,30 @@ def test_a_reader_hears_the_log_from_its_beginning_and_over_a_restart(server: Na
         assert [event.position for event in heard] == [*range(1, 301), *range(302, 602)]
         assert {event.data.zone for event in heard} == {"quay"}
         assert next(bus.follow(entity="p7", after=0, wait=20)).id == "move-7"
+
+
+def test_a_reader_whose_consumer_is_gone_misses_nothing(
+    server: NatsServer, say: Callable[[list[Draft]], None], remove_readers: Callable[[], int]
+) -> None:
+    drafts = [Draft(data=Moved(zone="quay"), world="w1", entity=f"p{number}", id=f"move-{number}") for number in range(60)]
+    say(drafts[:30])
+    with Client(server.url, world="w1") as bus:
+        events = bus.follow(event="PlayerMoved", after=0, wait=40)
+        heard = list(islice(events, 30))
+        assert remove_readers() == 1
+        say(drafts[30:])
+        heard += islice(events, 30)
+    assert [event.id for event in heard] == [draft.id for draft in drafts]
+
+
+def test_a_reader_slower_than_its_room_misses_nothing(server: NatsServer, say: Callable[[list[Draft]], None]) -> None:
+    count = 3 * ROOM
+    say([Draft(data=Moved(zone="quay"), world="w1", entity=f"p{number % 7}", id=f"move-{number}") for number in range(count)])
+    with Client(server.url, world="w1") as bus:
+        events = bus.follow(after=0, wait=20)
+        time.sleep(1)  # the room is full by then, and the server was told to stop
+        positions = [event.position for event in islice(events, count)]
+    assert positions == list(range(1, count + 1))
 
 
 def test_a_reader_of_what_is_new_hears_what_comes_after_it_asked(server: NatsServer, say: Callable[[list[Draft]], None]) -> None:
