@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from clients.evennia.demo.game import GameFailed
 from clients.evennia.demo.telnet import enter
 
 NAME = "Measure"
@@ -74,12 +75,15 @@ async def measuring(port: int) -> AsyncIterator[Commands]:
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", __name__, str(port), stdout=asyncio.subprocess.PIPE)
     commands = Commands()
     assert process.stdout is not None
-    await process.stdout.readline()
+    if not await process.stdout.readline():
+        await process.wait()
+        raise GameFailed(f"wanted {NAME} in the game, but its process ended with {process.returncode}; what it said stands above")
     reading = asyncio.create_task(_read(process.stdout, commands), name="measure")
     try:
         yield commands
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
         await reading
 
