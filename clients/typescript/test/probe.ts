@@ -17,6 +17,7 @@ async function publish(client: Client, count: number, pauseMs: number): Promise<
   const moved = (number: number) => ({ zone: "quay", x: number });
   const positions: number[] = [];
   let repeated = 0;
+  say({ connected: true });
   for (let number = 0; number < count; number += 50) {
     const batch = Array.from({ length: Math.min(50, count - number) }, (_, offset) => number + offset);
     const said = batch.map((one) => client.publish(`p${one % 7}`, PlayerMovedSchema, moved(one), { id: `ts-${one}` }));
