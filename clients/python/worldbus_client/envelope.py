@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import datetime, timedelta, timezone
 from itertools import count
 from typing import NamedTuple
 
 import betterproto2
 
-from schemas.gen_better.google.protobuf import Any as AnyMessage
-from schemas.gen_better.io.cloudevents.v1 import CloudEvent
-from schemas.gen_better.io.cloudevents.v1 import CloudEventCloudEventAttributeValue as Attribute
 from schemas.gen_better.message_pool import default_message_pool
+from worldbus_client.cloudevent import LAST_SECOND, write
 from worldbus_client.errors import BadEvent
 from worldbus_client.rules import MAX_EVENT, check_id, check_payload, check_token
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - engines' Pythons may be older than 3.11
 _counter = count(int.from_bytes(os.urandom(2), "big"))
 
 
@@ -52,26 +48,25 @@ def pack(
         raise BadEvent(f"wanted an event of schemas.gen_better.worldbus.*, found a {type(message).__module__}.{type(message).__qualname__}")
     check_payload(message)
     full_name = url.rpartition("/")[2]
-    attributes = {"subject": Attribute(ce_string=entity), "world": Attribute(ce_string=world)}
-    attributes["time"] = Attribute(ce_timestamp=_EPOCH + timedelta(microseconds=(time_ns or time.time_ns()) // 1000))
-    if cause:
-        attributes["causationid"] = Attribute(ce_string=cause)
-    if correlation:
-        attributes["correlationid"] = Attribute(ce_string=correlation)
+    time_us = (time_ns or time.time_ns()) // 1000
+    if not 0 <= time_us // 1_000_000 <= LAST_SECOND:
+        raise BadEvent(f"time_ns must lie between 1970 and the year 9999, found {time_ns}")
     event_id = id or new_id()
     try:
-        raw = bytes(
-            CloudEvent(
-                id=event_id,
-                source=f"/worldbus/{subsystem}",
-                spec_version="1.0",
-                type=full_name,
-                attributes=attributes,
-                proto_data=AnyMessage(type_url=url, value=bytes(message)),
-            )
-        )
+        payload = bytes(message)
     except (TypeError, ValueError, AttributeError) as error:  # a field that was given a value of another type
         raise BadEvent(f"{full_name} cannot be encoded: {error}") from error
+    raw = write(
+        id=event_id,
+        subsystem=subsystem,
+        full_name=full_name,
+        world=world,
+        entity=entity,
+        time_us=time_us,
+        cause=cause,
+        correlation=correlation,
+        payload=payload,
+    )
     if len(raw) > MAX_EVENT:
         raise BadEvent(f"event {full_name} of {len(raw)} bytes, wanted at most {MAX_EVENT}: send a reference instead")
     return Parcel(event_id, f"evt.{world}.{subsystem}.{entity}.{full_name.rpartition('.')[2]}", raw)

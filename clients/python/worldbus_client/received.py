@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -12,6 +11,7 @@ import betterproto2
 
 from schemas.gen_better.io.cloudevents.v1 import CloudEvent
 from schemas.gen_better.message_pool import default_message_pool
+from worldbus_client.cloudevent import Envelope, read
 from worldbus_client.errors import BadEvent
 
 
@@ -51,31 +51,37 @@ class Event:
         except Exception as error:  # the decoder raises whatever it stumbles over
             raise BadEvent(f"event {self.position} is damaged: {error!r}") from error
 
+    @cached_property
+    def _said(self) -> Envelope:
+        """As much of the envelope as is asked for here."""
+        if (said := read(self.raw)) is not None:
+            return said
+        envelope = self.envelope
+        cause = envelope.attributes["causationid"].ce_string or "" if "causationid" in envelope.attributes else ""
+        held = envelope.proto_data
+        return Envelope(envelope.id, envelope.type, cause, None if held is None else held.value)
+
     @property
     def id(self) -> str:
-        return self.envelope.id
+        return self._said.id
 
     @property
     def cause(self) -> str:
         """Id of the event that led to this one; empty for none."""
-        return self._text("causationid")
+        return self._said.cause
 
     @cached_property
     def data(self) -> Any:
         """The payload, a dataclass of `schemas.gen_better`."""
-        held = self.envelope.proto_data
-        if held is None:
+        said = self._said
+        if said.payload is None:
             raise BadEvent(f"event {self.position} carries no payload")
         try:
-            return class_of(self.envelope.type).parse(held.value)
+            return class_of(said.type).parse(said.payload)
         except BadEvent:
             raise
         except Exception as error:
-            raise BadEvent(f"event {self.position}: not a valid {self.envelope.type}: {error!r}") from error
-
-    def _text(self, name: str) -> str:
-        attributes: Mapping[str, Any] = self.envelope.attributes
-        return attributes[name].ce_string or "" if name in attributes else ""
+            raise BadEvent(f"event {self.position}: not a valid {said.type}: {error!r}") from error
 
 
 @dataclass(frozen=True)

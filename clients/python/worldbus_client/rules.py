@@ -13,6 +13,7 @@ from worldbus_client.errors import BadEvent
 MAX_EVENT: Final = 262_144  # bytes, envelope included
 MAX_DEPTH: Final = 32  # messages inside messages
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_UNFIT = re.compile("[\0\ud800-\udfff]")
 _ID = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -43,7 +44,7 @@ def check_payload(message: betterproto2.Message, where: str = "", depth: int = 0
 def _check(value: Any, where: str, depth: int) -> None:
     match value:
         case str():
-            if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            if _UNFIT.search(value):
                 raise BadEvent(f"{where} must be text without NUL and lone surrogates, found {ascii(value)[:80]}")
         case float():
             if not isfinite(value):
