@@ -123,7 +123,7 @@ async def test_trap_12_a_claimed_player_does_not_eat_the_share_of_the_real_one(g
         assert len(worker.waiting) > 20, "it did not wait for the others to end"
         for number in range(1, 51):
             signal(worker.queue._connection, f"sig.{WORLD}.cancel.r{number}")
-        await game.ends(51, within_s=30)
+        await game.ends(51)
 
 
 def test_trap_12_importance_of_a_kind_is_the_word_of_its_askers() -> None:
@@ -143,7 +143,7 @@ async def test_trap_13_high_priority_tenant_shed_by_anothers_burst(game: Game, r
         ends = await _ended(game, quiet.request_id)
         for one in burst:
             signal(worker.queue._connection, f"sig.{WORLD}.cancel.{one.request_id}")
-        await game.ends(121, within_s=30)
+        await game.ends(121)
 
     assert ends == "InferenceCompleted"
 

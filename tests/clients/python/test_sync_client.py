@@ -63,12 +63,17 @@ def test_the_same_id_again_records_nothing(server: NatsServer, recorded: Recorde
 def test_a_server_killed_while_the_game_plays_loses_and_doubles_nothing(server: NatsServer, recorded: Recorded) -> None:
     with Client(server.url, world="w1") as bus:
         tickets = []
+        starts: list[threading.Timer] = []
         for number in range(1500):
             tickets.append(bus.submit(f"p{number % 5}", PlayerMoved(zone="quay"), id=f"move-{number}"))
             if number in {300, 800, 1200}:
+                for start in starts:
+                    start.join()  # on a busy machine it takes longer than the events in between
                 server.kill()
-                threading.Timer(0.2, server.start).start()
+                starts.append(threading.Timer(0.2, server.start))
+                starts[-1].start()
             time.sleep(0.0005)
+        starts[-1].join()
         bus.flush(60)
     assert sorted(ticket.result() for ticket in tickets) == list(range(1, 1501))
     assert [event.id for event in recorded()] == [f"move-{number}" for number in range(1500)]

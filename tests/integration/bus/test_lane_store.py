@@ -41,9 +41,8 @@ async def kept(log: Log, store: LogLaneStore) -> None:
     lane = await fresh(log, store)
     lane.loaded = True
     store.save(lane)
-    async with asyncio.timeout(5):
-        while not await store._read(store._subject(lane)):
-            await asyncio.sleep(0.01)
+    while not await store._read(store._subject(lane)):
+        await asyncio.sleep(0.01)
 
 
 async def test_a_lane_from_a_snapshot_is_the_lane_from_the_log(own_nats: NatsServer) -> None:

@@ -18,7 +18,7 @@ async def test_ten_times_what_can_be_served_is_all_answered_in_time_and_all_that
     async with run(engine) as worker:
         for number in range(300):
             await game.ask(max_tokens=12, budget_ms=4000, player=f"p{number % 30}", entity=f"n{number % 50}")
-        ends = {name: (event.name, cast(Any, event.data)) for name, event in (await game.ends(300, within_s=40)).items()}
+        ends = {name: (event.name, cast(Any, event.data)) for name, event in (await game.ends(300)).items()}
 
     assert Counter(kind for kind, _ in ends.values()).keys() == {"InferenceCompleted", "InferenceDegraded"}
     assert worker.metrics.counts["spoken"] == 300
@@ -36,7 +36,7 @@ async def test_what_came_expired_costs_the_engine_nothing_and_is_no_more_urgent_
             for number in range(40)
         ]
         alive = [await game.ask(max_tokens=4, budget_ms=20_000, entity=f"n{number}") for number in range(20)]
-        ends = await game.ends(60, within_s=40)
+        ends = await game.ends(60)
 
     assert {(ends[one.request_id].name, cast(Any, ends[one.request_id].data).stage) for one in dead} == {("InferenceExpired", "arrival")}
     assert {ends[one.request_id].name for one in alive} == {"InferenceCompleted"}

@@ -77,7 +77,7 @@ async def test_an_answer_goes_on_behind_what_was_heard(site: Site, server: NatsS
         request = await site.game.ask(max_tokens=150, budget_ms=30_000)
         await until(lambda: len(site.heard) >= 2)
         await _restart(server)
-        end = cast(Any, (await site.game.ends(1, within_s=40))[request.request_id].data)
+        end = cast(Any, (await site.game.ends(1))[request.request_id].data)
         chunks = [chunk async for chunk in hear(site.connection, WORLD, request.request_id)]
         await until(lambda: not worker.held)
 
@@ -99,7 +99,7 @@ async def test_a_successor_knows_what_was_heard_before_the_restart(site: Site, s
         said = "".join(chunk.text for chunk in site.heard)
         await _restart(server)
         async with site.worker("successor", engine):
-            event = (await site.game.ends(1, within_s=40))[request.request_id]
+            event = (await site.game.ends(1))[request.request_id]
 
     assert (event.name, engine.calls) == ("InferenceDegraded", 0)
     assert cast(Any, event.data).text.startswith(said)

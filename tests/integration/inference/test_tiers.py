@@ -45,8 +45,9 @@ async def test_a_pool_does_not_start_on_another_kind_of_machine(
 async def test_whoever_falls_silent_is_lost_and_whoever_leaves_is_not(
     connection: Connection, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vitals = Vitals(connection)
+    vitals, silent_s = Vitals(connection), vitals_.SILENT_S
     await vitals.open()
+    monkeypatch.setattr(vitals_, "SILENT_S", 3600.0)  # whoever is slow here is not silent
     for name in ("a", "b", "c"):
         vitals.tell(WorkerStands(tier="gold", worker=name, up=name != "c"))
     signal(connection, "sig.system.workers.gold", b"\xff no sign at all")
@@ -59,6 +60,8 @@ async def test_whoever_falls_silent_is_lost_and_whoever_leaves_is_not(
     await until(lambda: not vitals.alive("gold", "a"))
     assert not vitals.lost_lately("gold")
 
+    vitals.tell(WorkerStands(tier="gold", worker="c"))
+    monkeypatch.setattr(vitals_, "SILENT_S", silent_s)
     telling = asyncio.create_task(vitals.keep_telling(lambda: WorkerStands(tier="gold", worker="b", up=True)))
     await until(lambda: vitals.lost_lately("gold"))  # c is silent
     await until(lambda: [one.worker for one in vitals.up()] == ["b"])
