@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos proto lock clean embedder-check vllm test-vllm test-cpp test-ts evennia demo-evennia test-evennia litellm test-documents
+.PHONY: help setup demo test check bench chaos proto lock clean embedder-check vllm test-vllm test-cpp ts test-ts test-browser evennia demo-evennia test-evennia litellm test-documents
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ demo: $(STAMP)  ## a small world lives for a minute: servers, handlers, projecti
 
 test: $(STAMP)  ## every test that needs no special machine; says which heavy parts were left out
 	@$(PY) -m pytest $(ARGS)
-	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp', 'make test-ts' and 'make test-evennia' (the C++ and TypeScript clients, and a real game on the bus; .ci/run has them), 'make test-documents' (PDF, DOCX and HTML as lore; .ci/run has it), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
+	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp', 'make test-ts' and 'make test-evennia' (the C++ and TypeScript clients, and a real game on the bus; .ci/run has them), 'make test-browser' (a page and Evennia's web client in a real Chromium; .ci/run has it), 'make test-documents' (PDF, DOCX and HTML as lore; .ci/run has it), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
 
 check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: format" && $(VENV)/bin/ruff format --check --quiet .
@@ -130,7 +130,7 @@ $(ORIGINAL)/.ready: requirements/embedder-check.txt requirements/build.txt
 	  { echo "embedder-check: a locked package was not found where pip looks; PyTorch's builds lie in an index of its own: name it in PIP_EXTRA_INDEX_URL" >&2; exit 1; }
 	@touch $@
 
-test-ts: $(STAMP)  ## the TypeScript client over WebSocket: installs its locked packages, runs it in node against a real nats-server
+ts: $(STAMP)  ## the TypeScript client and its example page: installs its locked packages, generates the classes, builds
 	@command -v npm >/dev/null && command -v node >/dev/null && node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || \
 	  { echo "ts: wanted node 20 or newer with npm, found $$(node --version 2>/dev/null || echo no node), npm $$(npm --version 2>/dev/null || echo none): install Node.js" >&2; exit 1; }
 	@echo "ts: installing the locked packages (a hash of every file is checked)"
@@ -138,8 +138,15 @@ test-ts: $(STAMP)  ## the TypeScript client over WebSocket: installs its locked 
 	@echo "ts: generating classes and building" && rm -rf clients/typescript/gen clients/typescript/dist && mkdir clients/typescript/gen
 	@cd schemas/proto && ../../$(PY) -m grpc_tools.protoc -I. --plugin=../../clients/typescript/node_modules/.bin/protoc-gen-es \
 	  --es_opt=target=ts,import_extension=js --es_out=../../clients/typescript/gen $$(find . -name '*.proto' | sed 's,^\./,,')
-	@cd clients/typescript && npm run --silent build
+	@cd clients/typescript && npm run --silent build && npm run --silent page -- --log-level=warning
+
+test-ts: ts  ## the TypeScript client over WebSocket, in node against a real nats-server
 	@WORLDBUS_TS=1 $(PY) -m pytest tests/clients/typescript $(ARGS)
+
+test-browser: ts evennia  ## the example page and Evennia's web client in a real Chromium (installs Debian's package when root)
+	@tests/clients/browser/deps
+	@$(PY) -m pip install --quiet --no-build-isolation --require-hashes -r requirements/browser.txt
+	@WORLDBUS_BROWSER=1 $(PY) -m pytest tests/clients/browser $(ARGS)
 
 bench: $(STAMP)  ## figures, each beside its peer or limit, as JSON lines
 	@$(PY) -m pip install --quiet --no-build-isolation --require-hashes -r requirements/bench.txt

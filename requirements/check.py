@@ -58,6 +58,7 @@ def faults() -> list[str]:
         "dev": base + extras["dev"],
         "bench": base + extras["dev"] + extras["bench"],
         "documents": base + extras["dev"] + extras["documents"],
+        "browser": base + extras["dev"] + extras["browser"],
     }
     locks |= {name: base + wishes(name) for name in APART}
     locks |= {name: wishes(name) for name in ALONE}

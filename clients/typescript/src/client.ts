@@ -1,7 +1,7 @@
 /** The client: what a browser engine calls. One WebSocket connection; nothing here needs node. */
 
 import { fromBinary, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
-import { jetstream, JetStreamApiError, type JetStreamClient } from "@nats-io/jetstream";
+import { jetstream, JetStreamApiError, type ConsumerMessages, type JetStreamClient } from "@nats-io/jetstream";
 import { wsconnect, type NatsConnection } from "@nats-io/nats-core";
 
 import { TokensDeliveredSchema, type TokensDelivered } from "../gen/worldbus/inference/v1/types_pb.js";
@@ -54,6 +54,18 @@ interface Waiting {
 }
 
 const PAUSE_MS = 250;
+const pause = (): Promise<void> => new Promise((resume) => setTimeout(resume, PAUSE_MS));
+
+/** What a game's function throws is its own, and ends nothing of ours. */
+function call<Heard>(heard: (event: Heard) => void, event: Heard | undefined): void {
+  try {
+    if (event !== undefined) heard(event);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
 
 /**
  * One connection to the bus.
@@ -64,12 +76,15 @@ const PAUSE_MS = 250;
 export class Client {
   private readonly waiting: Waiting[] = [];
   private readonly stream: JetStreamClient;
+  private readonly followed = new Set<() => void>();
   private sending: Promise<void> = Promise.resolve();
   private busy = false;
   private closed = false;
 
   private constructor(private readonly connection: NatsConnection, private readonly settings: Required<Omit<Settings, "user" | "password" | "token">>) {
     this.stream = jetstream(connection, { timeout: settings.answerMs });
+    // A server that was started again has forgotten the consumers, which the library would notice after half a minute of silence.
+    this.onStatus((connected) => connected && this.followed.forEach((end) => end()));
   }
 
   /** Connect; throws when no server answers. From then on it reconnects by itself, for ever. */
@@ -102,25 +117,55 @@ export class Client {
     });
   }
 
-  /** Events of one type in the order of the log, without gaps, also over reconnects; `after` is a position, without it: what is new. */
+  /**
+   * Events of one type in the order of the log, without gaps, also over reconnects. `after`: those behind a position; `latest`: first the last
+   * one of each entity, as it stands; neither: what is new. What `heard` throws ends nothing.
+   */
   async follow<Desc extends DescMessage>(
     schema: Desc,
     heard: (event: Received<Desc>) => void,
-    from: { entity?: string; after?: number } = {},
+    from: { entity?: string; after?: number; latest?: boolean } = {},
   ): Promise<() => void> {
     const entity = from.entity === undefined ? "*" : token(from.entity, "entity");
-    const consumer = await this.stream.consumers.get(this.settings.log, {
-      filter_subjects: `evt.*.${this.settings.world}.*.${entity}.${schema.name}`,
-      ...(from.after === undefined ? { deliver_policy: "new" as const } : { opt_start_seq: from.after + 1 }),
-    });
-    const messages = await consumer.consume();
+    const filter = `evt.*.${this.settings.world}.*.${entity}.${schema.name}`;
+    let next: number | undefined = from.latest ? undefined : (from.after ?? (await this.last())) + 1;
+    let messages = await this.consume(filter, next);
+    let stopped = false;
+    const end = (): void => messages.stop();
+    this.followed.add(end);
     void (async () => {
-      for await (const message of messages) {
-        const event = unpack(schema, message.subject, message.seq, message.data);
-        if (event !== undefined) heard(event);
+      while (!stopped && !this.closed) {
+        try {
+          for await (const message of messages) {
+            next = message.seq + 1;
+            call(heard, unpack(schema, message.subject, message.seq, message.data));
+          }
+          if (!stopped && !this.closed) messages = await this.consume(filter, next);
+        } catch {
+          await pause(); // the server was away for long, and the library gave up: go on behind what was heard
+          messages = await this.consume(filter, next).catch(() => messages);
+        }
+      }
+      this.followed.delete(end);
+      end();
+    })();
+    return () => {
+      stopped = true;
+      end();
+    };
+  }
+
+  /** Whether the server is within reach, at each change. */
+  onStatus(heard: (connected: boolean) => unknown): () => void {
+    const changes = this.connection.status();
+    let stopped = false;
+    void (async () => {
+      for await (const { type } of changes) {
+        if (stopped) return;
+        if (type === "disconnect" || type === "reconnect") heard(type === "reconnect");
       }
     })();
-    return () => messages.stop();
+    return () => void (stopped = true);
   }
 
   /**
@@ -152,6 +197,19 @@ export class Client {
     this.closed = true;
     for (const one of this.waiting.splice(0)) one.reject(new Unknown("the client was closed before the log answered"));
     await this.connection.close();
+  }
+
+  /** Position of the last event of the log. */
+  private async last(): Promise<number> {
+    const manager = await this.stream.jetstreamManager(false);
+    return (await manager.streams.info(this.settings.log)).state.last_seq;
+  }
+
+  /** From position `next` on; without it: from the last event of each subject on. */
+  private async consume(filter: string, next: number | undefined): Promise<ConsumerMessages> {
+    const from = next === undefined ? { deliver_policy: "last_per_subject" as const } : { opt_start_seq: next };
+    const consumer = await this.stream.consumers.get(this.settings.log, { filter_subjects: filter, ...from });
+    return consumer.consume();
   }
 
   private async send(): Promise<void> {
@@ -186,7 +244,7 @@ export class Client {
         if (this.closed || Date.now() >= until) {
           throw new Unknown(`${parcel.id} has no answer after ${this.settings.giveUpMs} ms: ${String(error)}`, { cause: error });
         }
-        await new Promise((resume) => setTimeout(resume, PAUSE_MS));
+        await pause();
       }
     }
   }
