@@ -65,7 +65,17 @@ _SPECIAL = st.sampled_from(
         "since: date:1",
         "tags: [a, b]",
         "title: T",
+        "<<: {audience: npc:x}",
+        "b: &b {title: 007}",
+        "<<: *b",
+        "valid-from: date:1",
+        "  ---",
+        "----",
+        "? [a, b]",
+        "tags: &t [*t]",
         "<!-- audience: npc:y -->",
+        "<!-- audience=npc:y -->",
+        "<!-- audience: npc:y\nsince: date:1 -->",
         "<!--",
         "-->",
         "<!-- x -->",
@@ -162,3 +172,37 @@ def test_a_section_that_is_edited_leaves_the_others_alone(one: str, other: str) 
     kept = [[chunk.id for chunk in found.chunks if chunk.heading in (("First",), ("Third",))] for found in documents if found]
     assert kept[0] == kept[1]
     assert len(kept[0]) == 2
+
+
+_SECRET = st.sampled_from(["npc:x", "faction:w", "storyteller", "[npc:x, storyteller]", "progress:q=told"])
+_SPELT = st.sampled_from(["audience", "Audience", "audiences", "AUDIENCE", "audince", "visibility", "visible_to", '"audience"', "known-by"])
+_BETWEEN = st.sampled_from([": ", ":", " : ", "=", " = "])
+_FENCES = st.sampled_from(["---", "----", " ---", "--", "+++", "***", "```", "", "\ufeff---", "\u200b---"])
+
+
+@given(_FENCES, st.lists(st.sampled_from(["title: T", "tags: [a]", "x: 1", ""]), max_size=3), _SPELT, _BETWEEN, _SECRET, _FENCES)
+def test_a_document_that_says_who_may_know_it_is_never_public(
+    opening: str, before: list[str], key: str, between: str, secret: str, closing: str
+) -> None:
+    """However it is spelt and fenced: it is understood, or refused. Only words that are none of ours, outside of front matter, are text."""
+    found = _read("\n".join([opening, *before, f"{key}{between}{secret}", closing, "", "# Heading", "", "Text."]))
+
+    if found is not None and "audience" == key.strip('"').lower():
+        assert all("public" not in chunk.marks.audience for chunk in found.chunks)
+
+
+@given(
+    _SPELT,
+    _BETWEEN,
+    _SECRET,
+    st.sampled_from(["", "\n", " TODO ", "x; ", "tags: a; ", "tags: a\n"]),
+    st.sampled_from(["", "; tags: b", "\n"]),
+)
+def test_a_comment_that_says_who_may_know_a_section_is_never_passed_over(
+    key: str, between: str, secret: str, before: str, behind: str
+) -> None:
+    found = _read(f"# Heading\n\n<!-- {before}{key.strip(chr(34))}{between}{secret.strip('[]')}{behind} -->\n\nText.\n")
+
+    begins = before in ("", "\n", "tags: a; ", "tags: a\n") and ":" in between
+    if found is not None and (begins or "audience" in key.lower()):
+        assert all("public" not in chunk.marks.audience for chunk in found.chunks)

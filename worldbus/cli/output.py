@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Final, Self, TextIO
 
 import click
 
 PLAIN_EVERY_S = 5.0
 LIVE_EVERY_S = 0.1
 BAR = 24  # characters
+_COMMANDS: Final = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
 def say(text: str = "") -> None:
     """A line of the result."""
-    click.echo(text)
+    click.echo(harmless(text))
 
 
 def remark(text: str) -> None:
     """A line for people only."""
-    click.echo(text, err=True)
+    click.echo(harmless(text), err=True)
+
+
+def harmless(text: str) -> str:
+    """The text with whatever a terminal would obey instead of showing it spelt out: documents and players' words are not ours.
+
+    >>> print(harmless("quiet" + chr(27) + "[2J"))
+    quiet\\x1b[2J
+    """
+    return text if text.isprintable() else _COMMANDS.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
 def say_json(value: Any, *, indent: int | None = None) -> None:

@@ -17,7 +17,7 @@ from bus import errors
 from projections.query import Answer
 from worldbus.cli.app import GROUPS, Exit, No, app, exit_code, main
 from worldbus.cli.moments import parse_moment
-from worldbus.cli.output import Progress, table
+from worldbus.cli.output import Progress, remark, say, table
 from worldbus.cli.sql import as_csv, as_json_text, as_table, parse_position_or_moment
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -206,3 +206,12 @@ def test_errors_of_several_tasks_are_told_by_the_first_and_as_json_for_scripts(
 
     assert ended.value.code == Exit.ENVIRONMENT
     assert json.loads(capsys.readouterr().err) == {"error": "LOG_DAMAGED", "message": "position 7 is gone", "facts": {"position": 7}}
+
+
+def test_words_of_others_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    say("Wet\x1b]0;pwned\x07 st\u00f6nes\x9b2J \u202eback\n\tand \U0001f9d1\u200d\U0001f33e")
+    remark("\x1b[2J\udcff")
+
+    out, err = capsys.readouterr()
+    assert out == "Wet\\x1b]0;pwned\\x07 st\u00f6nes\\x9b2J \\u202eback\n\tand \U0001f9d1\u200d\U0001f33e\n"
+    assert err == "\\x1b[2J\\udcff\n"

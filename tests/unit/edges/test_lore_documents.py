@@ -101,9 +101,28 @@ def test_an_override_behind_its_text_or_in_its_heading_holds_all_the_same() -> N
 
 
 def test_other_comments_are_left_out() -> None:
-    found = read("# Quay\n\n<!-- to do: more weed -->\nStones <!-- many --> here.\n\n<!-- a\nlong\none -->\n\nWeed.\n")
+    found = read("# Quay\n\n<!-- to do: more weed -->\nStones <!-- many, since spring --> here.\n\n<!-- a\nlong\none -->\n\nWeed.\n")
 
     assert [(chunk.text, chunk.line_from, chunk.line_to) for chunk in found.chunks] == [("Stones  here.\n\nWeed.", 4, 10)]
+    assert found.chunks[0].marks.stated is False
+
+
+def test_an_override_may_stand_on_several_lines() -> None:
+    (found,) = read("# Quay\n\n<!--\naudience: npc:pell,\n  faction:wardens\nsince: date:4\n-->\n\nA.\n").chunks
+
+    assert (found.marks.audience, found.marks.since) == (("faction:wardens", "npc:pell", "storyteller"), "date:4")
+
+
+def test_front_matter_is_taken_as_it_is_written() -> None:
+    (found,) = (read_ := read("---\ntitle: 1984-01-01\naudience: public\ntags: [007, 1.10, yes]\n---\nStones.")).chunks
+
+    assert (read_.title, found.marks.tags) == ("1984-01-01", ("007", "1.10", "yes"))
+
+
+def test_what_reads_like_front_matter_may_stand_behind_a_heading() -> None:
+    (found,) = read("# Quay\n\nAudience: two crows.\n").chunks
+
+    assert found.text == "Audience: two crows."
 
 
 def test_a_quoted_override_is_text() -> None:
@@ -162,6 +181,20 @@ def test_a_condition_that_never_comes_true_is_doubted(since: str, why: str) -> N
         ("---\nx: " + "[" * 5000 + "\n---\nStones.", "BAD_FRONT_MATTER", 2),
         ("---\nwhen: 2026-99-99\n---\nStones.", "BAD_FRONT_MATTER", 2),
         ("---\na: b\nx: !!python/object/apply:os.system [ls]\n---\nStones.", "BAD_FRONT_MATTER", 3),
+        ("---\nb: &b {audience: npc:x}\n<<: *b\n---\nStones.", "BAD_FRONT_MATTER", 3),
+        ("---\nvalid_from: date:3\n---\nStones.", "BAD_FRONT_MATTER", 2),
+        ("---\nvalid-from: date:3\n---\nStones.", "BAD_FRONT_MATTER", 2),
+        ("---\ntitle: x\nvisibility: npc:x\n---\nStones.", "BAD_FRONT_MATTER", 3),
+        ("---\nsecret: true\n---\nStones.", "BAD_FRONT_MATTER", 2),
+        ("---\naudience: true\n---\nStones.", "BAD_AUDIENCE", 2),
+        ("---\nsince: 2024-01-01\n---\nStones.", "BAD_CONDITION", 2),
+        ("----\naudience: npc:x\n----\nStones.", "BAD_FRONT_MATTER", 2),
+        ("  ---\naudience: npc:x\n---\nStones.", "BAD_FRONT_MATTER", 2),
+        ("\u200b---\naudience: npc:x\n---\nStones.", "BAD_FRONT_MATTER", 2),
+        ("<!-- quay\n-->\n---\naudience: npc:x\n---\nStones.", "BAD_FRONT_MATTER", 4),
+        ("Title: Quay\nAudience: npc:x\n\nStones.", "BAD_FRONT_MATTER", 2),
+        ('{\n  "audience": "npc:x"\n}\nStones.', "BAD_FRONT_MATTER", 2),
+        ("---\ntitle: x\n---\naudience: npc:x\n---\nStones.", "BAD_FRONT_MATTER", 4),
         ("---\naudience: []\n---\nStones.", "NO_AUDIENCE", 2),
         ("---\naudience: everybody\n---\nStones.", "BAD_AUDIENCE", 2),
         ("---\naudience: [public, 'npc:']\n---\nStones.", "BAD_AUDIENCE", 2),
@@ -171,6 +204,13 @@ def test_a_condition_that_never_comes_true_is_doubted(since: str, why: str) -> N
         ("---\nsince: date:1-spring-29\n---\nStones.", "BAD_DATE", 2),
         ("---\nsince: date:0\n---\nStones.", "BAD_DATE", 2),
         ("# Quay\n\n<!-- audiance: npc:x -->\nStones.", "BAD_COMMENT", 3),
+        ("# Quay\n\n<!-- audience npc:x -->\nStones.", "BAD_COMMENT", 3),
+        ("# Quay\n\n<!-- audience=npc:x -->\nStones.", "BAD_COMMENT", 3),
+        ("# Quay\n\n<!-- note; audience: npc:x -->\nStones.", "BAD_COMMENT", 3),
+        ("# Quay\n\n<!-- TODO audience: npc:x -->\nStones.", "BAD_COMMENT", 3),
+        ("# Quay\n\n<!-- valid-from: date:3 -->\nStones.", "BAD_COMMENT", 3),
+        ("# Quay\n\n<!-- \u0430udience: npc:x -->\nStones.", "BAD_COMMENT", 3),
+        ("# Quay\n\n<!-- audience: npc:x\nsinse: date:1 -->\nStones.", "BAD_COMMENT", 3),
         ("# Quay\n\n<!-- audience: npc:x; sinse: date:1 -->\nStones.", "BAD_COMMENT", 3),
         ("# Quay\n\n<!-- audience: npc:x; audience: public -->\nStones.", "BAD_COMMENT", 3),
         ("# Quay\n\n<!-- audience: npc:x -->\nA.\n\n<!-- audience: public -->\nB.", "BAD_COMMENT", 6),

@@ -98,6 +98,19 @@ def test_links_that_go_round_are_no_way(tmp_path: Path) -> None:
     assert problems(tmp_path) == [("gone.md", "UNREADABLE"), ("self.md", "UNREADABLE")]
 
 
+def test_a_link_within_the_folder_is_followed_and_one_out_of_it_is_not(tmp_path: Path) -> None:
+    (tmp_path / "lore").mkdir()
+    (tmp_path / "keys.txt").write_text("The key of the vault.")
+    (tmp_path / "lore" / "quay.md").write_text("Stones.")
+    (tmp_path / "lore" / "again.md").symlink_to("quay.md")
+    assert [one.path for one in read(tmp_path / "lore")] == ["again.md", "quay.md"]
+
+    (tmp_path / "lore" / "out.md").symlink_to("../keys.txt")
+    assert problems(tmp_path / "lore") == [("out.md", "NO_FILE")]
+    (tmp_path / "named.md").symlink_to("lore/quay.md")
+    assert [one.path for one in read(tmp_path / "named.md")] == ["named.md"]  # whoever names a link means it
+
+
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.md")
     (tmp_path / "device.md").symlink_to("/dev/zero")

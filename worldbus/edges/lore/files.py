@@ -34,6 +34,8 @@ def documents(path: Path, calendar: Calendar, tell: Tell = lambda done, of, name
     for number, name in enumerate(names):
         tell(number, len(names), name)
         try:
+            if root == path:
+                _check_inside(root, name)
             found.append(_read(root, name, calendar))
         except BadLore as error:
             problems.append(error.within(name))
@@ -86,6 +88,12 @@ def _clashes(names: list[str]) -> list[BadLore]:
         if other != name:
             problems.append(BadLore(f"has the name {slug(name)}, as {other}: rename one of the files", code="SAME_NAME", file=name))
     return problems
+
+
+def _check_inside(root: Path, name: str) -> None:
+    """Who may write documents may not thereby publish any file of this machine."""
+    if not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root)):
+        raise BadLore("wanted a file of this folder, found a link that leads out of it: put the document itself here", code="NO_FILE")
 
 
 def _read(root: Path, name: str, calendar: Calendar) -> Document:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
@@ -13,7 +14,13 @@ from worldbus.edges.lore.marks import KEYS, misspelt
 
 MAX_CHARACTERS: Final = 65_536
 MAX_TITLE: Final = 200
+LOOKED_THROUGH: Final = 40
+"""Lines of a document's beginning in which front matter that is none is looked for."""
 _FENCE: Final = "---"
+_NULL: Final = "tag:yaml.org,2002:null"
+_MERGE: Final = "tag:yaml.org,2002:merge"
+_COMMENT: Final = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
+_STRAY: Final = re.compile(r"^[^\w\n]*(audience|since)[\"'\s]*[:=]", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +36,15 @@ class FrontMatter:
 def front_matter(lines: Sequence[str]) -> FrontMatter:
     """Read it; a document that begins with text has none. Raises `BadLore` with the line.
 
-    Anything that begins like front matter has to be whole: what it says about the audience must not be lost.
+    Anything that begins like front matter has to be whole: what it says about the audience must not be lost. So a document whose text
+    begins with such words, be it behind a wrong fence or without one, is refused as well.
     """
+    found = _fenced(lines)
+    _check_stray(lines, found.lines)
+    return found
+
+
+def _fenced(lines: Sequence[str]) -> FrontMatter:
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     opening = lines[first].rstrip() if lines else ""
     if opening == "+++":
@@ -49,8 +63,23 @@ def front_matter(lines: Sequence[str]) -> FrontMatter:
     return _checked(values, at, end + 1)
 
 
-def _mapping(text: str, offset: int) -> tuple[dict[str, Any], dict[str, int]]:
-    """The mapping that `text` is, and the line of each key."""
+def _check_stray(lines: Sequence[str], begin: int) -> None:
+    """Nothing before the first heading may look like front matter that was not taken for it."""
+    end = next((number for number in range(begin, len(lines)) if lines[number].startswith("#")), len(lines))
+    text = "\n".join(lines[begin : min(end, begin + LOOKED_THROUGH)])
+    text = _COMMENT.sub(lambda comment: "\n" * comment.group().count("\n"), text)
+    found = _STRAY.search(text)
+    if found is not None:
+        raise BadLore(
+            f"`{found[1]}` looks like front matter, which is YAML between two lines `---` before anything else: put it there, "
+            "or, if it is text, behind a heading",
+            code="BAD_FRONT_MATTER",
+            line=begin + text.count("\n", 0, found.start(1)) + 1,
+        )
+
+
+def _mapping(text: str, offset: int) -> tuple[dict[str, yaml.Node], dict[str, int]]:
+    """The mapping that `text` is, and the line of each key. Values stay as they are written: `007` is no 7, `yes` no True."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
@@ -58,12 +87,18 @@ def _mapping(text: str, offset: int) -> tuple[dict[str, Any], dict[str, int]]:
         if not isinstance(node, yaml.MappingNode):
             raise BadLore("wanted `key: value` lines in the front matter, found something else", code="BAD_FRONT_MATTER", line=offset)
         at: dict[str, int] = {}
-        for key, _ in node.value:
+        values: dict[str, yaml.Node] = {}
+        for key, value in node.value:
             line = offset + key.start_mark.line
+            if key.tag == _MERGE:
+                raise BadLore(
+                    "front matter takes nothing over from elsewhere (`<<`): write the keys out", code="BAD_FRONT_MATTER", line=line
+                )
             if key.value in at:
                 raise BadLore(f"{ascii(key.value)[:60]} stands twice in the front matter: keep one", code="BAD_FRONT_MATTER", line=line)
-            at[key.value] = line
-        return dict(yaml.load(text, Loader=yaml.SafeLoader)), at
+            at[key.value], values[key.value] = line, value
+        yaml.load(text, Loader=yaml.SafeLoader)  # for its faults
+        return values, at
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or error.context
@@ -76,25 +111,32 @@ def _mapping(text: str, offset: int) -> tuple[dict[str, Any], dict[str, int]]:
         ) from error
 
 
-def _checked(values: dict[str, Any], at: dict[str, int], lines: int) -> FrontMatter:
+def _checked(values: dict[str, yaml.Node], at: dict[str, int], lines: int) -> FrontMatter:
     for key in values:
-        if (meant := misspelt(str(key))) is not None:
-            raise BadLore(f"front matter says {ascii(key)[:60]}: did you mean {meant}?", code="BAD_FRONT_MATTER", line=at.get(str(key)))
-    title = values.get("title")
-    if title is not None and not isinstance(title, (str, int, float)):
-        raise BadLore("title wants a text", code="BAD_FRONT_MATTER", line=at["title"])
-    title = " ".join(str(title if title is not None else "").split())
-    if len(title) > MAX_TITLE:
-        raise BadLore(f"title has {len(title)} characters, wanted at most {MAX_TITLE}", code="BAD_FRONT_MATTER", line=at["title"])
-    said: dict[str, Sequence[str]] = {key: _list(values[key], key, at[key]) for key in KEYS if key in values}
+        if (meant := misspelt(key)) is not None:
+            raise BadLore(f"front matter says {ascii(key)[:60]}: did you mean {meant}?", code="BAD_FRONT_MATTER", line=at[key])
+    title = _title(values["title"], at["title"]) if "title" in values else ""
+    said: dict[str, Sequence[str]] = {key: _words(values[key], key, at[key]) for key in KEYS if key in values}
     return FrontMatter(title=title, said=said, lines=lines, at=at)
 
 
-def _list(value: Any, key: str, line: int) -> Sequence[str]:
+def _title(node: yaml.Node, line: int) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise BadLore("title wants a text", code="BAD_FRONT_MATTER", line=line)
+    title = "" if node.tag == _NULL else " ".join(node.value.split())
+    if len(title) > MAX_TITLE:
+        raise BadLore(f"title has {len(title)} characters, wanted at most {MAX_TITLE}", code="BAD_FRONT_MATTER", line=line)
+    return title
+
+
+def _words(node: yaml.Node, key: str, line: int) -> Sequence[str]:
     """A list of words, a text with commas, or nothing."""
-    if value is None:
-        return ()
-    parts = value if isinstance(value, list) else str(value).split(",") if isinstance(value, (str, int, float)) else None
-    if parts is None or not all(isinstance(part, (str, int, float)) and not isinstance(part, bool) for part in parts):
-        raise BadLore(f"{key} wants words, or a list of them, found {type(value).__name__}", code="BAD_FRONT_MATTER", line=line)
-    return [word for part in parts if (word := str(part).strip())]
+    parts: list[str]
+    if isinstance(node, yaml.ScalarNode):
+        parts = [] if node.tag == _NULL else node.value.split(",")
+    elif isinstance(node, yaml.SequenceNode) and all(isinstance(one, yaml.ScalarNode) and one.tag != _NULL for one in node.value):
+        parts = [one.value for one in node.value]
+    else:
+        what = "a mapping" if isinstance(node, yaml.MappingNode) else "a list of something else"
+        raise BadLore(f"{key} wants words, or a list of them, found {what}", code="BAD_FRONT_MATTER", line=line)
+    return [word for part in parts if (word := part.strip())]

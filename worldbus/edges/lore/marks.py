@@ -30,6 +30,12 @@ _NAME: Final = r"[A-Za-z0-9_-]{1,64}"
 _TOKEN: Final = re.compile(rf"public|storyteller|npc:{_NAME}|faction:{_NAME}|progress:{_NAME}(={_NAME})?", re.ASCII)
 _CONDITION: Final = re.compile(rf"event:{_NAME}(:{_NAME})?|quest:{_NAME}(={_NAME})?|date:{_NAME}", re.ASCII)
 _DATE: Final = re.compile(rf"(?P<year>\d{{1,9}})-(?P<season>{_NAME}?)-(?P<day>\d{{1,4}})", re.ASCII)
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(("validfrom", "validsince", "knownfrom", "knownsince", "visiblefrom", "visiblesince", "fromwhen"), "since"),
+    **dict.fromkeys(("visibility", "visibleto", "visible", "knownto", "knownby", "readers", "access", "restricted"), "audience"),
+    **dict.fromkeys(("secret", "private", "spoiler"), "audience"),
+}
+"""What other tools, or other words, would call our keys: passed over in silence they would make a secret public."""
 _TAG: Final = re.compile(r"[^\s,;][^,;\n]{0,63}")
 
 
@@ -142,5 +148,7 @@ def doubt(since: str) -> str:
 
 def misspelt(word: str) -> str | None:
     """The key that `word` was probably meant to be, None if it is a key or nothing like one."""
+    if word in KEYS:
+        return None
     near = get_close_matches(word.lower(), KEYS, n=1, cutoff=0.7)
-    return near[0] if near and word not in KEYS else None
+    return near[0] if near else _OTHER_WORDS.get(re.sub(r"[\W_]", "", word.lower()))

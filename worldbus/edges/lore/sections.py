@@ -19,7 +19,10 @@ from worldbus.edges.lore.errors import BadLore
 from worldbus.edges.lore.marks import KEYS, misspelt
 
 MAX_HEADING: Final = 200  # characters of one heading that are kept
-_PAIR: Final = re.compile(r"\s*(?P<key>[A-Za-z_-]{2,20})\s*:(?P<value>[^;]*)", re.DOTALL)
+_PAIR: Final = re.compile(r"\s*(?P<key>[\w-]{2,20})\s*:(?P<value>[^;]*)", re.DOTALL)
+_PARTS: Final = re.compile(r";|\n(?=\s*(?!(?:npc|faction|progress|event|quest|date):)[\w-]{2,20}\s*[:=])")
+_ALMOST: Final = re.compile(r"\baudiences?\s*[:=]|\A\s*audiences?\b|(?:\A|[;,\n])\s*(?:since|tags)\s*[:=]", re.IGNORECASE)
+"""A comment that says who may know a section, or seems to."""
 _VERBATIM: Final = frozenset({"fence", "code_block"})
 _ENDS: Final = {"<script": "</script>", "<pre": "</pre>", "<style": "</style>", "<textarea": "</textarea>", "<?": "?>", "<![cdata[": "]]>"}
 """HTML that runs on over empty lines and headings until its end comes."""
@@ -159,12 +162,13 @@ def _without_comments(section: Section, text: str, number: int) -> str:
 
 def _hear(section: Section, comment: str, line: int) -> None:
     """Take in an override; any other comment is passed over, unless it looks like one."""
-    pairs = [found for part in comment.split(";") if (found := _PAIR.fullmatch(part)) is not None]
+    parts = _PARTS.split(comment)
+    pairs = [found for part in parts if (found := _PAIR.fullmatch(part)) is not None]
     first = pairs[0]["key"] if pairs and comment.lstrip().startswith(pairs[0]["key"]) else ""
-    if first not in KEYS and misspelt(first) is None:
+    if first not in KEYS and misspelt(first) is None and _ALMOST.search(comment) is None:
         return
     said: dict[str, Sequence[str]] = {}
-    for part in comment.split(";"):
+    for part in parts:
         found = _PAIR.fullmatch(part)
         if found is None and not part.strip():
             continue
