@@ -145,6 +145,7 @@ test-ts: ts  ## the TypeScript client over WebSocket, in node against a real nat
 
 test-browser: ts evennia  ## the example page and Evennia's web client in a real Chromium (installs Debian's package when root)
 	@tests/clients/browser/deps
+	@cd tests/clients/browser/libraries && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@$(PY) -m pip install --quiet --no-build-isolation --require-hashes -r requirements/browser.txt
 	@WORLDBUS_BROWSER=1 $(PY) -m pytest tests/clients/browser $(ARGS)
 
