@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import asyncpg
-import numpy as np
 
 from bus.errors import Rejected, StoreUnavailable
-from projections.knowledge.embedders import EmbedderFailed
-from projections.knowledge.embedders.embedder import unit
+from projections.knowledge.embedders import EmbedderFailed, Vectors
+from projections.knowledge.sentences import Sentences
 from projections.knowledge.serving import Serving
-from projections.knowledge.text import searched_text
 from projections.store import LOST
 
 Mode = Literal["hybrid", "vector", "text"]
@@ -33,7 +31,6 @@ SNIPPET: Final = 240  # characters
 CHECKED: Final = 20  # hits that a cross-check looks at
 CONNECTIONS: Final = 4
 _WORD: Final = re.compile(r"\w{3,}")
-_SENTENCE: Final = re.compile(r"(?<=[.!?])\s+")
 _OTHER_MODEL: Final = "KB001"
 _NO_VECTOR: Final = "KB002"
 _SEARCH: Final = """
@@ -125,6 +122,7 @@ class Search:
     def __init__(self, pool: asyncpg.Pool, serving: Serving | None) -> None:
         self._pool = pool
         self._serving = serving
+        self._sentences = None if serving is None else Sentences(serving)
 
     async def search(self, query: Query) -> Answer:
         """Answer. While no vectors can be had, a hybrid search is one by words (`Answer.mode` says so).
@@ -157,8 +155,8 @@ class Search:
             rows = await fetch(connection, query, mode, model, None if vector is None else vector.tolist(), found)
             position = rows[0]["at_position"] if rows else await _position(connection, query)
         hits = [_hit(row, query.text) for row in rows]
-        if query.rerank and self._serving is not None and vector is not None:
-            hits = await self._checked(hits, vector)
+        if query.rerank and vector is not None:
+            hits = await self._checked(hits[:CHECKED], model, vector) + hits[CHECKED:]
         took = time.perf_counter() - began
         return Answer(
             hits=tuple(hits[: query.most]),
@@ -176,7 +174,7 @@ class Search:
         async with self._pool.acquire() as connection:
             return await by_words(connection, query)
 
-    async def _vector(self, query: Query) -> tuple[Mode, str, Any]:
+    async def _vector(self, query: Query) -> tuple[Mode, str, Vectors | None]:
         if query.mode == "text" or (self._serving is None and query.mode == "hybrid"):
             return "text", "", None
         if self._serving is None:
@@ -189,18 +187,13 @@ class Search:
             return "text", "", None
         return query.mode, model, vector
 
-    async def _checked(self, hits: list[Hit], vector: Any) -> list[Hit]:
+    async def _checked(self, hits: list[Hit], model: str, vector: Vectors) -> list[Hit]:
         """By rank and by the nearest sentence of each, fused once more."""
-        assert self._serving is not None
-        sentences = [(number, one) for number, hit in enumerate(hits[:CHECKED]) for one in _SENTENCE.split(hit.body) if one.strip()]
-        if not sentences:
+        passages = [(hit.content_hash, hit.heading, hit.body) for hit in hits]
+        near = None if self._sentences is None else await self._sentences.nearness(passages, model, vector)
+        if near is None:
             return hits
-        heads = [searched_text(hits[number].heading[-1:], one) for number, one in sentences]
-        nearness = unit(await self._serving.embed(heads, "passage")) @ np.asarray(vector, np.float32)
-        best = [-1.0] * len(hits)
-        for (number, _), near in zip(sentences, nearness.tolist(), strict=True):
-            best[number] = max(best[number], near)
-        places = {number: place for place, number in enumerate(sorted(range(len(hits)), key=lambda number: -best[number]), start=1)}
+        places = {number: place for place, number in enumerate(sorted(range(len(hits)), key=lambda number: -near[number]), start=1)}
         order = sorted(range(len(hits)), key=lambda number: -(1 / (60 + number + 1) + 1 / (60 + places[number])))
         return [hits[number] for number in order]
 
@@ -212,7 +205,7 @@ def check(query: Query) -> None:
         *([] if len(query.text) <= MAX_QUESTION else [f"wanted at most {MAX_QUESTION} characters, found {len(query.text)}"]),
         *(
             ["a question has no NUL characters"]
-            if "\0" in "".join((query.text, query.world, query.owner, *query.tokens, *query.tags))
+            if "\0" in "".join((query.text, query.world, query.owner, *query.tokens, *query.tags, *query.kinds))
             else []
         ),
         *([] if 1 <= query.most <= MOST else [f"wanted 1 to {MOST} hits, found {query.most}"]),

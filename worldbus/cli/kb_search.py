@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MODES = ("hybrid", "vector", "text")
 SHOWN = 10  # differences
+ASKED_S = 2.0
+CHECKED_S = 10.0  # the sentences of twenty passages, on a busy machine
 
 
 @kb.command()
@@ -94,7 +96,7 @@ async def _search(settings: Settings, query: Query, who: str, audience: str | No
         if servers.nats_url and servers.nats is None:  # not ours alone: somebody may serve there
             try:
                 async with connect(servers.nats_url, name="worldbus-kb-search", connect_timeout=1.0) as bus:
-                    return await ask(bus, query, asker="" if who == "anyone" else who)
+                    return await ask(bus, query, asker="" if who == "anyone" else who, timeout=CHECKED_S if query.rerank else ASKED_S)
             except Transient as error:
                 remark(f"note: asking the tables directly ({error})")
         async with (

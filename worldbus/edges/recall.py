@@ -44,8 +44,8 @@ def wanted(world: str, payload: bytes) -> Wanted:
         raise BadQuery(f"wanted a wish for passages in JSON, found: {error}") from error
     if not (0 < len(asked.query) <= 1024 and 1 <= asked.most <= 32 and 0 <= asked.as_of < 2**62 and abs(asked.world_ms) < 2**62):
         raise BadQuery("wanted a query of 1 to 1024 characters, most of 1 to 32, and as_of of 0 or more")
-    if max(len(asked.audience), len(asked.exclude)) > 64 or "\0" in asked.query:
-        raise BadQuery("wanted at most 64 tokens of an audience and 64 excluded passages, and a query without NUL")
+    if max(len(asked.audience), len(asked.exclude)) > 64 or "\0" in "".join((asked.query, asked.owner, *asked.audience)):
+        raise BadQuery("wanted at most 64 tokens of an audience and 64 excluded passages, and no NUL characters")
     return Wanted(
         world=world,
         query=asked.query,

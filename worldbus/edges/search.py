@@ -7,6 +7,8 @@ Asked and answered in JSON:
     {"hits": [{"passage_id": …, "document": …, "heading": […], "line_from": …, "score": …}], "as_of": 4711, "took_us": …}
     {"error": "BAD_QUERY", "message": …}
 
+A field that is not known is refused: `asof` for `as_of` would be a question about now.
+
 Several processes may serve it; each question goes to one of them. What was asked and found is recorded as `KnowledgeSearched`, behind the
 answer: when the log is slow, questions are answered all the same, and what does not fit the queue is counted and left out.
 """
@@ -42,7 +44,7 @@ MOST_UNSAID: Final = 1024
 log = structlog.get_logger(__name__)
 
 
-class _Asked(msgspec.Struct):
+class _Asked(msgspec.Struct, forbid_unknown_fields=True):
     text: str
     tokens: list[str] = msgspec.field(default_factory=lambda: ["public"])
     mode: Mode = "hybrid"

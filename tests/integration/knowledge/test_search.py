@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 import pytest
@@ -17,7 +18,7 @@ from bus.log import LogConfig, open_log
 from bus.publisher import open_publisher
 from bus.subjects import stored_filter
 from projections.knowledge import tuning, vectors
-from projections.knowledge.embedders import open_embedder
+from projections.knowledge.embedders import EmbedderFailed, Kind, Vectors, open_embedder
 from projections.knowledge.embedding import embed_missing
 from projections.knowledge.reembed import Asked, reembed
 from projections.knowledge.search import BadQuery, MixedModels, Query, Search, by_words, check, fetch, open_search, snippet
@@ -25,6 +26,7 @@ from projections.knowledge.serving import open_serving
 from projections.query import SqlRejected, query
 from tests.conftest import as_reader
 from tests.integration.knowledge.lore import WORLD, Library, Told, found, until
+from worldbus.edges.recall import wanted
 from worldbus.edges.search import answered, ask, asked, serve_search
 from worldbus.embedded import NatsServer
 
@@ -85,6 +87,35 @@ async def test_a_cross_check_answers_with_the_same_passages(search: Search) -> N
 
     assert {hit.passage_id for hit in checked.hits} == {hit.passage_id for hit in plain.hits}
     assert checked.hits[0].heading == EELS.heading
+
+
+async def test_a_cross_check_computes_the_sentences_of_a_passage_once(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert search._serving is not None
+    embed, texts = search._serving.embed, list[str]()
+
+    async def counted(said: Sequence[str], kind: Kind) -> Vectors:
+        texts.extend(said)
+        return await embed(said, kind)
+
+    monkeypatch.setattr(search._serving, "embed", counted)
+    asked = Query(world=WORLD, text="smoked eels", rerank=True)
+    first = await search.search(asked)
+    assert texts
+    texts.clear()
+
+    assert (await search.search(asked)).hits == first.hits
+    assert texts == []
+
+
+async def test_a_cross_check_that_fails_leaves_the_order_as_it_was(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(said: Sequence[str], kind: Kind) -> Vectors:
+        raise EmbedderFailed("the endpoint is away")
+
+    plain = await search.search(Query(world=WORLD, text="eels and silence"))
+    assert search._serving is not None
+    monkeypatch.setattr(search._serving, "embed", fails)
+
+    assert (await search.search(Query(world=WORLD, text="eels and silence", rerank=True))).hits == plain.hits
 
 
 async def test_readers_search_in_plain_sql_and_see_no_vectors(database: str, search: Search) -> None:
@@ -269,6 +300,28 @@ def test_any_request_is_a_question_or_refused(payload: bytes) -> None:
     for decode in (lambda: check(asked(WORLD, payload)[0]), lambda: answered(payload)):
         with contextlib.suppress(BadQuery, Transient):
             decode()
+
+
+@pytest.mark.parametrize("field", ["text", "owner", "tokens", "tags", "kinds"])
+def test_no_part_of_a_question_may_hold_what_postgres_cannot(field: str) -> None:
+    value = "a\0" if field in ("text", "owner") else ["a\0"]
+
+    with pytest.raises(BadQuery):
+        check(asked(WORLD, json.dumps({"text": "who?", field: value}).encode())[0])
+
+
+@pytest.mark.parametrize("field", ["query", "owner", "audience"])
+def test_no_part_of_a_wish_may_hold_what_postgres_cannot(field: str) -> None:
+    value = ["a\0"] if field == "audience" else "a\0"
+
+    with pytest.raises(BadQuery):
+        wanted(WORLD, json.dumps({"query": "who?", "as_of": 1, field: value}).encode())
+
+
+@pytest.mark.parametrize("misspelt", [{"asof": 3}, {"as-of": 3}, {"token": ["public"]}, {"tag": ["quay"]}])
+def test_a_misspelt_limit_is_refused_and_not_passed_over(misspelt: dict[str, object]) -> None:
+    with pytest.raises(BadQuery):
+        asked(WORLD, json.dumps({"text": "who?", **misspelt}).encode())
 
 
 @given(body=st.text(max_size=600), question=st.text(max_size=60), longest=st.integers(20, 240))
