@@ -1,7 +1,8 @@
 """What a prompt wants to know: passages of lore that the audience may know, and the owner's own memories, best first.
 
-Both are asked with one vector. Of each kind the best come first, in turns, beginning with memories: ranks of two kinds can be compared
-where scores cannot. What has hardly to do with the question is left out: a prompt is better short than padded.
+Both are asked with one vector; while it is computed, the owner's mind is brought up to date and the lore's words are looked up. Of each
+kind the best come first, in turns, beginning with memories: ranks of two kinds can be compared where scores cannot. What has hardly to do
+with the question is left out: a prompt is better short than padded.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import asyncpg
 from bus.errors import StoreUnavailable
 from projections.knowledge.embedders import EmbedderFailed, Vectors
 from projections.knowledge.minds import LEAST_RELEVANCE, Asked, Minds, Ready
-from projections.knowledge.search import MOST, MixedModels, Mode, Query, fetch
+from projections.knowledge.search import MOST, MixedModels, Query, by_words, fetch
 from projections.knowledge.serving import Serving
 from projections.store import LOST
 
@@ -84,17 +85,21 @@ class Recall:
 
     async def _both(self, connection: asyncpg.Connection, wanted: Wanted) -> list[Found]:
         model = self._serving.model if self._serving is not None else ""
+        lore = _lore_query(wanted)
         embedding = asyncio.create_task(self._vector(wanted.query))
         try:
-            ready = await self._ready(connection, wanted, model)  # ends before anything else may use the connection
+            ready = await self._ready(connection, wanted, model)
+            words = await by_words(connection, lore) if lore.tokens else None
             made_with, vector = await embedding
         finally:
             embedding.cancel()
         if made_with != model:
             ready = await self._ready(connection, wanted, made_with)
         memories = [] if ready is None else _memories(ready, wanted, vector)
-        lore = await self._lore(connection, wanted, made_with, vector)
-        return list(_in_turns(memories, lore))[: wanted.most]
+        numbers = None if vector is None else vector.tolist()
+        rows = await fetch(connection, lore, "text" if vector is None else "hybrid", made_with, numbers, words) if words else []
+        told = [_found(row) for row in rows if row["passage_id"] not in wanted.exclude and _matters(row)]
+        return list(_in_turns(memories, told))[: wanted.most]
 
     async def _vector(self, query: str) -> tuple[str, Vectors | None]:
         """The model and the vector of the question; neither if there is no embedder, or it fails."""
@@ -112,14 +117,10 @@ class Recall:
         dimension = self._serving.dimension if self._serving is not None and model else 1
         return await self._minds.ready(connection, wanted.world, wanted.owner, model=model, dimension=dimension)
 
-    async def _lore(self, connection: asyncpg.Connection, wanted: Wanted, model: str, vector: Vectors | None) -> list[Found]:
-        if not wanted.audience:
-            return []
-        mode: Mode = "text" if vector is None else "hybrid"
-        most = min(MOST, wanted.most + len(wanted.exclude))
-        query = Query(world=wanted.world, text=wanted.query, tokens=wanted.audience, most=most, as_of=wanted.as_of, kinds=("lore",))
-        rows = await fetch(connection, query, mode, model, None if vector is None else vector.tolist())
-        return [_found(row) for row in rows if row["passage_id"] not in wanted.exclude and _matters(row)]
+
+def _lore_query(wanted: Wanted) -> Query:
+    most = min(MOST, wanted.most + len(wanted.exclude))
+    return Query(world=wanted.world, text=wanted.query, tokens=wanted.audience, most=most, as_of=wanted.as_of, kinds=("lore",))
 
 
 def _memories(ready: Ready, wanted: Wanted, vector: Vectors | None) -> list[Found]:
