@@ -38,6 +38,9 @@ class Settings:
     nats_server: Path | None = field(
         default=None, metadata={"help": "nats-server binary for the embedded server, in place of the packaged one"}
     )
+    websocket: str | None = field(
+        default=None, metadata={"help": "host:port of this machine where browsers reach the embedded NATS server; none: nowhere"}
+    )
     postgres_dsn: str | None = field(
         default=None, metadata={"help": "Postgres as the owner of the tables, postgresql://…; none: an embedded one"}
     )
@@ -120,6 +123,10 @@ class Settings:
         problems = []
         if self.nats_server is not None and not self.embedded_nats:
             problems.append("nats_server chooses the embedded server's binary, but nats_url names a running server: give one of them")
+        if self.websocket is not None and not self.embedded_nats:
+            problems.append(
+                "websocket opens the embedded server to browsers, but nats_url names a running server: give that one a `websocket` block"
+            )
         if self.nats_monitor_url is not None and self.embedded_nats:
             problems.append("nats_monitor_url belongs to nats_url: give both, or neither for the embedded server")
         if self.reader_dsn is not None and self.embedded_postgres:
@@ -208,6 +215,13 @@ def _address(raw: str) -> str:
     return raw
 
 
+def _own_address(raw: str) -> str:
+    host, _, port = raw.rpartition(":")
+    if host not in ("127.0.0.1", "localhost") or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise ValueError(f"wanted an address of this machine like 127.0.0.1:8443, since it speaks without TLS, found {raw!r}")
+    return raw
+
+
 def _labels(raw: str) -> dict[str, str]:
     """`gpu=a10g,zone=b`, or a file of lines like `gpu="a10g"`, as Kubernetes' downward API writes it."""
     if "=" not in raw:
@@ -230,6 +244,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "nats_url": _url("nats", "tls", "ws", "wss"),
     "nats_monitor_url": _url("http", "https"),
     "nats_server": _path,
+    "websocket": _own_address,
     "postgres_dsn": _url("postgresql", "postgres", host=False),
     "reader_dsn": _url("postgresql", "postgres", host=False),
     "data": _path,

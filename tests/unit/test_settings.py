@@ -70,6 +70,11 @@ def test_all_problems_are_reported_together() -> None:
         ("LOG_LEVEL", "INFO"),
         ("DURABILITY", "Strict"),
         ("DATA", "a\0b"),
+        ("WEBSOCKET", "8443"),
+        ("WEBSOCKET", "127.0.0.1:0"),
+        ("WEBSOCKET", "127.0.0.1:65536"),
+        ("WEBSOCKET", "127.0.0.1:٨"),
+        ("WEBSOCKET", "0.0.0.0:8443"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_variables_name(name: str, value: str) -> None:
@@ -83,6 +88,7 @@ def test_a_wrong_value_is_refused_by_the_variables_name(name: str, value: str) -
     [
         ({"WORLDBUS_NATS_URL": "nats://h:1", "WORLDBUS_NATS_SERVER": "/bin/x"}, "nats_server"),
         ({"WORLDBUS_NATS_MONITOR_URL": "http://h:1"}, "nats_monitor_url"),
+        ({"WORLDBUS_NATS_URL": "nats://h:1", "WORLDBUS_WEBSOCKET": "127.0.0.1:8443"}, "websocket"),
         ({"WORLDBUS_READER_DSN": "postgresql://r@/db"}, "reader_dsn"),
     ],
 )

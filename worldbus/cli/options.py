@@ -49,6 +49,13 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("--inference", "inference"),
         {"metavar": "FILE", "help": "TOML file that names the engine of each tier.  [WORLDBUS_INFERENCE; default: no models]"},
     ),
+    "websocket": (
+        ("--websocket", "websocket"),
+        {
+            "metavar": "HOST:PORT",
+            "help": "Where browsers of this machine reach the embedded NATS server.  [WORLDBUS_WEBSOCKET; default: nowhere]",
+        },
+    ),
     "metrics": (
         ("--metrics", "metrics"),
         {"metavar": "HOST:PORT", "help": "Where Prometheus fetches what workers of inference count.  [WORLDBUS_METRICS; default: nowhere]"},

@@ -22,7 +22,7 @@ PROJECTOR, TICKER = "projector", "ticker"
 @app.command()
 @click.option("--speed", type=click.FloatRange(0.001, 3600), default=60.0, show_default=True,
               help="World seconds per real second, for a world whose clock has not started yet.")  # fmt: skip
-@settings_options(*PLACE, "world", "durability", "inference", "metrics")
+@settings_options(*PLACE, "world", "durability", "inference", "metrics", "websocket")
 def up(speed: float, settings: Settings) -> None:
     """Run the servers, every handler, the projector and the clock, until Ctrl-C.
 
@@ -104,6 +104,8 @@ async def _up(settings: Settings, scale: int) -> None:
             remark('  worldbus publish PlayerJoined --entity mira --data \'{"display_name": "Mira", "zone": "quay"}\'')
             remark("  worldbus tail --follow")
             remark("  worldbus sql 'SELECT * FROM players'")
+            if world.servers.nats is not None and world.servers.nats.browsers is not None:
+                remark(f"Browsers come in at {world.servers.nats.browsers.url}")
             await asyncio.Event().wait()
 
 

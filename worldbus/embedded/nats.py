@@ -7,31 +7,40 @@ import hashlib
 import http.client
 import json
 import os
+import random
+import secrets
 import shutil
 import signal
 import socket
 from contextlib import closing
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from bus.errors import Misuse, ServerFailed
 from worldbus.embedded.process import Process
+from worldbus.embedded.websocket import Browsers
 
 HOST = "127.0.0.1"
 USER = "worldbus"
 READY_S = 60.0  # a large log is read again after an unclean end
 RELAXED_SYNC = "2m"  # nats-server's own default
 ATTEMPTS = 4
+PORTS = range(20_000, 32_000)
+"""Below those that Linux gives to outgoing connections and to whoever asks for any: a server that is down for a moment finds its port free
+when it comes again, and no client of it meets another server there."""
+_DICE = random.SystemRandom()  # not the generator that tests seed: two runs would draw the same ports
 
 CONFIG = """\
 # Written by worldbus at every start.
 server_name: worldbus
+server_tags: ["start:{start}"]
 host: {host}
 port: {port}
 http: "{host}:{monitor_port}"
 max_payload: 1MB
-authorization {{ user: {user}, password: {password} }}
-jetstream {{
+authorization {{ users: [{users}] }}
+{websocket}jetstream {{
   store_dir: {store}
   max_memory_store: 256MB
   sync_interval: {sync}
@@ -70,16 +79,28 @@ def _unchanged(program: Path, recorded: str) -> Path:
 class NatsServer:
     """A nats-server whose log lives in `folder`. Stopped or killed and started again, it keeps its address and its data."""
 
-    def __init__(self, folder: Path, *, password: str, strict: bool = True, program: Path | None = None, ready_s: float = READY_S) -> None:
-        """`strict`: nothing is acknowledged before it is on disk. `program`: another binary than the packaged one. `ready_s`: patience."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        password: str,
+        strict: bool = True,
+        program: Path | None = None,
+        ready_s: float = READY_S,
+        browsers: Browsers | None = None,
+    ) -> None:
+        """`strict`: nothing is acknowledged before it is on disk. `program`: another binary than the packaged one. `ready_s`: patience.
+        `browsers`: how they come in; none: they do not."""
         self._folder = folder
         self._password = password
         self._strict = strict
         self._ready_s = ready_s
+        self.browsers = browsers
         self._program = binary(program)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._process = Process("nats-server", folder, stop_signal=signal.SIGTERM)
         self._port, self._monitor_port = self._remembered_ports()
+        self._start = ""  # a word that only the server of the latest start knows
 
     @property
     def url(self) -> str:
@@ -144,17 +165,24 @@ class NatsServer:
     def _configure(self) -> None:
         quoted = json.dumps(str(self.store))
         sync = "always" if self._strict else RELAXED_SYNC
+        self._start = secrets.token_hex(8)
         config = CONFIG.format(
+            start=self._start,
             host=HOST,
             port=self._port,
             monitor_port=self._monitor_port,
-            user=USER,
-            password=json.dumps(self._password),
+            users=", ".join(self._users()),
+            websocket=self.browsers.block() if self.browsers else "",
             store=quoted,
             sync=sync,
         )
         _write_private(self._folder / "nats.conf", config)
         _write_private(self._folder / "ports.json", json.dumps([self._port, self._monitor_port]))
+
+    def _users(self) -> list[str]:
+        """Who may come in: we, and browsers."""
+        own = f"{{ user: {USER}, password: {json.dumps(self._password)} }}"
+        return [own, self.browsers.user()] if self.browsers else [own]
 
     def _remembered_ports(self) -> tuple[int, int]:
         """The ports of last time, so that clients find the server again; new ones where they are taken."""
@@ -168,18 +196,30 @@ class NatsServer:
         """The server's own word: streams and consumers are recovered, and it is our child that answers."""
         try:
             with closing(http.client.HTTPConnection(HOST, self._monitor_port, timeout=5)) as connection:
-                connection.request("GET", "/healthz")
-                response = connection.getresponse()
-                response.read()
-                return response.status == 200
-        except (OSError, http.client.HTTPException):
+                return bool(_ask(connection, "/healthz")) and f"start:{self._start}" in _ask(connection, "/varz").get("tags", ())
+        except (OSError, http.client.HTTPException, ValueError):
             return False
+
+
+def _ask(connection: http.client.HTTPConnection, path: str) -> dict[str, Any]:
+    """A page of the monitor; empty where the server says that it is not well."""
+    connection.request("GET", path)
+    response = connection.getresponse()
+    body: dict[str, Any] = json.loads(response.read())
+    return body if response.status == 200 else {}
 
 
 def free_ports() -> tuple[int, int]:
     """Two ports that are free on loopback at this moment."""
-    with socket.create_server((HOST, 0)) as first, socket.create_server((HOST, 0)) as second:
-        return first.getsockname()[1], second.getsockname()[1]
+    found: list[int] = []
+    for port in _DICE.sample(PORTS, 200):
+        if not _taken(port):
+            found.append(port)
+        if len(found) == 2:
+            return found[0], found[1]
+    raise ServerFailed(
+        f"wanted two free ports from {PORTS.start} to {PORTS.stop - 1} on {HOST}, found none among 200: see what listens there"
+    )
 
 
 def _taken(port: int) -> bool:

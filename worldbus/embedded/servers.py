@@ -18,6 +18,7 @@ from worldbus.embedded.folder import Addresses, Folder
 from worldbus.embedded.nats import NatsServer
 from worldbus.embedded.postgres import ADMIN, OWNER, READER, PostgresServer
 from worldbus.embedded.process import Identity
+from worldbus.embedded.websocket import Browsers
 from worldbus.settings import Settings
 
 T = TypeVar("T")
@@ -96,7 +97,9 @@ class Owned:
         strict = settings.durability == "strict"
         nats = postgres = None
         if settings.embedded_nats:
-            nats = NatsServer(folder.path / "nats", password=folder.secret("nats"), strict=strict, program=settings.nats_server)
+            browsers = Browsers.at(settings.websocket, folder.secret("browsers")) if settings.websocket else None
+            password = folder.secret("nats")
+            nats = NatsServer(folder.path / "nats", password=password, strict=strict, program=settings.nats_server, browsers=browsers)
         if settings.embedded_postgres:
             secrets = {role: folder.secret(role) for role in (ADMIN, OWNER, READER)}
             postgres = PostgresServer(folder.path / "postgres", secret=secrets.__getitem__, strict=strict)

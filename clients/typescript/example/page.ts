@@ -202,7 +202,7 @@ function parts(who: string, text: string): (Node | string)[] {
 
 /** A name as a token of the bus. */
 function slug(name: string): string {
-  const plain = name.normalize("NFKD").replaceAll(/[^A-Za-z0-9]+/g, "-").replaceAll(/^-|-$/g, "").toLowerCase();
+  const plain = name.normalize("NFKD").replaceAll(/\p{Mark}/gu, "").replaceAll(/[^A-Za-z0-9]+/g, "-").replaceAll(/^-|-$/g, "").toLowerCase();
   return plain.slice(0, 60) || "visitor";
 }
 

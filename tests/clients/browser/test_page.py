@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(600)
 VISITOR = "Mira of Öland"
-PLAYER = "mira-of-o-land"
+PLAYER = "mira-of-oland"
 
 
 class World:

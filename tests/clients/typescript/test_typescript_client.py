@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[3]
 GIVEN = """
 declare let dropped: number;
 declare const session: string;
+declare function notice(connected: boolean): void;
 declare function report(error: unknown): void;
 declare function show(entity: string, text: string): void;
 declare function speak(request: string, text: string): void;

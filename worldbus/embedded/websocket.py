@@ -1,0 +1,45 @@
+"""How browsers reach the embedded nats-server: by WebSocket from this machine, as a user that may say what a game says and read the log."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+USER = "browser"
+MAY_SAY = (
+    "evt.*.game.*.*",
+    "$JS.API.STREAM.INFO.LOG",
+    "$JS.API.CONSUMER.CREATE.LOG.>",
+    "$JS.API.CONSUMER.INFO.LOG.*",
+    "$JS.API.CONSUMER.MSG.NEXT.LOG.*",
+)
+MAY_HEAR = ("_INBOX.>", "sig.>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Browsers:
+    """Where browsers come in, and with which password. Without TLS, so only from this machine."""
+
+    host: str
+    port: int
+    password: str = field(repr=False)
+
+    @classmethod
+    def at(cls, address: str, password: str) -> Browsers:
+        """`address` as the settings have it: HOST:PORT."""
+        host, _, port = address.rpartition(":")
+        return cls(host=host, port=int(port), password=password)
+
+    @property
+    def url(self) -> str:
+        """Where a page connects, password included."""
+        return f"ws://{USER}:{self.password}@{self.host}:{self.port}"
+
+    def user(self) -> str:
+        """The entry among the server's users."""
+        may_say, may_hear = json.dumps(MAY_SAY), json.dumps(MAY_HEAR)
+        return f"{{ user: {USER}, password: {json.dumps(self.password)}, permissions: {{ publish: {may_say}, subscribe: {may_hear} }} }}"
+
+    def block(self) -> str:
+        """The server's `websocket` block."""
+        return f'websocket {{ host: "{self.host}", port: {self.port}, no_tls: true }}\n'
