@@ -107,6 +107,18 @@ async def test_a_port_that_was_taken_meanwhile_is_replaced(server: NatsServer) -
         assert await _publish(server, 1) == 1
 
 
+def test_a_stranger_that_answers_on_our_ports_is_not_taken_for_our_child(server: NatsServer, data_folder: Path) -> None:
+    """Whoever takes a port between our look and our child's would be healthy, and hold somebody else's log."""
+    other = data_folder / "other"
+    other.mkdir()
+    (other / "ports.json").write_bytes((data_folder / "nats" / "ports.json").read_bytes())
+    latecomer = NatsServer(other, password="p-p-p")
+
+    assert latecomer.monitor_url == server.monitor_url
+    assert server._healthy()
+    assert not latecomer._healthy()
+
+
 def test_another_owner_ends_the_server_that_a_crashed_one_left(server: NatsServer, data_folder: Path) -> None:
     heir = NatsServer(data_folder / "nats", password="p-p-p")
     heir.start()
