@@ -189,7 +189,7 @@ class NatsServer:
         try:
             port, monitor_port = (int(number) for number in json.loads((self._folder / "ports.json").read_text()))
         except (OSError, ValueError, TypeError):
-            return free_ports()
+            port, monitor_port = free_ports()
         return port, monitor_port
 
     def _healthy(self) -> bool:
@@ -209,16 +209,16 @@ def _ask(connection: http.client.HTTPConnection, path: str) -> dict[str, Any]:
     return body if response.status == 200 else {}
 
 
-def free_ports() -> tuple[int, int]:
-    """Two ports that are free on loopback at this moment."""
+def free_ports(count: int = 2) -> tuple[int, ...]:
+    """Ports that are free on loopback at this moment."""
     found: list[int] = []
-    for port in _DICE.sample(PORTS, 200):
+    for port in _DICE.sample(PORTS, 100 * count):
         if not _taken(port):
             found.append(port)
-        if len(found) == 2:
-            return found[0], found[1]
+        if len(found) == count:
+            return tuple(found)
     raise ServerFailed(
-        f"wanted two free ports from {PORTS.start} to {PORTS.stop - 1} on {HOST}, found none among 200: see what listens there"
+        f"wanted {count} free ports on {HOST} from {PORTS.start} to {PORTS.stop - 1}, found {len(found)}: see what listens there"
     )
 
 

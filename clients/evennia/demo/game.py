@@ -7,12 +7,12 @@ import json
 import os
 import secrets
 import signal
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 from bus.errors import WorldbusError
 from clients.evennia.demo.telnet import Telnet, enter
+from worldbus.embedded.nats import free_ports
 
 ADMIN = "admin"
 STARTS = 6
@@ -44,7 +44,7 @@ class Game:
         self.folder = folder / "game"
         self._programs = environment / "bin"
         self.password = f"demo-{secrets.token_urlsafe(12)}"
-        self.ports = dict(zip(("telnet", "web", "web_inside", "websocket", "amp"), _free_ports(5), strict=True))
+        self.ports = dict(zip(("telnet", "web", "web_inside", "websocket", "amp"), free_ports(5), strict=True))
         self._environ = {
             "PATH": f"{self._programs}:{os.defpath}",
             "HOME": str(folder),
@@ -147,18 +147,6 @@ class Game:
         if process.returncode:
             raise GameFailed(f"`evennia {' '.join(arguments)}` ended with {process.returncode}: {text[-2000:]}")
         return text
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has just now."""
-    open_ones = [socket.socket() for _ in range(count)]
-    try:
-        for one in open_ones:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in open_ones]
-    finally:
-        for one in open_ones:
-            one.close()
 
 
 def as_json(value: Mapping[str, object]) -> str:
