@@ -32,27 +32,30 @@ heard = OrderedDict()
 """Request -> attempt whose chunks were shown."""
 
 
-def hear(client):
-    """Subscribe to all of it. Called on a thread of its own."""
-    for package in PACKAGES:  # else the first event of each would do it, which takes a quarter of a second
+def start():
+    """Hear all of it."""
+    for package in PACKAGES:  # else the first event of each would do it
         import_module(f"schemas.gen_better.worldbus.{package}.v1")
-    client.on_signal("tokens", bridge.on_reactor(on_chunk))
-    for (subsystem, event), show in SHOW.items():
-        client.on_event(bridge.on_reactor_read(show), subsystem=subsystem, event=event)
+    bridge.start(SHOW, while_off=WHILE_OFF, signals={"tokens": on_chunk})
+
+
+def present(name):
+    """The character of a player who is here, or None."""
+    character = player_named(name)
+    return character if character is not None and character.has_account else None
 
 
 def to_player(name, text):
     """Tell one player, if they are here."""
-    character = player_named(name)
-    if character is not None and character.has_account:
+    if (character := present(name)) is not None:
         character.msg(text)
 
 
 def to_room(place, text):
-    """Tell everybody in a place."""
+    """Tell everybody in a place; `text()` is asked for when somebody is there."""
     room = room_of(place)
-    if room is not None:
-        room.msg_contents(text)
+    if room is not None and any(one.has_account for one in room.contents):
+        room.msg_contents(text())
 
 
 # -- lines -------------------------------------------------------------------------------------------------------------------------------
@@ -60,6 +63,8 @@ def to_room(place, text):
 
 def expect(npc, character):
     """Somebody was spoken to: see that they answer."""
+    if not bridge.on:
+        return
     key = (npc.db.worldbus_npc, names.player(character))
     answered(*key)
     waiting[key] = reactor.callLater(PATIENCE_S, own_line, *key)
@@ -75,6 +80,8 @@ def answered(npc_name, player):
 def own_line(npc_name, player):
     """What they say while the bus is away."""
     waiting.pop((npc_name, player), None)
+    if not bridge.on:
+        return
     bridge.own_lines += 1
     says(npc_name, player, random.choice(names.AWAY), first=True)
 
@@ -131,7 +138,7 @@ def on_acted(event):
         return
     if it.place != names.place(npc.location):
         put(event.entity, npc.key, it.place)
-    if npc.location and it.cause == "dialogue":
+    if bridge.on and npc.location and it.cause == "dialogue":
         npc.location.msg_contents(f"{npc.key} does this: {names.shown(it.action.replace('-', ' '))}.")
 
 
@@ -147,26 +154,31 @@ def put(name, title, place):
 
 
 def on_weather(event):
-    to_room(event.entity, f"The sky: {names.shown(event.data.sky)}.")
+    to_room(event.entity, lambda: f"The sky: {names.shown(event.data.sky)}.")
 
 
 def on_time(event):
     now = event.data.now.time_of_day if event.data.now else ""
     for number, place in enumerate(names.ROOMS):  # one room after the other: telling all players at once would make commands wait
-        reactor.callLater(number * BETWEEN_ROOMS_S, to_room, place, f"It is {now} now.")
+        reactor.callLater(number * BETWEEN_ROOMS_S, to_room, place, lambda: f"It is {now} now.")
 
 
 def on_scene_changed(event):
     it = event.data
-    to_room(it.place, f"Something is different here. {names.shown(it.text or it.object + ' is ' + it.condition)}")
+    to_room(it.place, lambda: f"Something is different here. {names.shown(it.text or it.object + ' is ' + it.condition)}")
 
 
 # -- what one player is told -----------------------------------------------------------------------------------------------------------
 
 
 def told(words):
-    """A show that tells the event's player `words(data)`."""
-    return lambda event: to_player(event.entity, words(event.data))
+    """A show that tells the event's player `words(data)`, if they are here."""
+
+    def show(event):
+        if present(event.entity) is not None:
+            to_player(event.entity, words(event.data))
+
+    return show
 
 
 def refused(it):
@@ -197,3 +209,5 @@ SHOW = {
     ("broker", "BargainRefused"): told(refused),
 }
 """(who says it, event) -> what is done about it."""
+WHILE_OFF = {("npc", "NpcActed")}
+"""Heard also while the bridge is switched off: people stand where they are, whoever is told."""

@@ -44,7 +44,7 @@ def at_server_init():
 
 def at_server_start():
     _games_own("at_server_start")
-    bridge.start(shows.hear)
+    shows.start()
     for call, every_s in ((_heartbeats, 1.0), (_people, PEOPLE_S)):
         loop = task.LoopingCall(call)
         loop.start(every_s, now=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
@@ -13,9 +14,9 @@ import betterproto2
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
-from worldbus_client.envelope import pack
-from worldbus_client.errors import Closed, QueueFull, Unknown
-from worldbus_client.following import Following
+from worldbus_client.envelope import Parcel, pack
+from worldbus_client.errors import BadEvent, Closed, QueueFull, Unknown
+from worldbus_client.following import Following, subject_of
 from worldbus_client.link import Link
 from worldbus_client.received import Event, Signal
 from worldbus_client.rules import check_token
@@ -100,7 +101,16 @@ class Client:
         """
         if self._closed:
             raise Closed("the client is closed: make a new one")
-        parcel = pack(self.world, self.subsystem, entity, event, id=id, cause=cause, correlation=correlation, time_ns=time_ns)
+        return self.submit_parcel(
+            pack(self.world, self.subsystem, entity, event, id=id, cause=cause, correlation=correlation, time_ns=time_ns)
+        )
+
+    def submit_parcel(self, parcel: Parcel, *, since: float = 0.0) -> Future[int]:
+        """As `submit`, for an event that was packed elsewhere. `since`: by `time.monotonic`, when it was first submitted, here or
+        elsewhere, from which `give_up` is counted; else now. Raises `QueueFull` or `Closed`.
+        """
+        if self._closed:
+            raise Closed("the client is closed: make a new one")
         with self._lock:
             if self._waiting >= self._queue:
                 raise QueueFull(
@@ -109,7 +119,7 @@ class Client:
             self._waiting += 1
         ticket: Future[int] = Future()
         ticket.add_done_callback(self._ended)
-        self._link.submit(parcel, ticket)
+        self._link.submit(parcel, ticket, since or time.monotonic())
         return ticket
 
     def flush(self, timeout: float | None = None) -> None:
@@ -133,16 +143,14 @@ class Client:
         from the beginning; None: what is new from here on). Ends when nothing came for `wait` seconds (None: never) or when the client
         is closed.
         """
-        for name, token in (("subsystem", subsystem), ("entity", entity), ("event", event)):
-            if token:
-                check_token(token, name)
+        subject = self._subject(subsystem, entity, event)
         arrived: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
         def heard(it: Event) -> bool:
             arrived.put(it)
             return arrived.qsize() < ROOM
 
-        following, stop = self._start(lambda: Following(self._link.log, self.world, subsystem, entity, event, after, heard))
+        following, stop = self._start(lambda: Following(self._link.log, [subject], after, heard))
         return self._events(arrived, following, stop, wait)  # the reader stands at its place already, before the first event is asked for
 
     def _events(
@@ -169,15 +177,31 @@ class Client:
         self, heard: Callable[[Event], None], *, subsystem: str = "", entity: str = "", event: str = "", after: int | None = None
     ) -> Callable[[], None]:
         """As `follow`, but `heard` is called for each event, on the client's thread: be quick. Returns a function that ends it."""
+        return self._hear(heard, [self._subject(subsystem, entity, event)], after)
+
+    def on_events(
+        self, heard: Callable[[Event], None], kinds: Iterable[tuple[str, str]], *, after: int | None = None
+    ) -> Callable[[], None]:
+        """As `on_event`, for events of several kinds (subsystem, event) in the order of the log: one reader for all of them, which costs
+        the server less than one for each. No kind may be named twice.
+        """
+        subjects = [self._subject(subsystem, "", event) for subsystem, event in kinds]
+        if not subjects or len(set(subjects)) < len(subjects):
+            raise BadEvent(f"wanted kinds of events, each once, found {len(subjects)} of which {len(set(subjects))} differ")
+        return self._hear(heard, subjects, after)
+
+    def _subject(self, subsystem: str, entity: str, event: str) -> str:
         for name, token in (("subsystem", subsystem), ("entity", entity), ("event", event)):
             if token:
                 check_token(token, name)
+        return subject_of(self.world, subsystem, entity, event)
 
+    def _hear(self, heard: Callable[[Event], None], subjects: list[str], after: int | None) -> Callable[[], None]:
         def hear(it: Event) -> bool:
             heard(it)
             return True
 
-        _, stop = self._start(lambda: Following(self._link.log, self.world, subsystem, entity, event, after, hear))
+        _, stop = self._start(lambda: Following(self._link.log, subjects, after, hear))
         return stop
 
     def on_signal(self, kind: str, heard: Callable[[Signal], None], *, key: str = "") -> None:

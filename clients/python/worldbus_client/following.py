@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -29,14 +29,19 @@ BACK_OFF_S: Final = 0.5
 CONTROL: Final = "100"
 
 
+def subject_of(world: str, subsystem: str, entity: str, name: str) -> str:
+    """What such events are recorded under; an empty name means any."""
+    return f"evt.*.{'.'.join(token or '*' for token in (world, subsystem, entity, name))}"
+
+
 class Following:
     """One reader. Lives on the link's thread."""
 
-    def __init__(
-        self, log: str, world: str, subsystem: str, entity: str, name: str, after: int | None, heard: Callable[[Event], bool]
-    ) -> None:
-        """`heard` takes an event and says whether there is room for more; `resume` when there is again."""
-        self._filter = f"evt.*.{'.'.join(token or '*' for token in (world, subsystem, entity, name))}"
+    def __init__(self, log: str, subjects: Sequence[str], after: int | None, heard: Callable[[Event], bool]) -> None:
+        """Of `subjects` (`subject_of`) no two may fit the same event. `heard` takes an event and says whether there is room for more;
+        `resume` when there is again.
+        """
+        self._subjects = list(subjects)
         self._log, self._after, self._heard = log, after, heard
         self._nats: Nats | None = None
         self._subscription: Subscription | None = None
@@ -101,12 +106,13 @@ class Following:
         self._number, self._consumer = 0, f"follow-{secrets.token_hex(8)}"
         inbox = link.new_inbox()
         self._subscription = await link.subscribe(inbox, cb=self._arrived)
+        alone = len(self._subjects) == 1
         config = {
             "name": self._consumer,
             "deliver_subject": inbox,
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self._after + 1,
-            "filter_subject": self._filter,
+            **({"filter_subject": self._subjects[0]} if alone else {"filter_subjects": self._subjects}),
             "ack_policy": "none",
             "max_deliver": 1,
             "flow_control": True,
@@ -115,7 +121,7 @@ class Following:
             "num_replicas": 1,
             "mem_storage": True,
         }
-        create = f"$JS.API.CONSUMER.CREATE.{self._log}.{self._consumer}.{self._filter}"
+        create = f"$JS.API.CONSUMER.CREATE.{self._log}.{self._consumer}{'.' + self._subjects[0] if alone else ''}"
         body = json.dumps({"stream_name": self._log, "config": config}).encode()
         answer = json.loads((await link.request(create, body, timeout=ANSWER_S)).data)
         if "error" in answer:

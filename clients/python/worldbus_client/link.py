@@ -87,10 +87,10 @@ class Link:
             self.close()
             raise
 
-    def submit(self, parcel: Parcel, future: Future[int]) -> None:
-        """Send it in its turn; `future` ends with the position."""
+    def submit(self, parcel: Parcel, future: Future[int], since: float) -> None:
+        """Send it in its turn; `future` ends with the position, or `give_up` seconds after `since`."""
         try:
-            self.loop.call_soon_threadsafe(self._take, parcel, future)
+            self.loop.call_soon_threadsafe(self._take, parcel, future, since)
         except RuntimeError:  # the loop has ended
             future.set_exception(Closed("the client is closed"))
 
@@ -201,13 +201,13 @@ class Link:
             for ticket in list(self._open.values()):
                 self._end(ticket, Unknown(self._damage))
 
-    def _take(self, parcel: Parcel, future: Future[int]) -> None:
+    def _take(self, parcel: Parcel, future: Future[int], since: float) -> None:
         if self._closing or self._damage:
             future.set_exception(Refused(self._damage) if self._damage else Closed("the client is closed"))
             return
         self._number += 1
         ticket = self._open[self._number] = Ticket(self._number, parcel, future)
-        ticket.first = time.monotonic()
+        ticket.first = since
         self._unsent.append(ticket)
         if len(self._unsent) == 1:
             self.loop.create_task(self._send_more())

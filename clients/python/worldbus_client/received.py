@@ -57,9 +57,12 @@ class Event:
         if (said := read(self.raw)) is not None:
             return said
         envelope = self.envelope
-        cause = envelope.attributes["causationid"].ce_string or "" if "causationid" in envelope.attributes else ""
-        held = envelope.proto_data
-        return Envelope(envelope.id, envelope.type, cause, None if held is None else held.value)
+        try:
+            about = envelope.attributes.get("causationid")
+            held = envelope.proto_data
+            return Envelope(envelope.id, envelope.type, (about and about.ce_string) or "", None if held is None else held.value)
+        except Exception as error:  # a field of another kind than the decoder believes
+            raise BadEvent(f"event {self.position} is damaged: {error!r}") from error
 
     @property
     def id(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import signal as signals
 import subprocess
@@ -96,6 +97,8 @@ def test_a_full_queue_is_said_and_nothing_is_dropped_silently(server: NatsServer
 def test_what_has_no_answer_ends_as_unknown_or_unsent(server: NatsServer) -> None:
     bus = Client(server.url, world="w1", window=1, answer_timeout=0.2, give_up=0.5).open()
     server.signal(signals.SIGSTOP)
+    assert server.pid is not None
+    os.waitid(os.P_PID, server.pid, os.WSTOPPED | os.WNOWAIT)  # a thread of it may still run when the signal has been sent
     try:
         sent, waiting = bus.submit("p", PlayerMoved()), bus.submit("p", PlayerMoved())
         with pytest.raises(Unknown, match="same id within two minutes"):

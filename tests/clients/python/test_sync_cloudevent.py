@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.gen_better.google.protobuf import Any as AnyMessage
@@ -107,6 +107,7 @@ def test_damaged_bytes_say_what_the_library_makes_of_them_or_that_they_are_damag
 
 
 @given(st.binary(max_size=200))
+@example(b"@\x00")  # a number where the payload belongs
 def test_any_bytes_are_read_or_said_to_be_damaged(raw: bytes) -> None:
     assert told(raw) is None
 
