@@ -93,7 +93,7 @@ class Hit:
     ranks: dict[str, int]
     """Its rank by `text` and by `vector`, where it was among the best."""
     position: int
-    """From which on it counts."""
+    """At which it was recorded; where it waits for something, it counts from a later one on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

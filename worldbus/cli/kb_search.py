@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MODES = ("hybrid", "vector", "text")
 SHOWN = 10  # differences
+QUESTION = 100  # characters of one that are shown
 ASKED_S = 2.0
 CHECKED_S = 10.0  # the sentences of twenty passages, on a busy machine
 
@@ -121,7 +122,7 @@ def _show(answer: Answer) -> None:
         where = f"{hit.document}, lines {hit.line_from}-{hit.line_to}" if hit.kind == "lore" else f"memory of {hit.document}"
         ranks = ", ".join(f"{name} {rank}" for name, rank in hit.ranks.items())
         say(f"{number}. {' > '.join(hit.heading) or hit.title or hit.document}")
-        say(f"   {where} · passage {hit.passage_id} · since position {hit.position} · score {hit.score:.4f} ({ranks})")
+        say(f"   {where} · passage {hit.passage_id} · recorded at position {hit.position} · score {hit.score:.4f} ({ranks})")
         say(f"   {hit.snippet}")
     if not answer.hits:
         say("nothing found")
@@ -178,7 +179,7 @@ def _show_reembedded(done: Reembedded) -> None:
     if done.differences:
         say(f"{len(done.differences)} questions asked of both: {done.overlap:.0%} of the old first hits are among the new ones")
         for one in sorted(done.differences, key=lambda one: one.overlap)[:SHOWN]:
-            say(f"  {one.overlap:4.0%}  {one.question}")
+            say(f"  {one.overlap:4.0%}  {one.question[:QUESTION]}{'…' if len(one.question) > QUESTION else ''}")
     elif done.was and done.was != done.now:
         say("no questions were logged to compare the two by")
     if done.switched:

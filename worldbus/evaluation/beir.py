@@ -5,6 +5,7 @@ Thakur et al., "BEIR: a heterogeneous benchmark for zero-shot evaluation of info
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -21,6 +22,7 @@ from worldbus.edges.lore.marks import Marks
 
 T = TypeVar("T")
 MAX_TEXT: Final = 16_384  # characters of a passage
+_GRADE: Final = re.compile(r"\t-?\d+\s*\Z")
 MAX_LINE: Final = 16 * 1024 * 1024  # bytes
 
 
@@ -42,9 +44,13 @@ class DataSet:
     """Query → document → grade."""
 
     def corpus(self) -> Iterator[Entry]:
-        """Every document, in the order of the file; raises `BadSettings`."""
+        """Every document, in the order of the file; raises `BadSettings`, also for two of one id."""
+        known: set[str] = set()
         for document in _lines(self.folder / "corpus.jsonl", _Document):
-            yield Entry(document.id, document.title, document.text)
+            if document.id in known:
+                raise BadSettings(f"corpus.jsonl: wanted one document of each id, found two of {document.id[:80]!r}")
+            known.add(document.id)
+            yield Entry(document.id, _storable(document.title), _storable(document.text))
 
 
 class _Document(msgspec.Struct):
@@ -62,21 +68,21 @@ def load(folder: Path, split: str = "test") -> DataSet:
     """The data set in `folder`; raises `BadSettings` that says which file and line is not as it should be."""
     grades = _grades(folder / "qrels" / f"{split}.tsv")
     grades = {query: {slug_of(document): grade for document, grade in judged.items()} for query, judged in grades.items()}
-    queries = {query.id: query.text for query in _lines(folder / "queries.jsonl", _Query) if query.id in grades}
+    queries = {query.id: _storable(query.text) for query in _lines(folder / "queries.jsonl", _Query) if query.id in grades}
     if missing := sorted(set(grades) - set(queries)):
         raise BadSettings(f"{folder.name}: qrels/{split}.tsv judges queries that queries.jsonl has not, e.g. {', '.join(missing[:5])}")
     return DataSet(folder, queries, grades)
 
 
 def _grades(path: Path) -> dict[str, dict[str, int]]:
-    """Judgements: a header, then query, document and grade with tabs between."""
+    """Judgements: query, document and grade with tabs between; a first line that has no grade is the header."""
     grades: dict[str, dict[str, int]] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadSettings(f"{path.name} cannot be read: {error}") from error
     for number, line in enumerate(lines, start=1):
-        if number == 1 or not line.strip():
+        if not line.strip() or (number == 1 and not _GRADE.search(line)):
             continue
         try:
             query, document, grade = line.split("\t")
@@ -102,6 +108,11 @@ def _lines(path: Path, shape: type[T]) -> Iterator[T]:
         raise BadSettings(f"{path.name} cannot be read: {error}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadSettings(f"{path.name}, line {number}: {error}") from error
+
+
+def _storable(text: str) -> str:
+    """What Postgres takes: a text has no NUL characters there."""
+    return text.replace("\0", "\ufffd")
 
 
 def documents(data: DataSet) -> Iterator[Document]:

@@ -65,7 +65,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 def load(path: Path) -> list[Question]:
     """The questions of a file; raises `BadSettings` with every problem and its line (twenty at most)."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadSettings(f"questions cannot be read from {path.name}: {error}") from error
     questions: list[Question] = []

@@ -13,7 +13,7 @@ from worldbus.edges.lore.errors import BadLore
 from worldbus.edges.lore.marks import Marks
 from worldbus.lore_check.dates import wrong_dates
 from worldbus.lore_check.finding import Finding
-from worldbus.lore_check.names import Names
+from worldbus.lore_check.names import Names, written_small
 
 if TYPE_CHECKING:
     from worldbus.lore_check.world import World
@@ -81,7 +81,7 @@ def _section(slug: str, run: Sequence[Chunk]) -> Section:
 
 def document_findings(world: World, sections: Sequence[Section]) -> Iterator[Finding]:
     """Everything that does not agree in the documents."""
-    names = Names.of(world.canon)
+    names, small = Names.of(world.canon), written_small(section.text for section in sections)
     words: Counter[str] = Counter()
     headings: Counter[tuple[str, str]] = Counter((section.document, section.heading) for section in sections)
     for (slug, heading), times in headings.items():
@@ -94,7 +94,7 @@ def document_findings(world: World, sections: Sequence[Section]) -> Iterator[Fin
             yield _finding(section, "section-length", f"wanted {LEAST_OF_SECTION} to {MOST_OF_SECTION} words, found {count}")
         yield from (_finding(section, "unknown-audience", text) for text in unknown_tokens(world, section.marks.audience))
         yield from (_finding(section, "unknown-condition", text) for text in _unknown_condition(world, section.marks.since))
-        for at, word in [*names.unknown(section.heading), *names.unknown(section.text)]:
+        for at, word in [*names.unknown(section.heading), *names.unknown(section.text, small)]:
             yield _finding(section, "unknown-name", f"{word} is not in the canon: correct it or add it to lore/canon.toml", at)
         for at, text in wrong_dates(section.text, world.calendar, world.canon):
             yield _finding(section, "wrong-date", text, at)

@@ -138,3 +138,20 @@ def test_a_corpus_that_is_wrong_is_found_while_it_is_read(tmp_path: Path) -> Non
         list(data.corpus())
     with pytest.raises(BadSettings, match="cannot be read"):
         beir.load(tmp_path / "nowhere")
+    twice = beir.load(data_set(tmp_path / "twice", corpus='{"_id": "d1", "text": "x"}\n{"_id": "d1", "text": "y"}\n'))
+    with pytest.raises(BadSettings, match="two of 'd1'"):
+        list(twice.corpus())
+
+
+def test_judgements_without_a_header_lose_none(tmp_path: Path) -> None:
+    data = beir.load(data_set(tmp_path / "tiny", qrels="q1\td1\t2\nq2\td1\t1\n"))
+
+    assert data.grades == {"q1": {"d1": 2}, "q2": {"d1": 1}}
+
+
+def test_what_postgres_cannot_hold_is_replaced(tmp_path: Path) -> None:
+    corpus, queries = '{"_id": "d1", "title": "a\\u0000", "text": "b\\u0000\u2028c"}\n', '{"_id": "q1", "text": "\\u0000?"}\n'
+    data = beir.load(data_set(tmp_path / "tiny", corpus=corpus, queries=queries, qrels="h\th\th\nq1\td1\t1\n"))
+
+    assert [tuple(entry) for entry in data.corpus()] == [("d1", "a\ufffd", "b\ufffd\u2028c")]
+    assert data.queries == {"q1": "\ufffd?"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import load
 from worldbus.lore_check.dates import wrong_dates
-from worldbus.lore_check.names import Names
+from worldbus.lore_check.names import Names, written_small
 
 CALENDAR = load(WORLDS / DEFAULT_WORLD / "calendar.toml")
 NAMES = Names(["Old Marrow", "Marrow", "Paupers' Field", "Chapel of Saint Wenna", "Saint Wenna"])
@@ -53,6 +53,23 @@ def test_known_names_and_beginnings_of_sentences_pass(text: str) -> None:
 )
 def test_other_names_are_found(text: str, found: list[str]) -> None:
     assert unknown(text) == found
+
+
+SMALL = written_small(["People said that mothers, lately, sold old boats."])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Boats sold it. People sold it. Lately Marrow sold it.", []),
+        ("Marrov sold it.", ["Marrov"]),
+        ("Nobody knows. Paupars sold it.", ["Paupars"]),
+        ("Mister Marrow sold it.", ["Mister"]),
+        ("Mother sold it to Marrow.", []),
+    ],
+)
+def test_a_sentence_may_not_begin_with_a_misspelt_name(text: str, found: list[str]) -> None:
+    assert [word for _, word in NAMES.unknown(text, SMALL)] == found
 
 
 @given(before=st.text(alphabet="abc ,;", max_size=20), after=st.text(alphabet="abc ,;.'", max_size=20))
