@@ -178,7 +178,10 @@ def from_document(document: Any) -> Draft:
     """As `from_json`, of a document that `parse` has read: one of many in a batch, say."""
     if not isinstance(document, dict):
         _bad("BAD_PAYLOAD", "$", f"wanted a JSON object, found {type(document).__name__}")
-    _check_attributes(document)
+    _check_names(document)
+    if None in document.values():  # the format's other way of leaving something out
+        document = {name: value for name, value in document.items() if value is not None}
+    _check_formats(document)
     name = check_type(_text(document, "type", required=True))
     fields: dict[str, Any] = {
         "data": payload_from_json(name, document.get("data", {})),
@@ -202,20 +205,25 @@ def from_document(document: Any) -> Draft:
     return draft
 
 
-def _check_attributes(document: dict[str, Any]) -> None:
+def _check_names(document: dict[str, Any]) -> None:
     for name in document:
         if name in _KNOWN:
             continue
         if name.lower().startswith("nats"):
             _bad("RESERVED_HEADER", name[:_SHOWN], "is a header of NATS itself; events do not set those")
+        if name == "data_base64":
+            _bad("BAD_PAYLOAD", name, "is for bytes: send data as a JSON object, or the event in protobuf format")
         if _ATTRIBUTE.fullmatch(name) is None:
             _bad("BAD_HEADER", ascii(name)[:_SHOWN], "is no attribute name: wanted 1-20 of a-z 0-9")
         _bad("UNKNOWN_ATTRIBUTE", name, f"is not known; the attributes are {', '.join(sorted(_KNOWN))}")
+
+
+def _check_formats(document: dict[str, Any]) -> None:
     version = document.get("specversion", "1.0")
     if version != "1.0":
         _bad("UNSUPPORTED_VERSION", "specversion", f"must be '1.0', found {ascii(version)[:_SHOWN]}")
     content = document.get("datacontenttype", "application/json")
-    if content not in ("application/json", "application/protobuf"):
+    if not isinstance(content, str) or content.partition(";")[0].strip().lower() not in ("application/json", "application/protobuf"):
         _bad("BAD_PAYLOAD", "datacontenttype", f"must be application/json, found {ascii(content)[:_SHOWN]}")
 
 

@@ -5,7 +5,10 @@ A batch is read as a whole before anything of it is published; whoever sent it h
 
 from __future__ import annotations
 
+import time
+from base64 import b64decode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
@@ -15,7 +18,7 @@ from google.protobuf.message import DecodeError
 from bus.check import check_id
 from bus.envelope import MAX_EVENT, TYPE_URL
 from bus.errors import BadEvent, Rejected, TooLarge
-from bus.event import Draft
+from bus.event import EDGE, Draft, new_id
 from bus.json_format import MAX_JSON, from_document, parse
 from bus.protobuf_format import from_protobuf
 from bus.publication import pack
@@ -29,6 +32,8 @@ PROTOBUF_BATCH: Final = "application/cloudevents-batch+protobuf"
 PLAIN_JSON: Final = "application/json"
 PLAIN_PROTOBUF: Final = "application/protobuf"
 FORMATS: Final = (JSON, JSON_BATCH, PROTOBUF, PROTOBUF_BATCH, PLAIN_JSON, PLAIN_PROTOBUF)
+BINARY: Final = ("ce-type", "ce-specversion", "ce-id", "ce-source")
+"""Headers that tell binary mode."""
 ROOM: Final = MAX_EVENT - 8192  # bytes of payload beside which any attributes fit
 SHOWN: Final = 100  # errors of one batch that are told
 
@@ -74,7 +79,7 @@ def read(body: bytes, sender: Sender) -> Reading:
     if (charset := _charset(given)) not in ("", "utf-8", "utf8"):
         raise Problem(415, "UNSUPPORTED_CHARSET", f"wanted UTF-8, found charset {charset[:40]!r}: JSON is always UTF-8")
     match kind:
-        case _ if kind in (PLAIN_JSON, PLAIN_PROTOBUF) and "ce-type" in sender.headers:
+        case _ if kind in (PLAIN_JSON, PLAIN_PROTOBUF) and any(name in sender.headers for name in BINARY):
             return Reading([_binary(body, kind, sender)], batch=False)
         case "application/cloudevents+json" | "application/cloudevents-batch+json" | "application/json":
             return _json(body, kind, sender)
@@ -101,12 +106,7 @@ def _charset(given: str) -> str:
 
 def _json(body: bytes, kind: str, sender: Sender) -> Reading:
     batch = kind == JSON_BATCH or (kind == PLAIN_JSON and body.lstrip()[:1] == b"[")
-    try:
-        document = parse(body, max(len(body), MAX_JSON) if batch else MAX_JSON)
-    except TooLarge:
-        raise
-    except BadEvent as error:
-        raise Problem(400, error.code, str(error), path=str(error.facts.get("path", "$"))) from error
+    document = _parsed(body, max(len(body), MAX_JSON) if batch else MAX_JSON)
     if not batch:
         return Reading([_of_document(document, sender, sender.key)], batch=False)
     if not isinstance(document, list):
@@ -116,21 +116,34 @@ def _json(body: bytes, kind: str, sender: Sender) -> Reading:
     return Reading(_each(document, _of_document, sender), batch=True)
 
 
+def _parsed(body: bytes, limit: int = MAX_JSON) -> Any:
+    try:
+        return parse(body, limit)
+    except TooLarge:
+        raise
+    except BadEvent as error:
+        raise Problem(400, error.code, str(error), path=str(error.facts.get("path", "$"))) from error
+
+
 def _of_document(document: Any, sender: Sender, key: str) -> Item:
     if isinstance(document, dict):
-        if sender.world and "world" not in document:
+        if sender.world and document.get("world") is None:
             document = {**document, "world": sender.world}
         if key:
             document = _with_key(document, key)
-        item = Item(from_document(document), "id" not in document, "time" not in document)
+        if document.get("data_base64") is not None:
+            return _of_base64(document, sender, key)
+        item = Item(from_document(document), document.get("id") is None, document.get("time") is None)
     else:
         item = Item(from_document(document), True, True)
     return _fits(item, sender)
 
 
 def _with_key(document: dict[str, Any], key: str) -> dict[str, Any]:
-    found = document.setdefault("id", key)
-    if found != key and not key.endswith(f".{found}"):
+    found = document.get("id")
+    if found is None:
+        return {**document, "id": key}
+    if found != key:
         raise BadEvent(
             f"id and Idempotency-Key must agree, found {ascii(found)[:80]} and {ascii(key)[:80]}: the event's id is the key, send one",
             code="KEY_MISMATCH",
@@ -147,23 +160,25 @@ def _single(body: bytes, sender: Sender) -> Item:
 
 
 def _of_bytes(body: bytes, sender: Sender, key: str) -> Item:
-    if (key or sender.world) and body:
-        try:
+    if body:
+        with suppress(DecodeError):  # said better below
             return _of_message(CloudEvent.FromString(body), sender, key)
-        except DecodeError:
-            pass  # said better below
-    draft = from_protobuf(body)
-    return _fits(Item(draft, False, False), sender)
+    return _fits(Item(from_protobuf(body), False, False), sender)
 
 
 def _of_message(event: Any, sender: Sender, key: str) -> Item:
-    if key and not event.id:
-        event.id = check_id(key, "Idempotency-Key")
-    if key and event.id != key and not key.endswith(f".{event.id}"):
+    fresh, timeless = not (event.id or key), "time" not in event.attributes
+    if not event.id:
+        event.id = check_id(key, "Idempotency-Key") if key else new_id()
+    if key and event.id != key:
         raise BadEvent(f"id and Idempotency-Key must agree, found {event.id!r} and {key!r}: send one of them", code="KEY_MISMATCH")
     if sender.world and "world" not in event.attributes:
         event.attributes["world"].ce_string = sender.world
-    return _fits(Item(from_protobuf(event.SerializeToString()), False, False), sender)
+    if not event.source:
+        event.source = f"/worldbus/{EDGE}"
+    if timeless:
+        event.attributes["time"].ce_timestamp.FromNanoseconds(time.time_ns())
+    return _fits(Item(from_protobuf(event.SerializeToString()), fresh, timeless), sender)
 
 
 def _split(body: bytes) -> list[Any]:
@@ -185,8 +200,8 @@ def _binary(body: bytes, kind: str, sender: Sender) -> Item:
     if "depth" in attributes:
         attributes["depth"] = _whole(attributes["depth"])
     if kind == PLAIN_PROTOBUF:
-        return _binary_protobuf(body, attributes, sender)
-    data = parse(body) if body.strip() else {}
+        return _with_payload(body, attributes, sender, sender.key)
+    data = _parsed(body) if body.strip() else {}
     return _of_document({**attributes, "data": data}, sender, sender.key)
 
 
@@ -196,9 +211,24 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _binary_protobuf(body: bytes, attributes: dict[str, Any], sender: Sender) -> Item:
+def _of_base64(document: dict[str, Any], sender: Sender, key: str) -> Item:
+    """A JSON document whose payload is bytes: those of protobuf."""
+    attributes = {name: value for name, value in document.items() if name != "data_base64"}
+    if attributes.get("data") is not None:
+        raise BadEvent("wanted data or data_base64, found both: which one counts?", code="BAD_PAYLOAD", field="data_base64")
+    if attributes.get("datacontenttype") != PLAIN_PROTOBUF:
+        detail = f"data_base64 is for datacontenttype {PLAIN_PROTOBUF}, found {ascii(attributes.get('datacontenttype'))[:80]}"
+        raise BadEvent(f"{detail}: send data as a JSON object", code="BAD_PAYLOAD", field="data_base64")
+    try:
+        payload = b64decode(document["data_base64"], validate=True)
+    except (ValueError, TypeError) as error:
+        raise BadEvent(f"data_base64 is no base64: {error}", code="BAD_PAYLOAD", field="data_base64") from error
+    return _with_payload(payload, attributes, sender, key)
+
+
+def _with_payload(body: bytes, attributes: dict[str, Any], sender: Sender, key: str) -> Item:
     """The attributes go through the rules of JSON, the payload through those of protobuf."""
-    item = _of_document({**attributes, "data": {}}, sender, sender.key)
+    item = _of_document({**attributes, "data": {}}, sender, key)
     name = item.draft.data.DESCRIPTOR.full_name
     event = CloudEvent(id=item.draft.id, source=f"/worldbus/{item.draft.subsystem}", spec_version="1.0", type=name)
     event.proto_data.type_url, event.proto_data.value = TYPE_URL + name, body

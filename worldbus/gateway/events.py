@@ -85,10 +85,11 @@ class Events:
         """Record the events of a request, and say where they are. Raises `Problem` or `WorldbusError`."""
         headers = request.headers
         key = headers.get("Idempotency-Key", "").strip().strip('"') if "Idempotency-Key" in headers else ""
+        together = self._atomic(request)
         reading = read(body, Sender(headers=headers, world=grant.only_world, key=key, most=self._limits.batch))
         authorise(reading.items, grant)
         self._meter.take(grant, len(reading.items), now)
-        atomic = reading.batch and self._atomic(request)
+        atomic = reading.batch and together
         outcomes = await (self._recorder.record_group(reading.items) if atomic else self._recorder.record(reading.items))
         self._count(outcomes)
         return _batch(reading.items, outcomes) if reading.batch else _single(reading.items[0], outcomes[0])

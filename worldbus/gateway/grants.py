@@ -122,6 +122,10 @@ class Tokens:
             else:
                 log.info("tokens_read", count=len(self._grants))
 
+    def holds(self, grant: Grant) -> bool:
+        """Whether the file still grants exactly this."""
+        return self._grants.get(grant.sha256) == grant
+
     def find(self, header: str | None) -> Grant:
         """The grant of an `Authorization` header. Raises a 401 problem that says nothing about what was presented."""
         if not header:

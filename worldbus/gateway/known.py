@@ -8,8 +8,9 @@ minutes). So an id is told apart safely while the feed has seen all that is olde
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import asyncpg
 import structlog
@@ -20,6 +21,7 @@ from projections.store import LOST, migrated
 if TYPE_CHECKING:
     from worldbus.gateway.feed import Feed
 
+T = TypeVar("T")
 TIMEOUT_S: Final = 3.0  # for one question
 TRIM_S: Final = 1.0  # between two looks at how far the archive is
 MOST: Final = 2000  # ids in one question
@@ -44,18 +46,32 @@ class Recognised(NamedTuple):
 
 
 class Archive:
-    """Asks the archive for ids. Questions that come while another is being answered go together in the next one."""
+    """Asks the archive for ids. Questions that come while another is being answered go together in the next one.
+
+    After a question without an answer none is asked until `checkpoint` has had one: a database that hangs would hold up every request.
+    """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._waiting: dict[str, asyncio.Future[int]] = {}
         self._asking: asyncio.Task[None] | None = None
+        self._given_up: set[asyncio.Future[Any]] = set()
         self.asked = 0
+        self.away = False
 
     async def checkpoint(self) -> int:
         """Everything up to here is in the archive. Raises `StoreUnavailable`."""
         try:
-            found: int = await self._pool.fetchval(_CHECKPOINT, timeout=TIMEOUT_S)
+            found = await self._checkpoint()
+        except StoreUnavailable:
+            self.away = True
+            raise
+        self.away = False
+        return found
+
+    async def _checkpoint(self) -> int:
+        try:
+            found: int = await self._within(self._pool.fetchval(_CHECKPOINT))
         except (*LOST, asyncpg.InterfaceError) as error:
             raise _away(error) from error
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
@@ -64,6 +80,8 @@ class Archive:
 
     async def find(self, ids: Sequence[str]) -> dict[str, int]:
         """The position of each id that the archive has. Raises `StoreUnavailable`."""
+        if self.away:
+            raise StoreUnavailable("the archive did not answer just now: retry")
         loop = asyncio.get_running_loop()
         futures = [self._waiting[one] if one in self._waiting else self._waiting.setdefault(one, loop.create_future()) for one in ids]
         if self._asking is None:
@@ -84,10 +102,15 @@ class Archive:
             self._asking = None
 
     async def _answer(self, asked: dict[str, asyncio.Future[int]]) -> None:
-        self.asked += 1
         try:
-            rows = await self._pool.fetch(_FIND, list(asked), timeout=TIMEOUT_S)
+            if self.away:  # since these were put to it
+                raise TimeoutError
+            self.asked += 1
+            rows = await self._within(self._pool.fetch(_FIND, list(asked)))
         except Exception as error:
+            if not self.away:
+                log.warning("archive_away", reason=repr(error))
+            self.away = True
             for future in asked.values():
                 future.set_exception(_away(error))
                 future.exception()  # whoever waits raises it; if nobody does any more, it is no news
@@ -95,6 +118,25 @@ class Archive:
         found = {row[0]: row[1] for row in rows}
         for one, future in asked.items():
             future.set_result(found.get(one, 0))
+
+    async def _within(self, question: Coroutine[Any, Any, T]) -> T:
+        """The answer, or `TimeoutError` after `TIMEOUT_S`. What is given up puts its connection in order by itself, in its own time."""
+        task = asyncio.ensure_future(question)
+        try:
+            done, _ = await asyncio.wait((task,), timeout=TIMEOUT_S)
+        finally:
+            if not task.done():
+                self._given_up.add(task)
+                task.add_done_callback(self._forget)
+                task.cancel()
+        if not done:
+            raise TimeoutError(f"no answer within {TIMEOUT_S:g} s")
+        return task.result()
+
+    def _forget(self, task: asyncio.Future[Any]) -> None:
+        self._given_up.discard(task)
+        if not task.cancelled():
+            task.exception()
 
 
 def _away(error: BaseException) -> StoreUnavailable:
@@ -112,16 +154,16 @@ class Known:
 
     async def keep_short(self) -> None:
         """Let the feed forget what the archive has, until cancelled."""
-        away = False
         while self._archive is not None:
+            away = self._archive.away
             try:
                 self._archived = max(self._archived, await self._archive.checkpoint())
                 self._feed.forget(self._archived)
-                away = False
+                if away:
+                    log.info("archive_back", position=self._archived)
             except WorldbusError as error:
                 if not away:
                     log.warning("archive_away", reason=str(error))
-                away = True
             await asyncio.sleep(TRIM_S)
 
     async def find(self, ids: Sequence[str]) -> Recognised:
@@ -142,11 +184,9 @@ class Known:
         sure = False
         if self._archive is not None:
             floor = self._feed.ids_floor
-            try:
+            with suppress(StoreUnavailable):  # said once, by whoever noticed it
                 found |= await self._archive.find(others)
                 sure = floor <= self._archived
-            except StoreUnavailable as error:
-                log.warning("archive_away", reason=str(error))
         self._look_sharp()
         return Recognised(found, sure)
 

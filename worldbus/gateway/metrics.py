@@ -21,7 +21,9 @@ class Metrics:
         self.streamed = 0
         self.dropped: Counter[str] = Counter()
         self.refused_connections = 0
+        self.gave_way = 0
         self.slow_requests = 0
+        self.unread_answers = 0
         self.subscribers = 0
         self._took = [0] * (len(BUCKETS) + 1)
         self._took_s = 0.0
@@ -53,7 +55,9 @@ class Metrics:
         singles = {
             "streamed_events_total": self.streamed,
             "connections_refused_total": self.refused_connections,
+            "connections_gave_way_total": self.gave_way,
             "slow_requests_total": self.slow_requests,
+            "unread_answers_total": self.unread_answers,
         }
         for name, value in singles.items():
             yield from _family(name, "counter", name.replace("_", " ") + ".")

@@ -363,31 +363,43 @@ def _readyz() -> dict[str, Any]:
     return found
 
 
+def _or_null(schema: Schema) -> Schema:
+    """What may be left out may be null as well: CloudEvents' JSON format says so."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 def _schemas() -> dict[str, Schema]:
     event: Schema = {
         "type": "object",
         "description": "A CloudEvents 1.0 event. `data` is protobuf's JSON form of `type`, as docs/reference/asyncapi.yaml has it.",
         "required": ["type", "subject"],
         "properties": {
-            "specversion": {"const": "1.0"},
-            "id": {**ID, "description": "Its idempotency key, for ever. Without one, sending again is another event."},
-            "source": {"type": "string", "pattern": "^/worldbus/[A-Za-z0-9_-]{1,64}$", "default": "/worldbus/game"},
+            "specversion": _or_null({"const": "1.0"}),
+            "id": _or_null({**ID, "description": "Its idempotency key, for ever. Without one, sending again is another event."}),
+            "source": _or_null({"type": "string", "pattern": "^/worldbus/[A-Za-z0-9_-]{1,64}$", "default": "/worldbus/game"}),
             "type": {"type": "string", "minLength": 1, "examples": ["worldbus.player.v1.PlayerJoined", "PlayerJoined"]},
             "subject": {**TOKEN, "description": "Who or what it is about: the entity."},
-            "world": TOKEN,
-            "time": {"type": "string", "format": "date-time"},
-            "datacontenttype": {"enum": ["application/json", "application/protobuf"]},
+            "world": _or_null(TOKEN),
+            "time": _or_null({"type": "string", "format": "date-time"}),
+            "datacontenttype": _or_null({"type": "string", "pattern": "^application/(json|protobuf) *(;.*)?$"}),
             "dataschema": {},
-            "causationid": ID,
-            "correlationid": ID,
-            "traceparent": TEXT,
-            "producerversion": TEXT,
-            "depth": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
-            "deadline": {"type": "string", "format": "date-time"},
+            "causationid": _or_null(ID),
+            "correlationid": _or_null(ID),
+            "traceparent": _or_null(TEXT),
+            "producerversion": _or_null(TEXT),
+            "depth": _or_null({"type": "integer", "minimum": 0, "maximum": 2**31 - 1}),
+            "deadline": _or_null({"type": "string", "format": "date-time"}),
             "position": {"description": "What a log once said of it; not looked at."},
             "partition": {"description": "Not looked at."},
             "recorded": {"description": "Not looked at."},
-            "data": {"type": "object"},
+            "data": _or_null({"type": "object"}),
+            "data_base64": _or_null(
+                {
+                    "type": "string",
+                    "contentEncoding": "base64",
+                    "description": "In place of `data`, with `datacontenttype: application/protobuf`: the payload's bytes.",
+                }
+            ),
         },
         "additionalProperties": False,
     }

@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 
 EVENTS: Final = "/v1/events"
 _EVENT: Final = re.compile(r"/v1/events/([0-9]{1,18})", re.ASCII)
+ENDLESS: Final = ("/v1/subscribe", "/v1/signals")
 FRESH_S: Final = 10.0  # that the feed may be behind until we call ourselves not ready
 GRACE_S: Final = 10.0  # for requests that are being answered when we stop
+CLOSE_S: Final = 3.0  # for the archive's connections
 
 log = structlog.get_logger(__name__)
 Route = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -123,15 +125,17 @@ class Gateway:
 
     def _route(self, request: web.BaseRequest) -> tuple[str, Route]:
         path = request.raw_path.partition("?")[0]
+        if not path.startswith("/"):
+            path = request.rel_url.raw_path  # the whole address, as a proxy is asked
         methods = self._routes.get(path)
         name = path
         if methods is None and (found := _EVENT.fullmatch(path)) is not None:
             name, methods = f"{EVENTS}/{{position}}", {"GET": lambda request: self._look(request, int(found[1]))}
         if methods is None:
             return "-", self._fail(Problem(404, "NO_SUCH_PATH", f"wanted a path of /openapi.json, found {ascii(path)[:80]}"))
-        route = methods.get(request.method)
+        route = methods.get("GET" if request.method == "HEAD" and name not in ENDLESS else request.method)
         if route is None:
-            allowed = ", ".join(methods)
+            allowed = ", ".join([*methods, "HEAD"] if "GET" in methods and name not in ENDLESS else methods)
             detail = f"wanted {allowed}, found {ascii(request.method)[:20]}"
             return name, self._fail(Problem(405, "METHOD_NOT_ALLOWED", detail, headers={"Allow": allowed}))
         return name, route
@@ -184,7 +188,7 @@ class Gateway:
     async def _streamed(self, request: web.BaseRequest, grant: Grant, work: Callable[[Stream], Awaitable[None]]) -> web.StreamResponse:
         if self._open[grant.name] >= grant.subscriptions:
             raise later(429, "TOO_MANY_SUBSCRIPTIONS", f"wanted at most {grant.subscriptions} streams of this token at once: close one", 5)
-        stream = Stream(request, self.limits, self.metrics)
+        stream = Stream(request, self.limits, self.metrics, lambda: self._tokens.holds(grant))
         self._open[grant.name] += 1
         self.metrics.subscribers += 1
         try:
@@ -243,16 +247,14 @@ class Gateway:
         return answer(200, {"status": "ok"})
 
     async def _readyz(self, request: web.BaseRequest) -> web.StreamResponse:
-        checks = {"nats": self._world.connection.connected, "log": self.feed.stale_s < FRESH_S, "archive": await self._archive_answers()}
+        checks = {
+            "nats": self._world.connection.connected,
+            "log": self.feed.stale_s < FRESH_S,
+            "archive": self._archive is not None and not self._archive.away,
+        }
         if not (checks["nats"] and checks["log"]):  # without the archive we are slower, and as right
             raise later(503, "NOT_READY", "wanted the log in sight, found it is not yet, or not any more", 1, checks=checks)
         return answer(200, {"status": "ready", "checks": checks})
-
-    async def _archive_answers(self) -> bool:
-        try:
-            return self._archive is not None and await self._archive.checkpoint() >= 0
-        except StoreUnavailable:
-            return False
 
 
 @asynccontextmanager
@@ -295,9 +297,18 @@ async def _archive(stack: AsyncExitStack, dsn: str) -> tuple[asyncpg.Pool | None
     except (*LOST, asyncpg.PostgresError) as error:
         log.warning("archive_away", reason=repr(error))
         return None, 0
-    stack.push_async_callback(pool.close)
+    stack.push_async_callback(_close, pool)
     try:
         return pool, await Archive(pool).checkpoint()
     except StoreUnavailable as error:
         log.warning("archive_away", reason=str(error))
         return pool, 0
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    """In order, but not for ever: a database may hang."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await pool.close()
+    except (TimeoutError, *LOST, asyncpg.PostgresError):
+        pool.terminate()

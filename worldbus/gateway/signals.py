@@ -80,6 +80,9 @@ async def follow(connection: Connection, stream: Stream, subject: str, limits: L
         while not closing.is_set():
             got = asyncio.ensure_future(waiting.get())
             await asyncio.wait((got, end), timeout=limits.heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
+            if not await stream.end_unless_granted():
+                got.cancel()
+                return None
             if not got.done():
                 got.cancel()
                 if not closing.is_set():

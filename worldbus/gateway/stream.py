@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
@@ -27,7 +28,9 @@ class ReaderGone(Exception):
 class Stream:
     """One reader. Writing waits for the reader, but not for ever: whoever takes nothing for `stall_s` is dropped."""
 
-    def __init__(self, request: web.BaseRequest, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, request: web.BaseRequest, limits: Limits, metrics: Metrics, granted: Callable[[], bool]) -> None:
+        """`granted`: whether its token still is what it was when the stream began; asked before each look at what is new."""
+        self.granted = granted
         self._request = request
         self._limits = limits
         self._metrics = metrics
@@ -38,6 +41,13 @@ class Stream:
         """Send the head, and how long a reader should wait before it comes again."""
         await self.response.prepare(self._request)
         await self.write(b"retry: %d\n\n" % RETRY_MS)
+
+    async def end_unless_granted(self) -> bool:
+        """Whether its token still stands; if not, the stream has ended."""
+        if self.granted():
+            return True
+        await self.end("TOKEN_CHANGED", "the token is not what it was when this stream began: come again, if it is still good")
+        return False
 
     async def write(self, data: bytes) -> None:
         """Raises `ReaderGone`."""

@@ -149,6 +149,8 @@ class Subscriptions:
         try:
             await stream.write(alive(position))
             while not self.closing.is_set():
+                if not await stream.end_unless_granted():
+                    return
                 position = await self._further(stream, wanted, position)
             await stream.end("SHUTTING_DOWN", "the gateway stops: come again, with Last-Event-ID", position=position)
         except ReaderGone:
@@ -174,7 +176,7 @@ class Subscriptions:
             if not chosen:
                 await stream.write(alive(events[-1].position))
             position = events[-1].position
-            if self.closing.is_set():
+            if self.closing.is_set() or not stream.granted():
                 return position
         return until
 

@@ -95,7 +95,7 @@ class Caller:
             sent["Authorization"] = f"Bearer {used}"
         async with self.session.request(method, self.base + path, data=data, headers=sent) as response:
             raw = await response.read()
-            is_json = response.content_type.endswith("json")
+            is_json = response.content_type.endswith("json") and method != "HEAD"
             return Answer(response.status, response.headers, json.loads(raw) if is_json else raw)
 
     async def publish(self, document: Any, *, path: str = "/v1/events", token: str | None = "", **headers: str) -> Answer:

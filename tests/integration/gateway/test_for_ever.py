@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from bus.connection import Connection
 from bus.log import Log
 from tests.integration.gateway.conftest import Open, archived, forget_ids, joined, recorded
 from worldbus.embedded import NatsServer, PostgresServer
+from worldbus.gateway import known
 
 
 async def test_an_archived_event_is_recognised_by_a_gateway_that_never_saw_it(
@@ -90,6 +92,38 @@ async def test_without_the_archive_the_entity_is_looked_through(
     assert (atomic.status, atomic.code) == (503, "ARCHIVE_AWAY")
     assert ready.body["checks"]["archive"] is False
     assert [event.id for event in await recorded(log)] == ["e1", "e2", "e3"]
+
+
+async def test_an_archive_that_hangs_is_asked_once_and_not_by_every_request(
+    open_caller: Open, nats_server: NatsServer, fresh_database: str, connection: Connection, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "TIMEOUT_S", 0.3)
+    async with open_caller(nats_server.url, fresh_database) as first:
+        await first.publish(joined("e1"))
+    async with archived(fresh_database, log) as caught_up:
+        await caught_up()
+    await forget_ids(connection)
+
+    async with open_caller(nats_server.url, fresh_database) as second:
+        before = second.gateway._archive.asked
+        hanging = await asyncpg.connect(fresh_database)
+        try:
+            async with hanging.transaction():
+                await hanging.execute("LOCK TABLE worldbus.events, worldbus.checkpoint IN ACCESS EXCLUSIVE MODE")
+                again = [await second.publish(joined("e1")) for _ in range(3)]
+                new = await asyncio.gather(*(second.publish(joined(f"n{number}")) for number in range(10)))
+                ready = await second.ask("GET", "/readyz")
+                asked = second.gateway._archive.asked - before
+        finally:
+            await hanging.close()
+        while not (await second.ask("GET", "/readyz")).body["checks"]["archive"]:
+            await asyncio.sleep(0.05)
+
+    assert [answer.status for answer in again] == [200] * 3
+    assert {answer.status for answer in new} == {201}
+    assert (ready.status, ready.body["checks"]["archive"]) == (200, False)
+    assert asked <= 1
+    assert len(await recorded(log)) == 11
 
 
 async def test_while_the_newest_part_of_the_log_is_out_of_sight_nobody_is_told_anything(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 
+import aiohttp
 import pytest
 
 from bus.log import Log
 from tests.integration.gateway.conftest import QUICK, TOKEN, Caller, Open, joined, recorded
 from worldbus.embedded import NatsServer
+from worldbus.gateway import guard
 
 HEAD = f"POST /v1/events HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/cloudevents+json\r\n"
 BODY = json.dumps(joined("e1"))
@@ -201,10 +204,54 @@ async def test_pipelined_requests_are_answered_in_order(caller: Caller, log: Log
 
 async def test_one_connection_too_many_is_told_to_come_again(open_caller: Open, nats_server: NatsServer, log: Log) -> None:
     async with open_caller(nats_server.url, limits=replace(QUICK, connections=3, head_s=30)) as caller:
-        async with Raw.to(caller), Raw.to(caller), Raw.to(caller) as refused:  # the caller's own is the third
-            answer = await asyncio.wait_for(refused.rest(), 5)
-            assert answer.startswith(b"HTTP/1.1 503 ")
-            assert b"Retry-After" in answer
+        async with Raw.to(caller) as first, Raw.to(caller) as second:  # the caller's own is the third
+            for reader in (first, second):
+                reader.send(f"GET /v1/subscribe HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {TOKEN}\r\n\r\n")
+                assert await reader.status() == 200
+            assert (await caller.publish(joined("e0"))).status == 201  # all three are at work, or were a moment ago
+            async with Raw.to(caller) as refused:
+                answer = await asyncio.wait_for(refused.rest(), 5)
+                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert b"Retry-After" in answer
         while (await caller.publish(joined("e1"))).status not in (200, 201):
             await asyncio.sleep(0.01)
-    assert len(await recorded(log)) == 1
+    assert len(await recorded(log)) == 2
+
+
+async def test_who_holds_every_connection_and_says_nothing_keeps_nobody_out(
+    open_caller: Open, nats_server: NatsServer, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "SPARE_S", 0.0)
+    async with open_caller(nats_server.url, limits=replace(QUICK, connections=5, head_s=60)) as caller, AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(Raw.to(caller)) for _ in range(20)]
+        for number, raw in enumerate(held):
+            raw.send("GET /v1/ev" if number % 2 else "")  # some begin, and never end
+        await caller.session.close()
+        for number in range(5):
+            async with aiohttp.ClientSession() as session:
+                fresh = replace(caller, session=session)
+                assert (await fresh.publish(joined(f"e{number}"))).status == 201
+        assert caller.gateway.metrics.gave_way >= 15
+        assert caller.gateway.metrics.refused_connections == 0
+    assert len(await recorded(log)) == 5
+
+
+async def test_a_connection_that_says_nothing_from_the_start_is_closed(caller: Caller, log: Log) -> None:
+    async with Raw.to(caller) as raw:
+        assert await asyncio.wait_for(raw.rest(), 20) == b""
+    await still_well(caller, log)
+
+
+@pytest.mark.parametrize("ending", ["", "Connection: close\r\n"], ids=["kept alive", "the last one"])
+async def test_who_asks_and_never_reads_the_answers_is_dropped(open_caller: Open, nats_server: NatsServer, log: Log, ending: str) -> None:
+    async with open_caller(nats_server.url, limits=replace(QUICK, stall_s=0.1)) as caller:
+        with socket.socket() as greedy:
+            greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            greedy.connect(("127.0.0.1", caller.gateway.port))
+            greedy.setblocking(False)
+            request = b"GET /openapi.json HTTP/1.1\r\nHost: g\r\n"
+            with suppress(BlockingIOError):
+                greedy.send((request + b"\r\n") * 500 + request + ending.encode() + b"\r\n")
+            while not caller.gateway.metrics.unread_answers:
+                await asyncio.sleep(0.05)
+        await still_well(caller, log)

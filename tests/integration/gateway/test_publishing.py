@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from bus.event import Draft
 from bus.log import Log
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
-from tests.integration.gateway.conftest import DEAF, MUTE, OTHER, SLOW, Caller, joined, recorded
+from tests.integration.gateway.conftest import DEAF, MUTE, OTHER, SLOW, TOKEN, Caller, joined, recorded
+from worldbus.gateway.bodies import PROTOBUF, PROTOBUF_BATCH
 
 
 async def test_an_event_is_recorded_where_the_answer_says(caller: Caller, log: Log) -> None:
@@ -120,6 +123,89 @@ async def test_the_idempotency_key_is_the_id(caller: Caller, log: Log) -> None:
     assert [result["id"] for result in batch.body["results"]] == ["k2.0", "k2.1"]
     assert (wrong.status, wrong.code) == (422, "KEY_MISMATCH")
     assert [event.id for event in await recorded(log)] == ["k1", "k2.0", "k2.1"]
+
+
+async def test_a_key_and_an_id_that_differ_only_in_their_ends_do_not_agree(caller: Caller, log: Log) -> None:
+    wrong = await caller.publish(joined("e1"), Idempotency_Key="k.e1")
+    batch = await caller.publish([joined("0")], Idempotency_Key="k")
+
+    assert [(answer.status, answer.code) for answer in (wrong, batch)] == [(422, "KEY_MISMATCH")] * 2
+    assert await recorded(log) == []
+
+
+async def test_protobuf_may_leave_out_what_json_may(caller: Caller, log: Log) -> None:
+    bare = CloudEvent(spec_version="1.0", type="worldbus.player.v1.PlayerJoined")
+    bare.proto_data.Pack(PlayerJoined(zone="quay"))
+    bare.attributes["subject"].ce_string = "mira"
+    named = CloudEvent.FromString(bare.SerializeToString())
+    named.id = "e1"
+    before = time.time_ns()
+    fresh = [await caller.ask("POST", "/v1/events", bare.SerializeToString(), Content_Type=PROTOBUF) for _ in range(2)]
+    batch = CloudEventBatch(events=[named, bare]).SerializeToString()
+    again = [await caller.ask("POST", "/v1/events", batch, Content_Type=PROTOBUF_BATCH) for _ in range(2)]
+
+    events = await recorded(log)
+    assert [answer.status for answer in (*fresh, *again)] == [201] * 4
+    assert [[result["replayed"] for result in answer.body["results"]] for answer in again] == [[False, False], [True, False]]
+    assert len({event.id for event in events}) == len(events) == 5
+    assert {(event.world, event.subsystem, event.entity) for event in events} == {("main", "game", "mira")}
+    assert all(before <= event.time_ns <= time.time_ns() for event in events)
+
+
+async def test_null_leaves_an_attribute_out(caller: Caller, log: Log) -> None:
+    absent = dict.fromkeys(("source", "world", "time", "causationid", "depth", "datacontenttype", "dataschema", "deadline"))
+    fresh = await caller.publish({**joined(), **absent, "id": None})
+    named = [await caller.publish({**joined("e1"), **absent}) for _ in range(2)]
+    unknown = await caller.publish({**joined("e2"), "weather": None})
+
+    assert [answer.status for answer in (fresh, *named)] == [201, 201, 200]
+    assert (unknown.status, unknown.code) == (422, "UNKNOWN_ATTRIBUTE")
+    assert {(event.world, event.subsystem, event.cause, event.depth) for event in await recorded(log)} == {("main", "game", "", 0)}
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", "application/protobuf"])
+async def test_the_datas_type_may_have_parameters(caller: Caller, log: Log, kind: str) -> None:
+    assert (await caller.publish(joined("e1", datacontenttype=kind))).status == 201
+    assert (await caller.publish(joined("e2", datacontenttype="text/plain"))).status == 422
+
+
+async def test_a_payload_of_bytes_goes_as_base64(caller: Caller, log: Log) -> None:
+    payload = PlayerJoined(display_name="Mira", zone="quay")
+    event = {name: value for name, value in joined("e1").items() if name != "data"}
+    event |= {"datacontenttype": "application/protobuf", "data_base64": b64encode(payload.SerializeToString()).decode()}
+    answer = await caller.publish(event)
+    again = await caller.publish([event])
+    wrong = [
+        await caller.publish({**event, **change})
+        for change in (
+            {"data": {}},
+            {"datacontenttype": "application/json"},
+            {"data_base64": "%"},
+            {"data_base64": "/////w=="},
+            {"data_base64": 5},
+        )
+    ]
+
+    assert (answer.status, again.status, again.body["results"][0]["position"]) == (201, 200, 1)
+    assert [one.status for one in wrong] == [422] * 5
+    assert [event.data for event in await recorded(log)] == [payload]
+
+
+async def test_binary_mode_is_told_by_any_of_its_headers_and_as_strict(caller: Caller, log: Log) -> None:
+    attributes = {"Content_Type": "application/json", "ce_id": "e1", "ce_subject": "mira", "ce_specversion": "1.0"}
+    untyped = await caller.ask("POST", "/v1/events", "{}", **attributes)
+    broken = await caller.ask("POST", "/v1/events", '{"zone":', **attributes, ce_type="PlayerJoined")
+
+    assert (untyped.status, untyped.code) == (422, "UNKNOWN_TYPE")
+    assert "type: is missing" in untyped.body["detail"]
+    assert (broken.status, broken.code) == (400, "BAD_PAYLOAD")
+
+
+async def test_a_parameter_that_is_not_known_is_refused_of_one_event_as_of_many(caller: Caller, log: Log) -> None:
+    for document in (joined("e1"), [joined("e1")]):
+        assert (await caller.publish(document, path="/v1/events?atomci=true")).code == "UNKNOWN_PARAMETER"
+        assert (await caller.publish(document, path="/v1/events?atomic=maybe")).status == 400
+    assert (await caller.publish(joined("e1"), path="/v1/events?atomic=true")).status == 201
 
 
 async def test_a_batch_has_a_result_for_each_event_in_order(caller: Caller, log: Log) -> None:
@@ -284,6 +370,24 @@ async def test_paths_and_methods_that_are_not_there(caller: Caller) -> None:
     assert (await caller.ask("GET", "/v1/events/x")).status == 404
     wrong = await caller.ask("DELETE", "/v1/events")
     assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
+    assert (await caller.ask("POST", "/healthz")).headers["Allow"] == "GET, HEAD"
+    assert (await caller.ask("HEAD", "/v1/subscribe")).headers["Allow"] == "GET"
+
+
+async def test_head_is_get_without_the_body(caller: Caller) -> None:
+    await caller.publish(joined("e1"))
+    for path in ("/healthz", "/readyz", "/openapi.json", "/v1/events/1"):
+        whole, head = (
+            await caller.ask("GET", path),
+            await caller.session.head(caller.base + path, headers={"Authorization": f"Bearer {TOKEN}"}),
+        )
+        assert (head.status, head.headers["Content-Type"], await head.read()) == (200, whole.headers["Content-Type"], b"")
+        assert head.headers["Content-Length"] == whole.headers["Content-Length"]
+
+
+async def test_a_whole_address_is_a_path_as_well(caller: Caller) -> None:
+    async with caller.session.get(caller.base + "/healthz", proxy=caller.base) as answer:  # so a proxy is asked
+        assert (answer.status, await answer.json()) == (200, {"status": "ok"})
 
 
 async def test_it_says_how_it_is(caller: Caller) -> None:

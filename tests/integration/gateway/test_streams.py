@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,3 +239,33 @@ async def test_a_topic_that_is_none_is_refused(caller: Caller, topic: str) -> No
 async def test_signals_of_another_world_are_not_for_sale(caller: Caller) -> None:
     assert (await caller.ask("GET", "/v1/signals?world=main", token=OTHER)).status == 403
     assert (await caller.ask("GET", "/v1/signals?world=*", token=OTHER)).status == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/subscribe", "/v1/signals"])
+async def test_a_stream_ends_when_its_token_is_struck_out(caller: Caller, tmp_path: Path, path: str) -> None:
+    async with stream(caller, path) as reader:
+        await reader.block()
+        file = tmp_path / "tokens.toml"
+        file.write_text(file.read_text().partition("[wbt-other]")[1] + file.read_text().partition("[wbt-other]")[2])
+        while (await caller.publish(joined("e1"))).status != 401:
+            await asyncio.sleep(0.05)
+        ended = await reader.event()
+        while ended.event != "end":
+            ended = await reader.event()
+        assert ended.data["code"] == "TOKEN_CHANGED"
+        with pytest.raises(EOFError):
+            await reader.block()
+
+
+async def test_a_stream_of_the_past_ends_when_its_token_is_narrowed(caller: Caller, tmp_path: Path) -> None:
+    await caller.publish([joined(f"e{number}") for number in range(40)])
+    async with stream(caller, "/v1/subscribe?after=0") as reader:
+        await reader.event()
+        file = tmp_path / "tokens.toml"
+        file.write_text(file.read_text().replace('worlds = ["main"]\nsays = ["game", "tools"]', 'worlds = ["main2"]\nsays = ["game"]'))
+        while (await caller.ask("GET", "/v1/events/1")).status != 404:
+            await asyncio.sleep(0.05)
+        assert (await caller.publish(joined("later", world="main"))).status == 403
+        while (ended := await reader.event()).event != "end":
+            assert ended.data["id"].startswith("e")
+        assert ended.data["code"] == "TOKEN_CHANGED"
