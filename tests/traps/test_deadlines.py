@@ -56,10 +56,7 @@ async def test_trap_3_queue_timer_that_only_fires_when_the_gpu_frees(game: Game,
         await game.ask(max_tokens=100, budget_ms=10_000, salience=1.0)
         await asyncio.sleep(0.05)
         waiting = await game.ask(max_tokens=8, budget_ms=600, salience=0.1)
-        for _ in range(300):
-            ends = await game.said("InferenceDegraded")
-            if ends:
-                break
+        while not (ends := await game.said("InferenceDegraded", "InferenceExpired")):
             await asyncio.sleep(0.01)
 
         assert [cast(Any, event.data).request_id for event in ends] == [waiting.request_id]

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from bus.connection import Connection
 from bus.event import Draft, Event
 from bus.log import Log, open_log
@@ -84,10 +86,17 @@ async def test_a_paused_server_is_waited_for(server: NatsServer, log: Log, probe
     assert [event.id for event in await recorded(log)] == [f"probe-{number}" for number in range(4000)]
 
 
+async def published(server: NatsServer) -> int:
+    """How many messages the probe has sent, by the server's own count."""
+    async with aiohttp.ClientSession() as session, session.get(f"{server.monitor_url}/connz") as answer:
+        return sum(one["in_msgs"] for one in (await answer.json())["connections"] if one.get("lang") == "C")
+
+
 async def test_a_log_that_nobody_serves_yet_is_waited_for(server: NatsServer, connection: Connection, probe: Any) -> None:
     program = await probe("publish", server.url, "w1", 40, 3)
     await program.line()
-    await asyncio.sleep(0.5)  # the server has said by now that nobody listens
+    while await published(server) < 40 + 40:  # each of them again: the server has said that nobody listens
+        await asyncio.sleep(0.02)
     log = await open_log(connection)
     said = await program.line()
     await program.end()

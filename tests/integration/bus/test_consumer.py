@@ -34,7 +34,7 @@ class Member:
 
 async def member(connection: Connection, *, pinned: bool = True, name: str = "h_0") -> Member:
     consumer = PullConsumer(connection, "LOG", name, pinned=pinned)
-    await consumer.create([stored_filter()], pin_timeout=0.5)
+    await consumer.create([stored_filter()], pin_timeout=60.0)
     one = Member(consumer)
     await consumer.start(lambda subject, reply, header, payload: one.replies.append(reply), one.statuses.append)
     return one

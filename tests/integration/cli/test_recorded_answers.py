@@ -38,17 +38,14 @@ def _talk(folder: Path, pools: Path) -> None:
     with errors.open("w") as said:
         up = subprocess.Popen([*COMMAND, "up", "--inference", str(pools)], env=environment(folder), stderr=said, stdin=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 60
         while "engine_up" not in errors.read_text():
             assert up.poll() is None, errors.read_text()
-            assert time.monotonic() < until, errors.read_text()
             time.sleep(0.05)
         for words in WORDS:
             said_ = json.dumps({"npc": "widow-hask", "text": words})
             lines(call(folder, "publish", "PlayerSpoke", "--entity", "eve", "--data", said_, "--json"))
             count = WORDS.index(words) + 1
             while len(lines(call(folder, "replay", "--type", "NpcSpoke", "--json"))) < count:
-                assert time.monotonic() < until, errors.read_text()
                 time.sleep(0.1)
     finally:
         up.send_signal(signal.SIGTERM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import tempfile
@@ -34,7 +33,6 @@ async def test_the_feed_of_the_settings_is_read(folder: Path) -> None:
     async with (
         open_world(settings, own=True, postgres=False) as world,
         serve(world, handlers=[uemonitor], release_feed=True),
-        asyncio.timeout(60),
     ):
         async for events in world.log.read(follow=True):
             listed = [event for event in events if event.name == "EngineVersionsListed"]

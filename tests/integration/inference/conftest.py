@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -26,6 +27,8 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart
 from worldbus.embedded import NatsServer
 
 LADDERS = ladder.load(WORLDS / "duskmarket" / "ladder.toml")
+PATIENT = ladder.Ladders({kind: replace(one, reserve_ms=800) for kind, one in LADDERS.by_kind.items()})
+"""As `LADDERS`, with so much time left for the last word that a busy machine says it before the deadline as well."""
 WORLD = "w"
 
 
@@ -74,7 +77,7 @@ class Game:
                 PromptPart(role="user", name="words", text="Hello?"),
             ],
             "max_tokens": 12,
-            "budget_ms": 3000,
+            "budget_ms": 20_000,
             "player": "p1",
             "npc": "mira",
             "salience": 0.5,
@@ -136,11 +139,14 @@ def run(connection: Connection, log: Log, publisher: Publisher) -> Run:
     """Run a worker for a block, its engine up."""
 
     @asynccontextmanager
-    async def start(engine: Engine | None, *, wait: bool = True, **settings: Any) -> AsyncIterator[Worker]:
+    async def start(
+        engine: Engine | None, *, wait: bool = True, ladders: ladder.Ladders | None = None, **settings: Any
+    ) -> AsyncIterator[Worker]:
         defaults: dict[str, Any] = {"tier": "gold", "name": "w1", "reopen_s": 0.02}
         given = WorkerSettings(**(defaults | settings))
+        ladders = ladders or (PATIENT if engine is None else LADDERS)
         grammar = GrammarEngine()
-        async with grammar.open(), run_worker(connection, log, publisher, LADDERS, given, engine=engine, grammar=grammar) as worker:
+        async with grammar.open(), run_worker(connection, log, publisher, ladders, given, engine=engine, grammar=grammar) as worker:
             while wait and engine is not None and not worker.up:
                 await asyncio.sleep(0.005)
             yield worker

@@ -158,8 +158,8 @@ async def test_what_an_engine_cannot_take_is_refused_or_answered_without_it(game
     """Sound by the rules of requests, and beyond this engine: schemas that grammars cannot fill, tokens that they do not have."""
     shapes = ['{"$ref": "#"}', '{"type": "string", "pattern": "^a+$"}', '{"type": "object", "properties": {"say": false}}']
     async with run(ENGINES[engine]() if engine != "none" else None):
-        asked = [await game.ask(json_schema=shape, budget_ms=1500) for shape in shapes]
-        asked.append(await game.ask(prompt=[], token_ids=[1, 2, 3], budget_ms=1500))
+        asked = [await game.ask(json_schema=shape, budget_ms=3000) for shape in shapes]
+        asked.append(await game.ask(prompt=[], token_ids=[1, 2, 3], budget_ms=3000))
         ends = await game.ends(len(asked))
 
     names = {ends[one.request_id].name for one in asked}
@@ -174,7 +174,7 @@ async def test_control_characters_everywhere_are_words_at_most(game: Game, run: 
         second = await game.ask(prompt=words(CONTROL), fallback=fallback, choices=[CONTROL, "nod"], budget_ms=20_000)
         ends = await game.ends(2)
     async with run(None):
-        third = await game.ask(prompt=words(CONTROL), fallback=fallback)
+        third = await game.ask(prompt=words(CONTROL), fallback=fallback, budget_ms=3000)
         ends |= await game.ends(3)
 
     said = [cast(Any, ends[one.request_id].data).text for one in (first, third)]

@@ -10,12 +10,12 @@ from bench.load.engines import Watched
 from inference.cancel import Cancel
 from inference.engines.timed import Pace, TimedEngine
 from inference.ladder import ENGINE_RUNGS
-from tests.integration.inference.conftest import WORLD, Game, Run, Until
+from tests.integration.inference.conftest import PATIENT, WORLD, Game, Run, Until
 
 
 async def test_ten_times_what_can_be_served_is_all_answered_in_time_and_all_that_is_begun_by_the_model(game: Game, run: Run) -> None:
     engine = Watched(TimedEngine(Pace(first=0.01, per_token=0.01), slots=2))
-    async with run(engine) as worker:
+    async with run(engine, ladders=PATIENT) as worker:
         for number in range(300):
             await game.ask(max_tokens=12, budget_ms=4000, player=f"p{number % 30}", entity=f"n{number % 50}")
         ends = {name: (event.name, cast(Any, event.data)) for name, event in (await game.ends(300)).items()}

@@ -77,7 +77,7 @@ async def test_another_model_is_shown_the_same_and_says_something_else(game: Gam
 
 async def test_only_what_a_model_said_is_asked_again(game: Game, run: Run, log: Log, connection: Connection) -> None:
     async with run(None):
-        await game.ask()  # answered by the ladder
+        await game.ask(budget_ms=3000)  # answered by the ladder
         await game.ends(1)
     async with run(TimedEngine(QUICK)):
         await game.ask(budget_ms=0)  # rejected

@@ -25,7 +25,7 @@ async def test_the_ladder_answers_every_tier_and_guards_what_nobody_takes(
     game: Game, connection: Connection, log: Log, publisher: Publisher
 ) -> None:
     async with run_tiers(connection, log, publisher, Settings(), [LADDER]):
-        asked = [await game.ask(tier=tier, budget_ms=1500) for tier in ("gold", "silver", "bronze")]
+        asked = [await game.ask(tier=tier, budget_ms=3000) for tier in ("gold", "silver", "bronze")]
         ends = await game.ends(3)
 
     assert {ends[one.request_id].name for one in asked} == {"InferenceDegraded"}

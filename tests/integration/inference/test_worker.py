@@ -14,7 +14,7 @@ from inference.delivery import hear
 from inference.engines.timed import Pace, TimedEngine
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Knowledge
-from tests.integration.inference.conftest import WORLD, Game, Run, Until
+from tests.integration.inference.conftest import PATIENT, WORLD, Game, Run, Until
 
 SCHEMA = (
     '{"type":"object","properties":{"say":{"type":"string"},"emotion":{"enum":["neutral","warm"]},"action":{"enum":["none","nod"]}},'
@@ -59,11 +59,11 @@ async def test_only_what_is_said_is_spoken_of_a_structured_turn(game: Game, run:
 async def test_an_answer_that_would_be_late_ends_with_what_was_heard(game: Game, run: Run, connection: Connection) -> None:
     """The engine becomes ten times slower than it was: the guard at the end of the deadline cuts, and nothing heard is taken back."""
     engine = TimedEngine(Pace(first=0.001, per_token=0.002))
-    async with run(engine):
-        await game.ask(max_tokens=20)
+    async with run(engine, ladders=PATIENT):
+        await game.ask(max_tokens=20, budget_ms=20_000)
         await game.ends(1)
-        engine.pace = Pace(first=0.001, per_token=0.03)
-        request = await game.ask(max_tokens=60, budget_ms=700)
+        engine.pace = Pace(first=0.001, per_token=0.06)
+        request = await game.ask(max_tokens=60, budget_ms=3000)
         chunks = [chunk.text async for chunk in hear(connection, WORLD, request.request_id)]
         end = cast(Any, (await game.ends(2))[request.request_id].data)
 
@@ -168,7 +168,7 @@ async def test_control_characters_of_a_player_reach_no_ear(game: Game, run: Run,
 
     async with run(None):
         fallback = Fallback(slots=[Slot(name="player", text="\x1b[31mEve\u202e\x07")], lines=["x\x07y."])
-        request = await game.ask(fallback=fallback, kind="story_beat")
+        request = await game.ask(fallback=fallback, kind="story_beat", budget_ms=3000)
         chunks = [chunk.text async for chunk in hear(connection, WORLD, request.request_id)]
         await game.ends(1)
 
@@ -178,7 +178,7 @@ async def test_control_characters_of_a_player_reach_no_ear(game: Game, run: Run,
 async def test_without_any_engine_every_request_is_answered_by_the_ladder(game: Game, run: Run) -> None:
     async with run(None):
         for number in range(20):
-            await game.ask(entity=f"n{number % 5}", json_schema=SCHEMA if number % 2 else "", budget_ms=1500)
+            await game.ask(entity=f"n{number % 5}", json_schema=SCHEMA if number % 2 else "", budget_ms=3000)
         ends = await game.ends(20)
 
     assert {event.name for event in ends.values()} == {"InferenceDegraded"}
@@ -189,8 +189,8 @@ async def test_without_any_engine_every_request_is_answered_by_the_ladder(game: 
 
 async def test_a_broken_engine_stops_taking_and_recovers_without_a_restart(game: Game, run: Run, until: Until) -> None:
     engine = TimedEngine(Pace(first=0.001, per_token=0.002))
-    async with run(engine, reopen_s=2.0) as worker:  # longer than what was on its way takes to come again
-        await game.ask(max_tokens=4)
+    async with run(engine, ladders=PATIENT, reopen_s=2.0) as worker:  # longer than what was on its way takes to come again
+        await game.ask(max_tokens=4, budget_ms=20_000)
         await game.ends(1)
         engine.break_down()
         during = [await game.ask(max_tokens=4, budget_ms=1500) for _ in range(5)]
@@ -198,7 +198,7 @@ async def test_a_broken_engine_stops_taking_and_recovers_without_a_restart(game:
         assert {ends[one.request_id].name for one in during} == {"InferenceDegraded"}
 
         await until(lambda: worker.up)
-        after = await game.ask(max_tokens=4)
+        after = await game.ask(max_tokens=4, budget_ms=20_000)
         ends = await game.ends(7)
 
     assert ends[after.request_id].name == "InferenceCompleted"
@@ -227,10 +227,7 @@ async def test_a_free_worker_is_asked_before_one_that_only_looks_ahead(game: Gam
         await until(lambda: len(busy.running) == 1)
         async with run(quick, name="quick"):
             later = [await game.ask(max_tokens=4, budget_ms=30_000) for _ in range(8)]
-            for _ in range(500):
-                done = await game.said("InferenceCompleted")
-                if len(done) == 8:
-                    break
+            while len(done := await game.said("InferenceCompleted")) < 8:
                 await asyncio.sleep(0.01)
 
     assert {cast(Any, event.data).request_id for event in done} == {one.request_id for one in later}
@@ -238,10 +235,10 @@ async def test_a_free_worker_is_asked_before_one_that_only_looks_ahead(game: Gam
 
 
 async def test_one_player_who_asks_without_end_waits_for_themselves(game: Game, run: Run) -> None:
-    async with run(TimedEngine(Pace(first=0.02, per_token=0.004), slots=2)):
+    async with run(TimedEngine(Pace(first=0.05, per_token=0.02), slots=2)):
         for number in range(60):
-            await game.ask(max_tokens=10, budget_ms=1500, player="spammer", entity=f"s{number % 7}")
-        others = [await game.ask(max_tokens=10, budget_ms=1500, player=f"p{number}", entity=f"o{number}") for number in range(6)]
+            await game.ask(max_tokens=10, budget_ms=5000, player="spammer", entity=f"s{number % 7}")
+        others = [await game.ask(max_tokens=10, budget_ms=5000, player=f"p{number}", entity=f"o{number}") for number in range(6)]
         ends = await game.ends(66)
 
     assert {ends[one.request_id].name for one in others} == {"InferenceCompleted"}
@@ -274,7 +271,7 @@ async def test_an_error_that_nobody_foresaw_costs_no_request(game: Game, run: Ru
             raise RuntimeError("a mistake")
 
         worker.intake._prepare = prepare
-        request = await game.ask(max_tokens=4, budget_ms=2500, knowledge=Knowledge(query="the bell", most=3, token_budget=200))
+        request = await game.ask(max_tokens=4, budget_ms=20_000, knowledge=Knowledge(query="the bell", most=3, token_budget=200))
         while not failed:
             await asyncio.sleep(0.002)
         worker.intake._prepare = None

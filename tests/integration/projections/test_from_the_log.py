@@ -40,7 +40,7 @@ async def test_published_projected_checked_and_rebuilt(own_nats: NatsServer, dat
                 for number in range(2500)
             )
             positions = await publisher.publish_many(said)
-        await checkpoints.wait_for(positions[-1], 30)
+        await checkpoints.wait_for(positions[-1], 100)
 
         assert await rows(connection, "SELECT count(*), max(position) FROM world.events") == [(2500, 2500)]
         assert await rows(connection, "SELECT sum(moves) FROM world.places") == [(2500,)]

@@ -182,7 +182,7 @@ async def test_losing_the_connection_loses_and_doubles_nothing(database: str, co
     working = asyncio.create_task(Projector(database, [places()]).run(Trickle(history)))
     async with Checkpoints.open(database) as checkpoints:
         for position in range(300, 3600, 300):
-            await checkpoints.wait_for(position, 30)
+            await checkpoints.wait_for(position, 100)
             lost += await connection.fetchval(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                 "WHERE application_name = 'worldbus' AND datname = current_database() AND query NOT LIKE ALL ($1)",
@@ -213,7 +213,7 @@ async def test_killing_postgres_loses_and_doubles_nothing(database: str, postgre
     working = asyncio.create_task(Projector(database, [places()]).run(Trickle(history)))
     for position in (500, 1500):
         async with Checkpoints.open(database) as checkpoints:
-            await checkpoints.wait_for(position, 30)
+            await checkpoints.wait_for(position, 100)
         await asyncio.to_thread(postgres_server.kill)
         await asyncio.to_thread(postgres_server.start)
     assert await working == 3000
@@ -261,7 +261,7 @@ async def test_waiting_for_a_position_returns_once_it_is_projected(database: str
     history = events(500)
     working = asyncio.create_task(Projector(database, [places()]).run(Trickle(history)))
     async with Checkpoints.open(reader) as checkpoints:
-        reached = await checkpoints.wait_for(321, 30)
+        reached = await checkpoints.wait_for(321, 100)
 
         assert reached >= 321
         assert await checkpoints.position() >= 321

@@ -186,7 +186,7 @@ async def test_hostile_statements_change_nothing_and_are_answered(
     async def attack(statements: list[str]) -> None:
         for statement in statements:
             try:
-                await query(reader, statement, timeout=0.3, limit=100)
+                await query(reader, statement, timeout=2.0, limit=100)
                 ends["answered"] = ends.get("answered", 0) + 1
             except Rejected as error:
                 ends[error.code] = ends.get(error.code, 0) + 1

@@ -114,12 +114,12 @@ async def test_a_running_projector_writes_on_and_queries_are_served_throughout(
     projector = Projector(database, [places()])
     working = asyncio.create_task(projector.run(log, follow=True))
     async with Checkpoints.open(reader) as checkpoints:
-        await checkpoints.wait_for(3000, 30)
+        await checkpoints.wait_for(3000, 100)
         busy = [asyncio.create_task(ask()), asyncio.create_task(write())]
         differences = [await rebuild(places(), database, log) for _ in range(3)]
         done.set()
         await asyncio.gather(*busy)
-        await checkpoints.wait_for(len(log.events), 30)
+        await checkpoints.wait_for(len(log.events), 100)
     assert not working.done()  # the same projector, never restarted
     working.cancel()
 
