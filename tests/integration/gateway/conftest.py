@@ -32,11 +32,11 @@ HANDLERS = frozenset({"weather", "player"})
 GRANTS = {
     TOKEN: 'worlds = ["main"]\nsays = ["game", "tools"]\nevents_per_second = 1e6\nburst = 1e6\nsubscriptions = 3',
     OTHER: 'worlds = ["elsewhere", "main2"]',
-    SLOW: 'worlds = ["main"]\nevents_per_second = 0.5\nburst = 2\nmax_body = 2000',
+    SLOW: 'worlds = ["main"]\nevents_per_second = 0.02\nburst = 2\nmax_body = 2000',
     MUTE: 'worlds = ["*"]\nsays = []\naudience = ["*"]',
     DEAF: 'worlds = ["*"]\nhears = false',
 }
-QUICK = Limits(head_s=0.3, body_s=0.3, heartbeat_s=0.1, answer_s=10.0, batch=50)
+QUICK = Limits(heartbeat_s=0.1, answer_s=10.0, batch=50)
 
 
 def tokens_file(folder: Path) -> Path:
@@ -157,7 +157,7 @@ async def archived(dsn: str, log: Log) -> AsyncIterator[Callable[[], Awaitable[N
         async with Checkpoints.open(dsn) as checkpoints:
 
             async def caught_up() -> None:
-                await checkpoints.wait_for((await log.state()).last, 30)
+                await checkpoints.wait_for((await log.state()).last, 100)
 
             yield caught_up
     finally:

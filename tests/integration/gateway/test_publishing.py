@@ -294,7 +294,7 @@ async def test_more_events_than_granted_have_to_wait(caller: Caller, log: Log) -
     answers = [await caller.publish(joined(f"e{number}"), token=SLOW) for number in range(4)]
 
     assert [answer.status for answer in answers] == [201, 201, 429, 429]
-    assert 1 <= int(answers[2].headers["Retry-After"]) <= 2
+    assert 1 <= int(answers[2].headers["Retry-After"]) <= 50
     assert len(await recorded(log)) == 2
 
 
