@@ -138,8 +138,9 @@ class Link:
         self.loop.stop()
 
     async def _leave(self) -> None:
-        if self._nats is not None:
-            await self._nats.close()
+        link, self._nats = self._nats, None
+        if link is not None:
+            await _end(link)
 
     async def _keep(self, opened: Future[None]) -> None:
         """Stay connected, for ever."""
@@ -163,7 +164,6 @@ class Link:
         """A new connection in place of the broken one, and on it everything that has no answer."""
         while True:
             await self._leave()
-            self._nats = None
             try:
                 await self._connect()
                 await self._look_at_the_log()
@@ -177,11 +177,15 @@ class Link:
     async def _connect(self) -> None:
         self._broken.clear()
         link = await nats.connect(**self._options, disconnected_cb=self._on_broken, closed_cb=self._on_broken, error_cb=_quiet)
-        self._inbox = link.new_inbox()
-        await link.subscribe(f"{self._inbox}.*", cb=self._on_answer)
-        for hook in self.on_connect:
-            await hook(link)
-        await link.flush(2)
+        try:
+            self._inbox = link.new_inbox()
+            await link.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+            for hook in self.on_connect:
+                await hook(link)
+            await link.flush(2)
+        except BaseException:
+            await _end(link)
+            raise
         self._nats = link
 
     async def _on_broken(self) -> None:
@@ -259,6 +263,8 @@ class Link:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
+            if self._nats is not None and self._nats.is_closed:
+                self._broken.set()  # `_end` says why nobody may have told us
             now = time.monotonic()
             for ticket in list(self._open.values()):
                 if now - ticket.first >= self._give_up:
@@ -268,6 +274,17 @@ class Link:
                     await self._send(ticket)
             self._unsent = [ticket for ticket in self._unsent if ticket.number in self._open]
             await self._send_more()
+
+
+async def _end(link: Nats) -> None:
+    """Close a connection with all that it holds. When what it had still to write meets a broken socket, nats-py stops half-way: it calls
+    nobody back, and leaves the tasks of its subscriptions and the socket behind."""
+    with suppress(Exception):
+        await link.close()
+    for subscription in tuple(link._subs.values()):
+        subscription._stop_processing()
+    if link._transport is not None:
+        link._transport.close()  # type: ignore[no-untyped-call]
 
 
 async def _quiet(error: Exception) -> None:

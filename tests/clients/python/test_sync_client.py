@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import queue
 import signal as signals
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -137,6 +139,37 @@ def test_a_reader_hears_the_log_from_its_beginning_and_over_a_restart(server: Na
         assert [event.position for event in heard] == [*range(1, 301), *range(302, 602)]
         assert {event.data.zone for event in heard} == {"quay"}
         assert next(bus.follow(entity="p7", after=0, wait=20)).id == "move-7"
+
+
+def test_a_connection_that_breaks_while_it_writes_is_replaced(server: NatsServer, say: Callable[[list[Draft]], None]) -> None:
+    """nats-py tells nobody then: whoever only listened listened for ever. What it leaves behind would be an error of the event loop."""
+    drafts = [Draft(data=Moved(zone="quay"), world="w1", entity="p", id=f"move-{number}") for number in range(2)]
+    with Client(server.url, world="w1") as bus:
+        events = bus.follow(after=0, wait=100)
+        say(drafts[:1])
+        assert next(events).id == "move-0"
+
+        async def hold_back() -> None:
+            link: Any = bus._link.connection
+            link._transport.drain = lost
+            link._flush_pending = nothing
+            link._pending.append(b"PONG\r\n")
+            link._pending_data_size += 6
+
+        bus._link.call(hold_back)
+        server.kill()
+        server.start()
+        say(drafts[1:])
+        assert next(events).id == "move-1"
+    gc.collect()
+
+
+async def lost() -> None:
+    raise ConnectionResetError("Connection lost")
+
+
+async def nothing() -> None:
+    """A flusher that did not come to it."""
 
 
 def test_a_reader_whose_consumer_is_gone_misses_nothing(
