@@ -11,7 +11,30 @@ with Client("nats://127.0.0.1:4222", world="w1") as bus:
 """
 
 from worldbus_client.client import Client
-from worldbus_client.errors import BadEvent, ClientError, Closed, NotConnected, QueueFull, Refused, Unknown
+from worldbus_client.errors import (
+    BadEvent,
+    BadSettings,
+    ClientError,
+    Closed,
+    NotConnected,
+    QueueFull,
+    Refused,
+    Unknown,
+    WrongThread,
+)
 from worldbus_client.received import Event, Signal
 
-__all__ = ["BadEvent", "Client", "ClientError", "Closed", "Event", "NotConnected", "QueueFull", "Refused", "Signal", "Unknown"]
+__all__ = [
+    "BadEvent",
+    "BadSettings",
+    "Client",
+    "ClientError",
+    "Closed",
+    "Event",
+    "NotConnected",
+    "QueueFull",
+    "Refused",
+    "Signal",
+    "Unknown",
+    "WrongThread",
+]

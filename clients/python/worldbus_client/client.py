@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -15,12 +18,15 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
 from worldbus_client.envelope import Parcel, pack
-from worldbus_client.errors import BadEvent, Closed, QueueFull, Unknown
+from worldbus_client.errors import BadEvent, BadSettings, ClientError, Closed, QueueFull, Unknown
 from worldbus_client.following import Following, subject_of
 from worldbus_client.link import Link
 from worldbus_client.received import Event, Signal
 from worldbus_client.rules import check_token
 
+_log = logging.getLogger("worldbus_client")
+MOST_S = 110.0  # below the two minutes in which the log recognises an event that comes again
+AT_EXIT_S = 5.0
 ROOM = 1024  # events that wait for a slow reader; the log holds the rest
 
 
@@ -46,8 +52,15 @@ class Client:
         give_up: float = 30.0,
     ) -> None:
         """`queue`: events that may wait for their answer; `window`: of these, so many are under way at once. Times are seconds: without an
-        answer for `answer_timeout` an event is sent again with the same id, after `give_up` it ends as `Unknown`.
+        answer for `answer_timeout` an event is sent again with the same id, after `give_up` it ends as `Unknown`. Raises `BadSettings`.
         """
+        if queue < 1 or window < 1:
+            raise BadSettings(f"wanted a queue and a window of 1 or more, found {queue} and {window}")
+        if not 0 < answer_timeout <= give_up <= MOST_S:
+            raise BadSettings(
+                f"wanted 0 < answer_timeout <= give_up <= {MOST_S:g} s (the log remembers ids for two minutes), "
+                f"found {answer_timeout:g} s and {give_up:g} s"
+            )
         self.world = check_token(world, "world")
         self.subsystem = check_token(subsystem, "subsystem")
         self._queue = queue
@@ -65,14 +78,31 @@ class Client:
         self._closed = False
 
     def open(self) -> Client:
-        """Connect. Raises `NotConnected`."""
-        self._link.open()
+        """Connect; nothing if it is open already. Raises `NotConnected`, or `Closed` for a client that was closed.
+
+        An interpreter that ends with the client open waits up to five seconds for what has no answer, and says what was left.
+        """
+        if self._closed:
+            raise Closed("the client is closed: make a new one")
+        if not self._link.opened:
+            self._link.open()
+            atexit.register(self._at_exit)
         return self
 
     def close(self) -> None:
         """Close at once; `flush` first to wait for what is under way. Readers end."""
         self._closed = True
+        atexit.unregister(self._at_exit)
         self._link.close()
+
+    def _at_exit(self) -> None:
+        try:
+            self.flush(AT_EXIT_S)
+        except Unknown as error:
+            _log.error("the program ends, and %s: flush the client, and close it, before", error)
+        except ClientError:  # a fork of the program that opened it
+            return
+        self.close()
 
     def __enter__(self) -> Client:
         return self.open()
@@ -86,8 +116,9 @@ class Client:
 
     def publish(self, entity: str, event: betterproto2.Message, **about: Any) -> int:
         """Record one event about an entity; returns its position once the log has it. Takes what `submit` takes; raises what that and its
-        ticket raise.
+        ticket raise, and `WrongThread` in a callback.
         """
+        self._link.check_waiting("publish")
         return self.submit(entity, event, **about).result()
 
     def submit(
@@ -97,7 +128,7 @@ class Client:
         `NotConnected` (it was never sent) or `Closed`.
 
         `id`: your own, so that a retry after a crash is recorded once; else a fresh one. `time_ns`: when it happened, nanoseconds since
-        1970; else now. Raises `BadEvent`, `QueueFull` or `Closed`; nothing was taken then.
+        1970; else now. Raises `BadEvent`, `QueueFull`, `NotConnected` before `open`, or `Closed`; nothing was taken then.
         """
         if self._closed:
             raise Closed("the client is closed: make a new one")
@@ -107,10 +138,11 @@ class Client:
 
     def submit_parcel(self, parcel: Parcel, *, since: float = 0.0) -> Future[int]:
         """As `submit`, for an event that was packed elsewhere. `since`: by `time.monotonic`, when it was first submitted, here or
-        elsewhere, from which `give_up` is counted; else now. Raises `QueueFull` or `Closed`.
+        elsewhere, from which `give_up` is counted; else now. Raises `QueueFull`, `NotConnected` before `open`, or `Closed`.
         """
         if self._closed:
             raise Closed("the client is closed: make a new one")
+        self._link.check()
         with self._lock:
             if self._waiting >= self._queue:
                 raise QueueFull(
@@ -123,7 +155,12 @@ class Client:
         return ticket
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait until everything submitted so far has ended, one way or the other. Raises `Unknown` after `timeout` seconds."""
+        """Wait until everything submitted so far has ended, one way or the other.
+
+        Raises `Unknown` after `timeout` seconds, and `WrongThread` in a callback.
+        """
+        if self._link.opened and not self._closed:
+            self._link.check_waiting("flush")
         with self._lock:
             if not self._lock.wait_for(lambda: self._waiting == 0, timeout):
                 raise Unknown(f"{self._waiting} events have no answer after {timeout} s")
@@ -198,7 +235,10 @@ class Client:
 
     def _hear(self, heard: Callable[[Event], None], subjects: list[str], after: int | None) -> Callable[[], None]:
         def hear(it: Event) -> bool:
-            heard(it)
+            try:
+                heard(it)
+            except Exception:
+                _log.exception("a callback failed at event %d, %s of %s; the next one comes", it.position, it.name, it.entity)
             return True
 
         _, stop = self._start(lambda: Following(self._link.log, subjects, after, hear))
@@ -212,7 +252,10 @@ class Client:
 
         async def arrived(message: Msg) -> None:
             _, world, kind, key = message.subject.split(".")
-            heard(Signal(world, kind, key, message.data))
+            try:
+                heard(Signal(world, kind, key, message.data))
+            except Exception:
+                _log.exception("a callback failed at signal %s; the next one comes", message.subject)
 
         async def attach(link: Nats) -> None:
             await link.subscribe(subject, cb=arrived)
@@ -233,9 +276,9 @@ class Client:
         running = self._link.call(run)
 
         def stop() -> None:
-            if not self._closed:
-                self._link.loop.call_soon_threadsafe(running.cancel)
+            with suppress(RuntimeError, ValueError):  # the client is closed, or this was stopped before
                 self._link.on_connect.remove(following.attach)
+                self._link.loop.call_soon_threadsafe(running.cancel)
 
         return following, stop
 

@@ -29,3 +29,11 @@ class Unknown(ClientError):
 
 class Closed(ClientError):
     """The client is closed. It was not sent."""
+
+
+class BadSettings(ClientError, ValueError):
+    """The client cannot work with these settings: change them."""
+
+
+class WrongThread(ClientError):
+    """Called on the client's own thread, in a callback: it would wait for itself. Nothing was done: submit, or use another thread."""

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as TimeoutFuture
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import nats
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
+from nats.errors import MaxPayloadError
 
 from worldbus_client.envelope import Parcel
-from worldbus_client.errors import Closed, NotConnected, Refused, Unknown
+from worldbus_client.errors import Closed, NotConnected, Refused, Unknown, WrongThread
 
 T = TypeVar("T")
 LATER: Final = frozenset({408, 429, 500, 503})  # codes of answers that pass
@@ -58,6 +61,7 @@ class Link:
         self._number = 0
         self._highest = 0
         self._damage = ""
+        self._objection = ""
         self._nats: Nats | None = None
         self._sending = False
         """Whether new events may go out: not before those of the last connection went out again."""
@@ -68,6 +72,11 @@ class Link:
         """Called on the link's thread for each new connection, e.g. to subscribe."""
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="worldbus-client", daemon=True)
+        self._process = 0
+        """Where the thread runs; 0 before it does."""
+        self._gate = threading.Lock()
+        self._ended = False
+        """Nothing is taken any more: what is handed to the loop now would never be looked at."""
 
     @property
     def connection(self) -> Nats | None:
@@ -76,9 +85,32 @@ class Link:
 
     # -- from any thread -----------------------------------------------------------------------------------------------------------------
 
+    def check(self) -> None:
+        """Raise `NotConnected` before `open`, and `Closed` in a process that was forked from the client's: its thread is not there."""
+        if self._process != os.getpid():
+            if self._process:
+                raise Closed(
+                    "this process is a fork of the client's, whose thread and connection it does not have: make a new client in it"
+                )
+            raise NotConnected("the client is not open: call `open`, or use it as a context manager")
+
+    def check_waiting(self, what: str) -> None:
+        """As `check`; besides, raise `WrongThread` on the link's own thread, where `what` would wait for itself."""
+        self.check()
+        if threading.get_ident() == self._thread.ident:
+            raise WrongThread(
+                f"{what} waits for the client's thread, and this is it: in a callback, submit, or hand over to another thread"
+            )
+
+    @property
+    def opened(self) -> bool:
+        """Whether `open` was called."""
+        return self._process != 0
+
     def open(self) -> None:
         """Connect. Raises `NotConnected`."""
         opened: Future[None] = Future()
+        self._process = os.getpid()
         self._thread.start()
         self.loop.call_soon_threadsafe(lambda: self.loop.create_task(self._keep(opened)))
         try:
@@ -89,25 +121,43 @@ class Link:
 
     def submit(self, parcel: Parcel, future: Future[int], since: float) -> None:
         """Send it in its turn; `future` ends with the position, or `give_up` seconds after `since`."""
-        try:
-            self.loop.call_soon_threadsafe(self._take, parcel, future, since)
-        except RuntimeError:  # the loop has ended
-            future.set_exception(Closed("the client is closed"))
+        with self._gate:
+            if not self._ended:
+                self.loop.call_soon_threadsafe(self._take, parcel, future, since)
+                return
+        future.set_exception(Closed("the client is closed"))
 
     def call(self, coroutine: Callable[[], Awaitable[T]]) -> T:
-        """Run a coroutine on the link's thread and wait for it."""
+        """Run a coroutine on the link's thread and wait for it. Raises `Closed` if the link ends before, and what the coroutine raises."""
+        self.check_waiting("this")
 
         async def run() -> T:
             return await coroutine()
 
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result()
+        with self._gate:
+            if self._ended:
+                raise Closed("the client is closed: make a new one")
+            result = asyncio.run_coroutine_threadsafe(run(), self.loop)
+        while True:
+            try:
+                return result.result(TICK)
+            except CancelledError:
+                raise Closed("the client was closed") from None
+            except TimeoutFuture:
+                if not result.done() and not self._thread.is_alive():
+                    raise Closed("the client was closed") from None
+                if result.done():
+                    return result.result()
 
     def close(self) -> None:
         """End now; what has no answer yet ends as `Unknown`, what was not sent as `Closed`."""
-        if not self._thread.is_alive():
+        if self._process != os.getpid():  # never opened, or a fork of whoever did
             return
-        self.loop.call_soon_threadsafe(self._stop)
-        self._thread.join()
+        with self._gate:
+            if not self._ended:
+                self.loop.call_soon_threadsafe(self._stop)
+        if threading.get_ident() != self._thread.ident:  # in a callback, it ends as soon as that returns
+            self._thread.join()
 
     # -- on the link's thread ------------------------------------------------------------------------------------------------------------
 
@@ -116,6 +166,9 @@ class Link:
         self._broken = asyncio.Event()
         self.loop.run_forever()
         self.loop.run_until_complete(self._wind_up())
+        with self._gate:
+            self._ended = True
+        self.loop.run_until_complete(asyncio.sleep(0))  # what was handed over until a moment ago is told that we are closed
         self.loop.close()
 
     async def _wind_up(self) -> None:
@@ -176,7 +229,7 @@ class Link:
 
     async def _connect(self) -> None:
         self._broken.clear()
-        link = await nats.connect(**self._options, disconnected_cb=self._on_broken, closed_cb=self._on_broken, error_cb=_quiet)
+        link = await nats.connect(**self._options, disconnected_cb=self._on_broken, closed_cb=self._on_broken, error_cb=self._on_error)
         try:
             self._inbox = link.new_inbox()
             await link.subscribe(f"{self._inbox}.*", cb=self._on_answer)
@@ -187,6 +240,11 @@ class Link:
             await _end(link)
             raise
         self._nats = link
+
+    async def _on_error(self, error: Exception) -> None:
+        """Errors of the connection end as a new connection; only what the server forbids is worth telling whoever waits for an answer."""
+        if "permissions violation" in str(error).lower():
+            self._objection = f" (the server said: {error})"
 
     async def _on_broken(self) -> None:
         self._broken.set()
@@ -230,6 +288,8 @@ class Link:
         try:
             reply = f"{self._inbox}.{ticket.number}"
             await self._nats.publish(ticket.parcel.subject, ticket.parcel.payload, reply, {"Nats-Msg-Id": ticket.parcel.id})
+        except MaxPayloadError as error:
+            self._end(ticket, Refused(f"the server takes no {len(ticket.parcel.payload)} bytes ({error}): send a reference instead"))
         except Exception:
             self._broken.set()  # a connection that breaks is replaced, and everything without an answer goes out again
 
@@ -268,7 +328,7 @@ class Link:
             now = time.monotonic()
             for ticket in list(self._open.values()):
                 if now - ticket.first >= self._give_up:
-                    sent = "no answer of the log; publish it again with the same id within two minutes to be sure"
+                    sent = f"no answer of the log; publish it again with the same id within two minutes to be sure{self._objection}"
                     self._end(ticket, Unknown(sent) if ticket.tries else NotConnected("the log was away for too long; it was not sent"))
                 elif self._sending and ticket.tries and now >= ticket.due and not self._broken.is_set():
                     await self._send(ticket)
@@ -285,7 +345,3 @@ async def _end(link: Nats) -> None:
         subscription._stop_processing()
     if link._transport is not None:
         link._transport.close()  # type: ignore[no-untyped-call]
-
-
-async def _quiet(error: Exception) -> None:
-    """Errors of the connection end as a new connection; nobody else has to hear of them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import queue
 import signal as signals
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -27,7 +29,7 @@ from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved as Moved
 from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
 from schemas.gen_better.worldbus.player.v1 import PlayerJoined, PlayerMoved
 from worldbus.embedded import NatsServer
-from worldbus_client import BadEvent, Client, Closed, NotConnected, QueueFull, Unknown
+from worldbus_client import BadEvent, BadSettings, Client, Closed, NotConnected, QueueFull, Unknown, WrongThread
 from worldbus_client.client import ROOM
 from worldbus_client.envelope import new_id, pack
 
@@ -288,3 +290,178 @@ def test_closing_ends_a_task_that_lost_its_cancellation(server: NatsServer) -> N
 
     assert lost.is_set()
     assert not bus._link._thread.is_alive()
+
+
+@pytest.mark.timeout(60)
+def test_in_a_callback_whatever_would_wait_for_itself_is_refused(server: NatsServer, recorded: Recorded) -> None:
+    heard: queue.Queue[object] = queue.Queue()
+    with Client(server.url, world="w1") as bus:
+
+        def hear(event: object) -> None:
+            for act in (
+                lambda: bus.publish("q", PlayerMoved()),
+                bus.flush,
+                lambda: bus.follow(wait=1),
+                lambda: bus.on_signal("tokens", print),
+            ):
+                try:
+                    heard.put(act())
+                except WrongThread as error:
+                    heard.put(error)
+            bus.submit("q", PlayerMoved())
+
+        bus.on_event(hear, entity="p")
+        bus.publish("p", PlayerMoved())
+        assert [type(heard.get(timeout=20)) for _ in range(4)] == [WrongThread] * 4
+        assert next(bus.follow(entity="q", after=0, wait=20)).entity == "q"
+    assert [event.entity for event in recorded()] == ["p", "q"]
+
+
+@pytest.mark.timeout(60)
+def test_a_callback_may_close_its_client(server: NatsServer) -> None:
+    bus = Client(server.url, world="w1").open()
+    bus.on_event(lambda event: bus.close())
+    bus.submit("p", PlayerMoved())
+    bus._link._thread.join()
+    with pytest.raises(Closed):
+        bus.submit("p", PlayerMoved())
+
+
+def test_a_callback_that_fails_is_told_and_hears_the_next_event(server: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
+    heard: queue.Queue[int] = queue.Queue()
+
+    def hear(event: Any) -> None:
+        heard.put(event.position)
+        raise ValueError("a bug of the game")
+
+    with Client(server.url, world="w1") as bus:
+        bus.on_event(hear, event="PlayerMoved")
+        for _ in range(2):
+            bus.publish("p", PlayerMoved())
+        assert [heard.get(timeout=20) for _ in range(2)] == [1, 2]
+    assert "a callback failed at event 1, PlayerMoved of p" in caplog.text
+    assert "a bug of the game" in caplog.text
+
+
+@pytest.mark.timeout(60)
+def test_a_client_that_is_not_open_or_not_any_more_says_so(server: NatsServer) -> None:
+    bus = Client(server.url, world="w1")
+    for act in (lambda: bus.publish("p", PlayerMoved()), lambda: bus.follow(wait=1), lambda: bus.on_event(print)):
+        with pytest.raises(NotConnected, match="call `open`"):
+            act()
+    with bus.open():  # open already
+        bus.publish("p", PlayerMoved())
+        stop = bus.on_event(print)
+        stop()
+        stop()
+    for act in (lambda: bus.publish("p", PlayerMoved()), lambda: bus.follow(wait=1), lambda: bus.on_event(print), bus.open):
+        with pytest.raises(Closed):
+            act()
+    stop()
+    bus.close()
+
+
+@pytest.mark.timeout(60)
+def test_what_is_submitted_while_another_thread_closes_ends(server: NatsServer) -> None:
+    for _ in range(20):
+        bus = Client(server.url, world="w1").open()
+        tickets = []
+
+        def say(bus: Client = bus, tickets: list[Any] = tickets) -> None:
+            try:
+                while True:
+                    tickets.append(bus.submit("p", PlayerMoved()))
+            except Closed:
+                return
+
+        saying = threading.Thread(target=say)
+        saying.start()
+        time.sleep(0.01)
+        bus.close()
+        saying.join()
+        assert {type(ticket.exception(20)) for ticket in tickets} <= {type(None), Unknown, Closed}
+
+
+FORK = """
+import os, sys
+from schemas.gen_better.worldbus.player.v1 import PlayerMoved
+from worldbus_client import Client, Closed
+with Client(sys.argv[1], world="w1") as bus:
+    bus.publish("p", PlayerMoved())
+    if os.fork() == 0:
+        for act in (lambda: bus.publish("p", PlayerMoved()), lambda: bus.follow(), bus.flush):
+            try:
+                act()
+            except Closed as error:
+                assert "fork" in str(error)
+            else:
+                os._exit(1)
+        bus.close()
+        with Client(sys.argv[1], world="w1") as own:
+            own.publish("child", PlayerMoved())
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+    bus.publish("p", PlayerMoved())
+"""
+
+EXIT = """
+import sys
+from schemas.gen_better.worldbus.player.v1 import PlayerMoved
+from worldbus_client import Client
+bus = Client(sys.argv[1], world="w1").open()
+for _ in range(300):
+    bus.submit("p", PlayerMoved())
+"""
+
+
+def _run(program: str, server: NatsServer) -> str:
+    said = subprocess.run(
+        [sys.executable, "-c", program, server.url],
+        check=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": f"{CLIENT}:{CLIENT.parents[1]}"},
+    )
+    return said.stderr
+
+
+def test_a_forked_process_is_told_that_the_client_is_not_its_own(server: NatsServer, recorded: Recorded) -> None:
+    assert "Traceback" not in _run(FORK, server).replace("SystemExit", "")
+    assert [event.entity for event in recorded()] == ["p", "child", "p"]
+
+
+def test_a_program_that_ends_leaves_nothing_behind_and_says_so_if_it_must(server: NatsServer, recorded: Recorded) -> None:
+    assert _run(EXIT, server) == ""
+    assert len(recorded()) == 300
+
+    with subprocess.Popen(
+        [sys.executable, "-c", EXIT.replace("for _", "input()\nfor _"), server.url],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": f"{CLIENT}:{CLIENT.parents[1]}"},
+    ) as waiting:
+        while not _connected(server, "worldbus-client"):
+            time.sleep(0.05)
+        server.signal(signals.SIGSTOP)
+        try:
+            _, said = waiting.communicate("go\n", timeout=60)
+        finally:
+            server.signal(signals.SIGCONT)
+    assert "300 events have no answer" in said
+
+
+def _connected(server: NatsServer, name: str) -> bool:
+    """Whether a connection of that name is open and has subscribed."""
+    with urllib.request.urlopen(f"{server.monitor_url}/connz", timeout=10) as answer:
+        return any(one.get("name") == name and one["subscriptions"] for one in json.load(answer)["connections"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"queue": 0}, {"window": 0}, {"answer_timeout": 0.0}, {"give_up": 1.0}, {"give_up": 120.0}, {"give_up": float("nan")}],
+)
+def test_settings_that_cannot_work_are_said_plainly(settings: dict[str, Any]) -> None:
+    with pytest.raises(BadSettings, match="wanted"):
+        Client(world="w1", **settings)
