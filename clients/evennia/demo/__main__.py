@@ -85,7 +85,9 @@ def _people(report: Report) -> str:
         f"lost {report.lost}, duplicated {report.duplicated}, dropped {report.dropped}",
         f"spoken to {report.spoken_to} times, answered {sum(report.lines.values())} ({by_rung}), "
         f"own lines {report.own_lines}, seen in the room {report.shown}",
-        f"command latency p95 {report.latency_on_ms} ms with the adapter, {report.latency_off_ms} ms without: {report.latency_ratio}",
+        f"command latency p95 {report.latency_on_ms} ms with the adapter, {report.latency_off_ms} ms without: {report.latency_ratio} "
+        f"(nine times of ten between {report.latency_ratio_between})",
+        f"share of a processor that the game takes: {report.processor_on} with the adapter, {report.processor_off} without",
         *(f"  {name.replace('_', ' ')}: p50 {p50} ms, p95 {p95} ms" for name, (p50, p95) in report.as_dict()["hops"].items()),
         *report.problems,
     ]

@@ -125,6 +125,15 @@ class Game:
         if (self.folder / "server/conf/settings.py").exists():
             await self._evennia("stop")
 
+    def processor_s(self) -> float | None:
+        """Processor seconds that Evennia's server process has spent; None where the system does not say (it is Linux that does)."""
+        try:
+            pid = (self.folder / "server/server.pid").read_text().strip()
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def problems(self) -> list[str]:
         """Errors in the server's own log."""
         log = self.folder / "server/logs/server.log"

@@ -36,6 +36,8 @@ class Report:
     lines                answers of people of the bus in the log, by rung of the ladder; `shown` to the players who watched
     own_lines            said by the adapter, because the bus was away for too long
     latency_ratio        p95 of Evennia's commands with the adapter on, over that with it off; `latency_*_ms` are both
+    latency_ratio_between  where that ratio lies nine times of ten, as far as this run can say: its windows drawn anew, with replacement
+    processor_on, _off   share of a processor that Evennia's server process took; other programs on the machine do not change it much
     """
 
     players: int
@@ -59,6 +61,9 @@ class Report:
     latency_on_ms: float | None
     latency_off_ms: float | None
     latency_ratio: float | None
+    latency_ratio_between: tuple[float, float] | None
+    processor_on: float | None
+    processor_off: float | None
     nats_kills: int
     errors_shown: int
     rows: dict[str, int]

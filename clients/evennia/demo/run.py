@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bus.event import Event
+from clients.evennia.demo.comparison import Switch, Took, by_window, compared, shares
 from clients.evennia.demo.game import Game
-from clients.evennia.demo.measure import ROOMS, by_window, measuring
-from clients.evennia.demo.report import Report, hops, lines, of_game, spread
+from clients.evennia.demo.measure import ROOMS, measuring
+from clients.evennia.demo.report import Report, hops, lines, of_game
 from clients.evennia.demo.telnet import Telnet
 from handlers import ALL
 from projections.catalogue import PROJECTIONS
@@ -58,13 +59,15 @@ class Watch:
     """What one watching player measured."""
 
     def __init__(self) -> None:
-        self.latency: dict[bool, list[float]] = {}
+        self.windows: list[tuple[bool, Took]] = []
         self.unanswered: list[str] = []
         self.shown: list[float] = []
         self.asked = 0
         self.on = True
-        self.switches: list[tuple[float, bool]] = []
-        """When the adapter was switched, and to what, since all players are in."""
+        self.switches: list[Switch] = []
+        """Of the adapter, since all players are in."""
+        self.processor: list[tuple[float, bool, float]] = []
+        """Of Evennia's server, at both ends of each window: when, whether the adapter was on, and seconds so far."""
         self.errors = 0
 
 
@@ -106,9 +109,8 @@ async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[
     async with measuring(game.ports["telnet"]) as commands:
         await game.load(wanted.players)
         await _joined(world, wanted.players + WATCHING)
-        watch.switches.append((time.monotonic(), True))
-        await _live(world, wanted, admin, asking, watch)
-    watch.latency, watch.unanswered = by_window(commands, watch.switches), commands.unanswered
+        await _live(world, game, wanted, admin, asking, watch)
+    watch.windows, watch.unanswered = by_window(commands.timed, watch.switches), commands.unanswered
     await game.end_load()
     state = await _settled(admin)
     seen = [line for player in (admin, asking) for _, line in player.seen]
@@ -118,11 +120,11 @@ async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[
     return watch, state
 
 
-async def _live(world: World, wanted: Wanted, admin: Telnet, asking: Telnet, watch: Watch) -> None:
+async def _live(world: World, game: Game, wanted: Wanted, admin: Telnet, asking: Telnet, watch: Watch) -> None:
     """What goes on while they play."""
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_windows(admin, watch), name="windows"),
+            group.create_task(_windows(game, admin, watch), name="windows"),
             group.create_task(_ask(asking, admin, watch), name="ask"),
         ]
         if wanted.kills:
@@ -142,18 +144,28 @@ async def _joined(world: World, players: int) -> None:
             await asyncio.sleep(0.5)
 
 
-async def _windows(admin: Telnet, watch: Watch) -> None:
+async def _windows(game: Game, admin: Telnet, watch: Watch) -> None:
     """The adapter on and off by turns, so that both are measured under the same load."""
+
+    def sample() -> None:
+        if (spent := game.processor_s()) is not None:
+            watch.processor.append((time.monotonic(), watch.on, spent))
+
+    await asyncio.sleep(WINDOW_S)  # the last who came in look around
+    watch.switches.append((time.monotonic(), True))
+    sample()
     while True:
         await asyncio.sleep(WINDOW_S)
+        sample()
         on = not watch.on
         since = len(admin.seen)
-        watch.switches.append((time.monotonic(), on))
+        watch.switches.append((time.monotonic(), None))
         admin.type(f"worldbus {'on' if on else 'off'}")
         try:
             await admin.until(f"worldbus {'on' if on else 'off'}:", since=since)
             watch.on = on
             watch.switches.append((time.monotonic(), on))
+            sample()
         except asyncio.CancelledError:
             admin.type("worldbus on")
             raise
@@ -215,7 +227,7 @@ async def _settled(admin: Telnet) -> tuple[int, ...]:
 async def _report(world: World, game: Game, wanted: Wanted, events: list[Event], watch: Watch, state: tuple[int, ...]) -> Report:
     published, recorded, failed, dropped, own_lines = state
     ids = of_game(events)
-    on, off = (spread(watch.latency[which])[1] for which in (True, False))
+    latency, processor = compared(watch.windows), shares(watch.processor)
     async with connected(world.servers.postgres_dsn) as database:
         rows = {
             view: await database.fetchval(f"SELECT count(*) FROM world.{view} WHERE world = $1", world.settings.world)  # noqa: S608
@@ -239,10 +251,13 @@ async def _report(world: World, game: Game, wanted: Wanted, events: list[Event],
         lines=lines(events),
         shown=len(watch.shown),
         own_lines=own_lines,
-        commands=sum(map(len, watch.latency.values())),
-        latency_on_ms=on,
-        latency_off_ms=off,
-        latency_ratio=round(on / off, 3) if on and off else None,
+        commands=sum(len(took) for _, took in watch.windows),
+        latency_on_ms=latency.on_ms,
+        latency_off_ms=latency.off_ms,
+        latency_ratio=latency.ratio,
+        latency_ratio_between=latency.between,
+        processor_on=processor.get(True),
+        processor_off=processor.get(False),
         nats_kills=wanted.kills,
         errors_shown=watch.errors,
         rows=rows,
