@@ -57,7 +57,7 @@ async def log(certificate: Path, tmp_path: Path) -> AsyncIterator[tuple[str, Jet
         url,
         tls=ssl.create_default_context(cafile=str(certificate)),
         allow_reconnect=True,
-        max_reconnect_attempts=50,
+        max_reconnect_attempts=1000,
         reconnect_time_wait=0.1,
     )
     stream = client.jetstream()

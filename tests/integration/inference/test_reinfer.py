@@ -22,7 +22,7 @@ from inference.retrieval import Lookup
 from inference.settings import WorkerSettings
 from inference.worker import run_worker
 from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Knowledge, PromptPart
-from tests.integration.inference.conftest import LADDERS, Game, Run, Until
+from tests.integration.inference.conftest import LADDERS, PATIENT, Game, Run, Until
 from worldbus.reinfer import Recorded, recorded, reinfer
 
 SCHEMA = '{"type":"object","properties":{"say":{"type":"string"},"action":{"enum":["none","nod"]}},"required":["say","action"]}'
@@ -94,11 +94,11 @@ async def test_only_what_a_model_said_is_asked_again(game: Game, run: Run, log: 
 
 async def test_an_answer_that_was_cut_is_how_todays_begins(game: Game, run: Run, log: Log) -> None:
     engine = TimedEngine(QUICK)
-    async with run(engine):
+    async with run(engine, ladders=PATIENT):
         await game.ask(max_tokens=20, budget_ms=20_000)
         await game.ends(1)
-        engine.pace = Pace(first=0.001, per_token=0.03)
-        cut = await game.ask(max_tokens=60, budget_ms=700)
+        engine.pace = Pace(first=0.001, per_token=0.06)
+        cut = await game.ask(max_tokens=60, budget_ms=3000)
         ends = await game.ends(2)
     report = await reinfer(await _recorded(log), LADDERS, {"gold": TimedEngine(QUICK)}, nothing_known)
 
@@ -109,12 +109,12 @@ async def test_an_answer_that_was_cut_is_how_todays_begins(game: Game, run: Run,
 
 async def test_lower_rungs_of_a_model_are_asked_again_as_they_were(game: Game, run: Run, log: Log) -> None:
     """Too slow for the whole answer: what was asked for instead has another prompt, and it is found by its hash."""
-    async with run(TimedEngine(Pace(first=0.02, per_token=0.02))) as worker:
+    async with run(TimedEngine(Pace(first=0.15, per_token=0.15)), ladders=PATIENT) as worker:
         for _ in range(40):
-            worker.admission.first_token.learn(0.02)
-            worker.admission.per_token.learn(0.02)
-        short = await game.ask(max_tokens=90, budget_ms=900)
-        choice = await game.ask(max_tokens=90, budget_ms=400)
+            worker.admission.first_token.learn(0.15)
+            worker.admission.per_token.learn(0.15)
+        short = await game.ask(max_tokens=90, budget_ms=9000)
+        choice = await game.ask(max_tokens=90, budget_ms=4000)
         ends = await game.ends(2)
     rungs = [cast(Any, ends[one.request_id].data).rung for one in (short, choice)]
     report = await reinfer(await _recorded(log), LADDERS, {"gold": TimedEngine(QUICK)}, nothing_known)
