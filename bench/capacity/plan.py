@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.capacity.queue import Outcome, Tier, bearable, lines, simulate
+from bench.capacity.queue import Outcome, Tier, bearable, lines, simulate, warm
 from bench.harness import Result
 from bench.load.script import Script
 from bus.errors import BadSettings
@@ -170,7 +170,7 @@ def _short(seconds: float, gpus: int) -> float:
 
 def _worst(tier: Tier, rate: float, seconds: float) -> Outcome:
     """The worse of Poisson arrivals and bursts."""
-    found = (simulate(tier, rate=rate, seconds=seconds / 2, burstiness=shape) for shape in (1.0, 0.5))
+    found = (simulate(tier, rate=rate, seconds=seconds / 2, burstiness=shape, warm_s=warm(tier)) for shape in (1.0, 0.5))
     return min(found, key=lambda one: (one.attained, -one.waited(WAIT_S)))
 
 

@@ -64,21 +64,26 @@ class Outcome:
         return ranked[min(len(ranked) - 1, int(share * len(ranked)))] if ranked else 0.0
 
 
-def simulate(tier: Tier, *, rate: float, seconds: float, burstiness: float = 1.0, seed: int = 1) -> Outcome:
-    """Offer `rate` requests a second for so long; burstiness 1 is Poisson, less comes in bursts."""
+def simulate(tier: Tier, *, rate: float, seconds: float, burstiness: float = 1.0, seed: int = 1, warm_s: float = 0.0) -> Outcome:
+    """Offer `rate` requests a second for so long; burstiness 1 is Poisson, less comes in bursts.
+
+    It begins with idle slots, which bear anything for a moment: what comes in the first `warm_s`, before `seconds` begin, is not counted.
+    """
     dice = random.Random(seed)
     queues = 1 if tier.shared else tier.gpus
     free = [[0.0] * (tier.gpus * tier.slots // queues) for _ in range(queues)]  # when each slot is free again: a heap
     waits, offered, worked = array("d"), 0, 0.0
-    for at in arrivals(rate, seconds, dice, burstiness=burstiness):
-        offered += 1
+    for at in arrivals(rate, warm_s + seconds, dice, burstiness=burstiness):
+        counts = at >= warm_s
+        offered += counts
         slots = free[0] if queues == 1 else free[dice.randrange(queues)]
         begin, takes = max(at, slots[0]), tier.service(dice)
         if begin + takes > at + tier.deadline_s:
             continue
         heapq.heapreplace(slots, begin + takes)
-        waits.append(begin - at)
-        worked += takes
+        if counts:
+            waits.append(begin - at)
+            worked += takes
     return Outcome(offered=offered, in_time=len(waits), busy=worked / (seconds * tier.gpus * tier.slots), waits=waits)
 
 
@@ -101,18 +106,25 @@ def erlang_c(slots: int, load: float) -> float:
     return slots * blocked / (slots - load * (1 - blocked))
 
 
+def warm(tier: Tier) -> float:
+    """Seconds after which an overloaded tier's queue is as long as its deadline lets it grow, but for loads very near to what it can do."""
+    return 10 * tier.deadline_s if math.isfinite(tier.deadline_s) else 0.0
+
+
 def bearable(tier: Tier, *, seconds: float, line: float = 0.99, seed: int = 1) -> float:
     """The highest offered rate, a second, at which this share is answered in time in both halves of `seconds`: Poisson and burstiness 0.5.
 
-    Found to 1 % by halving. 0 if not even a hundredth of what the slots could do is bearable.
+    Found to 1 % by halving, once the queue is as long as it gets. At most what the slots can do, over `line`: who is turned away costs no
+    slot. 0 if not even a hundredth of that is bearable.
     """
     dice = random.Random(seed)
     most = tier.gpus * tier.slots / (math.fsum(tier.service(dice) for _ in range(2_000)) / 2_000)
 
     def holds(rate: float) -> bool:
-        return all(simulate(tier, rate=rate, seconds=seconds / 2, burstiness=shape, seed=seed).attained >= line for shape in (1.0, 0.5))
+        found = (simulate(tier, rate=rate, seconds=seconds / 2, burstiness=shape, seed=seed, warm_s=warm(tier)) for shape in (1.0, 0.5))
+        return all(one.attained >= line for one in found)
 
-    low, high = 0.0, 1.5 * most
+    low, high = 0.0, most / line
     while high - low > 0.01 * most:
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)

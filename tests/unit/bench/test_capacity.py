@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from bench.capacity import plan
 from bench.capacity.machine import cpu_s
-from bench.capacity.queue import Tier, bearable, erlang_c, exponential, lines, simulate
+from bench.capacity.queue import Tier, bearable, erlang_c, exponential, lines, simulate, warm
 from bench.harness import Result
 from bus.errors import BadSettings
 from worldbus.cli.bench import names
@@ -92,6 +92,20 @@ def test_what_can_be_borne_is_just_below_what_cannot() -> None:
 
     assert 0.5 * 64 < rate < 1.1 * 64
     assert min(above) < 0.99
+
+
+@pytest.mark.parametrize("gpus", [10, 50])
+def test_many_gpus_bear_no_more_than_they_can_answer_however_short_the_look(gpus: int) -> None:
+    """Idle slots at the beginning, and a queue that is still growing at the end, once made fifty GPUs bear what sixty-three could."""
+    tier = Tier(gpus=gpus, slots=8, service=lines(0.222), deadline_s=1.5)
+    can = gpus * 8 / 0.222
+
+    even = replace(tier, service=lambda dice: 0.222)  # whose answers differ turns the long ones away first
+    cold, steady = (simulate(even, rate=1.3 * can, seconds=5.0, warm_s=warm_s).attained for warm_s in (0.0, warm(even)))
+
+    assert bearable(tier, seconds=10.0) <= 1.02 * can / 0.99
+    assert steady == pytest.approx(1 / 1.3, abs=0.03)
+    assert cold > 0.9  # what made it so
 
 
 def test_figures_of_an_engine_are_read_as_the_benchmark_prints_them(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ enum class Submitted : std::uint8_t {
   full,       ///< the queue is full: the log is away or slower than the game. Nothing is dropped silently: count it, or try again
   closed,     ///< the client is closing
   bad_name,   ///< entity or id break the rules for names
-  too_large,  ///< the event is larger than 262144 bytes with its envelope
+  too_large,  ///< the payload is larger than 261120 bytes: any envelope fits beside that in the 262144 of an event
   bad_event,  ///< the event cannot be written, e.g. text that is not UTF-8 or has a NUL, or numbers that are not finite
 };
 
@@ -83,7 +83,7 @@ class Client {
   Stats stats() const;
 
   /// Hear events of this world as they are recorded, in the order of the log and without gaps, also over reconnects. Empty parts mean any.
-  /// `after`: a position; only what comes behind it. -1: only what is new. The callback runs on a thread of the client.
+  /// `after`: a position; only what comes behind it. -1: only what is new. The callback runs on a thread of the client, and must not throw.
   /// Throws `Error` if the log cannot be read.
   std::unique_ptr<Subscription> subscribe(std::string_view subsystem, std::string_view entity, std::string_view event,
                                           std::function<void(const Event&)> heard, std::int64_t after = -1);

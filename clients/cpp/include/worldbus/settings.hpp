@@ -44,7 +44,9 @@ struct Settings {
   std::size_t in_flight = 4096;  ///< events that may wait for the log's answer
 
   std::chrono::milliseconds answer_timeout{5000};  ///< without an answer for so long, it is sent again with the same id
-  std::chrono::milliseconds give_up{30000};        ///< without any answer for so long, it ends as `unknown`; below the log's memory of two minutes
+  /// Without any answer for so long since it was first sent, it ends as `unknown`; below the log's memory of two minutes. What waits in the queue
+  /// was not sent: it waits as long as the server is away, and goes out when that is back.
+  std::chrono::milliseconds give_up{30000};
 
   /// Told how each publish ended, on a thread of the client, in no promised order. Be quick, and do not throw.
   std::function<void(const Receipt&)> on_receipt;
