@@ -10,7 +10,7 @@ from typing import Any, cast
 from inference.deadlines import MAX_AHEAD_MS, MS, deadline_problem
 from inference.engines.timed import Pace, TimedEngine
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
-from tests.integration.inference.conftest import Game, Run
+from tests.integration.inference.conftest import PATIENT, Game, Run
 
 
 async def test_trap_1_expired_deadline_treated_as_most_urgent(game: Game, run: Run) -> None:
@@ -52,10 +52,10 @@ async def test_trap_2_producer_accepts_expired_work(game: Game, run: Run) -> Non
 
 async def test_trap_3_queue_timer_that_only_fires_when_the_gpu_frees(game: Game, run: Run) -> None:
     """triton#7512: a time limit that is looked at only when the scheduler runs next. Here it fires while every slot is taken."""
-    async with run(TimedEngine(Pace(first=0.01, per_token=0.05), slots=1)):
+    async with run(TimedEngine(Pace(first=0.01, per_token=0.05), slots=1), ladders=PATIENT):
         await game.ask(max_tokens=100, budget_ms=10_000, salience=1.0)
         await asyncio.sleep(0.05)
-        waiting = await game.ask(max_tokens=8, budget_ms=600, salience=0.1)
+        waiting = await game.ask(max_tokens=8, budget_ms=3000, salience=0.1)
         while not (ends := await game.said("InferenceDegraded", "InferenceExpired")):
             await asyncio.sleep(0.01)
 
@@ -107,8 +107,8 @@ async def test_trap_4_timer_that_does_not_start_while_scaled_to_zero(game: Game,
 async def test_trap_4_timer_that_does_not_start_while_the_model_loads(game: Game, run: Run) -> None:
     """The same trap one level deeper: a worker is there, its model is not."""
     engine = Cold()
-    async with run(engine, wait=False):
-        urgent = await game.ask(budget_ms=800)
+    async with run(engine, wait=False, ladders=PATIENT):
+        urgent = await game.ask(budget_ms=3000)
         ends = await game.ends(1)
         end = cast(Any, ends[urgent.request_id].data)
 
