@@ -72,7 +72,7 @@ class Game:
         admin = await self.admin()
         since = len(admin.seen)
         admin.type(BUILD)
-        await admin.until(r"Batchfile '.*' applied|End of tutorial|automatically continue", since=since, within=120)
+        await admin.until(r"Batchfile '.*' applied|End of tutorial|automatically continue", since=since, within=600)
         await admin.close()
 
     async def admin(self) -> Telnet:
@@ -151,7 +151,7 @@ class Game:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        said, _ = await asyncio.wait_for(process.communicate(), 180)
+        said, _ = await asyncio.wait_for(process.communicate(), 600)
         text = said.decode(errors="replace")
         if process.returncode:
             raise GameFailed(f"`evennia {' '.join(arguments)}` ended with {process.returncode}: {text[-2000:]}")
