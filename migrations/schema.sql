@@ -144,7 +144,7 @@ CREATE FUNCTION worldbus.kb_by_words(world text, question text, tokens text[], m
     AS $$
     SELECT c.pos, (SELECT coalesce(pg_catalog.jsonb_agg(w), '[]')
                      FROM worldbus.kb_words(kb_by_words.world, c.pos, kb_by_words.tokens, kb_by_words.tags, kb_by_words.kinds, kb_by_words.owner,
-                                            kb_by_words.question, worldbus.kb_depth(kb_by_words.most)) w)
+                                            worldbus.kb_spelt(kb_by_words.world, kb_by_words.question), worldbus.kb_depth(kb_by_words.most)) w)
       FROM (SELECT coalesce(kb_by_words.as_of, k.position) AS pos FROM worldbus.checkpoint k) c
 $$;
 
@@ -203,6 +203,58 @@ BEGIN
            JOIN world.passages p ON p.content_hash = e.content_hash
           WHERE ' || worldbus.kb_visible() || ' ORDER BY e.distance LIMIT $8', cardinality(vector), model)
         USING world, pos, tokens, tags, kinds, owner, vector, depth;
+END $_$;
+
+
+--
+-- Name: kb_pairs(text); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_pairs(word text) RETURNS bit
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+    SELECT bit_or(set_bit(repeat('0', 256)::bit(256), (ascii(substr(w, n, 1)) * 31 + ascii(substr(w, n + apart, 1))) % 256, 1))
+      FROM (SELECT '^' || word || '$') x(w), generate_series(1, 2) apart, generate_series(1, length(w) - apart) n
+$_$;
+
+
+--
+-- Name: kb_spelt(text, text); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_spelt(world text, question text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $_$
+DECLARE
+    alike CONSTANT double precision := 0.5; -- of the pairs that either word has, those that both have
+    spelt text := question;
+    word  text;
+    meant text;
+    written bit(256);
+    known boolean;
+BEGIN
+    FOR word IN
+        SELECT u.lexeme FROM unnest(to_tsvector('pg_catalog.english', left(question, 2000))) u
+         WHERE length(u.lexeme) BETWEEN 4 AND 24 AND u.lexeme ~ '^[[:alpha:]]+$'
+           AND NOT EXISTS (SELECT FROM worldbus.search_terms s WHERE s.world = kb_spelt.world AND s.kind = 'word' AND s.term = u.lexeme)
+         ORDER BY length(u.lexeme) DESC, u.lexeme LIMIT 6
+    LOOP
+        EXECUTE 'SELECT EXISTS (SELECT FROM world.passages p WHERE p.words @@ $1)' INTO known USING quote_literal(word)::tsquery;
+        CONTINUE WHEN known;
+        written := worldbus.kb_pairs(word);
+        SELECT s.term INTO meant
+          FROM worldbus.search_terms s
+         WHERE s.world = kb_spelt.world AND s.kind = 'word' AND "left"(s.term, 1) = "left"(word, 1)
+           AND length(s.term) BETWEEN length(word) - 2 AND length(word) + 2
+           AND bit_count(s.pairs & written) >= alike * bit_count(s.pairs | written)
+         ORDER BY bit_count(s.pairs & written)::double precision / bit_count(s.pairs | written) DESC, s.passages DESC, s.term LIMIT 1;
+        IF FOUND THEN
+            spelt := spelt || ' ' || meant;
+        END IF;
+    END LOOP;
+    RETURN spelt;
 END $_$;
 
 
@@ -644,6 +696,11 @@ CREATE TABLE worldbus.search_terms (
     kind text NOT NULL,
     term text NOT NULL,
     passages bigint NOT NULL,
+    pairs bit(256) GENERATED ALWAYS AS (
+CASE kind
+    WHEN 'word'::text THEN worldbus.kb_pairs(term)
+    ELSE NULL::"bit"
+END) STORED,
     CONSTRAINT search_terms_kind_check CHECK ((kind = ANY (ARRAY['all'::text, 'word'::text, 'token'::text])))
 );
 
@@ -756,6 +813,13 @@ CREATE UNIQUE INDEX one_serving_model ON worldbus.embedding_models USING btree (
 
 
 --
+-- Name: search_words; Type: INDEX; Schema: worldbus; Owner: -
+--
+
+CREATE INDEX search_words ON worldbus.search_terms USING btree (world, "left"(term, 1), length(term)) WHERE (kind = 'word'::text);
+
+
+--
 -- PostgreSQL database dump complete
 --
 
@@ -769,4 +833,5 @@ CREATE UNIQUE INDEX one_serving_model ON worldbus.embedding_models USING btree (
 INSERT INTO public.worldbus_migrations (version) VALUES
     ('20261122000001'),
     ('20261122000002'),
-    ('20261122000003');
+    ('20261122000003'),
+    ('20261122000004');

@@ -21,7 +21,7 @@ from projections.knowledge import tuning, vectors
 from projections.knowledge.embedders import EmbedderFailed, Kind, Vectors, open_embedder
 from projections.knowledge.embedding import embed_missing
 from projections.knowledge.reembed import Asked, reembed
-from projections.knowledge.search import BadQuery, MixedModels, Query, Search, by_words, check, fetch, open_search, snippet
+from projections.knowledge.search import BadQuery, MixedModels, Mode, Query, Search, by_words, check, fetch, open_search, snippet
 from projections.knowledge.serving import open_serving
 from projections.query import SqlRejected, query
 from tests.conftest import as_reader
@@ -116,6 +116,48 @@ async def test_a_cross_check_that_fails_leaves_the_order_as_it_was(search: Searc
     monkeypatch.setattr(search._serving, "embed", fails)
 
     assert (await search.search(Query(world=WORLD, text="eels and silence", rerank=True))).hits == plain.hits
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "text"])
+async def test_words_are_found_as_they_were_meant(search: Search, connection: asyncpg.Connection, database: str, mode: Mode) -> None:
+    await tuning.count_terms(connection)
+
+    answer = await search.search(Query(world=WORLD, text="whoo pays for silennce?", mode=mode))
+    assert [hit.heading for hit in answer.hits if "text" in hit.ranks][:1] == [SILENCE.heading]
+    told = await query(as_reader(database), f"SELECT document FROM kb_search('{WORLD}', 'the quite prse', mode => 'text')")
+    assert told.rows == [("economy",)]  # and not the warden's secret, which has the purse as well
+
+
+async def test_a_word_that_stands_somewhere_is_meant_as_it_stands(connection: asyncpg.Connection, search: Search) -> None:
+    await tuning.count_terms(connection)
+    for text, meant in (
+        ("silence and eels", ""),
+        ("silennce", " silenc"),
+        ("sielnce elels wardne", " silenc warden eel"),
+        ("kubernetes", ""),
+        ("silx", ""),
+        ("", ""),
+    ):
+        assert await connection.fetchval("SELECT worldbus.kb_spelt($1, $2)", WORLD, text) == text + meant
+    assert await connection.fetchval("SELECT worldbus.kb_spelt('elsewhere', 'silennce')") == "silennce"
+
+
+async def test_any_question_can_be_spelt(connection: asyncpg.Connection, search: Search) -> None:
+    await tuning.count_terms(connection)
+    nasty = [
+        "'",
+        "\\",
+        "a'b\\c & d | !e :* <->",
+        "silenc\u00e9\u0301 \u0130\u00df \u6e2f\u5cb8\u6e2f\u5cb8",
+        "\U0001f600" * 500,
+        "word " * 200,
+        "s" * 1024,
+        "a\nb\tc",
+    ]
+    for text in nasty:
+        found: str = await connection.fetchval("SELECT worldbus.kb_spelt($1, $2)", WORLD, text)
+        assert found.startswith(text)
+        await search.search(Query(world=WORLD, text=text))
 
 
 async def test_readers_search_in_plain_sql_and_see_no_vectors(database: str, search: Search) -> None:
