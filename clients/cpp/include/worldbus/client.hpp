@@ -33,7 +33,7 @@ enum class Submitted : std::uint8_t {
   full,       ///< the queue is full: the log is away or slower than the game. Nothing is dropped silently: count it, or try again
   closed,     ///< the client is closing
   bad_name,   ///< entity or id break the rules for names
-  too_large,  ///< the payload is larger than 261120 bytes: any envelope fits beside that in the 262144 of an event
+  too_large,  ///< the payload is larger than 261120 bytes. What its envelope takes beyond 262144 is refused by its receipt
   bad_event,  ///< the event cannot be written, e.g. text that is not UTF-8 or has a NUL, or numbers that are not finite
 };
 
