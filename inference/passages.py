@@ -1,8 +1,8 @@
 """Passages of the knowledge base in a prompt: data that the model may use, never words that it should follow.
 
 Each passage stands on one line of its own between marks that no text can write: angle brackets of a text become single quotation marks of
-the same look, and whatever breaks lines or does not print becomes a space. So a passage cannot end before its mark, begin a line, open
-another passage, or spell a control token of a model's template.
+the same look, square ones around a word of capitals (`[INST]`) round ones, and whatever breaks lines or does not print becomes a space. So
+a passage cannot end before its mark, begin a line, open another passage, or spell a control token of a model's template.
 
     <passage n="1" kind="lore" from="Economy">The harbour pays, by weight.</passage>
 
@@ -11,6 +11,7 @@ They come as one part of role `user`, behind the leading `system` parts: world, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -28,6 +29,8 @@ LEAST: Final = 24  # tokens that are worth showing of a passage which is too lon
 MARKS: Final = 24  # tokens that the marks of a passage take, cautiously
 # Wide and small angle brackets look like the marks, too.
 _PLAIN: Final = str.maketrans(dict.fromkeys("<\uff1c\ufe64", "\u2039") | dict.fromkeys(">\uff1e\ufe65", "\u203a"))
+_CONTROL: Final = re.compile(r"\[(/?[A-Z][A-Z0-9_]+)\]")
+"""How control tokens of Mistral's and Llama 2's templates are written."""
 _QUOTED: Final = str.maketrans({'"': "\u201d"})
 
 
@@ -40,9 +43,9 @@ class Passage:
 
 
 def harmless(text: str, most: int = MAX_TEXT) -> str:
-    """`text` on one line, without angle brackets and what does not print, at most `most` characters."""
+    """`text` on one line, without angle brackets, control tokens and what does not print, at most `most` characters."""
     plain = "".join(each if each.isprintable() else " " for each in text[: 4 * most])
-    return " ".join(plain.translate(_PLAIN).split())[:most].rstrip()
+    return " ".join(_CONTROL.sub(r"(\1)", plain.translate(_PLAIN)).split())[:most].rstrip()
 
 
 def fitting(passages: Sequence[Passage], most: int, token_budget: int) -> tuple[Passage, ...]:
