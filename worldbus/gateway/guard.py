@@ -101,8 +101,8 @@ class Guarded(RequestHandler):
             self._task_handler.add_done_callback(self._left)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
         self._wire = None
+        super().connection_lost(exc)
         self._stop()
         self._read_on()
 
