@@ -29,7 +29,8 @@ from worldbus.ticker import start_clock
 from worldbus.tiers import LADDER
 
 SCALE = 120_000  # world milliseconds per real second: two hours in a minute
-WINDOW_S = 4.0  # of the adapter on, then off, and so on
+WINDOW_S = 2.0  # of the adapter on, then off, and so on: short, so that what else the machine does falls on both
+SETTLE_S = 0.3  # after a switch, not counted: the bus still answers what was said before
 JOIN_S = 60.0  # for all players to be there, before anything is measured
 STATE = re.compile(r"worldbus (on|off): (\d+) published, (\d+) recorded, (\d+) failed, (\d+) dropped, (\d+) own lines")
 PEOPLE = ("Doctor Vane", "Widow Hask", "Old Marrow", "Pockets", "Warden Pell", "Mother Sedge")
@@ -151,7 +152,7 @@ async def _windows(game: Game, admin: Telnet, watch: Watch) -> None:
         if (spent := game.processor_s()) is not None:
             watch.processor.append((time.monotonic(), watch.on, spent))
 
-    await asyncio.sleep(WINDOW_S)  # the last who came in look around
+    await asyncio.sleep(2 * WINDOW_S)  # the last who came in look around
     watch.switches.append((time.monotonic(), True))
     sample()
     while True:
@@ -164,6 +165,7 @@ async def _windows(game: Game, admin: Telnet, watch: Watch) -> None:
         try:
             await admin.until(f"worldbus {'on' if on else 'off'}:", since=since)
             watch.on = on
+            await asyncio.sleep(SETTLE_S)
             watch.switches.append((time.monotonic(), on))
             sample()
         except asyncio.CancelledError:

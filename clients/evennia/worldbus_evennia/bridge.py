@@ -56,7 +56,7 @@ class Bridge:
 
     def stop(self):
         """Give what is under way a moment, then close."""
-        pipe, self._pipe, self._shows = self._pipe, None, {}
+        pipe, self._pipe, self._shows, self._signals = self._pipe, None, {}, {}
         self._heard.clear()
         if pipe is not None:
             pipe.end()
@@ -161,7 +161,7 @@ class Bridge:
         self._heard.append((show, heard))
         if len(self._heard) == 1:
             reactor.callLater(0, self._show)
-        elif len(self._heard) == ROOM and self._pipe is not None:
+        elif len(self._heard) >= ROOM and self._pipe is not None:
             self._pipe.pause()
 
     def _show(self):
