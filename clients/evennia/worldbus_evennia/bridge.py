@@ -41,6 +41,8 @@ class Bridge:
         """What to show, as functions; one for each turn of the reactor."""
         self._after = None
         self.on = True
+        self.switches = 0
+        """How often it was switched: what was said before is not answered after."""
         self.published = self.recorded = self.failed = self.dropped = 0
         self.own_lines = 0  # said by people of the bus that did not hear from it in time
         self._told = 0.0
@@ -62,6 +64,11 @@ class Bridge:
             pipe.end()
         if self._waiting:
             self.tell(f"{len(self._waiting)} events have no answer yet; the relay sends them, for a few seconds")
+
+    def switch(self, on):
+        """On, or off: nothing is published then, and only what `while_off` names is heard."""
+        self.on = on
+        self.switches += 1
 
     def publish(self, entity, event):
         """Queue one event. Never waits, never raises: a game goes on without its bus."""

@@ -142,10 +142,8 @@ class CmdBus(Command):
 
     def func(self):
         match self.args.strip().lower():
-            case "on":
-                bridge.on = True
-            case "off":
-                bridge.on = False
+            case "on" | "off" as wanted:
+                bridge.switch(wanted == "on")
         state = "on" if bridge.on else "off"
         self.caller.msg(
             f"worldbus {state}: {bridge.published} published, {bridge.recorded} recorded, {bridge.failed} failed, "

@@ -67,7 +67,7 @@ def expect(npc, character):
         return
     key = (npc.db.worldbus_npc, names.player(character))
     answered(*key)
-    waiting[key] = reactor.callLater(PATIENCE_S, own_line, *key)
+    waiting[key] = reactor.callLater(PATIENCE_S, own_line, *key, bridge.switches)
 
 
 def answered(npc_name, player):
@@ -77,10 +77,10 @@ def answered(npc_name, player):
         timer.cancel()
 
 
-def own_line(npc_name, player):
-    """What they say while the bus is away."""
+def own_line(npc_name, player, switches):
+    """What they say while the bus is away; nothing if the bridge was switched since they were spoken to."""
     waiting.pop((npc_name, player), None)
-    if not bridge.on:
+    if bridge.switches != switches:
         return
     bridge.own_lines += 1
     says(npc_name, player, random.choice(names.AWAY), first=True)
