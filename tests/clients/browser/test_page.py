@@ -177,6 +177,33 @@ async def test_a_server_killed_while_a_visitor_speaks_loses_and_doubles_nothing(
     assert spoken == [f"{when} {number}" for number in range(3) for when in ("before", "during")]
 
 
+async def test_an_answer_that_was_lost_on_its_way_doubles_nothing(page: Page, site: str, server: WebSocketServer, world: World) -> None:
+    """The log has the words, the page does not hear so: it says them again, which is recorded once."""
+    from playwright.async_api import WebSocketRoute, expect
+
+    lines: list[WebSocketRoute] = []
+    deaf = False
+
+    def between(line: WebSocketRoute) -> None:
+        lines.append(line)
+        upstream = line.connect_to_server()
+        upstream.on_message(lambda words: None if deaf else line.send(words))
+
+    await page.route_web_socket("**/*", between)
+    await enter(page, site, server)
+    await world.wait_for(1)
+    deaf = True
+    await says(page, "Did you hear?")
+    await world.wait_for(2)
+    await expect(page.locator("#said .mine")).to_have_attribute("data-state", "waiting")
+    deaf = False
+    await lines[0].close()
+    await expect(page.locator("#said .mine")).to_have_attribute("data-state", "recorded")
+
+    assert len(lines) == 2
+    assert [event.name for event in await world.of_the_game()] == ["PlayerJoined", "PlayerSpoke"]
+
+
 async def test_what_is_said_while_the_page_is_cut_off_is_heard_once_in_order_and_nothing_from_before(
     page: Page, site: str, server: WebSocketServer, world: World
 ) -> None:
