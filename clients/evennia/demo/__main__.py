@@ -32,6 +32,13 @@ ROOT = Path(__file__).parents[3]
     help="Who answers: the ladder alone, or vLLM on this CPU with a tiny model (make vllm).",
 )
 @click.option("--kills", default=0, show_default=True, help="How often to kill the NATS server meanwhile.")
+@click.option(
+    "--nice",
+    default=5,
+    show_default=True,
+    type=click.IntRange(0, 19),
+    help="Niceness of the bus's programs: on one machine the game goes first. 0: as the game.",
+)
 @click.option("--world", default="duskmarket", show_default=True, help="World.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder for all data; default: a new one, removed at the end.")
 @click.option(
@@ -40,7 +47,16 @@ ROOT = Path(__file__).parents[3]
 @click.option("--stay", is_flag=True, help="Stay up when the load has ended, until Ctrl-C.")
 @click.option("--json", "json_", is_flag=True, help="The report as one JSON line on stdout.")
 def main(
-    players: int, duration: float, engine: str, kills: int, world: str, data: Path | None, environment: Path, stay: bool, json_: bool
+    players: int,
+    duration: float,
+    engine: str,
+    kills: int,
+    nice: int,
+    world: str,
+    data: Path | None,
+    environment: Path,
+    stay: bool,
+    json_: bool,
 ) -> None:
     """Evennia's tutorial world on the bus, played by Evennia's own load tester."""
     configure("console", "warning")
@@ -54,7 +70,7 @@ def main(
         if os.geteuid() == 0:
             folder.chmod(0o711)  # Postgres runs as a user of its own below it
         settings = Settings.read({}, data=str(folder), world=world, partitions=str(PARTITIONS))
-        wanted = Wanted(players=players, seconds=duration, engine=engine, kills=kills, worker=_worker(engine, folder))
+        wanted = Wanted(players=players, seconds=duration, engine=engine, kills=kills, nice=nice, worker=_worker(engine, folder))
         try:
             report = asyncio.run(run(settings, environment, wanted, tell, stay=stay))
         except KeyboardInterrupt:

@@ -37,6 +37,7 @@ class Report:
     own_lines            said by the adapter, because the bus was away for too long
     latency_ratio        p95 of Evennia's commands with the adapter on, over that with it off; `latency_*_ms` are both
     latency_ratio_between  where that ratio lies nine times of ten, as far as this run can say: its windows drawn anew, with replacement
+    bus_nice             niceness of the bus's programs meanwhile: on one machine the game goes first
     processor_on, _off   share of a processor that Evennia's server process took; other programs on the machine do not change it much
     """
 
@@ -64,6 +65,7 @@ class Report:
     latency_ratio_between: tuple[float, float] | None
     processor_on: float | None
     processor_off: float | None
+    bus_nice: int
     nats_kills: int
     errors_shown: int
     rows: dict[str, int]

@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from bus.event import Event
 from clients.evennia.demo.comparison import Switch, Took, by_window, compared, shares
 from clients.evennia.demo.game import Game
 from clients.evennia.demo.measure import ROOMS, measuring
+from clients.evennia.demo.priority import stepped_back
 from clients.evennia.demo.report import Report, hops, lines, of_game
 from clients.evennia.demo.telnet import Telnet
 from handlers import ALL
@@ -47,13 +48,16 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the demo is asked for. `worker`: the command of a process that serves the gold tier; else the ladder alone answers."""
+    """What the demo is asked for. `worker`: the command of a process that serves the gold tier; else the ladder alone answers. `nice`: of
+    the bus's programs while the game is played.
+    """
 
     players: int = 20
     seconds: float = 60.0
     engine: str = "ladder"
     worker: tuple[str, ...] = ()
     kills: int = 0
+    nice: int = 0
 
 
 class Watch:
@@ -110,7 +114,10 @@ async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[
     async with measuring(game.ports["telnet"]) as commands:
         await game.load(wanted.players)
         await _joined(world, wanted.players + WATCHING)
-        await _live(world, game, wanted, admin, asking, watch)
+        servers = [server.pid for server in (world.servers.nats, world.servers.postgres) if server is not None and server.pid is not None]
+        with ExitStack() as stack:
+            await asyncio.to_thread(stack.enter_context, stepped_back(servers, wanted.nice))
+            await _live(world, game, wanted, admin, asking, watch)
     watch.windows, watch.unanswered = by_window(commands.timed, watch.switches), commands.unanswered
     await game.end_load()
     state = await _settled(admin)
@@ -260,6 +267,7 @@ async def _report(world: World, game: Game, wanted: Wanted, events: list[Event],
         latency_ratio_between=latency.between,
         processor_on=processor.get(True),
         processor_off=processor.get(False),
+        bus_nice=wanted.nice,
         nats_kills=wanted.kills,
         errors_shown=watch.errors,
         rows=rows,
