@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[3]
 @click.option("--kills", default=0, show_default=True, help="How often to kill the NATS server meanwhile.")
 @click.option(
     "--nice",
-    default=5,
+    default=8,
     show_default=True,
     type=click.IntRange(0, 19),
     help="Niceness of the bus's programs: on one machine the game goes first. 0: as the game.",
