@@ -20,6 +20,7 @@ from bus.log import Log, LogConfig, attach, make
 from bus.publication import Parcel
 
 ANSWER_TIMEOUT = 10.0  # seconds
+AGAIN_S = 0.2  # seconds until a deletion that kept what it should delete is tried again
 PROGRESS = 100_000  # events between two words about it
 
 logger = structlog.get_logger(__name__)
@@ -33,8 +34,7 @@ async def restore_log(connection: Connection, config: LogConfig, events: AsyncIt
     """
     log = await attach(connection, config)  # before the old one goes: the new one has as many partitions
     try:
-        await _delete(connection, log.name)
-        created = await make(connection, log.config)
+        created = await _made_anew(log)
         last = 0
         async for parcels in _batches(events):
             await _write(log, parcels, last)
@@ -46,6 +46,21 @@ async def restore_log(connection: Connection, config: LogConfig, events: AsyncIt
         await log.aclose()
     logger.info("log_restored", events=last)
     return last
+
+
+async def _made_anew(log: Log) -> str:
+    """An empty stream in the log's place; returns when it was made.
+
+    While nats-server 2.15.1 still removes an earlier stream of that name from the disk, it deletes nothing, says that it did, and what the
+    stream held is in the next one.
+    """
+    while True:
+        await _delete(log.connection, log.name)
+        created = await make(log.connection, log.config)
+        if not (await log.state(timeout=60.0)).last:
+            return created
+        logger.info("log_still_there", stream=log.name)
+        await asyncio.sleep(AGAIN_S)
 
 
 async def _delete(connection: Connection, name: str) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from bus.connection import ApiError, Connection, connect
+from bus.connection import Connection, connect
 from bus.log import Log, open_log
 from bus.publisher import Publisher, open_publisher
+from tests.streams import delete_streams
 from worldbus.embedded import NatsServer
 
 
@@ -19,9 +19,7 @@ from worldbus.embedded import NatsServer
 async def connection(nats_server: NatsServer) -> AsyncIterator[Connection]:
     """A connection to a server without streams."""
     async with connect(nats_server.url, name="test") as opened:
-        for stream in (await opened.api("STREAM.NAMES"))["streams"] or ():
-            with suppress(ApiError):
-                await opened.api(f"STREAM.DELETE.{stream}")
+        await delete_streams(opened, nats_server)
         yield opened
 
 

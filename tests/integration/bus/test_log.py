@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 
 import pytest
@@ -94,6 +95,27 @@ async def test_a_restored_log_has_as_many_partitions_as_before(connection: Conne
     found = await open_log(connection)
     assert found.partitions == 3
     await found.aclose()
+
+
+async def test_what_the_server_has_still_to_remove_is_not_in_the_restored_log(
+    nats_server: NatsServer, connection: Connection, log: Log, publisher: Publisher
+) -> None:
+    """A folder set aside keeps nats-server from deleting the stream; it says that it is deleted."""
+    await publisher.publish_many([moved(number) for number in range(5)])
+    (streams,) = nats_server.store.glob("jetstream/*/streams")
+    aside = streams / ".LOG"
+    (aside / "msgs").mkdir(parents=True)
+
+    async def two() -> AsyncIterator[tuple[str, bytes]]:
+        for number in range(2):
+            yield moved(number).subject.published(), moved(number).encode()
+
+    restoring = asyncio.create_task(restore_log(connection, LogConfig(), two()))
+    await asyncio.sleep(0.5)
+    assert not restoring.done()
+    shutil.rmtree(aside)
+    assert await restoring == 2
+    assert (await log.state()).last == 2
 
 
 async def test_the_subjects_of_another_stream_are_named(connection: Connection) -> None:

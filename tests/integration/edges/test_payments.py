@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
 
-from bus.connection import ApiError, Connection, connect
+from bus.connection import Connection, connect
 from bus.event import Event
 from bus.log import Log, open_log
 from bus.publisher import open_publisher
+from tests.streams import delete_streams
 from worldbus.edges.payments import MAX_BODY, Owner, PaymentsEdge, sign, web_app
 from worldbus.embedded import NatsServer
 
@@ -26,9 +26,7 @@ PATH = "/webhooks/payments"
 @pytest_asyncio.fixture
 async def connection(nats_server: NatsServer) -> AsyncIterator[Connection]:
     async with connect(nats_server.url, name="test") as opened:
-        for stream in (await opened.api("STREAM.NAMES"))["streams"] or ():
-            with suppress(ApiError):
-                await opened.api(f"STREAM.DELETE.{stream}")
+        await delete_streams(opened, nats_server)
         yield opened
 
 

@@ -15,12 +15,13 @@ import pytest_asyncio
 from aiohttp import web
 from google.protobuf.message import Message
 
-from bus.connection import ApiError, connect
+from bus.connection import connect
 from bus.errors import BadSettings, Disconnected
 from bus.event import Draft
 from bus.log import Log, open_log
 from bus.publisher import Publisher, open_publisher
 from schemas.gen.worldbus.uemonitor.v1.uemonitor_pb2 import ReleaseFeedFailed, ReleaseFeedRead
+from tests.streams import delete_streams
 from worldbus.edges import release_feed
 from worldbus.edges.release_feed import FIRST_RETRY_S, FeedFailed, Seen, Watch, last_seen, pause, public, reader, retry_after, watch
 from worldbus.embedded import NatsServer
@@ -278,9 +279,7 @@ def test_pauses_grow_to_the_usual_one_and_heed_the_server() -> None:
 async def bus(nats_server: NatsServer) -> AsyncIterator[tuple[Log, Publisher]]:
     """An empty log and a publisher."""
     async with connect(nats_server.url, name="feed-test") as connection:
-        for stream in (await connection.api("STREAM.NAMES"))["streams"] or ():
-            with suppress(ApiError):
-                await connection.api(f"STREAM.DELETE.{stream}")
+        await delete_streams(connection, nats_server)
         log = await open_log(connection)
         async with open_publisher(connection, log, "relaxed") as publisher:
             yield log, publisher

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from bus.connection import ApiError, Connection, connect
+from bus.connection import Connection, connect
 from bus.event import Event
 from bus.log import Log, open_log
 from projections import Projector
 from projections.checkpoints import Checkpoints
+from tests.streams import delete_streams
 from worldbus.compose import open_world
 from worldbus.embedded import NatsServer
 from worldbus.gateway.grants import Tokens, digest
@@ -51,9 +52,7 @@ def tokens_file(folder: Path) -> Path:
 async def connection(nats_server: NatsServer) -> AsyncIterator[Connection]:
     """A connection to a server without streams."""
     async with connect(nats_server.url, name="test") as opened:
-        for stream in (await opened.api("STREAM.NAMES"))["streams"] or ():
-            with suppress(ApiError):
-                await opened.api(f"STREAM.DELETE.{stream}")
+        await delete_streams(opened, nats_server)
         yield opened
 
 

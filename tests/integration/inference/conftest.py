@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 
-from bus.connection import ApiError, Connection, connect
+from bus.connection import Connection, connect
 from bus.event import Draft, Event
 from bus.log import Log, open_log
 from bus.publisher import Publisher, open_publisher
@@ -24,6 +24,7 @@ from inference.settings import WorkerSettings
 from inference.worker import Worker, run_worker
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart
+from tests.streams import delete_streams
 from worldbus.embedded import NatsServer
 
 LADDERS = ladder.load(WORLDS / "duskmarket" / "ladder.toml")
@@ -36,9 +37,7 @@ WORLD = "w"
 async def connection(nats_server: NatsServer) -> AsyncIterator[Connection]:
     """A connection to a server without streams."""
     async with connect(nats_server.url, name="test") as opened:
-        for stream in (await opened.api("STREAM.NAMES"))["streams"] or ():
-            with suppress(ApiError):
-                await opened.api(f"STREAM.DELETE.{stream}")
+        await delete_streams(opened, nats_server)
         yield opened
 
 
