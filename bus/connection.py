@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import nats.errors
 import structlog
@@ -25,6 +25,8 @@ from bus.event import new_id
 
 Callback = Callable[[bytes, bytes, bytes | None, bytes], None]
 """(subject, reply, header block or None, payload), called in arrival order on the event loop; it must not block and must not raise."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 _CRLF = 2
@@ -207,18 +209,19 @@ class Connection:
         try:
             subscription = await self._client.subscribe(subject, queue=queue)  # no callback, so no task: the parser calls ours
             self._client.listeners[str(subscription._id).encode()] = callback
+            listener = Listener(self._client, subscription)
             # Twice: nats-server 2.15.1 often answers the first PING before it refuses the subscription that was sent ahead of it.
-            await self._client.flush()
-            await self._client.flush()
+            await _heedful(self._client.flush())
+            await _heedful(self._client.flush())
         except nats.errors.Error as error:
             raise Disconnected(f"cannot listen on {subject}: {error}") from error
         finally:
             self.on_denied.remove(note)
         for reason in refused:
             if subject.lower() in reason:
-                await Listener(self._client, subscription).close()
+                await listener.close()
                 raise PermissionDenied(f"these credentials may not subscribe to {subject}: grant it or use others", subject=subject)
-        return Listener(self._client, subscription)
+        return listener
 
     async def request(self, subject: str, payload: bytes = b"", *, timeout: float = 5.0) -> bytes:
         """One request, one answer. For the API, not for the hot path."""
@@ -284,6 +287,21 @@ class ApiError(WorldbusError):
         self.status: int = error.get("code", 0)
 
 
+async def _heedful(call: Awaitable[T]) -> T:
+    """The result of a call into nats-py, or the cancellation that came meanwhile.
+
+    nats-py waits by `asyncio.wait_for`, which drops a cancellation that comes in the same turn as the answer (before Python 3.12): the task
+    would go on, and whoever ends it wait for ever.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    result = await call
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
+
+
 @asynccontextmanager
 async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **options: Any) -> AsyncIterator[Connection]:
     """Open a connection for the block; it reconnects for ever while the block runs.
@@ -319,21 +337,26 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
         connection.closed.set()
 
     try:
-        await client.connect(
-            url,
-            name=name,
-            error_cb=on_error,
-            disconnected_cb=on_disconnect,
-            reconnected_cb=on_reconnect,
-            closed_cb=on_closed,
-            allow_reconnect=False,  # the first connection succeeds or fails; nats-py would try for ever
-            max_reconnect_attempts=1,
-            ping_interval=5,
-            max_outstanding_pings=2,
-            pending_size=64 << 20,
-            inbox_prefix=b"_INBOX",
-            **{"connect_timeout": connect_timeout, "reconnect_time_wait": 0.1, **options},
+        await _heedful(
+            client.connect(
+                url,
+                name=name,
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+                closed_cb=on_closed,
+                allow_reconnect=False,  # the first connection succeeds or fails; nats-py would try for ever
+                max_reconnect_attempts=1,
+                ping_interval=5,
+                max_outstanding_pings=2,
+                pending_size=64 << 20,
+                inbox_prefix=b"_INBOX",
+                **{"connect_timeout": connect_timeout, "reconnect_time_wait": 0.1, **options},
+            )
         )
+    except asyncio.CancelledError:
+        await client.close()
+        raise
     except (nats.errors.Error, OSError, TimeoutError) as error:
         await client.close()
         cause = last[0] if last else error

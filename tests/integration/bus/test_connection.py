@@ -201,3 +201,17 @@ async def test_a_refused_publish_is_an_error_before_its_deadline(guarded_server:
             with pytest.raises(PermissionDenied):
                 await publisher.publish_group([moved(1), moved(2)])
             assert 1 == await publisher.publish(moved(1, world="allowed"))
+
+
+async def test_a_task_that_is_cancelled_while_it_begins_to_listen_ends(connection: Connection) -> None:
+    """In whichever turn of the event loop: where the answer came in the same one, the cancellation was lost, and a server never closed."""
+    for number in range(1000):
+        listening = asyncio.create_task(connection.listen(f"nobody.says.{number}", lambda *_: None))
+        for _ in range(number % 50):
+            await asyncio.sleep(0)
+        was_under_way = listening.cancel()
+        await asyncio.wait([listening])
+
+        assert listening.cancelled() is was_under_way
+        if not was_under_way:
+            await listening.result().close()
