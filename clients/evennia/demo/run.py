@@ -96,7 +96,7 @@ async def run(settings: Settings, environment: Path, wanted: Wanted, tell: Tell,
             f"{wanted.players} players of Evennia's load tester join for {wanted.seconds:.0f} s; telnet 127.0.0.1 {game.ports['telnet']}, "
             f"browser http://127.0.0.1:{game.ports['web']}: you may join them"
         )
-        watch, state = await _play(world, game, wanted)
+        watch, state = await _play(world, game, wanted, stay=stay)
         if stay:
             tell("staying up until Ctrl-C")
             await asyncio.Event().wait()
@@ -106,7 +106,7 @@ async def run(settings: Settings, environment: Path, wanted: Wanted, tell: Tell,
         return await _report(world, game, wanted, events, watch, state)
 
 
-async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[int, ...]]:
+async def _play(world: World, game: Game, wanted: Wanted, *, stay: bool) -> tuple[Watch, tuple[int, ...]]:
     watch = Watch()
     admin = await game.admin()
     asking = await game.enter(ASKER, "only-for-the-demo-2", create=True)
@@ -120,7 +120,7 @@ async def _play(world: World, game: Game, wanted: Wanted) -> tuple[Watch, tuple[
             await _live(world, game, wanted, admin, asking, watch)
     watch.windows, watch.unanswered = by_window(commands.timed, watch.switches), commands.unanswered
     await game.end_load()
-    state = await _settled(admin)
+    state = await _settled(admin, stay=stay)
     seen = [line for player in (admin, asking) for _, line in player.seen]
     watch.errors = sum(1 for line in seen if ERRORS.search(line))
     for player in (asking, admin):
@@ -217,9 +217,11 @@ async def _kill(world: World, wanted: Wanted) -> None:
     await asyncio.Event().wait()
 
 
-async def _settled(admin: Telnet) -> tuple[int, ...]:
-    """The adapter's own count, when nothing is under way any more."""
-    admin.type("worldbus on")
+async def _settled(admin: Telnet, *, stay: bool) -> tuple[int, ...]:
+    """The adapter's own count, when nothing is under way any more. It is switched off for that, unless people go on playing: who is still
+    there says so every few seconds, and what is said behind the count would be in the log beyond it.
+    """
+    admin.type(f"worldbus {'on' if stay else 'off'}")
     deadline = time.monotonic() + 60
     while True:
         since = len(admin.seen)
