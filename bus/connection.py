@@ -211,8 +211,12 @@ class Connection:
             self._client.listeners[str(subscription._id).encode()] = callback
             listener = Listener(self._client, subscription)
             # Twice: nats-server 2.15.1 often answers the first PING before it refuses the subscription that was sent ahead of it.
-            await _heedful(self._client.flush())
-            await _heedful(self._client.flush())
+            try:
+                await _heedful(self._client.flush())
+                await _heedful(self._client.flush())
+            except BaseException:  # nobody would close it
+                await listener.close()
+                raise
         except nats.errors.Error as error:
             raise Disconnected(f"cannot listen on {subject}: {error}") from error
         finally:
@@ -288,7 +292,7 @@ class ApiError(WorldbusError):
 
 
 async def _heedful(call: Awaitable[T]) -> T:
-    """The result of a call into nats-py, or the cancellation that came meanwhile.
+    """The result or error of a call into nats-py, or the cancellation that came meanwhile.
 
     nats-py waits by `asyncio.wait_for`, which drops a cancellation that comes in the same turn as the answer (before Python 3.12): the task
     would go on, and whoever ends it wait for ever.
@@ -296,10 +300,11 @@ async def _heedful(call: Awaitable[T]) -> T:
     task = asyncio.current_task()
     assert task is not None
     before = task.cancelling()
-    result = await call
-    if task.cancelling() > before:
-        raise asyncio.CancelledError
-    return result
+    try:
+        return await call
+    finally:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 @asynccontextmanager

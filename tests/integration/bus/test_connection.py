@@ -215,3 +215,4 @@ async def test_a_task_that_is_cancelled_while_it_begins_to_listen_ends(connectio
         assert listening.cancelled() is was_under_way
         if not was_under_way:
             await listening.result().close()
+    assert connection._client.listeners == {}
