@@ -245,7 +245,7 @@ class Log:
 
     async def layout(self) -> int:
         """The partitions of the log that is there; of one that is not, those that it had, as far as that was written down."""
-        return _partitions(await _info(self.connection, self.name)) or int((await self._marker()).get("partitions", PARTITIONS))
+        return partitions_of(await stream_info(self.connection, self.name)) or int((await self._marker()).get("partitions", PARTITIONS))
 
     async def _marker(self) -> dict[str, Any]:
         async def ask() -> dict[str, Any]:
@@ -304,14 +304,7 @@ async def open_log(connection: Connection, config: LogConfig | None = None) -> L
     log = await attach(connection, config or LogConfig())
     try:
         wanted = await log.marked()
-        found = await _info(connection, log.name)
-        if wanted and (found is None or found["created"] != wanted):
-            raise LogDamaged(
-                f"log {log.name} was made at {wanted}, found {'none' if found is None else 'one made at ' + found['created']}: "
-                f"restore it with `worldbus log repair --from-archive`; to begin a new history, delete stream {log.config.snapshots} too",
-                wanted=wanted,
-                found=found and found["created"],
-            )
+        refuse_another(log, wanted, await stream_info(connection, log.name))
         created = await make(connection, log.config)
         if not wanted:
             await log.mark(created)
@@ -319,6 +312,17 @@ async def open_log(connection: Connection, config: LogConfig | None = None) -> L
         await log.aclose()
         raise
     return log
+
+
+def refuse_another(log: Log, wanted: str, found: dict[str, Any] | None) -> None:
+    """Raise `LogDamaged` unless the log that is there is the one that was made at `wanted`, if that is known."""
+    if wanted and (found is None or found["created"] != wanted):
+        raise LogDamaged(
+            f"log {log.name} was made at {wanted}, found {'none' if found is None else 'one made at ' + found['created']}: "
+            f"restore it with `worldbus log repair --from-archive`; to begin a new history, delete stream {log.config.snapshots} too",
+            wanted=wanted,
+            found=found and found["created"],
+        )
 
 
 async def attach(connection: Connection, config: LogConfig) -> Log:
@@ -341,7 +345,8 @@ async def make(connection: Connection, config: LogConfig) -> str:
     return str((await _ensure(connection, config.stream()))["created"])
 
 
-async def _info(connection: Connection, name: str) -> dict[str, Any] | None:
+async def stream_info(connection: Connection, name: str) -> dict[str, Any] | None:
+    """What the server says of a stream; None if it has none of that name."""
     try:
         return await retried(lambda: connection.api(f"STREAM.INFO.{name}"), 10.0)
     except ApiError as error:
@@ -350,7 +355,7 @@ async def _info(connection: Connection, name: str) -> dict[str, Any] | None:
         raise
 
 
-def _partitions(found: dict[str, Any] | None) -> int:
+def partitions_of(found: dict[str, Any] | None) -> int:
     """As `LogConfig.stream` wrote them; 0 of another stream, or of none."""
     written = _PARTITIONS.search(((found or {}).get("config", {}).get("subject_transform") or {}).get("dest", ""))
     return int(written[1]) if written else 0
@@ -358,7 +363,7 @@ def _partitions(found: dict[str, Any] | None) -> int:
 
 async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, Any]:
     """The stream's information; made if it is missing, compared if it is there."""
-    info = await _info(connection, wanted["name"])
+    info = await stream_info(connection, wanted["name"])
     if info is None:
         try:
             info = await retried(lambda: _create(connection, wanted), 5.0)
@@ -371,16 +376,21 @@ async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, A
                 ) from error
             if error.err_code != 10058:  # somebody else made it at the same moment
                 raise
-            info = await _info(connection, wanted["name"])
+            info = await stream_info(connection, wanted["name"])
             assert info is not None
-    differences = list(_differences(wanted, info["config"]))
+    refuse_other_layout(wanted, info["config"])
+    return info
+
+
+def refuse_other_layout(wanted: dict[str, Any], found: dict[str, Any]) -> None:
+    """Raise `Misuse` where a stream's configuration is not the one that is wanted."""
+    differences = list(_differences(wanted, found))
     if differences:
         raise Misuse(
             f"stream {wanted['name']} is laid out differently: {'; '.join(differences)}. Use those settings, or another stream",
             stream=wanted["name"],
             differences=differences,
         )
-    return info
 
 
 async def _create(connection: Connection, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,6 @@
-"""Putting the parts together: one `async with` owns the servers, the connection, the log and the publisher; `serve` runs the rest
-inside it.
+"""Putting the parts together: `serve` runs handlers, projections, edges and workers inside an opened world (`worldbus.opening`).
 
-Opened outside-in, so whatever ends first ends first: workers before the publisher, the publisher before the connection, that before
-the servers.
+Opened outside-in, so whatever ends first ends first: workers before the publisher, which the world owns.
 """
 
 from __future__ import annotations
@@ -10,89 +8,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bus.connection import connect
 from bus.lane_run import Limits
-from bus.log import LogConfig, open_log
-from bus.publisher import open_publisher
 from bus.runtime import run_handlers
 from migrations import migrate
 from worldbus.edges.release_feed import watch
-from worldbus.embedded import embedded
 from worldbus.exporter import exporting
-from worldbus.guard import held_against_archive
 from worldbus.knowledge import serve_knowledge
+from worldbus.opening import Bus, World, open_bus, open_world
+from worldbus.servers import open_servers
 from worldbus.standby import project
 from worldbus.ticker import tick
 from worldbus.tiers import run_tiers
 
 if TYPE_CHECKING:
-    from bus.connection import Connection
     from bus.handler import Handler
-    from bus.log import Log
-    from bus.publisher import Publisher
     from bus.runtime import Runtime
     from projections.projection import Projection
-    from worldbus.embedded import Servers
-    from worldbus.settings import Settings
 
+__all__ = ["Bus", "World", "open_bus", "open_servers", "open_world", "serve"]
 
 TOGETHER_FROM = 16  # a lane's outputs that share one sync of the disk (docs/adr/0044)
 
 ENGINE_LINE = "unreal"  # whose releases the feed of the settings lists
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bus:
-    """The log at hand, without a way to publish."""
-
-    settings: Settings
-    servers: Servers
-    connection: Connection
-    log: Log
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World(Bus):
-    """Everything that `open_world` holds open."""
-
-    publisher: Publisher
-
-
-@asynccontextmanager
-async def open_servers(settings: Settings, *, own: bool = False, nats: bool = True, postgres: bool = True) -> AsyncIterator[Servers]:
-    """The servers that are needed: given ones, those of whoever owns the data folder, or our own. A given server starts no embedded one.
-
-    Raises as `worldbus.embedded.embedded`; with `own`, `FolderInUse` when somebody else owns the folder.
-    """
-    if not (nats and settings.embedded_nats) and not (postgres and settings.embedded_postgres):
-        settings = replace(settings, nats_url=settings.nats_url or "", postgres_dsn=settings.postgres_dsn or "")
-    async with embedded(settings, own=own) as servers:
-        yield servers
-
-
-@asynccontextmanager
-async def open_bus(settings: Settings, *, own: bool = False, name: str = "worldbus", postgres: bool = True) -> AsyncIterator[Bus]:
-    """Servers, connection and log, for reading. Without `postgres` no database is needed."""
-    async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(open_servers(settings, own=own, postgres=postgres))
-        connection = await stack.enter_async_context(connect(servers.nats_url, name=name))
-        log = await open_log(connection, LogConfig(partitions=settings.partitions))
-        stack.push_async_callback(log.aclose)
-        yield Bus(settings=settings, servers=servers, connection=connection, log=log)
-
-
-@asynccontextmanager
-async def open_world(settings: Settings, *, own: bool = False, name: str = "worldbus", postgres: bool = True) -> AsyncIterator[World]:
-    """As `open_bus`, and a publisher. Raises `NotDurable` when the server does not prove what the settings promise, `LogDamaged` when
-    the log is not the one that was archived: what is published then would take the places of lost events."""
-    async with open_bus(settings, own=own, name=name, postgres=postgres) as bus:
-        await held_against_archive(bus.log, bus.servers.postgres_dsn, thorough=own)
-        monitors = [bus.servers.nats_monitor_url] if bus.servers.nats_monitor_url else []
-        async with open_publisher(bus.connection, bus.log, settings.durability, monitors=monitors) as publisher:
-            yield World(settings=bus.settings, servers=bus.servers, connection=bus.connection, log=bus.log, publisher=publisher)
 
 
 @asynccontextmanager

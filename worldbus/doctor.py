@@ -21,8 +21,8 @@ from projections.archive import check_log
 from projections.catalogue import PROJECTIONS
 from projections.query import query
 from projections.store import connected
-from worldbus.compose import open_servers
 from worldbus.lag import consumers
+from worldbus.servers import open_servers
 
 if TYPE_CHECKING:
     from bus.log import Log

@@ -20,7 +20,7 @@ from worldbus.edges.recall import serve_recall
 from worldbus.edges.search import serve_search
 
 if TYPE_CHECKING:
-    from worldbus.compose import World
+    from worldbus.opening import World
 
 LOOK_S: Final = 0.2
 AGAIN_S: Final = 1.0

@@ -11,8 +11,11 @@ import logging
 import sys
 from typing import TextIO
 
-import structlog
-from structlog.typing import Processor
+from bus.lean import without
+
+with without("rich"):  # we render tracebacks plainly, and its formatter costs more than all else that structlog loads
+    import structlog
+    from structlog.typing import Processor
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,

@@ -9,7 +9,7 @@ import click
 
 from worldbus.cli.app import Exit, app
 from worldbus.cli.options import PLACE, json_option, run, settings_options
-from worldbus.cli.output import Progress, say, say_json
+from worldbus.cli.output import Progress, remark_made, say, say_json
 
 if TYPE_CHECKING:
     from worldbus.doctor import Finding
@@ -38,9 +38,10 @@ async def _migrate(settings: Settings, dry_run: bool) -> list[str]:
 
     from migrations import migrate as apply
     from migrations import pending
-    from worldbus.compose import open_servers
+    from worldbus.servers import open_servers
 
-    async with open_servers(settings, nats=False) as servers:
+    async with open_servers(settings, nats=False, create=not dry_run) as servers:
+        remark_made(servers)
         return await asyncio.to_thread(pending if dry_run else apply, servers.postgres_dsn)
 
 
@@ -106,10 +107,13 @@ def repair(from_archive: bool, accept_loss: bool, as_json: bool, settings: Setti
 async def _repair(settings: Settings, accept_loss: bool) -> Repair:
     from bus.connection import connect
     from bus.log import LogConfig
-    from worldbus.compose import open_servers
+    from worldbus.embedded.folder import Folder
     from worldbus.repair import repair as mend
+    from worldbus.servers import open_servers
 
     embedded = settings.embedded_nats or settings.embedded_postgres
+    if embedded:
+        Folder(settings.data, create=False)  # a lost log is made anew, a world is not
     async with open_servers(settings, own=embedded) as servers, connect(servers.nats_url, name="worldbus-repair") as connection:
         with Progress() as progress:
             return await mend(

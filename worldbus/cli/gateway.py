@@ -11,7 +11,7 @@ import click
 
 from worldbus.cli.app import No, app
 from worldbus.cli.options import PLACE, settings_options
-from worldbus.cli.output import remark, say
+from worldbus.cli.output import remark, remark_made, say
 
 if TYPE_CHECKING:
     import ssl
@@ -96,6 +96,7 @@ async def _serve(
         serve(world),
         open_gateway(world, granted, place, webhook_secrets=secrets) as opened,
     ):
+        remark_made(world.servers)
         shown = f"[{host}]" if ":" in host else host
         remark(f"gateway of {len(granted)} tokens at http{'s' if tls else ''}://{shown}:{opened.port}; stop it with Ctrl-C")
         await asyncio.Event().wait()

@@ -13,14 +13,14 @@ import click
 
 from worldbus.cli.app import app
 from worldbus.cli.options import PLACE, json_option, run, settings_options
-from worldbus.cli.output import Progress, remark, say, say_json
+from worldbus.cli.output import Progress, remark, remark_made, say, say_json
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
     from projections.knowledge.serving import Serving
-    from worldbus.compose import World
     from worldbus.edges.lore import Chunk, Document, Done, Plan
+    from worldbus.opening import World
     from worldbus.settings import Settings
 
 AT_ONCE = 64  # passages whose vectors are computed between two looks at the clock
@@ -70,12 +70,13 @@ class _Wanted:
 
 
 async def _ingest(settings: Settings, path: Path, wanted: _Wanted, as_json: bool) -> None:
-    from worldbus.compose import open_world
     from worldbus.edges.lore import Ingest
+    from worldbus.opening import open_world
 
     with Progress() as progress:
         documents = await asyncio.to_thread(_read, path, progress)
         async with open_world(settings, name="worldbus-kb-ingest") as world, AsyncExitStack() as stack:
+            remark_made(world.servers)
             vectors = _Vectors(world, stack, progress)
             edge = Ingest(world.log, world.publisher, settings.world, prepare=vectors if wanted.vectors else None)
             if wanted.dry_run:

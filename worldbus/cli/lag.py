@@ -45,8 +45,8 @@ async def _measure(settings: Settings) -> dict[str, Any]:
     from handlers import ALL
     from projections.checkpoints import Checkpoints
     from projections.store import connected
-    from worldbus.compose import open_bus
     from worldbus.lag import consumers, queues
+    from worldbus.opening import open_bus
 
     async with open_bus(settings, name="worldbus-lag") as bus:
         async with connected(bus.servers.reader_dsn) as connection:

@@ -15,10 +15,11 @@ import click
 from bus.errors import BadEvent, BadSettings, WorldbusError
 from worldbus.cli.app import app
 from worldbus.cli.options import PLACE, json_option, run, settings_options
-from worldbus.cli.output import Progress, remark, say, say_json
+from worldbus.cli.output import Progress, remark, remark_made, say, say_json
 
 if TYPE_CHECKING:
     from bus.event import Draft
+    from worldbus.embedded import Servers
     from worldbus.settings import Settings
 
 IN_FLIGHT = 1000
@@ -68,7 +69,7 @@ class Wish:
     "--expected", type=click.IntRange(0), help="Only if the subsystem's last event about the entity has this position (0: there is none)."
 )
 @json_option
-@settings_options("data_dir", *PLACE[1:], "world", "durability")
+@settings_options(*PLACE, "world", "durability", former_data=False)
 def publish(type_: str, entity: str | None, payload: str, event_id: str | None, subsystem: str, expected: int | None, as_json: bool,
             settings: Settings) -> None:  # fmt: skip
     """Publish events, and print their positions in the log.
@@ -97,16 +98,16 @@ def _draft(wish: Wish, text: str) -> Draft:
 
 
 async def _publish_one(settings: Settings, draft: Draft, expected: int | None, as_json: bool) -> None:
-    from worldbus.compose import open_world
+    from worldbus.opening import open_world
 
     async with open_world(settings, name="worldbus-publish", postgres=False) as world:
         _say(draft, await world.publisher.publish(draft, expected=expected), as_json)
-        _hint(world.servers.nats is not None)
+        _hint(world.servers)
 
 
 async def _publish_lines(settings: Settings, wish: Wish, as_json: bool) -> None:
     """In order, many in flight. The first event that is refused ends it; all events before it are in the log, and some behind it may be."""
-    from worldbus.compose import open_world
+    from worldbus.opening import open_world
 
     flying: deque[tuple[int, Draft, asyncio.Future[int]]] = deque()
     done = 0
@@ -123,7 +124,7 @@ async def _publish_lines(settings: Settings, wish: Wish, as_json: bool) -> None:
                         progress(f"{done} events published")
             finally:
                 await _land_all(flying, as_json)
-        _hint(world.servers.nats is not None)
+        _hint(world.servers)
 
 
 async def _land_all(flying: deque[tuple[int, Draft, asyncio.Future[int]]], as_json: bool) -> None:
@@ -170,8 +171,9 @@ async def _lines() -> AsyncIterator[tuple[int, str]]:
                 raise BadEvent(f"line {number}: wanted UTF-8, found {error.reason}", code="BAD_UTF8") from error
 
 
-def _hint(alone: bool) -> None:
-    if alone:
+def _hint(servers: Servers) -> None:
+    remark_made(servers)
+    if servers.nats is not None:
         remark("recorded; no handler runs on this data folder at the moment: `worldbus up` takes it up")
 
 

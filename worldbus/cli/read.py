@@ -94,7 +94,7 @@ def replay(settings: Settings, wanted: Filter, after: int, until: int | None, si
 
 
 async def _replay(settings: Settings, wanted: Filter, span: dict[str, Any], limit: int | None, as_json: bool) -> None:
-    from worldbus.compose import open_bus
+    from worldbus.opening import open_bus
 
     async with open_bus(settings, name="worldbus-replay", postgres=False) as bus:
         last = span["until"] or (await bus.log.state()).last
@@ -111,7 +111,7 @@ async def _replay(settings: Settings, wanted: Filter, span: dict[str, Any], limi
 
 
 async def _tail(settings: Settings, wanted: Filter, lines: int, follow: bool, as_json: bool) -> None:
-    from worldbus.compose import open_bus
+    from worldbus.opening import open_bus
 
     async with open_bus(settings, name="worldbus-tail", postgres=False) as bus:
         last = (await bus.log.state()).last

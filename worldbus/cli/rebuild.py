@@ -57,7 +57,7 @@ def _wanted(names: tuple[str, ...], everything: bool) -> list[Projection]:
 
 async def _rebuild(settings: Settings, wanted: list[Projection], dry_run: bool, sample: int, as_json: bool) -> list[str]:
     from projections.rebuild import rebuild as build
-    from worldbus.compose import open_servers
+    from worldbus.servers import open_servers
 
     differing = []
     async with open_servers(settings, nats=False) as servers:

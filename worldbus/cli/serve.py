@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +17,7 @@ from worldbus.cli.output import remark
 
 if TYPE_CHECKING:
     from bus.handler import Handler
+    from worldbus.embedded import Servers
     from worldbus.settings import Settings
 
 PROJECTOR, TICKER = "projector", "ticker"
@@ -98,15 +102,33 @@ async def _up(settings: Settings, scale: int) -> None:
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-up") as world:
         await start_clock(world.log, world.publisher, settings.world, scale)
         async with serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True, tiers=_tiers(settings), release_feed=True):
-            remark(
-                f"World {settings.world!r} is up; its data is in {settings.data.absolute()}. Stop it with Ctrl-C. In another terminal try:"
-            )
-            remark('  worldbus publish PlayerJoined --entity mira --data \'{"display_name": "Mira", "zone": "quay"}\'')
-            remark("  worldbus tail --follow")
-            remark("  worldbus sql 'SELECT * FROM players'")
-            if world.servers.nats is not None and world.servers.nats.browsers is not None:
-                remark(f"Browsers come in at {world.servers.nats.browsers.url}")
+            for line in _welcome(settings, world.servers):
+                remark(line)
             await asyncio.Event().wait()
+
+
+def _welcome(settings: Settings, servers: Servers) -> Iterator[str]:
+    """Where everything is, and what to try. The password of NATS is for terminals only: what is logged is read by many."""
+    nats = servers.nats_url if sys.stderr.isatty() else re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", servers.nats_url)
+    addresses = {
+        "NATS": nats,
+        "monitoring": servers.nats_monitor_url,
+        "Postgres": servers.reader_dsn if servers.postgres is not None else None,
+        "metrics": f"http://{settings.metrics}/metrics" if settings.metrics else None,
+    }
+    if servers.made is not None:
+        yield f"Made a new world: there was none in {servers.made}."
+    yield f"World {settings.world!r} is up; its data is in {settings.data.absolute()}. Stop it with Ctrl-C."
+    for name, address in addresses.items():
+        if address:
+            yield f"  {name:<10} {address}"
+    if servers.nats is not None and servers.nats.browsers is not None:
+        yield f"Browsers come in at {servers.nats.browsers.url}"
+    yield "In another terminal, in this folder, try:"
+    yield '  worldbus publish PlayerJoined --entity mira --data \'{"display_name": "Mira", "zone": "quay"}\''
+    yield "  worldbus tail --follow"
+    yield "  worldbus sql 'SELECT * FROM players'"
+    yield '  eval "$(worldbus env)"      # these addresses, for psql and clients of NATS, and this world from any folder'
 
 
 def _tiers(settings: Settings) -> list[str]:

@@ -54,13 +54,14 @@ def sql(statement: str, as_of: str | None, style: str, limit: int, timeout: floa
 
 
 async def _ask(settings: Settings, statement: str, as_of: str | None, limits: dict[str, Any]) -> Answer:
-    from projections.past import past, position_at
     from projections.query import query
-    from worldbus.compose import open_servers
+    from worldbus.servers import open_servers
 
     async with open_servers(settings, nats=False) as servers:
         if as_of is None:
             return await query(servers.reader_dsn, statement, **limits)
+        from projections.past import past, position_at
+
         at = parse_position_or_moment(as_of)
         position = at if isinstance(at, int) else await position_at(servers.postgres_dsn, at)
         with Progress() as progress:

@@ -65,8 +65,8 @@ def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, 
 
 async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int | None) -> Report:
     from bus.verify import Verifier
-    from worldbus.compose import open_bus
     from worldbus.lag import consumers
+    from worldbus.opening import open_bus
 
     async with open_bus(settings, name="worldbus-verify", postgres=False) as bus:
         # Asked first: what is settled by now has its answers in the log before its present end.
