@@ -14,7 +14,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -93,6 +93,8 @@ class LogState:
     first: int
     last: int
     count: int
+    asked_ns: int = field(default=0, compare=False)  # the server's clock when it said so, Unix time; 0: a server too old to say
+    bytes: int = field(default=0, compare=False)  # on the server's disk
 
 
 class Log:
@@ -125,7 +127,8 @@ class Log:
             raise LogDamaged(f"log {self.name} is gone: restore it with `worldbus log repair --from-archive`", found=None) from error
         found = info["state"]
         count = int(found["messages"])
-        return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count)
+        asked_ns = parse_stamp(info["ts"]) if info.get("ts") else 0
+        return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count, asked_ns, int(found["bytes"]))
 
     async def still_holds(self, position: int) -> None:
         """Return once the log says that it reaches `position`, however long it takes to come up.
@@ -171,6 +174,11 @@ class Log:
         if status_of(answers[-1][1]) == 413:  # more subjects match than the server collects: walk the log instead
             return max(await self.read_lane(subject_filter), key=lambda event: event.position, default=None)
         return max((_event(answer) for answer in answers if not status_of(answer[1])), key=lambda event: event.position, default=None)
+
+    async def first_behind(self, position: int, subject_filter: str, *, timeout: float = 10.0) -> Event | None:
+        """The first event behind a position whose stored subject matches the filter, if any."""
+        answer = (await self._direct({"seq": position + 1, "next_by_subj": subject_filter}, timeout))[0]
+        return None if status_of(answer[1]) else _event(answer)
 
     async def read_lane(self, subject_filter: str, *, after: int = 0, at_least: int = 0, timeout: float = 10.0) -> list[Event]:
         """Every event behind `after` that matches one filter, in order: for short histories, such as one entity's.

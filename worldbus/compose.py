@@ -6,11 +6,15 @@ Opened outside-in, so whatever ends first ends first: workers before the publish
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from bus.errors import WorldbusError
 from bus.lane_run import Limits
+from bus.membership import Membership
 from bus.runtime import run_handlers
 from migrations import migrate
 from worldbus.edges.release_feed import watch
@@ -32,6 +36,8 @@ __all__ = ["Bus", "World", "open_bus", "open_servers", "open_world", "serve"]
 TOGETHER_FROM = 16  # a lane's outputs that share one sync of the disk (docs/adr/0044)
 
 ENGINE_LINE = "unreal"  # whose releases the feed of the settings lists
+
+log_ = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -55,19 +61,24 @@ async def serve(
     limits = Limits(together_from=TOGETHER_FROM if world.settings.durability == "strict" else None)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(world.servers.keep_alive(), name="keep-alive")]
+        if not handlers:
+            tasks.append(group.create_task(_be_heard(world), name="members"))
         if projections:
-            tasks.append(group.create_task(project(world.servers.postgres_dsn, projections, world.log), name="projector"))
+            tasks.append(group.create_task(_project(world, projections), name="projector"))
             if any(one.name == "knowledge" for one in projections):
                 tasks.append(group.create_task(serve_knowledge(world), name="knowledge"))
         async with AsyncExitStack() as stack:
-            runtime = (
-                await stack.enter_async_context(run_handlers(world.connection, world.log, handlers, limits=limits)) if handlers else None
-            )
+            runtime = None
+            if handlers:
+                running = run_handlers(world.connection, world.log, handlers, limits=limits, presence=world.presence)
+                runtime = await stack.enter_async_context(running)
             if tiers and world.settings.metrics:
                 await stack.enter_async_context(exporting(world.settings.metrics))
             if tiers:
-                await stack.enter_async_context(run_tiers(world.connection, world.log, world.publisher, world.settings, tiers))
-            ticker = group.create_task(tick(world.log, world.publisher, world.settings.world), name="ticker") if ticks else None
+                await stack.enter_async_context(
+                    run_tiers(world.connection, world.log, world.publisher, world.settings, tiers, world.presence)
+                )
+            ticker = group.create_task(_tick(world), name="ticker") if ticks else None
             feed = group.create_task(_watch_feed(world), name="release-feed") if release_feed and world.settings.release_feed else None
             try:
                 yield runtime
@@ -77,6 +88,24 @@ async def serve(
                         edge.cancel()
         for task in tasks:
             task.cancel()
+
+
+async def _be_heard(world: World) -> None:
+    """The sign of life of a process that runs no handler: with one, the runtime gives it."""
+    try:
+        await Membership(world.connection, world.log.name, (), lambda: None, presence=world.presence).run()
+    except WorldbusError as error:  # credentials that may not: then operators do not see this process, and it works all the same
+        log_.warning("not_heard_by_operators", error=str(error))
+
+
+async def _project(world: World, projections: Sequence[Projection]) -> None:
+    with world.presence.part("projector") as part:
+        await project(world.servers.postgres_dsn, projections, world.log, part)
+
+
+async def _tick(world: World) -> None:
+    with world.presence.part("ticker") as part:
+        await tick(world.log, world.publisher, world.settings.world, part=part)
 
 
 async def _watch_feed(world: World) -> None:

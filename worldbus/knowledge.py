@@ -10,6 +10,7 @@ import asyncpg
 import structlog
 
 from bus.errors import BadSettings, StoreUnavailable
+from bus.presence import Part
 from projections.knowledge.embedders import EmbedderFailed
 from projections.knowledge.embedding import embed_missing
 from projections.knowledge.recall import open_recall
@@ -31,16 +32,23 @@ log = structlog.get_logger(__name__)
 
 async def serve_knowledge(world: World) -> None:
     """Run until cancelled. An embedder is opened when there is something to embed; without one, searches go by words alone."""
+    with world.presence.part("knowledge") as part:
+        await _serve_for_ever(world, part)
+
+
+async def _serve_for_ever(world: World, part: Part) -> None:
     while True:
         try:
+            part.stands("waits for lore")
             await _until_something_is_known(world.servers.postgres_dsn)
-            await _serve(world)
+            await _serve(world, part)
         except (*LOST, asyncpg.InterfaceError, StoreUnavailable) as error:
+            part.stands("waits", repr(error))
             log.warning("knowledge_waits", error=repr(error))
             await asyncio.sleep(AGAIN_S)
 
 
-async def _serve(world: World) -> None:
+async def _serve(world: World, part: Part) -> None:
     dsn, settings = world.servers.postgres_dsn, world.settings
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(connected(dsn, idle_in_transaction_session_timeout="0"))
@@ -55,6 +63,7 @@ async def _serve(world: World) -> None:
             Query(world=settings.world, text="Who is there?")
         )  # so that the first who asks does not wait for plans and pages
         await stack.enter_async_context(serve_search(world.connection, search, world.publisher))
+        part.stands("serves", "" if serving is not None else "by words alone: no embedder")
         recall = await stack.enter_async_context(open_recall(dsn, serving))
         await stack.enter_async_context(serve_recall(world.connection, recall))
         if serving is not None:

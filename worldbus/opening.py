@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bus.connection import connect
 from bus.existing import open_existing
 from bus.log import LogConfig, open_log
+from bus.presence import Presence
+from worldbus import __version__
 from worldbus.servers import open_servers
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class World(Bus):
     """Everything that `open_world` holds open."""
 
     publisher: Publisher
+    presence: Presence = field(default_factory=lambda: Presence(version=__version__))
+    """What this process says about itself while `serve` runs something in it."""
 
 
 @asynccontextmanager

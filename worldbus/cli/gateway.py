@@ -98,8 +98,11 @@ async def _serve(
     ):
         remark_made(world.servers)
         shown = f"[{host}]" if ":" in host else host
-        remark(f"gateway of {len(granted)} tokens at http{'s' if tls else ''}://{shown}:{opened.port}; stop it with Ctrl-C")
-        await asyncio.Event().wait()
+        address = f"http{'s' if tls else ''}://{shown}:{opened.port}"
+        remark(f"gateway of {len(granted)} tokens at {address}; stop it with Ctrl-C")
+        with world.presence.part("gateway") as part:
+            part.stands("serves", address)
+            await asyncio.Event().wait()
 
 
 def _address(listen: str) -> tuple[str, int]:
