@@ -27,7 +27,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Run a world": ("demo", "up", "run", "gateway"),
     "Find it": ("ps", "env"),
     "Publish and read": ("publish", "tail", "replay", "sql", "why", "kb"),
-    "Is all well": ("check", "lag", "parked", "verify"),
+    "Is all well": ("check", "lag", "parked", "skipped", "verify"),
     "Change and repair": ("rebuild", "migrate", "log"),
     "Work on it": ("bench", "asyncapi", "completion"),
 }
