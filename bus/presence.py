@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -71,8 +71,8 @@ class Ill(Protocol):
     """Whatever knows why a process is not well."""
 
     @property
-    def reasons(self) -> Mapping[str, str]:
-        """Reasons by their source; none: all is well."""
+    def reasons(self) -> tuple[str, ...]:
+        """Every reason; none: all is well."""
 
 
 class Part:
@@ -130,9 +130,7 @@ class Presence:
 
     def reasons(self) -> list[str]:
         """Why this process is not well; nothing if it is."""
-        if self.health is None:
-            return []
-        return [f"{source}: {reason}"[:REASON] for source, reason in self.health.reasons.items()]
+        return [] if self.health is None else [reason[:REASON] for reason in self.health.reasons]
 
 
 def _now_ms() -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from bus.connection import ApiError
-from bus.errors import StoreUnavailable, Transient
+from bus.errors import BadSettings, StoreUnavailable, Transient
 from bus.progress import has_record
 from bus.runtime import places
 from bus.session import Place
@@ -198,7 +198,7 @@ async def _tables(reader_dsn: str) -> TablesLag:
         async with connected(reader_dsn) as connection:
             position = await Checkpoints(connection).position()
             rows = tuple(dict(row) for row in await connection.fetch(_PROJECTIONS))
-    except (*LOST, asyncpg.InterfaceError, StoreUnavailable) as error:
+    except (*LOST, asyncpg.InterfaceError, StoreUnavailable, BadSettings) as error:
         return TablesLag(problem=str(error))
     return TablesLag(position=position, projections=rows)
 
