@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import shutil
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +14,13 @@ import asyncpg
 from bus.connection import ApiError
 from projections.store import LOST, connected
 from worldbus.checks.finding import Bounds, Finding
+from worldbus.monitor import monitor
 
 if TYPE_CHECKING:
     from bus.log import Log
     from worldbus.embedded import Servers
     from worldbus.settings import Settings
 
-ANSWER_S = 1.0
-ANSWER_LIMIT = 4 << 20  # bytes
 GIB = 1 << 30
 LOCAL = ("", "localhost", "127.0.0.1", "::1")
 
@@ -122,25 +118,3 @@ async def _account(log: Log) -> dict[str, Any]:
         return await log.connection.api("INFO")
     except ApiError:
         return {}
-
-
-async def monitor(url: str, path: str) -> dict[str, Any]:
-    """A page of nats-server's monitor; empty where it does not answer: what it would say is missing then, and nothing is wrong."""
-    parts = urlsplit(url)
-    secure = ssl.create_default_context() if parts.scheme == "https" else None
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            reader, writer = await asyncio.open_connection(
-                parts.hostname, parts.port or (443 if secure else 80), ssl=secure, limit=ANSWER_LIMIT
-            )
-            try:
-                writer.write(f"GET {path} HTTP/1.0\r\nHost: {parts.netloc.rpartition('@')[2]}\r\n\r\n".encode())
-                head, _, body = (await reader.read(ANSWER_LIMIT)).partition(b"\r\n\r\n")
-                while chunk := await reader.read(ANSWER_LIMIT):
-                    body += chunk
-            finally:
-                writer.close()
-        found = json.loads(body) if b" 200 " in head.split(b"\r\n")[0] else {}
-    except (OSError, ValueError, TimeoutError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -13,6 +13,7 @@ from handlers.time_manager import CLOCK
 from projections.store import connected
 from schemas.gen.worldbus.time.v1.time_pb2 import RealTimePassed
 from worldbus.checks.finding import Bounds, Finding, ago, many
+from worldbus.drift import LEADS
 from worldbus.lag import ConsumerLag, Lag, consumers, seconds
 
 if TYPE_CHECKING:
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.4  # between two looks at floors that are old, to tell one that stands from one that moves
 PROJECTOR, TICKER = "projector", "ticker"
-LEADS = """
-    SELECT EXISTS (
-        SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND d.datname = current_database()
-           AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('worldbus projector', 0))
-"""
-"""Whether somebody holds the lock of `worldbus.standby`: also a projector of an older release, which says nothing of itself."""
 
 
 def members(heard: Sequence[Member], bounds: Bounds) -> Finding:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from worldbus.cli.app import Exit, app
+from worldbus.cli.meant import meant
 from worldbus.cli.moments import parse_seconds
+from worldbus.cli.names import complete, handlers
 from worldbus.cli.options import PLACE, json_option, run, settings_options
 from worldbus.cli.output import Progress, remark_made, say, say_json
 
@@ -76,6 +78,7 @@ async def _migrate(settings: Settings, dry_run: bool) -> list[str]:
 @click.option(
     "--without",
     metavar="NAMES",
+    shell_complete=complete(handlers, "projector", "ticker", listed=True),
     default="",
     envvar="WORLDBUS_CHECK_WITHOUT",
     help="Comma-separated: handlers, `projector`, `ticker` that nobody runs here on purpose.  [WORLDBUS_CHECK_WITHOUT]",
@@ -119,8 +122,9 @@ def _without(text: str) -> frozenset[str]:
 
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
     known = {*by_name(), "projector", "ticker"}
-    if names - known:
-        raise BadSettings(f"--without: wanted some of {', '.join(sorted(known))}, found {', '.join(sorted(names - known))}")
+    if unknown := sorted(names - known):
+        found = f"{', '.join(unknown)}{meant(unknown, known)}"
+        raise BadSettings(f"--without: wanted some of {', '.join(sorted(known))}, found {found}")
     return names
 
 

@@ -14,6 +14,7 @@ import click
 
 from bus.errors import BadEvent, BadSettings, WorldbusError
 from worldbus.cli.app import app
+from worldbus.cli.names import complete, events
 from worldbus.cli.options import PLACE, json_option, run, settings_options
 from worldbus.cli.output import Progress, remark, remark_made, say, say_json
 
@@ -58,7 +59,7 @@ class Wish:
 
 
 @app.command()
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="TYPE", shell_complete=complete(events))
 @click.option("--entity", help="Who or what it is about: a player, a zone, `clock`.")
 @click.option(
     "--data", "payload", metavar="JSON", default="{}", show_default=True, help="The event's fields, or - for one object per line of stdin."

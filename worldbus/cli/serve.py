@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inference.tiers import TIERS
 from worldbus.cli.app import app
+from worldbus.cli.meant import meant
+from worldbus.cli.names import complete, handlers
 from worldbus.cli.options import PLACE, run, settings_options
 from worldbus.cli.output import remark
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from worldbus.embedded import Servers
     from worldbus.settings import Settings
 
-PROJECTOR, TICKER = "projector", "ticker"
+PROJECTOR, TICKER, LADDER = "projector", "ticker", "ladder"
 
 
 @app.command()
@@ -40,6 +43,7 @@ def up(speed: float, settings: Settings) -> None:
 @click.option(
     "--only",
     metavar="NAMES",
+    shell_complete=complete(handlers, PROJECTOR, TICKER, *TIERS, LADDER, listed=True),
     help="Comma-separated: handlers by name, `projector`, `ticker`, the tiers of inference `gold`, `silver` and `bronze`, and `ladder`,"
     " which answers where no model does. Default: all handlers, the ladder and the projector.",
 )
@@ -66,15 +70,17 @@ def run_(only: str | None, settings: Settings) -> None:
 def _names(only: str | None) -> frozenset[str]:
     from bus.errors import BadSettings
     from handlers import ALL
-    from worldbus.tiers import LADDER, NAMES
+    from worldbus.tiers import NAMES
 
-    handlers = {handler.name for handler in ALL}
-    known = handlers | {PROJECTOR, TICKER, *NAMES}
+    all_ = {handler.name for handler in ALL}
+    known = all_ | {PROJECTOR, TICKER, *NAMES}
     if only is None:
-        return frozenset(handlers | {PROJECTOR, LADDER})
+        return frozenset(all_ | {PROJECTOR, LADDER})
     names = frozenset(name.strip() for name in only.split(",") if name.strip())
     if not names or names - known:
-        raise BadSettings(f"--only: wanted some of {', '.join(sorted(known))}, found {', '.join(sorted(names - known)) or 'nothing'}")
+        unknown = sorted(names - known)
+        found = f"{', '.join(unknown) or 'nothing'}{meant(unknown, known)}"
+        raise BadSettings(f"--only: wanted some of {', '.join(sorted(known))}, found {found}")
     return names
 
 
@@ -134,7 +140,6 @@ def _welcome(settings: Settings, servers: Servers) -> Iterator[str]:
 def _tiers(settings: Settings) -> list[str]:
     """The tiers that have an engine here, and the ladder for everything else."""
     from inference.pools import load
-    from worldbus.tiers import LADDER
 
     return [*load(settings.inference), LADDER]
 
