@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def env(as_json: bool, settings: Settings) -> None:
     """Print `export …` lines that lead other programs to the world that runs here: `eval "$(worldbus env)"`.
 
-    NATS_URL and WORLDBUS_NATS_URL for clients of NATS; PGHOST and the others for psql, as the role that can only read; WORLDBUS_DATA and
+    NATS_URL and WORLDBUS_NATS_URL for clients of NATS, WORLDBUS_WEBSOCKET_URL for those in a browser's manner; PGHOST and the others for psql, as the role that can only read; WORLDBUS_DATA and
     WORLDBUS_READER_DSN for worldbus itself, which then works from any folder. The lines hold passwords.
     """
     found = variables(settings)
@@ -46,6 +46,8 @@ def variables(settings: Settings) -> dict[str, str]:
     nats = settings.nats_url or running.nats_url
     reader = settings.reader_dsn or settings.postgres_dsn or running.reader_dsn
     found["WORLDBUS_WORLD"] = settings.world
+    if running.websocket_url:
+        found["WORLDBUS_WEBSOCKET_URL"] = running.websocket_url
     if nats:
         found |= {"NATS_URL": nats, "WORLDBUS_NATS_URL": nats}
     if settings.postgres_dsn:

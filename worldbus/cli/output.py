@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
@@ -27,8 +28,9 @@ def say(text: str = "") -> None:
 
 
 def remark(text: str) -> None:
-    """A line for people only."""
-    click.echo(harmless(text), err=True)
+    """A line for people only. Where nobody can read it any more (a closed terminal, a full disk), it is lost and nothing else."""
+    with suppress(OSError):
+        click.echo(harmless(text), err=True)
 
 
 def remark_made(servers: Servers) -> None:
