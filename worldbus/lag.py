@@ -194,6 +194,8 @@ async def _aged(log: Log, one: ConsumerLag, gate: asyncio.Semaphore) -> Consumer
 
 
 async def _tables(reader_dsn: str) -> TablesLag:
+    if not reader_dsn:
+        return TablesLag(problem="Postgres was not asked")
     try:
         async with connected(reader_dsn) as connection:
             position = await Checkpoints(connection).position()

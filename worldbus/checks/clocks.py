@@ -12,22 +12,21 @@ from worldbus.checks.finding import Bounds, Finding
 
 if TYPE_CHECKING:
     from bus.log import Log
-    from worldbus.embedded import Servers
 
 S = 1_000_000_000  # nanoseconds
 
 
-async def clocks(log: Log, servers: Servers, bounds: Bounds) -> Finding:
-    """By how much each server's clock is ahead of ours: the nearest it can be, given how long its answer took."""
+async def clocks(log: Log, dsn: str, bounds: Bounds) -> Finding:
+    """By how much each server's clock is ahead of ours: the nearest it can be, given how long its answer took. No `dsn`: NATS alone."""
 
     async def nats() -> int:
         return (await log.state()).asked_ns
 
     async def postgres() -> int:
-        async with connected(servers.postgres_dsn, raw_times=True) as connection:
+        async with connected(dsn, raw_times=True) as connection:
             return int(await connection.fetchval("SELECT clock_timestamp()")) * 1000
 
-    skews = {"NATS": await _skew(nats), "Postgres": await _skew(postgres)}
+    skews = {"NATS": await _skew(nats), "Postgres": await _skew(postgres) if dsn else None}
     known = {name: skew for name, skew in skews.items() if skew is not None}
     facts = {name: round(skew, 6) for name, skew in known.items()}
     ahead = [*known.values(), 0.0]

@@ -79,6 +79,15 @@ def ago(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 5400 else f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "input"), counted(0, "input")
+    ('1 input', '0 inputs')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def many(names: list[str], most: int = 5) -> str:
     """A list for people, not too long.
 

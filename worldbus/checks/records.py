@@ -8,7 +8,7 @@ import asyncpg
 
 from projections.skips import unseen
 from projections.store import connected
-from worldbus.checks.finding import Finding, ago
+from worldbus.checks.finding import Finding, ago, counted
 
 if TYPE_CHECKING:
     from worldbus.embedded import Servers
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 _PARKED = """
     SELECT CASE status WHEN 'parked' THEN code ELSE status END AS kind, status, count(*) AS count,
            count(DISTINCT (world, handler, entity)) AS lanes, min(since)::text AS since,
-           coalesce(extract(epoch FROM now() - min(since)), 0)::float8 AS age_s,
+           greatest(extract(epoch FROM now() - min(since)), 0)::float8 AS age_s,
            (array_agg(handler || '/' || entity ORDER BY since, input))[1] AS lane,
            (array_agg(world ORDER BY since, input))[1] AS world, (array_agg(input ORDER BY since, input))[1] AS input
-      FROM world.parked GROUP BY 1, 2 ORDER BY status DESC, count DESC, kind
+      FROM world.parked GROUP BY 1, 2 ORDER BY status DESC, min(since), kind
 """
 
 
@@ -36,7 +36,7 @@ async def parked(servers: Servers) -> Finding:
     words = "; ".join(_kind(row) for row in kinds)
     behind = sum(row["count"] for row in rows if row["status"] != "parked")
     oldest = max(kinds, key=lambda row: row["age_s"])
-    waiting = f"; {behind} inputs wait behind them" if behind else ""
+    waiting = f"; {counted(behind, 'input')} behind them" if behind else ""
     step = (
         f"see `worldbus parked show {oldest['lane']}`; when the cause is gone `worldbus parked retry`, "
         "or `worldbus parked drop` for an input that nobody will ever decide"
@@ -45,7 +45,7 @@ async def parked(servers: Servers) -> Finding:
 
 
 def _kind(row: dict[str, Any]) -> str:
-    inputs = f"{row['count']} inputs" if row["count"] > 1 else "1 input"
+    inputs = counted(row["count"], "input")
     lanes = f" in {row['lanes']} lanes" if row["lanes"] > 1 else ""
     where = "" if row["world"] == "main" else f" of world {row['world']}"
     return (
@@ -63,7 +63,7 @@ async def skipped(servers: Servers) -> Finding:
     return Finding(
         "skipped",
         False,
-        f"{open_.count} events could not be taken in and nobody has acknowledged that, the first at position {open_.first}{since}: "
+        f"{counted(open_.count, 'event')} could not be taken in, which nobody has acknowledged, the first at position {open_.first}{since}: "
         f"see `worldbus skipped show {open_.first}`, then `worldbus skipped ack {open_.first}`",
         facts={"count": open_.count, "first": open_.first, "since": open_.since.isoformat() if open_.since else None},
     )

@@ -12,7 +12,7 @@ from handlers import ALL
 from handlers.time_manager import CLOCK
 from projections.store import connected
 from schemas.gen.worldbus.time.v1.time_pb2 import RealTimePassed
-from worldbus.checks.finding import Bounds, Finding, ago, many
+from worldbus.checks.finding import Bounds, Finding, ago, counted, many
 from worldbus.drift import LEADS
 from worldbus.lag import ConsumerLag, Lag, consumers, seconds
 
@@ -40,7 +40,9 @@ def members(heard: Sequence[Member], bounds: Bounds) -> Finding:
     problems += [f"{many(silent)} beats and does not answer: look into its log"] if silent else []
     if problems:
         return Finding("members", False, "; ".join(problems), facts=facts)
-    return Finding("members", True, f"{len(run)} handlers run in {sum(bool(one.handlers) for one in heard)} processes", facts=facts)
+    return Finding(
+        "members", True, f"{counted(len(run), 'handler')} in {counted(sum(bool(one.handlers) for one in heard), 'member')}", facts=facts
+    )
 
 
 def versions(heard: Sequence[Member]) -> Finding:
@@ -76,7 +78,8 @@ async def handlers(log: Log, lag: Lag, heard: Sequence[Member], bounds: Bounds) 
 def _late(one: ConsumerLag, now_ms: int, stands: bool) -> str:
     who = f"held by {one.held_by}" if one.held_by else "held by nobody who was heard"
     floor = f"stands at {one.settled}" if stands else f"is at {one.settled} and moves"
-    return f"{one.name} has {one.behind} events to answer, the first for {ago(seconds(one.oldest_ms, now_ms))}; its floor {floor}, {who}"
+    waits = f"{one.name} has {counted(one.behind, 'event')} to answer, the first for {ago(seconds(one.oldest_ms, now_ms))}"
+    return f"{waits}; its floor {floor}, {who}"
 
 
 async def _standing(log: Log, late: Sequence[ConsumerLag], heard: Sequence[Member]) -> set[str]:

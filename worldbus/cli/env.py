@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def env(as_json: bool, settings: Settings) -> None:
     """Print `export …` lines that lead other programs to the world that runs here: `eval "$(worldbus env)"`.
 
-    NATS_URL and WORLDBUS_NATS_URL for clients of NATS, WORLDBUS_WEBSOCKET_URL for those in a browser's manner; PGHOST and the others for psql, as the role that can only read; WORLDBUS_DATA and
-    WORLDBUS_READER_DSN for worldbus itself, which then works from any folder. The lines hold passwords.
+    NATS_URL and WORLDBUS_NATS_URL are for clients of NATS, WORLDBUS_WEBSOCKET_URL for those that come as browsers do; PGHOST and the others
+    for psql, as the role that can only read; WORLDBUS_DATA, WORLDBUS_WORLD and WORLDBUS_READER_DSN for worldbus itself, which then works
+    from any folder. The lines hold passwords.
     """
     found = variables(settings)
     if as_json:

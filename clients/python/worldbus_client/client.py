@@ -52,8 +52,10 @@ class Client:
         answer_timeout: float = 5.0,
         give_up: float = 30.0,
     ) -> None:
-        """`url` and `world` are by default what WORLDBUS_NATS_URL and WORLDBUS_WORLD say (`eval "$(worldbus env)"`), the address failing that
-        a server without a password on this machine. `queue`: events that may wait for their answer; `window`: of these, so many are under way at once. Times are seconds: without an
+        """`url` and `world` are by default what WORLDBUS_NATS_URL and WORLDBUS_WORLD say (`eval "$(worldbus env)"`); without an address it
+        is a server of this machine that wants no password.
+
+        `queue`: events that may wait for their answer; `window`: of these, so many are under way at once. Times are seconds: without an
         answer for `answer_timeout` an event is sent again with the same id, after `give_up` it ends as `Unknown`. Raises `BadSettings`.
         """
         if queue < 1 or window < 1:
