@@ -63,7 +63,7 @@ async def skipped(servers: Servers) -> Finding:
     return Finding(
         "skipped",
         False,
-        f"{counted(open_.count, 'event')} could not be taken in, which nobody has acknowledged, the first at position {open_.first}{since}: "
+        f"{counted(open_.count, 'event')} could not be taken in and nobody has seen to it, the first at position {open_.first}{since}: "
         f"see `worldbus skipped show {open_.first}`, then `worldbus skipped ack {open_.first}`",
         facts={"count": open_.count, "first": open_.first, "since": open_.since.isoformat() if open_.since else None},
     )
