@@ -22,6 +22,7 @@ from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceRejected,
     InferenceRequested,
 )
+from schemas.gen.worldbus.inference.v1.types_pb2 import Measured
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneChangeRequested, SceneDiscovered
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted, QuestFailed
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import (
@@ -115,8 +116,13 @@ def one(case: Case[Arc], kind: type[Any]) -> Any:
     return it
 
 
-def answered(case: Case[Arc], text: str, rung: str = "full") -> Case[Arc]:
-    to = {"request_id": case.state.request, "requester_subsystem": "storyteller", "requester_entity": "tally"}
+def answered(case: Case[Arc], text: str, rung: str = "full", engine: str = "openai") -> Case[Arc]:
+    to = {
+        "request_id": case.state.request,
+        "requester_subsystem": "storyteller",
+        "requester_entity": "tally",
+        "measured": Measured(engine=engine),
+    }
     answer: Any = InferenceCompleted if rung == "full" else InferenceDegraded
     return case.when(answer(text=text, rung=rung, **to), entity="tally", subsystem="inference")
 
@@ -269,8 +275,30 @@ def test_an_answer_that_cannot_be_used_is_told_in_the_authors_words(text: str) -
     assert (one(case, StoryNarrated).text, one(case, StoryNarrated).rung) == ("All quiet.", "authored")
 
 
-def test_a_degraded_answer_keeps_its_rung() -> None:
-    assert one(answered(telling(), "Plain words.", "grammar"), StoryNarrated).rung == "grammar"
+def test_a_shorter_answer_of_a_model_keeps_its_rung() -> None:
+    assert one(answered(telling(), "Plain words.", "shorter"), StoryNarrated).rung == "shorter"
+
+
+@pytest.mark.parametrize(("rung", "engine"), [("grammar", "grammar"), ("authored", "authored"), ("full", "timed"), ("full", "grammar")])
+def test_told_without_a_model_the_words_are_the_authors_and_no_fact_comes_of_them(rung: str, engine: str) -> None:
+    case = answered(telling(), '{"text": "It was Pell.", "facts": {"who": "pell"}}', rung, engine)
+
+    case.then_types(StoryNarrated, WakeCancelRequested)
+    assert (one(case, StoryNarrated).text, one(case, StoryNarrated).rung) == ("All quiet.", "authored")
+    assert case.state.facts == ()
+
+
+def test_what_players_did_is_true_whoever_tells_the_story() -> None:
+    stirs = [{"key": "told", "on": "quest", "value": "ferryman=told", "tension": 5, "establishes": {"ferryman": "sold"}}]
+    arc = {**TABLE["arcs"]["tally"], "stirs": stirs}
+    case = given(storyteller_of(parse({"arcs": {"tally": arc}}, "test")), entity="tally").when(StoryArcStartRequested(), entity="tally")
+
+    case = case.when(QuestCompleted(quest="ferryman", ending="told"), entity="mira", subsystem="quest")
+    case.then_types(StoryTensionChanged, StoryFactEstablished)
+    assert one(case, StoryFactEstablished) == StoryFactEstablished(fact="ferryman", value="sold", source="deed")
+
+    again = case.when(QuestCompleted(quest="ferryman", ending="told"), entity="tam", subsystem="quest")
+    again.then_types(StoryTensionChanged)
 
 
 @pytest.mark.parametrize("end", [InferenceExpired, InferenceCancelled, InferenceRejected])
