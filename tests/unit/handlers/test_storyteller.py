@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from bus.testing import Case, given
+from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.storyteller import storyteller_of
 from handlers.storyteller.decide import PATIENCE_MS
 from handlers.storyteller.state import Arc
-from handlers.storyteller.tables import parse
+from handlers.storyteller.tables import load, parse
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain
 from schemas.gen.worldbus.inference.v1.inference_pb2 import (
@@ -396,3 +397,52 @@ def test_an_arc_of_which_nothing_can_come_any_more_ends() -> None:
     case = woken(answered(woken(case, "pulse"), "Once."), "pulse")
 
     case.then(StoryArcEnded(beat="only", beats=1))
+
+
+# -- the sample world without any model ----------------------------------------------------------------------------------------------------
+
+DUSKMARKET = storyteller_of(load(WORLDS / DEFAULT_WORLD / "story.toml"))
+TOLD = QuestCompleted(quest="missing-ferryman", ending="told")
+SILENCED = QuestCompleted(quest="missing-ferryman", ending="silenced")
+BELL = QuestCompleted(quest="bell-for-the-drowned", ending="tolled")
+
+
+def the_tally(*deeds: QuestCompleted) -> list[Any]:
+    """Everything that the arc publishes over five weeks without a model, players having done these deeds on its first day."""
+    case = given(DUSKMARKET, entity="the-tally").when(SceneDiscovered(scene="chalk-on-the-quay"), entity="mira", subsystem="narrative")
+    log = list(case.said)
+    wakes = [it.name for it in log if isinstance(it, WakeRequested)]
+    for pulse in range(35 * 48):
+        if pulse % 48 == 47:
+            case = case.when(DayBegan(), entity="clock", subsystem="time", id=f"day-{pulse}")
+            log += case.said
+        for deed in deeds if pulse == 10 else ():
+            case = case.when(deed, entity="mira", subsystem="quest", id=f"deed-{deed.quest}")
+            log += case.said
+        for name in ("pulse", *(name for name in wakes if name.startswith("told"))):
+            case = case.when(
+                WakeFired(subsystem="storyteller", entity="the-tally", name=name), entity="clock", subsystem="time", id=f"{name}-{pulse}"
+            )
+            log += case.said
+            wakes += [it.name for it in case.said if isinstance(it, WakeRequested)]
+        if case.state.phase == "choosing":
+            case = case.when(StoryChoiceRequested(player="mira", choice=case.state.open[0]), entity="the-tally", id=f"choice-{pulse}")
+            log += case.said
+    return log
+
+
+@pytest.mark.parametrize(
+    ("deeds", "end"),
+    [((), "the-reckoning"), ((TOLD,), "the-reckoning"), ((TOLD, BELL), "the-drowned-are-named"), ((SILENCED,), "he-comes-ashore")],
+)
+def test_every_end_of_the_tally_can_be_reached_without_a_model_by_what_players_did(deeds: tuple[QuestCompleted, ...], end: str) -> None:
+    log = the_tally(*deeds)
+
+    beats = [it.beat for it in log if isinstance(it, StoryBeatBegan)]
+    assert end in beats
+    assert not {"the-reckoning", "the-drowned-are-named", "he-comes-ashore"} - {end} & set(beats)
+    assert isinstance([it for it in log if isinstance(it, (StoryNarrated, StoryArcEnded))][-1], StoryArcEnded)
+    assert {it.source for it in log if isinstance(it, StoryFactEstablished)} <= {"beat", "choice", "deed"}
+    known = {it.fact: it.value for it in log if isinstance(it, StoryFactEstablished)}
+    if TOLD in deeds:
+        assert known["ferryman"] == "sold"
