@@ -20,10 +20,12 @@ from worldbus.cli.output import remark
 
 if TYPE_CHECKING:
     from bus.handler import Handler
+    from bus.presence import Presence
     from worldbus.embedded import Servers
     from worldbus.settings import Settings
 
 PROJECTOR, TICKER, LADDER = "projector", "ticker", "ladder"
+TABLES_S, TABLES_LOOKS = 10.0, 500  # that a new world's tables may take
 
 
 @app.command()
@@ -108,9 +110,18 @@ async def _up(settings: Settings, scale: int) -> None:
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-up") as world:
         await start_clock(world.log, world.publisher, settings.world, scale)
         async with serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True, tiers=_tiers(settings), release_feed=True):
+            await _until_tables_are_there(world.presence)
             for line in _welcome(settings, world.servers):
                 remark(line)
             await asyncio.Event().wait()
+
+
+async def _until_tables_are_there(presence: Presence) -> None:
+    """Whoever types what we propose should find its tables. Where Postgres keeps the projector waiting, that is in the log."""
+    for _ in range(TABLES_LOOKS):
+        if not any(part.name == PROJECTOR and part.state == "starts" for part in presence.parts()):
+            return
+        await asyncio.sleep(TABLES_S / TABLES_LOOKS)
 
 
 def _welcome(settings: Settings, servers: Servers) -> Iterator[str]:
