@@ -256,6 +256,7 @@ def test_a_poisoned_lane_is_listed_retried_and_dropped(worldbus: Worldbus, up: P
     eventually(worldbus, "SELECT online FROM players WHERE player = 'poisoned'", [{"online": True}])
     for handler in {one["handler"] for one in lines(worldbus("parked", "list", "--json"))}:
         assert worldbus("parked", "drop", f"{handler}/poisoned", "--input", position).returncode == 0
+    assert worldbus("skipped", "ack", position).returncode == 0
     (report,) = lines(worldbus("verify", "--json"))
     assert (report["different"], report["percent"]) == (0, 100.0)
 
