@@ -48,10 +48,10 @@ async def examine(
         except NoWorld:
             raise
         except WorldbusError as error:
-            yield Finding("settings", True, repr(settings))
+            yield _given(settings)
             yield failed("servers", error)
             return
-        yield Finding("settings", True, repr(settings))
+        yield _given(settings)
         yield Finding("servers", True, _whose(settings, servers))
         log = None
         try:
@@ -139,6 +139,13 @@ class Examination:
         if log is not None:
             held = tables.archive(log, servers, None if asleep else lag, bounds, full=full, progress=progress)
             yield await attempt("archive", held, None if full else PATIENCE_S)
+
+
+def _given(settings: Settings) -> Finding:
+    """What was set, passwords hidden; everything in the facts."""
+    shown = settings.shown()
+    words = ", ".join(f"{name}={value}" for name, value in shown.items() if name in settings.given | {"world", "durability"})
+    return Finding("settings", True, words, facts=shown)
 
 
 def _whose(settings: Settings, servers: Servers) -> str:

@@ -39,17 +39,19 @@ class Drift:
     projects  somebody projects at the moment
     behind    events that the log has and they have not; None where the log could not be asked
     behind_s  for how long the first of those has been there, seconds
+    asleep    the servers run for this question alone: nothing comes that somebody would have to project
     """
 
     position: int
     projects: bool
     behind: int | None = None
     behind_s: float = 0.0
+    asleep: bool = False
 
     def __str__(self) -> str:
         """What a reader should know; empty if all is well."""
         late = f"the tables are {self.behind} events and {self.behind_s:.1f} s behind the log" if self._late else ""
-        if self.projects:
+        if self.projects or (self.asleep and self.behind == 0):
             return late
         still = "no projector runs: `worldbus up` or `worldbus run --only projector` starts one"
         return f"{late}, and {still}" if late else f"the tables stand at position {self.position}: {still}"
@@ -75,7 +77,7 @@ async def drift(servers: Servers) -> Drift | None:
         return None
     behind = None if last is None else max(0, last - position)
     age_s = await _age_s(servers, position + 1) if behind else 0.0
-    return Drift(position=position, projects=projects, behind=behind, behind_s=age_s)
+    return Drift(position=position, projects=projects, behind=behind, behind_s=age_s, asleep=servers.nats is not None)
 
 
 async def _position(connection: Connection) -> int:

@@ -87,8 +87,11 @@ class Settings:
     """Names of the settings that `read` found a value for: what was not given may follow a world that runs already."""
 
     def __repr__(self) -> str:
-        shown = (f"{item.name}={_hide(getattr(self, item.name)) if item.name != 'embedder_key' else '***'!r}" for item in _settings())
-        return f"Settings({', '.join(shown)})"
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.shown().items())})"
+
+    def shown(self) -> dict[str, object]:
+        """Every setting by its name, with what is secret hidden."""
+        return {item.name: "***" if item.name == "embedder_key" else _hide(getattr(self, item.name)) for item in _settings()}
 
     @classmethod
     def read(cls, environ: Mapping[str, str], /, **overrides: object) -> Self:
