@@ -101,15 +101,18 @@ def seconds(since_ms: int, now_ms: int) -> float:
 
 
 async def measure(log: Log, reader_dsn: str, handlers: Sequence[Handler[Any]], members: Sequence[Member]) -> Lag:
-    """Everybody's lag. `members` as they were heard a moment ago."""
+    """Everybody's lag. `members` as they were heard a moment ago.
+
+    The log is asked first: behind is what was there then and is not done with later.
+    """
+    state = await log.state()
     tables = await _tables(reader_dsn)
     found, tiers = await asyncio.gather(consumers(log, handlers, members), queues(log))
-    state = await log.state()  # asked last: nobody is ahead of it
     gate = asyncio.Semaphore(AT_ONCE)
     aged = await asyncio.gather(*(_aged(log, one, gate) for one in (*found, *tiers)))
     return Lag(
         last=state.last,
-        now_ms=(state.asked_ns or time.time_ns()) // MS,
+        now_ms=state.asked_ns // MS or _now_ms(),
         handlers=tuple(aged[: len(found)]),
         tiers=tuple(aged[len(found) :]),
         tables=await _behind(log, tables, state.last),
@@ -165,14 +168,15 @@ async def _told(log: Log, one: ConsumerLag, place: Place, held: tuple[Member, Ho
     if held is None:
         return one
     member, hold = held
+    oldest_ms = hold.oldest_ms + (_now_ms() - member.told_ms if hold.oldest_ms else 0)  # as old as it was when its holder spoke of it
     return replace(
         one,
         held_by=member.name,
         since_ms=hold.since_ms,
         open=hold.open,
         settled=max(one.settled, hold.settled),
-        oldest_ms=hold.oldest_ms,
-        oldest_open_ms=hold.oldest_ms,
+        oldest_ms=oldest_ms,
+        oldest_open_ms=oldest_ms,
     )
 
 
@@ -219,6 +223,10 @@ async def _behind(log: Log, tables: TablesLag, last: int) -> TablesLag:
 
 async def _recorded_ms(log: Log, position: int, last: int) -> int:
     return (await log.get(position)).recorded_ns // MS if position <= last else 0
+
+
+def _now_ms() -> int:
+    return time.time_ns() // MS
 
 
 def _number(place: Place) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from bus.connection import Connection, pub
 from bus.event import new_id
 from bus.membership import ASK, decode, subject_of
-from bus.presence import HandlerReport, Heartbeat, Hold, PartReport
+from bus.presence import MS, HandlerReport, Heartbeat, Hold, PartReport
 
 LISTEN_S = 0.6  # members beat every 0.25 s, so each is heard twice
 PATIENCE_S = 1.2  # for answers that are still on their way, or where nobody was heard
@@ -31,6 +32,8 @@ class Member:
     reports: dict[str, HandlerReport] = field(default_factory=dict)
     parts: list[PartReport] = field(default_factory=list)
     told: bool = False
+    told_ms: int = 0
+    """When it answered last, by our clock, Unix time."""
 
     @property
     def name(self) -> str:
@@ -69,6 +72,7 @@ class RollCall:
         member.reports |= {report.name: report for report in beat.reports}
         member.parts = beat.parts or member.parts
         member.told = member.told or not beat.more
+        member.told_ms = time.time_ns() // MS
 
     @property
     def complete(self) -> bool:
