@@ -1,11 +1,11 @@
 """Every command in the README and the docs is run as it stands, and its answer is looked at: what people copy must work as shown.
 
 Commands are the lines that begin with `$` in blocks marked `console`; the lines below one, up to the next, are what it prints. Each page
-has a folder of its own, its commands run in order, and must exit with 0 unless a comment says otherwise (`# exit 2`; then errors are printed).
+has a folder of its own, its commands run in order, and must exit with 0 unless a comment says otherwise (`# exit 2`, with its error).
 Commands that go on until Ctrl-C run beside the rest of the page and are stopped by SIGTERM at its end.
 
-`…` in a line stands for any text, on a line of its own for any lines. Spaces count as one. A command without lines below it prints nothing.
-One that only reads is asked again until the answer is there: tables follow the log.
+`…` in a line stands for any text, on a line of its own for any lines. Spaces count as one, beside `…` for nothing. A command without lines
+below it prints nothing. One that only reads is asked again until the answer is there: tables follow the log.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _pattern(printed: list[str]) -> re.Pattern[str]:
     parts = []
     for line in printed:
         words = " ".join(line.split())
-        parts.append(r"(?:[^\n]*\n)*?" if words == ANY else r"[^\n]*".join(map(re.escape, words.split(ANY))) + r" ?\n")
+        parts.append(r"(?:[^\n]*\n)*?" if words == ANY else r"[^\n]*".join(re.escape(part.strip()) for part in words.split(ANY)) + r"\n")
     return re.compile("".join(parts))
 
 
