@@ -13,5 +13,7 @@ def meant(found: Iterable[str], known: Iterable[str]) -> str:
     ': did you mean weather?'
     """
     names = {name.lower(): name for name in known}
-    near = [names[one] for name in found if name not in names.values() for one in get_close_matches(name.lower(), names, n=2)]
+    near = []
+    for name in (one.lower() for one in found if one not in names.values()):
+        near += [names[name]] if name in names else [names[one] for one in get_close_matches(name, names, n=2)]
     return f": did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
