@@ -70,16 +70,28 @@ async def handlers(log: Log, lag: Lag, heard: Sequence[Member], bounds: Bounds) 
         return Finding("handlers", False, f"consumers are gone: {many(gone)}: {step}", facts=facts)
     if late:
         standing = await _standing(log, late, heard)
-        words = many([_late(one, lag.now_ms, one.name in standing) for one in sorted(late, key=lambda one: one.oldest_ms)], most=3)
+        oldest = sorted(late, key=lambda one: one.oldest_ms)
+        words = many([_late(one, lag.now_ms, one.name in standing, _reader(one, heard)) for one in oldest], most=3)
         return Finding("handlers", False, f"{words}: see `worldbus lag`, `worldbus ps` and the log of who holds them", facts=facts)
     return Finding("handlers", True, f"{behind} events to answer" + (f"; never ran here: {', '.join(never)}" if never else ""), facts=facts)
 
 
-def _late(one: ConsumerLag, now_ms: int, stands: bool) -> str:
-    who = f"held by {one.held_by}" if one.held_by else "held by nobody who was heard"
+def _late(one: ConsumerLag, now_ms: int, stands: bool, who: str) -> str:
     floor = f"stands at {one.settled}" if stands else f"is at {one.settled} and moves"
     waits = f"{one.name} has {counted(one.behind, 'event')} to answer, the first for {ago(seconds(one.oldest_ms, now_ms))}"
     return f"{waits}; its floor {floor}, {who}"
+
+
+def _reader(one: ConsumerLag, heard: Sequence[Member]) -> str:
+    """Who should read a partition, and whether they do."""
+    if one.held_by:
+        return f"held by {one.held_by}"
+    for member in heard:
+        if any(
+            hold.partition == one.partition for report in member.reports.values() if report.name == one.handler for hold in report.holds
+        ):
+            return f"{member.name}, to whom it falls, does not read it at the moment"
+    return "held by nobody who was heard"
 
 
 async def _standing(log: Log, late: Sequence[ConsumerLag], heard: Sequence[Member]) -> set[str]:
