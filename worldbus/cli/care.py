@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 @json_option
 @settings_options("data", "postgres_dsn")
 def migrate(dry_run: bool, as_json: bool, settings: Settings) -> None:
-    """Bring the database's own tables up to date. Safe to run again, and by several at once."""
+    """Bring the database's own tables up to date. Safe to run again, and by several at once.
+
+    In a data folder without a world it makes one, and says so.
+    """
     names = run(_migrate(settings, dry_run))
     if as_json:
         say_json({"pending" if dry_run else "applied": names})

@@ -62,7 +62,7 @@ def gateway(
     """Serve the HTTP gateway until Ctrl-C: POST /v1/events, GET /v1/subscribe, and what /openapi.json says.
 
     Every game server has a token of its own, made by `worldbus gateway token`. Any number of gateways may run. SIGTERM ends the streams,
-    answers what has been asked, and closes.
+    answers what has been asked, and closes. In a data folder without a world it makes one, and says so.
     """
     if context.invoked_subcommand is not None:
         return

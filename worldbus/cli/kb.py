@@ -53,7 +53,8 @@ def ingest(path: Path, collection: str | None, dry_run: bool, vectors: bool, as_
 
     Markdown is read as it is; PDF, DOCX and HTML need the extra `documents`. Only what differs from the log is said, document by
     document: each is there as it was before or as it is now, never in between. A second time nothing changes. Documents whose files are
-    gone from the folder are removed. If one document has a fault nothing is ingested, and every fault is shown.
+    gone from the folder are removed. If one document has a fault nothing is ingested, and every fault is shown. In a data folder without
+    a world it makes one, and says so.
     """
     wanted = _Wanted(collection=collection or _name_of(path), whole=path.is_dir(), dry_run=dry_run, vectors=vectors)
     run(_ingest(settings, path, wanted, as_json))

@@ -76,7 +76,8 @@ def publish(type_: str, entity: str | None, payload: str, event_id: str | None, 
     """Publish events, and print their positions in the log.
 
     TYPE is an event's name, simple (PlayerJoined) or full (worldbus.player.v1.PlayerJoined), or - to read whole CloudEvents from
-    stdin, one JSON document per line, as `worldbus replay --json` prints them. Exit code 0 means that every event is in the log.
+    stdin, one JSON document per line, as `worldbus replay --json` prints them. Exit code 0 means that every event is in the log. In a data
+    folder without a world, the first event makes one, and says so.
     """
     many = type_ == STDIN or payload == STDIN
     if many and (event_id or expected is not None):
