@@ -4,8 +4,8 @@
                               └── several requests failed in a row ──► down: one of a network is looked at until it is well
 
 No work goes to an engine that is not up. One failed answer takes nothing down: `SUSPECT_AFTER` different requests in a row do, and answers
-that run are left alone. An engine of this process answers every prompt that it was given to warm up, so that no player waits for a schema to
-be compiled; one behind a network is asked for nothing unless its settings say so, for each word of it costs somebody.
+that run are left alone. An engine of this process answers every prompt that it was given to warm up, so that no player waits for a schema
+to be compiled; one behind a network is asked for nothing unless its settings say so, for each word of it costs somebody.
 """
 
 from __future__ import annotations

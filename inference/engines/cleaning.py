@@ -96,9 +96,13 @@ class Cleaner:
         kind = found.lastgroup
         if kind == "close":
             if not self._depth:
+                text = self._free(before)
+                if self.over:
+                    out.append(text)
+                    return
                 self.closed_unopened = self.closed_unopened or "channel" not in found[0].lower()
                 self.anew = self.anew or self._begun
-                self._held, self._begun, self._line = self._held[behind:], False, ""
+                self._held, self._begun, self._line, self._blank = self._held[behind - before :], False, "", 0
                 out.clear()
             else:
                 self._depth = max(0, self._depth - 1) if "channel" not in found[0].lower() else 0

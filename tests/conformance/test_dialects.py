@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -10,9 +11,10 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.engine import Prompt, answer
+from inference.engine import Part, Prompt, answer
 from inference.engines.cleaning import Cleaner, ObjectReader
 from inference.engines.openai import OpenAiEngine, OpenAiSettings
+from inference.engines.openai.engine import retry_after_s
 from inference.engines.openai.reading import Answering
 from inference.engines.openai.sse import EventReader
 from inference.engines.timed import TimedEngine
@@ -218,6 +220,164 @@ async def test_a_refusal_by_policy_is_told_from_a_failure(server: Server, engine
 
     with pytest.raises(AnswerRefused):
         await answer(engine, PROMPT)
+
+
+async def test_a_connection_that_was_given_up_is_tried_once_more_on_a_new_one() -> None:
+    """NVIDIA-NeMo/Gym PR 1555, vllm-project/vllm-omni#1374: the server closes what was idle just when the next request comes."""
+    requests: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = DIALECTS[0].body
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        for served in range(2):
+            try:
+                header = await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                break
+            size = int(header.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            await reader.readexactly(size)
+            requests.append(served)
+            if served:
+                break  # the second request of a connection gets no byte
+            writer.write(head + body)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    engine = OpenAiEngine(OpenAiSettings(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", model="m"))
+    async with server, engine.open():
+        for _ in range(3):
+            assert (await answer(engine, PROMPT)).text == LINE
+    assert requests == [0, 1, 0, 1, 0]
+
+
+def _enforcing(refused: set[str], wanted: set[str]) -> object:
+    """A server that refuses fields, as real ones do, and wants others."""
+
+    async def reply(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        if wrong := refused & set(body):
+            return web.json_response({"error": {"message": f"Unsupported parameter: {min(wrong)}"}}, status=400)
+        if missing := wanted - set(body):
+            return web.json_response({"error": {"message": f"Missing: {min(missing)}"}}, status=400)
+        return await said(DIALECTS[0])(request)  # type: ignore[operator, no-any-return]
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("dialect", "refused", "wanted"),
+    [
+        ("openai-chat", {"max_tokens"}, {"max_completion_tokens"}),
+        ("openai-reasoning", {"max_tokens", "temperature", "stop"}, {"max_completion_tokens"}),
+        ("mistral", {"seed", "stream_options"}, {"random_seed", "max_tokens"}),
+        ("gemini", {"seed", "stream_options"}, {"max_tokens"}),
+        ("llama.cpp", {"stream_options"}, {"seed"}),
+        ("ollama", {"stream_options"}, {"seed"}),
+        ("lmstudio", {"stream_options"}, {"seed"}),
+        ("azure", {"max_tokens"}, {"max_completion_tokens"}),
+    ],
+)
+async def test_ready_made_profiles_pass_where_their_rules_are_enforced(
+    server: Server, dialect: str, refused: set[str], wanted: set[str]
+) -> None:
+    server.reply = _enforcing(refused, wanted)  # type: ignore[assignment]
+    engine = OpenAiEngine(OpenAiSettings(url=server.url, model="m", dialect=dialect))
+    async with engine.open():
+        await engine.ready()
+        assert (await answer(engine, replace(PROMPT, stop=("Player:",)))).text == LINE
+
+
+async def test_a_field_may_be_left_out_or_called_otherwise_by_settings(server: Server) -> None:
+    server.reply = _enforcing({"seed", "stream_options", "max_tokens", "temperature"}, {"n_predict"})  # type: ignore[assignment]
+    settings = OpenAiSettings(
+        url=server.url, model="m", leave_out=("seed", "stream_options", "temperature"), rename={"max_tokens": "n_predict"}
+    )
+    engine = OpenAiEngine(settings)
+    async with engine.open():
+        assert (await answer(engine, PROMPT)).text == LINE
+
+
+async def test_azure_is_asked_by_its_own_header_and_version(server: Server) -> None:
+    settings = OpenAiSettings(url=server.url, model="m", dialect="azure", key="k", query={"api-version": "2024-10-21"})
+    seen: list[tuple[str, str | None]] = []
+
+    async def reply(request: web.Request) -> web.StreamResponse:
+        seen.append((request.headers["api-key"], request.query.get("api-version")))
+        assert "Authorization" not in request.headers
+        return await said(DIALECTS[0])(request)  # type: ignore[operator, no-any-return]
+
+    server.reply = reply
+    engine = OpenAiEngine(settings)
+    async with engine.open():
+        assert (await answer(engine, PROMPT)).text == LINE
+    assert seen == [("k", "2024-10-21")]
+
+
+PARTS = (
+    Part("system", "Rules."),
+    Part("system", "Persona."),
+    Part("user", "Memory."),
+    Part("user", "Hello?"),
+    Part("assistant", "Yes?"),
+    Part("user", "News?"),
+)
+
+
+async def test_an_endpoint_that_wants_roles_to_take_turns_gets_them_so(server: Server) -> None:
+    """vllm-project/vllm#6862, suitenumerique/conversations#197: strict templates, and ones that know no system."""
+    for knows_system in (True, False):
+        orders: list[list[str]] = []
+
+        async def reply(request: web.Request, knows: bool = knows_system, seen: list[list[str]] = orders) -> web.StreamResponse:
+            roles = [message["role"] for message in (await request.json())["messages"]]
+            seen.append(roles)
+            rest = roles[1:] if knows and roles[0] == "system" else roles
+            if rest != ["user", "assistant"] * (len(rest) // 2) + ["user"]:
+                return web.json_response(
+                    {"error": {"message": "Conversation roles must alternate user/assistant/user/assistant/..."}}, status=400
+                )
+            return await said(DIALECTS[0])(request)  # type: ignore[operator, no-any-return]
+
+        server.reply = reply
+        engine = OpenAiEngine(OpenAiSettings(url=server.url, model="m"))
+        async with engine.open():
+            for _ in range(2):
+                found = await answer(engine, replace(PROMPT, parts=PARTS))
+                assert found.text == LINE
+        assert orders[-1] == ([*(["system"] if knows_system else []), "user", "assistant", "user"])
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirected_request_stays_one(server: Server, engine: OpenAiEngine, status: int) -> None:
+    asked: list[str] = []
+
+    async def reply(request: web.Request) -> web.StreamResponse:
+        asked.append(request.method)
+        if len(asked) == 1:
+            return web.Response(status=status, headers={"Location": f"{server.url}/chat/completions"})
+        return await said(DIALECTS[0])(request)  # type: ignore[operator, no-any-return]
+
+    server.reply = reply
+    assert (await answer(engine, PROMPT)).text == LINE
+    assert asked == ["POST", "POST"]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("20", 20.0),
+        ("0.5", 0.5),
+        ("", 0.0),
+        ("soon", 0.0),
+        ("-3", 0.0),
+        ("nan", 0.0),
+        ("1e99", 3600.0),
+        ("Thu, 01 Jan 1970 00:01:40 GMT", 60.0),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(value: str, seconds: float) -> None:
+    assert retry_after_s(value, 40.0) == seconds
 
 
 def test_a_prompt_without_anything_special_is_the_default() -> None:
