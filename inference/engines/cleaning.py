@@ -34,6 +34,7 @@ _MAY_BEGIN: Final = re.compile(
 )
 _ROLE: Final = re.compile(r"\s*(?:assistant|model)(?=[^\w])[ \t:]*\n?", re.IGNORECASE)
 _ROLES: Final = ("assistant", "model")
+_PLAIN: Final = re.compile(r"[^<\[◁\n]*[^<\[◁\s]")
 _OBJECT: Final = re.compile(r'\{\s*["}]')
 
 
@@ -70,6 +71,15 @@ class Cleaner:
         """Take more text; return what of it can be spoken."""
         if self.over:
             return ""
+        if (
+            self._begun
+            and not (self._held or self._depth or self._stop)
+            and _PLAIN.fullmatch(text)
+            and self._line
+            and not self._line.isspace()
+        ):
+            self._line, self._blank = self._line[-32:] + text, 0  # most pieces of most answers
+            return text
         self._held += text
         out: list[str] = []
         while (found := _MARK.search(self._held)) is not None and not self.over:
