@@ -29,7 +29,7 @@ from inference.tiers import TIERS
 ENGINES: Final = ("vllm", "openai", "grammar", "timed")
 DEVICES: Final = "cuda_visible_devices"
 LABEL: Final = "node_label"
-_WORKER: Final = ("pool", "prompt_nano_usd", "completion_nano_usd", "drain_s", "keep_warm_s", "patience_s")
+_WORKER: Final = ("pool", "prompt_nano_usd", "completion_nano_usd", "drain_s", "keep_warm_s", "warm_up", "patience_s")
 
 
 def load(path: Path | None) -> Mapping[str, Mapping[str, Any]]:

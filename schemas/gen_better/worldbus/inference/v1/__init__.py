@@ -338,7 +338,8 @@ class InferenceDegraded(betterproto2.Message):
 
     code: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
     """
-    Stable name of why no higher rung was taken: `no_engine`, `no_slot`, `too_late`, `engine_failed`, `bad_answer` or `preempted`.
+    Stable name of why no higher rung was taken: `no_engine`, `no_slot`, `too_late`, `engine_failed` (this answer broke off), `bad_answer`,
+    `refused` (the engine does not take the prompt), `refused_by_model` (a filter or policy ended it) or `preempted`.
     """
 
     reason: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
