@@ -32,7 +32,7 @@ class WorkerSettings:
     keep_warm_s: float = 10.0
     """An engine that was idle for so long generates one token: idle GPUs answer slowly. 0: never."""
     report_s: float = 10.0
-    """Between reports of health in the log."""
+    """Between reports of health in the log, while there is something to report."""
     patience_s: float = 2.0
     """Without a model at work: a request that has more time than this waits for one."""
     prompt_nano_usd: int = 0
