@@ -54,6 +54,8 @@ class Reading:
 
     items: list[Item]
     batch: bool
+    together: bool = False
+    """All or nothing was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +257,7 @@ def _each(events: list[Any], read_one: Callable[[Any, Sender, str], Item], sende
         raise Problem(422, "EMPTY_BATCH", f"wanted 1 to {sender.most} events, found none")
     if len(events) > sender.most:
         detail = f"wanted at most {sender.most} events in a batch, found {len(events)}: split it"
-        raise Problem(413, "BATCH_TOO_LARGE", detail, limit=sender.most, found=len(events))
+        raise Problem(413, "BATCH_TOO_LARGE", detail, events=len(events), limit=sender.most, found=len(events))
     items: list[Item] = []
     wrong: list[dict[str, Any]] = []
     for index, event in enumerate(events):
@@ -268,6 +270,7 @@ def _each(events: list[Any], read_one: Callable[[Any, Sender, str], Item], sende
             max(one["status"] for one in wrong),
             wrong[0]["code"] if len({one["code"] for one in wrong}) == 1 else "BAD_BATCH",
             f"wanted {len(events)} valid events, found {len(wrong)} that are not; nothing was recorded: mend them and send the batch again",
+            events=len(events),
             refused=len(wrong),
             errors=wrong[:SHOWN],
         )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
 
-from bus.errors import LogDamaged
+from bus.errors import LogDamaged, WorldbusError
 from bus.json_format import to_json
-from worldbus.gateway.bodies import JSON, Item, Sender, read
+from worldbus.gateway.bodies import JSON, Item, Reading, Sender, read
 from worldbus.gateway.problem import Problem, later, problem_of
 from worldbus.gateway.rate import Bucket
 
@@ -81,18 +82,34 @@ class Events:
         """Count something that costs as much as so many events. Raises a 429 problem."""
         self._meter.take(grant, number, now)
 
-    async def publish(self, request: web.BaseRequest, body: bytes, grant: Grant, now: float) -> web.Response:
-        """Record the events of a request, and say where they are. Raises `Problem` or `WorldbusError`."""
+    def read(self, request: web.BaseRequest, body: bytes, grant: Grant, now: float) -> Reading:
+        """The events of a request that this token may publish now. Raises `Problem`, or `Rejected` for a single event with a fault."""
         headers = request.headers
         key = headers.get("Idempotency-Key", "").strip().strip('"') if "Idempotency-Key" in headers else ""
         together = self._atomic(request)
         reading = read(body, Sender(headers=headers, world=grant.only_world, key=key, most=self._limits.batch))
-        authorise(reading.items, grant)
-        self._meter.take(grant, len(reading.items), now)
-        atomic = reading.batch and together
-        outcomes = await (self._recorder.record_group(reading.items) if atomic else self._recorder.record(reading.items))
+        try:
+            authorise(reading.items, grant)
+            self._meter.take(grant, len(reading.items), now)
+        except Problem as problem:
+            problem.events = len(reading.items)
+            raise
+        return replace(reading, together=True) if reading.batch and together else reading
+
+    async def record(self, reading: Reading) -> web.Response:
+        """Record the events of a request, and say where they are. Raises `Problem` or `WorldbusError`."""
+        items = reading.items
+        try:
+            outcomes = await (self._recorder.record_group(items) if reading.together else self._recorder.record(items))
+        except WorldbusError as error:
+            self.refused(problem_of(error), len(items))
+            raise
         self._count(outcomes)
-        return _batch(reading.items, outcomes) if reading.batch else _single(reading.items[0], outcomes[0])
+        return _batch(items, outcomes) if reading.batch else _single(items[0], outcomes[0])
+
+    def refused(self, problem: Problem, events: int = 0) -> None:
+        """Count the events of a request that ends with this problem; 0: as many as the problem says."""
+        self._metrics.events[_outcome(problem)] += events or problem.events
 
     def _atomic(self, request: web.BaseRequest) -> bool:
         if "?" not in request.raw_path:
@@ -109,7 +126,7 @@ class Events:
             if outcome.error is None:
                 events["replayed" if outcome.replayed else "recorded"] += 1
             else:
-                events["unknown" if problem_of(outcome.error).status == 503 else "refused"] += 1
+                events[_outcome(problem_of(outcome.error))] += 1
 
     async def look(self, position: int, grant: Grant) -> web.Response:
         """The event at a position, if it is this token's business."""
@@ -125,6 +142,10 @@ class Events:
         if not grant.sees(event.world):
             raise missing
         return web.Response(body=to_json(event).encode(errors="replace"), content_type=JSON)
+
+
+def _outcome(problem: Problem) -> str:
+    return "refused" if problem.status < 500 else "unknown"
 
 
 def _single(item: Item, outcome: Outcome) -> web.Response:

@@ -48,12 +48,23 @@ class Problem(WorldbusError):
     code = "HTTP"
 
     def __init__(
-        self, status: int, code: str, detail: str, /, *, headers: Mapping[str, str] | None = None, close: bool = False, **more: Any
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        /,
+        *,
+        headers: Mapping[str, str] | None = None,
+        close: bool = False,
+        events: int = 1,
+        **more: Any,
     ) -> None:
         super().__init__(detail, **more)
         self.status = status
         self.code = code
         self.headers = dict(headers or {})
+        self.events = events
+        """How many events of the request it keeps out of the log; one where nobody can say."""
         self.close = close
         """Whether the connection ends with this answer: what is left of the request is not worth reading."""
 

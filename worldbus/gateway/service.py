@@ -156,10 +156,15 @@ class Gateway:
 
     async def _publish(self, request: web.BaseRequest) -> web.StreamResponse:
         began = self._loop.time()
-        grant = self._grant(request)
-        self._events.welcome(grant, began)
-        body = await body_of(request, min(grant.max_body, self.limits.body), self.limits.body_s)
-        response = await self._events.publish(request, body, grant, began)
+        try:
+            grant = self._grant(request)
+            self._events.welcome(grant, began)
+            body = await body_of(request, min(grant.max_body, self.limits.body), self.limits.body_s)
+            reading = self._events.read(request, body, grant, began)
+        except WorldbusError as error:
+            self._events.refused(problem_of(error))
+            raise
+        response = await self._events.record(reading)
         self.metrics.took(self._loop.time() - began)
         return response
 
@@ -229,10 +234,9 @@ class Gateway:
         return web.Response(body=self._document, content_type="application/json")
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        text = "\n".join([*self.metrics.lines(self._gauges()), ""])
-        return web.Response(body=text.encode(), headers={"Content-Type": METRICS_TYPE})
+        return web.Response(body=self.metrics.exposition(self._figures()), headers={"Content-Type": METRICS_TYPE})
 
-    def _gauges(self) -> dict[str, float]:
+    def _figures(self) -> dict[str, float]:
         return {
             "connected": float(self._world.connection.connected),
             "events_in_flight": self._recorder.in_flight,
