@@ -28,7 +28,7 @@ TITLES: Final = {
     404: "No such thing here",
     405: "Not with this method",
     408: "The request came too slowly",
-    409: "The event id is taken",
+    409: "In conflict with the log",
     411: "Length missing",
     413: "Too large",
     415: "Not a format that is understood",

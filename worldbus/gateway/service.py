@@ -160,11 +160,11 @@ class Gateway:
             grant = self._grant(request)
             self._events.welcome(grant, began)
             body = await body_of(request, min(grant.max_body, self.limits.body), self.limits.body_s)
-            reading = self._events.read(request, body, grant, began)
+            order = self._events.read(request, body, grant, began)
         except WorldbusError as error:
             self._events.refused(problem_of(error))
             raise
-        response = await self._events.record(reading)
+        response = await self._events.record(order)
         self.metrics.took(self._loop.time() - began)
         return response
 
