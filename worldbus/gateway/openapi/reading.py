@@ -47,7 +47,7 @@ def look() -> dict[str, Any]:
 
 
 def _stream(name: str, words: str, parameters: list[dict[str, Any]], data: Schema) -> dict[str, Any]:
-    """A stream whose blocks hold `data`: generators that know server-sent events give it to the caller block by block."""
+    """A stream whose blocks hold `data`: what a generator gives to its caller who knows server-sent events; for others it is text."""
     return {
         "operationId": name,
         "summary": words,
@@ -55,7 +55,7 @@ def _stream(name: str, words: str, parameters: list[dict[str, Any]], data: Schem
         "responses": {
             "200": {
                 "description": "Server-sent events; `event: end` says why a stream ends.",
-                "content": {STREAM: {"schema": data}},
+                "content": {STREAM: {"schema": {"anyOf": [data, {"type": "string"}]}}},
             },
             **GUARDED,
             **problems(
