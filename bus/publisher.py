@@ -142,8 +142,8 @@ class Publisher:
 
         With `expected`, only if the last event of each of these lanes is at its position (0: there is none), all at the same moment: lanes
         of the drafts (`draft.subject.lane`) and lanes that were only read, as many as there are drafts. So a rule over several entities
-        holds, if all who write to them expect them. The same ids twice are recorded once within the log's memory of 2 minutes, and under
-        `expected` for ever; `once` extends that as in `publish`, and expects every lane of the drafts where it saw it.
+        holds, if all who write to them expect them. The same ids twice are recorded once within the log's memory of 2 minutes, and for ever
+        where a lane of the drafts is expected; `once` extends that as in `publish`, and expects every lane of the drafts where it saw it.
 
         Costs about 10 ms on a disk, whatever the size. Raises as `publish`; `Conflict` names the first lane that moved, and where it is.
         """

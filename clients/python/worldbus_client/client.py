@@ -144,7 +144,8 @@ class Client:
         With `expected`, only if the last event of each of these lanes is at its position (0: there is none), all at the same moment: by
         entity, for what this client's subsystem says about it, or by `Lane`; lanes that were only read as well, as many as there are
         drafts. So a rule over several entities holds, if all who write to them expect them. Groups and single events of one client have
-        no order among each other. The same ids twice are recorded once within two minutes, and under `expected` for ever.
+        no order among each other. The same ids twice are recorded once within two minutes, and for ever where a lane of the drafts is
+        expected.
 
         Raises `BadEvent`, `Conflict` (look again), `Refused`, `Unknown` (publish it again with the same ids), `NotConnected` (it was never
         sent), `Closed`, and `WrongThread` in a callback.

@@ -125,3 +125,35 @@ async def test_a_browser_hears_lines_and_chunks_also_over_a_restart_of_the_serve
     await program.end()
     first, *_ = await recorded(log)
     assert isinstance(first.data, PlayerSpoke)
+
+
+async def test_a_rule_over_two_purses_holds_whoever_races(log: Log, probe: Any) -> None:
+    program = await probe("race", 50)
+    assert await program.line() == {"held": 50}
+    await program.end()
+
+    assert len(await recorded(log)) == 150
+
+
+async def test_groups_end_as_they_should_and_are_recognised_for_ever_under_expectations(
+    connection: Connection, log: Log, probe: Any
+) -> None:
+    program = await probe("groups")
+    first, only = [1, 2], [3, 4]
+    assert await program.line() == {"ended": [first, first, only, only, ["game", "a", 0, 1]]}
+    assert await program.line() == {"ended": [[5], ["game", "b", 1, 2]]}
+    await forget_ids(connection)
+    program.go_on()
+    assert await program.line() == {"ended": [first, "Refused"]}
+    assert await program.line() == {"ended": ["BadEvent"] * 8}
+    await program.end()
+
+    assert (await log.state()).last == 5
+
+
+async def forget_ids(connection: Connection) -> None:
+    """Make the log's own memory of ids forget everything: what two minutes do, in a moment."""
+    config = (await connection.api("STREAM.INFO.LOG"))["config"]
+    await connection.api("STREAM.UPDATE.LOG", {**config, "duplicate_window": 100_000_000})
+    await asyncio.sleep(0.25)
+    await connection.api("STREAM.UPDATE.LOG", config)
