@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bus.connection import Connection, connect
+from bus.connection import Connection, connect, hpub
 from bus.errors import BadEvent, BadSubject, Conflict, IdReused, Transient, Unknown
 from bus.event import Draft
 from bus.log import Log, open_log
+from bus.publication import fence_lines, pack
 from bus.publisher import Publisher, open_publisher
 from bus.subjects import LaneName
 from tests.integration.bus.drafts import WORLD, moved
@@ -253,3 +255,61 @@ async def test_groups_under_expectations_survive_kills_once_and_in_order(own_ser
         assert len({position for positions in done for position in positions}) == 120 == (await log.state()).last
         assert all(second == first + 1 for first, second in done)
         assert [await looked(log, purse) for purse in ("east", "west")] == [(-60, 119), (60, 120)]
+
+
+class Raw:
+    """Atomic batches by hand: what the server does with expectations, whatever our own code makes of it."""
+
+    def __init__(self, connection: Connection, log: Log) -> None:
+        self.connection = connection
+        self.log = log
+        self.answers: list[dict[str, Any]] = []
+
+    def frame(self, number: int, batch: str, draft: Draft, expects: tuple[LaneName, int] | None, *, commit: bytes = b"") -> bytes:
+        """One message of a batch."""
+        parcel = pack(draft, self.connection.max_payload)
+        fence = b"" if expects is None else fence_lines(expects[0].stored(self.log.partitions), expects[1])
+        lines = b"%b%bNats-Batch-Id: %b\r\nNats-Batch-Sequence: %d\r\n%b" % (parcel.lines, fence, batch.encode(), number, commit)
+        return hpub(parcel.subject, b"" if not commit else self.inbox, b"NATS/1.0\r\n%b\r\n" % lines, parcel.payload)
+
+    async def send(self, *frames: bytes) -> dict[str, Any]:
+        """The answer to a batch whose last frame commits it."""
+        for frame in frames:
+            self.connection.write(frame)
+        while not self.answers:
+            await asyncio.sleep(0.005)
+        return self.answers.pop()
+
+    async def __aenter__(self) -> Raw:
+        inbox = self.connection.new_inbox()
+        self.inbox = inbox.encode()
+        self._listener = await self.connection.listen(inbox, lambda *message: self.answers.append(json.loads(message[3])))
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._listener.close()
+
+
+COMMIT = b"Nats-Batch-Commit: 1\r\n"
+END = b"Nats-Batch-Commit: eob\r\n"
+
+
+async def test_the_server_checks_each_expectation_at_the_commit(connection: Connection, log: Log, publisher: Publisher) -> None:
+    """docs/adr/0093: where this changes, groups can be made simpler, or must be made otherwise."""
+    async with Raw(connection, log) as raw:
+        drafts = [moved(number, entity=entity) for number, entity in enumerate("abab")]
+        stored = await raw.send(
+            raw.frame(1, "b1", drafts[0], (lane("a"), 0)), raw.frame(2, "b1", drafts[1], (lane("read"), 0), commit=COMMIT)
+        )
+        stale = await raw.send(raw.frame(1, "b2", drafts[2], (lane("a"), 1)), raw.frame(2, "b2", drafts[3], (lane("b"), 1), commit=COMMIT))
+        assert (stored["seq"], stored["count"]) == (2, 2)
+        assert (stale["error"]["err_code"], stale["error"]["description"]) == (10071, "wrong last sequence: 2")
+
+        connection.write(raw.frame(1, "b3", drafts[2], (lane("a"), 1)))
+        await publisher.publish(moved(5, entity="a"))  # between the first message and the commit
+        moved_on = await raw.send(raw.frame(2, "b3", drafts[3], (lane("b"), 2), commit=COMMIT))
+        assert moved_on["error"]["err_code"] == 10071
+
+        ended = await raw.send(raw.frame(1, "b4", drafts[2], (lane("a"), 3)), raw.frame(2, "b4", drafts[3], (lane("b"), 99), commit=END))
+        assert (ended["seq"], ended["count"]) == (4, 1), "an end marker is not stored, and what it expects is not looked at"
+    assert (await log.state()).last == 4
