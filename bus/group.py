@@ -50,8 +50,7 @@ class Group:
             )
         if len(set(ids)) < len(ids):
             raise BadEvent("two events of the group have the same id: give each its own", code="DUPLICATE_ID")
-        named = {LaneName(*lane): position for lane, position in expected.items()}
-        return cls(ids, lanes, tuple(parcels), tuple(_fenced(lanes, parcels, named, partitions)), named)
+        return cls(ids, lanes, tuple(parcels), tuple(_fenced(lanes, parcels, expected, partitions)), expected)
 
 
 def _fenced(lanes: Sequence[LaneName], parcels: Sequence[Parcel], expected: Mapping[LaneName, int], partitions: int) -> Sequence[Parcel]:
@@ -74,12 +73,16 @@ def _fenced(lanes: Sequence[LaneName], parcels: Sequence[Parcel], expected: Mapp
 
 
 class Groups:
-    """Sends groups through an inbox of its own. A group without an answer is sent again, as a whole, with the same ids."""
+    """Sends groups through an inbox of its own. A group without an answer is sent again, as a whole, with the same ids.
 
-    def __init__(self, connection: Connection, log: Log, answer_timeout: float) -> None:
+    `admits` says whether anything may be sent now.
+    """
+
+    def __init__(self, connection: Connection, log: Log, answer_timeout: float, admits: Callable[[], bool]) -> None:
         self._connection = connection
         self._log = log
         self._answer_timeout = answer_timeout
+        self._admits = admits
         self._prefix = f"{connection.new_inbox()}.".encode()
         self._number = 0
         self._waiting: dict[bytes, tuple[frozenset[bytes], asyncio.Future[tuple[int, bytes]]]] = {}
@@ -144,6 +147,8 @@ class Groups:
         raise Unknown(f"{events} may be in the log or not, no answer within {deadline:g} s: publish it again with the same ids")
 
     async def _send(self, group: Group, answer_timeout: float) -> tuple[int, bytes]:
+        if not self._admits():
+            raise Disconnected(f"connection {self._connection.name!r} to NATS has just come back: retry")
         self._number += 1
         reply = b"%b%d" % (self._prefix, self._number)
         future: asyncio.Future[tuple[int, bytes]] = self._loop.create_future()

@@ -65,9 +65,9 @@ async def moved(log: Log, fence: str, expected: int, found: int, parcel: Parcel)
 async def group(log: Log, ids: Sequence[str], parcels: Sequence[Parcel]) -> list[int]:
     """The positions of a group that the log says it has recorded lately; raises `IdReused` if what it holds is something else."""
     filters = sorted({_stored(parcel.subject, log.partitions) for parcel in parcels})
-    found: dict[str, Event] = {}
+    wanted, found = frozenset(ids), dict[str, Event]()
     async for events in log.read(since=datetime.now(UTC) - SKEW, filters=filters):
-        found |= {known: event for event in events if (known := id_of(event)) in ids}
+        found |= {known: event for event in events if (known := id_of(event)) in wanted}
     if not found:
         raise IdReused(f"an id of the group that begins with {ids[0]} is taken; nothing was recorded: use new ids", id=ids[0])
     return whole(ids, parcels, found)
@@ -87,6 +87,8 @@ def whole(ids: Sequence[str], parcels: Sequence[Parcel], found: Mapping[str, Eve
 
 async def group_at(log: Log, parcels: Sequence[Parcel], first: int) -> list[int]:
     """The positions of a group whose first event would be at `first`; nothing if it is not there, whole and in one piece."""
+    if first < 1:
+        return []
     held: list[Event] = []
     async for events in log.read(after=first - 1, until=first + len(parcels) - 1):
         held += events

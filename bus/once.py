@@ -23,11 +23,11 @@ async def publish_once(
     """
     ids = [draft.id for draft in drafts]
     seen = dict.fromkeys((draft.subject.lane for draft in drafts), 0)
-    held: dict[str, Event] = {}
+    wanted, held = frozenset(ids), dict[str, Event]()
     while True:
         for lane, position in seen.items():
             for event in await log.read_lane(lane.stored(log.partitions), after=position):
-                if (known := lookup.id_of(event)) in ids:
+                if (known := lookup.id_of(event)) in wanted:
                     held[known] = event
                 seen[lane] = event.position
         if held:

@@ -59,7 +59,7 @@ class Publisher:
         self._highest = 0  # position that was acknowledged
         self._damage: LogDamaged | None = None
         self._bulk = Bulk(connection, self.position_in, self._hand_over)
-        self._groups = Groups(connection, log, ANSWER_TIMEOUT)
+        self._groups = Groups(connection, log, ANSWER_TIMEOUT, self._admits)
         self._own = b'{"stream":"%b","seq":' % log.name.encode()
 
     async def open(self) -> None:
@@ -129,6 +129,12 @@ class Publisher:
         self._send(publication)
         return future
 
+    def _admits(self) -> bool:
+        """Whether anything may be sent now: not while we look whether the log came back as it was. Raises `LogDamaged` if it did not."""
+        if self._damage is not None:
+            raise self._damage
+        return not self._away
+
     def _enter(self, publication: Publication) -> None:
         if self._damage is not None:
             raise self._damage
@@ -147,7 +153,7 @@ class Publisher:
 
         Costs about 10 ms on a disk, whatever the size. Raises as `publish`; `Conflict` names the first lane that moved, and where it is.
         """
-        expected = expected or {}
+        expected = {LaneName(*lane): position for lane, position in (expected or {}).items()}
         if once:
             parcels = [self._pack(draft) for draft in drafts]
             return await publish_once(self.log, drafts, parcels, expected, lambda where: self.publish_group(drafts, expected=where))

@@ -110,7 +110,13 @@ Submitted Client::publish(std::string_view entity, const google::protobuf::Messa
 }
 
 GroupReceipt Client::publish_group(const std::vector<Draft>& drafts, const std::vector<Expected>& expected) {
-  return worldbus::publish_group(inside_->hearing(), inside_->settings, drafts, expected);
+  try {
+    return worldbus::publish_group(inside_->hearing(), inside_->settings, drafts, expected);
+  } catch (const Error& error) {  // its connection, made for the first group, found no server
+    GroupReceipt receipt;
+    receipt.reason = std::string("the group was not sent: ") + error.what();
+    return receipt;
+  }
 }
 
 bool Client::flush(std::chrono::milliseconds timeout) { return inside_->sender.wait_for(inside_->queue.pushed(), timeout); }

@@ -298,12 +298,14 @@ async def test_nothing_is_published_to_a_log_that_came_back_shorter(own_server: 
             await asyncio.to_thread(own_server.stop)
             shutil.copytree(own_server.store, tmp_path / "older")
             await asyncio.to_thread(own_server.start)
-            await publisher.publish_many(moved(number) for number in range(20, 50))
+            await publisher.publish_group([moved(number) for number in range(20, 50)])
             await asyncio.to_thread(own_server.kill)
             shutil.rmtree(own_server.store)
             if lost == "some":
                 shutil.copytree(tmp_path / "older", own_server.store)
             await asyncio.to_thread(own_server.start)
+            with pytest.raises(LogDamaged, match="came back with 20 events|is gone"):
+                await publisher.publish_group([moved(50), moved(51)])
             with pytest.raises(LogDamaged, match="came back with 20 events|is gone"):
                 await publisher.publish(moved(50))
         await log.aclose()
