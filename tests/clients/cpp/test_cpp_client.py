@@ -17,6 +17,7 @@ from bus.publisher import open_publisher
 from bus.signals import signal
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
+from tests.streams import forget_ids
 from worldbus.embedded import NatsServer
 
 
@@ -194,11 +195,3 @@ async def test_groups_end_as_they_should_and_are_recognised_for_ever_under_expec
     assert [event.id for event in events[:4]] == ["g1", "g2", "g3", "g4"]
     assert len(events) == 5
     assert [from_protobuf(event.raw).entity for event in events] == ["a", "b", "c", "d", "a"]
-
-
-async def forget_ids(connection: Connection) -> None:
-    """Make the log's own memory of ids forget everything: what two minutes do, in a moment."""
-    config = (await connection.api("STREAM.INFO.LOG"))["config"]
-    await connection.api("STREAM.UPDATE.LOG", {**config, "duplicate_window": 100_000_000})
-    await asyncio.sleep(0.25)
-    await connection.api("STREAM.UPDATE.LOG", config)

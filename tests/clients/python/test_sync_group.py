@@ -17,6 +17,7 @@ from bus.event import Event
 from bus.subjects import LaneName
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved as Moved
 from schemas.gen_better.worldbus.player.v1 import PlayerMoved
+from tests.streams import forget_ids
 from worldbus.embedded import NatsServer
 from worldbus_client import BadEvent, Client, Closed, Conflict, Draft, Lane, NotConnected, Refused, Unknown, WrongThread
 from worldbus_client.group import lane_filter
@@ -36,17 +37,14 @@ def purse(recorded: Recorded, *entities: str) -> tuple[float, dict[str, int]]:
     return sum(event.data.x for event in events), dict.fromkeys(entities, 0) | {event.entity: event.position for event in events}
 
 
-def forget_ids(server: NatsServer) -> None:
-    """Make the log's own memory of ids forget everything: what two minutes do, in a moment."""
+def forget(server: NatsServer) -> None:
+    """As `forget_ids`."""
 
-    async def forget() -> None:
+    async def forget_now() -> None:
         async with connect(server.url, name="test") as connection:
-            config = (await connection.api("STREAM.INFO.LOG"))["config"]
-            await connection.api("STREAM.UPDATE.LOG", {**config, "duplicate_window": 100_000_000})
-            await asyncio.sleep(0.25)
-            await connection.api("STREAM.UPDATE.LOG", config)
+            await forget_ids(connection)
 
-    asyncio.run(forget())
+    asyncio.run(forget_now())
 
 
 def test_the_partition_is_the_one_that_the_log_chooses() -> None:
@@ -114,7 +112,7 @@ def test_a_group_that_comes_again_is_recognised(server: NatsServer, recorded: Re
         for entity in "abcd":
             bus.publish(entity, PlayerMoved())
         if memory == "forgotten":
-            forget_ids(server)
+            forget(server)
         assert [bus.publish_group(group, expected=expected) for group, expected in groups] == positions
         with pytest.raises(Refused, match="is taken by another event"):
             bus.publish_group([groups[0][0][0], moved("b", 7.0, id="2")], expected=groups[0][1])

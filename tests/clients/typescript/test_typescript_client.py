@@ -19,6 +19,7 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
 from tests.clients.typescript.conftest import WebSocketServer
+from tests.streams import forget_ids
 
 ROOT = Path(__file__).parents[3]
 GIVEN = """
@@ -149,11 +150,3 @@ async def test_groups_end_as_they_should_and_are_recognised_for_ever_under_expec
     await program.end()
 
     assert (await log.state()).last == 5
-
-
-async def forget_ids(connection: Connection) -> None:
-    """Make the log's own memory of ids forget everything: what two minutes do, in a moment."""
-    config = (await connection.api("STREAM.INFO.LOG"))["config"]
-    await connection.api("STREAM.UPDATE.LOG", {**config, "duplicate_window": 100_000_000})
-    await asyncio.sleep(0.25)
-    await connection.api("STREAM.UPDATE.LOG", config)

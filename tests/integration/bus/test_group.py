@@ -20,6 +20,7 @@ from bus.publication import fence_lines, pack
 from bus.publisher import Publisher, open_publisher
 from bus.subjects import LaneName
 from tests.integration.bus.drafts import WORLD, moved
+from tests.streams import forget_ids
 from worldbus.embedded import NatsServer
 
 ROUNDS = 50
@@ -35,14 +36,6 @@ async def looked(log: Log, entity: str) -> tuple[float, int]:
     events = await log.read_lane(lane(entity).stored(log.partitions))
     data: list[Any] = [event.data for event in events]
     return sum(it.x for it in data), events[-1].position if events else 0
-
-
-async def forget_ids(connection: Connection) -> None:
-    """Make the log's own memory of ids forget everything: what two minutes do, in a moment."""
-    config = (await connection.api("STREAM.INFO.LOG"))["config"]
-    await connection.api("STREAM.UPDATE.LOG", {**config, "duplicate_window": 100_000_000})
-    await asyncio.sleep(0.25)
-    await connection.api("STREAM.UPDATE.LOG", config)
 
 
 @pytest_asyncio.fixture

@@ -14,7 +14,8 @@ from bus.log import Log
 from bus.subjects import LaneName
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
-from tests.integration.gateway.conftest import DEAF, MUTE, OTHER, Answer, Caller, Open, archived, forget_ids, joined, recorded
+from tests.integration.gateway.conftest import DEAF, MUTE, OTHER, Answer, Caller, Open, archived, joined, recorded
+from tests.streams import forget_ids
 from worldbus.embedded import NatsServer
 from worldbus.gateway.bodies import PROTOBUF, PROTOBUF_BATCH
 
