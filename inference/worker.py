@@ -71,7 +71,7 @@ class Worker:
         vitals: Vitals | None = None,
     ) -> None:
         self.settings = settings
-        self.metrics = Metrics(settings.tier, settings.pool_name, settings.name)
+        self.metrics = Metrics(settings.tier, settings.pool_name, settings.series_name)
         self.admission = Admission(settings.promise)
         self.vitals = Vitals(connection) if vitals is None else vitals
         self._own_vitals = vitals is None

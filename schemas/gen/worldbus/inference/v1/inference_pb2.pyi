@@ -589,7 +589,7 @@ Global___InferenceRejected: _TypeAlias = InferenceRejected  # noqa: Y015
 
 @_typing.final
 class ModelHealthReported(_message.Message):
-    """A worker's look at one model over a span of time, said about the model; at most one per worker and 10 seconds."""
+    """A worker's look at one model over a span of time, said about the model: at most one per worker and 10 seconds, and none while it is idle and well."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

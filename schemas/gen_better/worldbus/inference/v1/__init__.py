@@ -885,7 +885,7 @@ default_message_pool.register_message("worldbus.inference.v1", "Measured", Measu
 @dataclass(eq=False, repr=False)
 class ModelHealthReported(betterproto2.Message):
     """
-    A worker's look at one model over a span of time, said about the model; at most one per worker and 10 seconds.
+    A worker's look at one model over a span of time, said about the model: at most one per worker and 10 seconds, and none while it is idle and well.
     """
 
     tier: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
