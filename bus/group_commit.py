@@ -26,6 +26,7 @@ MAX_BATCH_BYTES = 4 << 20
 SINGLES = 8  # writes that may be on their way alone; where a batch begins to pay
 BATCH_TIMEOUT = 4.5  # seconds until a batch without an answer stops holding up the next one
 ATOMIC_DUPLICATE = 10201
+WRONG_LAST_SEQUENCE = frozenset({10071, 10164})  # with the sequence that was found, without it
 
 
 class Framed(Protocol):

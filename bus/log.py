@@ -180,19 +180,22 @@ class Log:
         answer = (await self._direct({"seq": position + 1, "next_by_subj": subject_filter}, timeout))[0]
         return None if status_of(answer[1]) else _event(answer)
 
-    async def read_lane(self, subject_filter: str, *, after: int = 0, at_least: int = 0, timeout: float = 10.0) -> list[Event]:
+    async def read_lane(
+        self, subject_filter: str, *, after: int = 0, at_least: int = 0, most: int = READ_BATCH, timeout: float = 10.0
+    ) -> list[Event]:
         """Every event behind `after` that matches one filter, in order: for short histories, such as one entity's.
 
-        The answer covers the log up to `at_least` or beyond (a replica may lag behind what a conflict has named).
+        The answer covers the log up to `at_least` or beyond (a replica may lag behind what a conflict has named). With `most` below 1000 it
+        is the next so many events and no more.
         """
         found: list[Event] = []
         position = after
         deadline = asyncio.get_running_loop().time() + timeout
         while True:
-            answers = await self._direct({"seq": position + 1, "next_by_subj": subject_filter, "batch": READ_BATCH}, timeout)
+            answers = await self._direct({"seq": position + 1, "next_by_subj": subject_filter, "batch": most}, timeout)
             found += [_event(answer) for answer in answers if not status_of(answer[1])]
             position = found[-1].position if found else after
-            if int(header_value(answers[-1][1], b"Nats-Num-Pending") or 0):
+            if most == READ_BATCH and int(header_value(answers[-1][1], b"Nats-Num-Pending") or 0):
                 continue
             if position >= at_least:
                 return found

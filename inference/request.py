@@ -129,11 +129,18 @@ def prompt_of(ask: Ask, max_tokens: int, *, choice: bool = False) -> Prompt:
         seed=request.seed,
         temperature=temperature,
         stop=tuple(request.stop),
+        others=_names(request.player),
+        own=_names(request.npc),
         id=request.request_id,
         grammar=ask.grammar,
         slots=tuple((slot.name, plain(slot.text)) for slot in request.fallback.slots),
     )
     return shown(prompt, ask.passages) if ask.passages else prompt
+
+
+def _names(token: str) -> tuple[str, ...]:
+    """An entity as a model may write its name."""
+    return (token, token.replace("-", " ").replace("_", " ")) if token else ()
 
 
 def prompt_hash(prompt: Prompt) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from inference.dressing import plain
+from inference.engines.cleaning import Cleaner
 
 MIN_SENTENCE: Final = 2  # characters
 LONG: Final = 80  # characters from which on a clause's end is good enough
@@ -162,19 +163,30 @@ class Voice:
 
     def __init__(self, names: Sequence[str] = (), *, whole: bool = False) -> None:
         self._say = SpokenFields(names) if names else None
+        self._cleaner = Cleaner() if names else None  # a model may think or play others inside a property, too
         self._whole = whole
         self._kept = ""
         self._chunker = Chunker()
 
     def feed(self, text: str, now: float) -> str:
         """The next chunk, or nothing."""
-        said = plain(self._say.feed(text) if self._say is not None else text)
+        said = plain(self._spoken(text))
         if self._whole:
             self._kept += said
             return ""
         return self._chunker.feed(said, now)
 
+    def _spoken(self, text: str) -> str:
+        if self._say is None or self._cleaner is None:
+            return text
+        said = self._cleaner.feed(self._say.feed(text))
+        if self._cleaner.anew:
+            self._cleaner.anew = False
+            self._chunker = Chunker()
+        return said
+
     def finish(self) -> str:
         """What is left to speak."""
         kept, self._kept = self._kept, ""
-        return kept + self._chunker.finish()
+        rest = plain(self._cleaner.finish()) if self._cleaner is not None else ""
+        return kept + self._chunker.finish() + rest

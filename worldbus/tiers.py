@@ -47,8 +47,7 @@ async def run_tiers(
         pools.pool_of(tier, tables.get(tier, {}), labels=settings.node_labels) for tier in TIERS if tier in wanted
     ]
     if LADDER in wanted:
-        own = WorkerSettings(tier="gold").name[-57:]
-        workers += [(WorkerSettings(tier=tier, name=f"{LADDER}-{own}"), None) for tier in TIERS]
+        workers += [(WorkerSettings.of_this_process(tier, role=LADDER), None) for tier in TIERS]
     async with AsyncExitStack() as stack:
         grammar = GrammarEngine(slots=1024)
         await stack.enter_async_context(grammar.open())

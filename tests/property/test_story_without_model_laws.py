@@ -26,7 +26,7 @@ from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryArcStartReq
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired
 
 token = st.from_regex(r"[a-z]{1,6}", fullmatch=True)
-words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(str.strip)
+words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(lambda text: plain(text).strip())
 facts = st.dictionaries(token, st.lists(token, min_size=1, max_size=4, unique=True), min_size=1, max_size=4)
 
 

@@ -7,8 +7,10 @@ import { wsconnect, type NatsConnection } from "@nats-io/nats-core";
 import { TokensDeliveredSchema, type TokensDelivered } from "../gen/worldbus/inference/v1/types_pb.js";
 import { address, variable } from "./environment.js";
 import { pack, token, unpack, type About, type Parcel, type Received } from "./envelope.js";
+import { Conflict, Group, NotTaken, type Draft, type Expected } from "./group.js";
 
 export { BadEvent, type About, type Received } from "./envelope.js";
+export { Conflict, draft, type Draft, type Expected } from "./group.js";
 
 /** More events wait for the log than the queue holds: nothing was taken. */
 export class QueueFull extends Error {}
@@ -120,6 +122,35 @@ export class Client {
       this.waiting.push({ parcel, resolve, reject });
       if (!this.busy) this.sending = this.send();
     });
+  }
+
+  /**
+   * Record all of `drafts` (made by `draft`), in order and behind one another, or none. At most 1000.
+   *
+   * With `expected`, only if the last event of each of these lanes is at its position, all at the same moment; lanes that were only read as
+   * well, as many as there are drafts. So a rule over several entities holds, if all who write to them expect them. Groups and single events
+   * of one client have no order among each other. Rejects with `BadEvent`, `Conflict`, `Refused`, or `Unknown`: then publish the same drafts
+   * again, which records them once (within two minutes; for ever where a lane of the drafts is expected).
+   */
+  async publishGroup(drafts: readonly Draft[], expected: readonly Expected[] = []): Promise<Recorded[]> {
+    const group = new Group(this.settings.world, this.settings.subsystem, drafts, expected);
+    const until = Date.now() + this.settings.giveUpMs;
+    let reason: unknown = "the client is closed";
+    while (!this.closed && Date.now() < until) {
+      try {
+        const manager = await this.stream.jetstreamManager(false);
+        const positions = await group.attempt(this.connection, manager, this.settings.log, this.settings.answerMs);
+        if (positions !== undefined) {
+          return positions.map((position, index) => ({ id: group.parcels[index]!.id, position, repeated: false }));
+        }
+      } catch (error) {
+        if (error instanceof Conflict) throw error;
+        if (error instanceof NotTaken) throw new Refused(error.message, error.code);
+        reason = error;
+      }
+      await pause();
+    }
+    throw new Unknown(`a group of ${drafts.length} events has no answer after ${this.settings.giveUpMs} ms: ${String(reason)}`, { cause: reason });
   }
 
   /**

@@ -25,6 +25,7 @@ from tests.integration.inference.conftest import Run
 
 ARCS = [f"arc-{number}" for number in range(40)]
 BY_MODEL = "It was Pell, and he had chalk on his hands."
+STRANGE = "It was nobody."  # words that are kept of an answer whose fact is none of the table's
 BAD = ("filtered", "refused", "broken", "html", "cut", "stranger", "empty", "claims")
 
 
@@ -62,7 +63,7 @@ async def _bad(kind: str, request: web.Request) -> web.StreamResponse:
         case "cut":
             return await _stream(request, '{"text": "It was', finish=None)
         case "stranger":
-            return await _stream(request, '{"text": "It was nobody.", "facts": {"who": "nobody"}}')
+            return await _stream(request, json.dumps({"text": STRANGE, "facts": {"who": "nobody"}}))
         case "empty":
             return await _stream(request, '{"text": "", "facts": {"who": "vane"}}')
         case _:
@@ -96,7 +97,7 @@ async def test_a_beat_is_told_in_the_authors_or_the_models_words_and_only_a_mode
     assert any(line.rung == "full" for line in lines.values())
     assert any(line.rung == "authored" for line in lines.values())
     for arc, line in lines.items():
-        assert line.text in (f"The author's own words of {arc}.", BY_MODEL) or BY_MODEL.startswith(line.text.rstrip())
+        assert line.text in (f"The author's own words of {arc}.", BY_MODEL, STRANGE) or BY_MODEL.startswith(line.text.rstrip())
         assert facts.get(arc, "") == ("pell" if line.text == BY_MODEL else ""), arc
 
 

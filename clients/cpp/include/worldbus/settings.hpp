@@ -23,6 +23,7 @@ enum class Outcome : std::uint8_t {
   repeated,  ///< an event of this id was in the log already, at `position`; nothing was added
   refused,   ///< not in the log, and the same event never will be: see `reason`
   unknown,   ///< no answer until `give_up`: it may be in the log. Publish it again with the same id within two minutes to be sure
+  conflict,  ///< of a group alone: not in the log, since a lane is not at the position where it was expected. Look again, and decide again
 };
 
 struct Receipt {

@@ -360,7 +360,9 @@ class InferenceDegraded(_message.Message):
     rung: _builtins.str
     """Rung of the ladder: `shorter`, `choice`, `grammar` or `authored`."""
     code: _builtins.str
-    """Stable name of why no higher rung was taken: `no_engine`, `no_slot`, `too_late`, `engine_failed`, `bad_answer` or `preempted`."""
+    """Stable name of why no higher rung was taken: `no_engine`, `no_slot`, `too_late`, `engine_failed` (this answer broke off), `bad_answer`,
+    `refused` (the engine does not take the prompt), `refused_by_model` (a filter or policy ended it) or `preempted`.
+    """
     reason: _builtins.str
     """For a person: what was predicted, what was left of the deadline."""
     tier: _builtins.str
@@ -587,7 +589,7 @@ Global___InferenceRejected: _TypeAlias = InferenceRejected  # noqa: Y015
 
 @_typing.final
 class ModelHealthReported(_message.Message):
-    """A worker's look at one model over a span of time, said about the model; at most one per worker and 10 seconds."""
+    """A worker's look at one model over a span of time, said about the model: at most one per worker and 10 seconds, and none while it is idle and well."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

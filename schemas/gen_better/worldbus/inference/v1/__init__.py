@@ -338,7 +338,8 @@ class InferenceDegraded(betterproto2.Message):
 
     code: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
     """
-    Stable name of why no higher rung was taken: `no_engine`, `no_slot`, `too_late`, `engine_failed`, `bad_answer` or `preempted`.
+    Stable name of why no higher rung was taken: `no_engine`, `no_slot`, `too_late`, `engine_failed` (this answer broke off), `bad_answer`,
+    `refused` (the engine does not take the prompt), `refused_by_model` (a filter or policy ended it) or `preempted`.
     """
 
     reason: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
@@ -884,7 +885,7 @@ default_message_pool.register_message("worldbus.inference.v1", "Measured", Measu
 @dataclass(eq=False, repr=False)
 class ModelHealthReported(betterproto2.Message):
     """
-    A worker's look at one model over a span of time, said about the model; at most one per worker and 10 seconds.
+    A worker's look at one model over a span of time, said about the model: at most one per worker and 10 seconds, and none while it is idle and well.
     """
 
     tier: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
