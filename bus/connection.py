@@ -15,13 +15,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
-import nats.errors
 import structlog
-from nats.aio.client import Client
-from nats.protocol.parser import Parser
 
 from bus.errors import Disconnected, Misuse, PermissionDenied, Transient, Unknown, WorldbusError
 from bus.event import new_id
+from bus.lean import without
+
+with without("aiohttp", "multidict"):  # for WebSocket alone, and two thirds of what importing nats-py costs
+    import nats.errors
+    from nats.aio import transport
+    from nats.aio.client import Client
+    from nats.protocol.parser import Parser
 
 Callback = Callable[[bytes, bytes, bytes | None, bytes], None]
 """(subject, reply, header block or None, payload), called in arrival order on the event loop; it must not block and must not raise."""
@@ -313,6 +317,8 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
 
     Raises `Misuse` when the first connection fails (wrong address, wrong credentials).
     """
+    if url.startswith(("ws:", "wss:")):
+        _allow_websocket()
     client = _Client()
     connection = Connection(client, name)
 
@@ -375,6 +381,14 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
         yield connection
     finally:
         await connection.aclose()
+
+
+def _allow_websocket() -> None:
+    """Give nats-py what was kept from it when it was imported."""
+    import aiohttp
+    import multidict
+
+    vars(transport).update(aiohttp=aiohttp, multidict=multidict)
 
 
 def pub(subject: bytes, reply: bytes, payload: bytes) -> bytes:

@@ -18,6 +18,7 @@
     ├── Stopped             the runtime is shutting down or lost its partition: start again from the log
     └── Misuse              configuration or calling code is wrong: stop the process
         ├── BadSettings         settings that cannot work together
+        │   └── NoWorld             the data folder that was meant holds no world
         ├── NotDurable          the server does not prove the durability that was asked for
         ├── PermissionDenied    the credentials may not publish or subscribe there
         ├── LogDamaged          the log has a gap, is shorter than the archive, or differs from it
@@ -146,6 +147,12 @@ class BadSettings(Misuse):
     """All problems found in the settings, together."""
 
     code = "BAD_SETTINGS"
+
+
+class NoWorld(BadSettings):
+    """No world in that data folder, and the caller makes none. `facts`: `folder`, and `running`, the folders of worlds that run."""
+
+    code = "NO_WORLD"
 
 
 class NotDurable(Misuse):

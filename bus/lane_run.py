@@ -73,6 +73,8 @@ class Tally:
     parked: int = 0
     deferred: int = 0
     loads: int = 0
+    last: int = 0  # position of the input that was decided last
+    last_ns: int = 0  # when that was, Unix time
     decide_ns: list[int] = field(default_factory=list)  # a sample, newest last
 
 

@@ -14,7 +14,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -93,6 +93,8 @@ class LogState:
     first: int
     last: int
     count: int
+    asked_ns: int = field(default=0, compare=False)  # the server's clock when it said so, Unix time; 0: a server too old to say
+    bytes: int = field(default=0, compare=False)  # on the server's disk
 
 
 class Log:
@@ -125,7 +127,8 @@ class Log:
             raise LogDamaged(f"log {self.name} is gone: restore it with `worldbus log repair --from-archive`", found=None) from error
         found = info["state"]
         count = int(found["messages"])
-        return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count)
+        asked_ns = parse_stamp(info["ts"]) if info.get("ts") else 0
+        return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count, asked_ns, int(found["bytes"]))
 
     async def still_holds(self, position: int) -> None:
         """Return once the log says that it reaches `position`, however long it takes to come up.
@@ -171,6 +174,11 @@ class Log:
         if status_of(answers[-1][1]) == 413:  # more subjects match than the server collects: walk the log instead
             return max(await self.read_lane(subject_filter), key=lambda event: event.position, default=None)
         return max((_event(answer) for answer in answers if not status_of(answer[1])), key=lambda event: event.position, default=None)
+
+    async def first_behind(self, position: int, subject_filter: str, *, timeout: float = 10.0) -> Event | None:
+        """The first event behind a position whose stored subject matches the filter, if any."""
+        answer = (await self._direct({"seq": position + 1, "next_by_subj": subject_filter}, timeout))[0]
+        return None if status_of(answer[1]) else _event(answer)
 
     async def read_lane(
         self, subject_filter: str, *, after: int = 0, at_least: int = 0, most: int = READ_BATCH, timeout: float = 10.0
@@ -248,7 +256,7 @@ class Log:
 
     async def layout(self) -> int:
         """The partitions of the log that is there; of one that is not, those that it had, as far as that was written down."""
-        return _partitions(await _info(self.connection, self.name)) or int((await self._marker()).get("partitions", PARTITIONS))
+        return partitions_of(await stream_info(self.connection, self.name)) or int((await self._marker()).get("partitions", PARTITIONS))
 
     async def _marker(self) -> dict[str, Any]:
         async def ask() -> dict[str, Any]:
@@ -307,14 +315,7 @@ async def open_log(connection: Connection, config: LogConfig | None = None) -> L
     log = await attach(connection, config or LogConfig())
     try:
         wanted = await log.marked()
-        found = await _info(connection, log.name)
-        if wanted and (found is None or found["created"] != wanted):
-            raise LogDamaged(
-                f"log {log.name} was made at {wanted}, found {'none' if found is None else 'one made at ' + found['created']}: "
-                f"restore it with `worldbus log repair --from-archive`; to begin a new history, delete stream {log.config.snapshots} too",
-                wanted=wanted,
-                found=found and found["created"],
-            )
+        refuse_another(log, wanted, await stream_info(connection, log.name))
         created = await make(connection, log.config)
         if not wanted:
             await log.mark(created)
@@ -322,6 +323,17 @@ async def open_log(connection: Connection, config: LogConfig | None = None) -> L
         await log.aclose()
         raise
     return log
+
+
+def refuse_another(log: Log, wanted: str, found: dict[str, Any] | None) -> None:
+    """Raise `LogDamaged` unless the log that is there is the one that was made at `wanted`, if that is known."""
+    if wanted and (found is None or found["created"] != wanted):
+        raise LogDamaged(
+            f"log {log.name} was made at {wanted}, found {'none' if found is None else 'one made at ' + found['created']}: "
+            f"restore it with `worldbus log repair --from-archive`; to begin a new history, delete stream {log.config.snapshots} too",
+            wanted=wanted,
+            found=found and found["created"],
+        )
 
 
 async def attach(connection: Connection, config: LogConfig) -> Log:
@@ -344,7 +356,8 @@ async def make(connection: Connection, config: LogConfig) -> str:
     return str((await _ensure(connection, config.stream()))["created"])
 
 
-async def _info(connection: Connection, name: str) -> dict[str, Any] | None:
+async def stream_info(connection: Connection, name: str) -> dict[str, Any] | None:
+    """What the server says of a stream; None if it has none of that name."""
     try:
         return await retried(lambda: connection.api(f"STREAM.INFO.{name}"), 10.0)
     except ApiError as error:
@@ -353,7 +366,7 @@ async def _info(connection: Connection, name: str) -> dict[str, Any] | None:
         raise
 
 
-def _partitions(found: dict[str, Any] | None) -> int:
+def partitions_of(found: dict[str, Any] | None) -> int:
     """As `LogConfig.stream` wrote them; 0 of another stream, or of none."""
     written = _PARTITIONS.search(((found or {}).get("config", {}).get("subject_transform") or {}).get("dest", ""))
     return int(written[1]) if written else 0
@@ -361,7 +374,7 @@ def _partitions(found: dict[str, Any] | None) -> int:
 
 async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, Any]:
     """The stream's information; made if it is missing, compared if it is there."""
-    info = await _info(connection, wanted["name"])
+    info = await stream_info(connection, wanted["name"])
     if info is None:
         try:
             info = await retried(lambda: _create(connection, wanted), 5.0)
@@ -374,16 +387,21 @@ async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, A
                 ) from error
             if error.err_code != 10058:  # somebody else made it at the same moment
                 raise
-            info = await _info(connection, wanted["name"])
+            info = await stream_info(connection, wanted["name"])
             assert info is not None
-    differences = list(_differences(wanted, info["config"]))
+    refuse_other_layout(wanted, info["config"])
+    return info
+
+
+def refuse_other_layout(wanted: dict[str, Any], found: dict[str, Any]) -> None:
+    """Raise `Misuse` where a stream's configuration is not the one that is wanted."""
+    differences = list(_differences(wanted, found))
     if differences:
         raise Misuse(
             f"stream {wanted['name']} is laid out differently: {'; '.join(differences)}. Use those settings, or another stream",
             stream=wanted["name"],
             differences=differences,
         )
-    return info
 
 
 async def _create(connection: Connection, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -27,13 +27,24 @@ EVERY_S = 5.0  # between two records of one consumer; under `strict` each costs 
 logger = structlog.get_logger(__name__)
 
 
+def subject_of(log: Log, consumer: str) -> str:
+    """Where the record of a consumer is kept."""
+    return f"{SNAPSHOT_ROOT}.progress.{log.name}.{consumer}"
+
+
+async def has_record(log: Log, consumer: str) -> bool:
+    """Whether a consumer of that name was ever settled by anybody. Raises `Transient`."""
+    answers = await log._answers.ask(f"$JS.API.DIRECT.GET.{log.config.snapshots}", {"last_by_subj": subject_of(log, consumer)}, timeout=2.0)
+    return status_of(answers[0][1]) == 0
+
+
 class Progress:
     """The record of one consumer. Losing it costs nothing but the protection: the server's floor is believed then."""
 
     def __init__(self, log: Log, consumer: str) -> None:
         self._log = log
         self._consumer = consumer
-        self._subject = f"{SNAPSHOT_ROOT}.progress.{log.name}.{consumer}"
+        self._subject = subject_of(log, consumer)
         self._created = ""
         self._settled = 0  # what is known to be settled
         self._saved = 0  # what the record says

@@ -199,6 +199,7 @@ class Runner(Generic[S]):
     def _decide(self, lane: Lane[S], event: Event) -> list[Draft]:
         tally = self.tally
         tally.decided += 1
+        tally.last, tally.last_ns = event.position, time.time_ns()
         if tally.decided & 15 and tally.decided > ALL_MEASURED:
             return decide(lane, event)
         began = time.thread_time_ns()  # of this decision's own; what else the machine does is not its rules' doing

@@ -18,6 +18,7 @@ from bus.lane_run import Limits
 from bus.lane_store import LogLaneStore
 from bus.log import Log
 from bus.membership import Membership, share
+from bus.presence import MS, HandlerReport, Presence
 from bus.runner import Runner
 from bus.session import Pace, Place, Session
 from bus.subjects import stored_filter
@@ -54,7 +55,16 @@ def places(handler: Handler[Any], partitions: int) -> list[Place]:
 class Runtime:
     """Handlers that run in this process. Made by `run_handlers`."""
 
-    def __init__(self, connection: Connection, log_: Log, handlers: Sequence[Handler[Any]], *, pace: Pace, limits: Limits) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        log_: Log,
+        handlers: Sequence[Handler[Any]],
+        *,
+        pace: Pace,
+        limits: Limits,
+        presence: Presence | None = None,
+    ) -> None:
         self.connection = connection
         self.log = log_
         self.writes = Writes(connection)
@@ -62,7 +72,9 @@ class Runtime:
             handler.name: Runner(handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits)
             for handler in handlers
         }
-        self.membership = Membership(connection, log_.name, self.runners, self._rebalance)
+        self.membership = Membership(
+            connection, log_.name, self.runners, self._rebalance, presence=presence, reports=lambda: map(self._report, self.runners)
+        )
         self._pace = pace
         self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
         self._balance = asyncio.Event()
@@ -76,6 +88,11 @@ class Runtime:
         self._balance.set()
         work = {"members": self.membership.run(), "balance": self._keep_balance(), "stalls": self._watch_stalls()}
         self._tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
+
+    def _report(self, name: str) -> HandlerReport:
+        tally = self.runners[name].tally
+        holds = [session.hold() for session, _ in self._sessions.values() if session.runner is self.runners[name]]
+        return HandlerReport(name, holds, tally.decided, tally.last, tally.last_ns // MS)
 
     async def _consumers(self, handler: Handler[Any]) -> None:
         for place in places(handler, self.log.partitions):
@@ -170,11 +187,17 @@ class Runtime:
 
 @asynccontextmanager
 async def run_handlers(
-    connection: Connection, log_: Log, handlers: Iterable[Handler[Any]], *, pace: Pace | None = None, limits: Limits | None = None
+    connection: Connection,
+    log_: Log,
+    handlers: Iterable[Handler[Any]],
+    *,
+    pace: Pace | None = None,
+    limits: Limits | None = None,
+    presence: Presence | None = None,
 ) -> AsyncIterator[Runtime]:
     """Run `handlers` for the block. Every input is decided, in log order per entity, with effects exactly once, however often this
-    process dies."""
-    runtime = Runtime(connection, log_, list(handlers), pace=pace or Pace(), limits=limits or Limits())
+    process dies. `presence` is what operators are told about this process."""
+    runtime = Runtime(connection, log_, list(handlers), pace=pace or Pace(), limits=limits or Limits(), presence=presence)
     await runtime.open()
     try:
         yield runtime

@@ -9,6 +9,7 @@ The ack floor moves over the contiguous run of settled inputs only.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from bus.consumer import PullConsumer, Status
 from bus.errors import Disconnected, WorldbusError
 from bus.event import Event
 from bus.lane_run import Entry
+from bus.presence import MS, Hold
 from bus.progress import Progress
 from bus.runner import Runner
 from bus.subjects import place
@@ -93,6 +95,16 @@ class Session:
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._stopping = False
+        self._since_ms = time.time_ns() // MS
+
+    def hold(self) -> Hold:
+        """How the hold stands, for operators."""
+        unsettled = [entry.event for entry in self._open if entry.open] if self.active else []
+        partition = -1 if self.place.partition is None else self.place.partition
+        if not unsettled:
+            return Hold(partition, self._since_ms, 0, 0, self._last if self.active else 0, self.active)
+        first = unsettled[0]
+        return Hold(partition, self._since_ms, len(unsettled), first.recorded_ns // MS, first.position - 1, self.active)
 
     def _new_consumer(self) -> PullConsumer:
         return PullConsumer(self._connection, self._stream, self.name)

@@ -14,7 +14,7 @@ from worldbus.cli.output import remark, say, say_json, table
 
 if TYPE_CHECKING:
     from bus.event import Event
-    from worldbus.compose import World
+    from worldbus.opening import World
     from worldbus.settings import Settings
 
 OPERATOR = "operator"
@@ -105,7 +105,7 @@ def _lane(text: str) -> tuple[str, str]:
 
 async def _rows(settings: Settings) -> list[dict[str, Any]]:
     from projections.query import query
-    from worldbus.compose import open_servers
+    from worldbus.servers import open_servers
 
     async with open_servers(settings, nats=False) as servers:
         answer = await query(servers.reader_dsn, _LIST)
@@ -115,7 +115,7 @@ async def _rows(settings: Settings) -> list[dict[str, Any]]:
 async def _show(settings: Settings, rows: list[dict[str, Any]], as_json: bool) -> None:
     from bus.json_format import to_dict
     from worldbus.cli.read import line
-    from worldbus.compose import open_bus
+    from worldbus.opening import open_bus
 
     async with open_bus(settings, name="worldbus-parked", postgres=False) as bus:
         for row in rows:
@@ -135,9 +135,9 @@ async def _order(
     settings: Settings, lanes: list[tuple[str, str, str]], position: int | None, reason: str, wait_s: float, as_json: bool
 ) -> None:
     """Say to each lane what to do, and tell what came of it."""
-    from worldbus.compose import open_world
+    from worldbus.opening import open_world
 
-    async with open_world(settings, name="worldbus-parked", postgres=False) as world:
+    async with open_world(settings, name="worldbus-parked", postgres=False, create=False) as world:
         settled = [await _order_one(world, lane, position, reason, wait_s, as_json) for lane in lanes]
     failed = ["/".join(lane[1:]) for lane, well in zip(lanes, settled, strict=True) if not well]
     if not lanes:

@@ -40,7 +40,7 @@ def why(event: str, as_json: bool, settings: Settings) -> None:
 
 async def _why(settings: Settings, event: str) -> Chain:
     from projections.store import close, connect
-    from worldbus.compose import open_servers
+    from worldbus.servers import open_servers
     from worldbus.why import why as chain_of
 
     async with open_servers(settings, nats=False) as servers:

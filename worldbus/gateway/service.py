@@ -34,8 +34,8 @@ from worldbus.gateway.stream import Stream
 from worldbus.gateway.subscribe import Subscriptions, wanted
 
 if TYPE_CHECKING:
-    from worldbus.compose import World
     from worldbus.gateway.grants import Grant, Tokens
+    from worldbus.opening import World
 
 _EVENT: Final = re.compile(r"/v1/events/([0-9]{1,18})", re.ASCII)
 ENDLESS: Final = ("/v1/subscribe", "/v1/signals")

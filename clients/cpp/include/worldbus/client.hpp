@@ -1,8 +1,6 @@
 // Publishing to the bus from a game thread, and receiving from it.
 //
-//   worldbus::Settings settings;
-//   settings.url = "nats://127.0.0.1:4222";
-//   settings.world = "w1";
+//   worldbus::Settings settings;              // url and world as WORLDBUS_NATS_URL and WORLDBUS_WORLD say
 //   worldbus::Client client(settings);
 //
 //   worldbus::player::v1::PlayerMoved moved;
