@@ -26,6 +26,7 @@ from projections.projector import Projector
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerSessionSummarised
 from schemas.gen.worldbus.state.v1.state_pb2 import SlotDeleted
 from schemas.registry import subsystem
+from tests.laws import examples
 from tests.projected import Batches, event, places, rows, unreadable
 from tests.strategies import messages
 from worldbus.embedded import PostgresServer
@@ -133,7 +134,7 @@ def _generations(law_database: str) -> None:
     asyncio.run(Projector(law_database, (*PROJECTIONS, places())).run(Batches([])))
 
 
-_FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+_FEW = settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @_FEW

@@ -18,6 +18,7 @@ from bus.handler import Handler
 from bus.lane import Lane
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerMoved
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested, LaneRetryRequested
+from tests.laws import examples
 from tests.simulator import PARTITIONS, WORLD, Member, World
 
 LANES = ["a", "b", "c", "d", "e"]
@@ -154,7 +155,7 @@ def _check_lanes(world: World) -> None:
             at += mark.steps
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(wishes=inputs, seed=st.integers(0, 2**32), trouble=st.sampled_from([0.0, 0.1, 0.25]))
 def test_effects_are_exactly_once_and_in_order_whatever_dies_or_sleeps(
     wishes: list[tuple[str, list[str], str]], seed: int, trouble: float
@@ -171,7 +172,7 @@ def test_effects_are_exactly_once_and_in_order_whatever_dies_or_sleeps(
     _check_lanes(world)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(wishes=inputs, seed=st.integers(0, 2**32), trouble=st.sampled_from([0.0, 0.1, 0.25]))
 def test_a_parked_lane_waits_and_goes_on_in_order_after_its_poison_is_dropped(
     wishes: list[tuple[str, list[str], str]], seed: int, trouble: float

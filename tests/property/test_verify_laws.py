@@ -14,11 +14,12 @@ from bus.event import Draft, Event
 from bus.verify import Report, Verifier, verify
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerMoved
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested, LaneRetryRequested
+from tests.laws import examples
 from tests.property.test_runtime_laws import Counted, _decide, _disturbed_run, _first_waiting, _publish, _wish, inputs, teller
 from tests.simulator import PARTITIONS, WORLD, World
 
 Wishes = list[tuple[str, list[str], str]]
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 RUNS = {"wishes": inputs, "seed": st.integers(0, 2**32), "trouble": st.sampled_from([0.0, 0.25])}
 
 
