@@ -21,6 +21,7 @@ from bus.group_commit import SINGLES
 from bus.log import open_log
 from bus.publisher import Publisher
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
+from tests.pausing import pause
 from worldbus.embedded import NatsServer
 
 
@@ -46,7 +47,7 @@ async def test_what_was_reported_as_not_sent_is_not_sent_later(strict_nats: Nats
         publisher = Publisher(connection, log, "strict", deadline=0.6)
         await publisher.open()
         drafts = [Draft(data=PlayerMoved(zone="z"), world="w", entity=f"e{number}", id=f"id-{number}") for number in range(60)]
-        strict_nats.signal(signal.SIGSTOP)
+        pause(strict_nats.pid)
         first = [publisher.submit(draft) for draft in drafts[:SINGLES]]
         await asyncio.sleep(0.05)  # these are under way; the others wait for their turn
         told = await asyncio.gather(*first, *(publisher.publish(draft) for draft in drafts[SINGLES:]), return_exceptions=True)
