@@ -83,10 +83,20 @@ def _woken(climates: Climates, it: WakeFired, zone: Zone) -> Said:
     if it.name == STEP:
         return _stepped(climates, it.now, zone)
     if zone.override is not None and it.name == wake_of(zone.override.number):
-        ended = OverrideEnded(number=zone.override.number, cause="expired")
-        spot, since = _walk(climates, zone, zone.next_ms, now=it.now.season)
-        return ended, _nature(climates, zone, it.now, spot, since, cause="override_ended")
+        return _expired(climates, it.now, zone, zone.override.number)
     return ()  # of an override that is over
+
+
+def _expired(climates: Climates, now: WorldTime, zone: Zone, number: int) -> Said:
+    """Back to nature, as its last step left it. Where the season has turned since, the step to come is taken now: yesterday's sky may be
+    one that today's season does not know.
+    """
+    ended, season = OverrideEnded(number=number, cause="expired"), now.season
+    following = now.world_ms - now.world_ms % climates.tables.step_ms + climates.tables.step_ms
+    turned = following > zone.next_ms and season != zone.season_at(zone.next_ms - climates.tables.step_ms, season)
+    spot, since = _walk(climates, zone, following if turned else zone.next_ms, now=season)
+    natural = _nature(climates, zone, now, spot, since, cause="override_ended")
+    return (ended, natural, WakeRequested(name=STEP, at_world_ms=following)) if turned else (ended, natural)
 
 
 def _stepped(climates: Climates, now: WorldTime, zone: Zone) -> Said:
