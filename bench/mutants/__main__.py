@@ -22,7 +22,7 @@ import msgspec
 from bench.mutants.fault import ROOT, Fault, Misplanted, load
 from bench.mutants.scratch import Scratch, files, scratch
 from bench.mutants.table import PAGE, page_with
-from bench.mutants.trial import NAMED_S, Trouble, Verdict, failed, try_fault
+from bench.mutants.trial import NAMED_S, Trouble, Verdict, Wider, failed, try_fault
 
 KEPT = ROOT / ".cache" / "mutants.jsonl"
 
@@ -61,6 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the faults")
     parser.add_argument("--table", action="store_true", help="write the table into docs/explanation/reliability.md")
     parser.add_argument("--all", action="store_true", help="run every suite on every fault and name all who notice (a day)")
+    parser.add_argument("--own", action="store_true", help="only a fault's own tests, also if they all let it pass")
     parser.add_argument("--chaos", action="store_true", help="also the chaos runs of the faults that name one (at most 5 minutes each)")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="faults at a time, each in a copy (default 2)")
@@ -84,7 +85,7 @@ def _run(faults: Sequence[Fault], options: argparse.Namespace) -> list[Verdict]:
         def one(fault: Fault) -> Verdict:
             copy = copies.get()
             try:
-                verdict = try_fault(copy, fault, keys[fault.name], everything=options.all, chaos=options.chaos)
+                verdict = try_fault(copy, fault, keys[fault.name], _wider(options), chaos=options.chaos)
             finally:
                 copies.put(copy)
             with writing:
@@ -99,6 +100,10 @@ def _run(faults: Sequence[Fault], options: argparse.Namespace) -> list[Verdict]:
         with ThreadPoolExecutor(max(1, options.jobs)) as pool:
             known |= {verdict.key: verdict for verdict in pool.map(one, open_)}
     return [known[key] for key in keys.values()]
+
+
+def _wider(options: argparse.Namespace) -> Wider:
+    return "always" if options.all else "never" if options.own else "if silent"
 
 
 def _control(copies: queue.SimpleQueue[Scratch], faults: Sequence[Fault], source: str) -> None:
@@ -141,7 +146,7 @@ def _source() -> str:
 
 
 def _key(fault: Fault, source: str, options: argparse.Namespace) -> str:
-    return sha256(f"{fault.digest} {source} {options.all} {options.chaos}".encode()).hexdigest()[:16]
+    return sha256(f"{fault.digest} {source} {options.all} {options.own} {options.chaos}".encode()).hexdigest()[:16]
 
 
 def _kept() -> Iterator[Verdict]:

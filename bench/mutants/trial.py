@@ -8,6 +8,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -20,6 +21,7 @@ WIDER_S = 7200
 CHAOS_S = 600  # of the machine's time, for a run of at most five minutes on a quiet one
 WIDER = ("tests/unit", "tests/property", "tests/golden", "tests/integration", "tests/traps", "tests/clients/python", "tests/chaos")
 """In the order in which they are tried for a fault that its own tests let pass."""
+Wider = Literal["always", "if silent", "never"]
 VIOLATION = re.compile(r"^(?P<rule>[A-Z$]\d+|run): ", re.MULTILINE)
 
 
@@ -74,13 +76,13 @@ def belongs(test: str, listed: str) -> bool:
     return test == listed or test.startswith((f"{listed}[", f"{listed}::", f"{listed}/"))
 
 
-def try_fault(scratch: Scratch, fault: Fault, key: str, *, everything: bool, chaos: bool) -> Verdict:
-    """Plant it, let its own tests look, then the wider ones if none of them has noticed, and chaos if that is wanted."""
+def try_fault(scratch: Scratch, fault: Fault, key: str, wider: Wider, *, chaos: bool) -> Verdict:
+    """Plant it, let its own tests look, then the wider suites as `wider` says, and chaos if that is wanted."""
     began = time.monotonic()
     verdict = Verdict(key=key, name=fault.name, noticed=[])
     try:
         with scratch.planted(fault):
-            _look(scratch, fault, verdict, everything=everything)
+            _look(scratch, fault, verdict, wider)
             if chaos and fault.chaos:
                 verdict.chaos = broken_rules(scratch, fault)
                 if fault.chaos_rule not in verdict.chaos:
@@ -91,13 +93,13 @@ def try_fault(scratch: Scratch, fault: Fault, key: str, *, everything: bool, cha
     return verdict
 
 
-def _look(scratch: Scratch, fault: Fault, verdict: Verdict, *, everything: bool) -> None:
+def _look(scratch: Scratch, fault: Fault, verdict: Verdict, wider: Wider) -> None:
     outcomes = failed(scratch, fault.tests, NAMED_S)
     verdict.noticed = [test for test, bad in outcomes.items() if bad]
     verdict.silent = [listed for listed in fault.tests if not any(belongs(test, listed) for test in verdict.noticed)]
-    if everything:
+    if wider == "always":
         verdict.noticed = [test for part in WIDER for test, bad in failed(scratch, [part], WIDER_S).items() if bad]
-    elif not verdict.noticed:
+    elif wider == "if silent" and not verdict.noticed:
         for part in WIDER:
             verdict.noticed = [test for test, bad in failed(scratch, [part], WIDER_S, first=True).items() if bad]
             if verdict.noticed:

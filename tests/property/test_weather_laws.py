@@ -156,6 +156,7 @@ def test_the_same_seed_gives_the_same_weather_however_the_clock_is_cut(climate: 
 
 
 @given(climates, seeds, skies, strengths, st.integers(1, 60), st.integers(0, 40))
+@example(climate="harbour", seed=1, sky="clear", strength=0.0, length=55, at=40)  # over a whole season
 @settings(deadline=None)
 def test_after_an_override_the_weather_is_what_it_would_have_been(
     climate: str, seed: int, sky: str, strength: float, length: int, at: int
