@@ -109,6 +109,25 @@ async def test_a_partition_that_comes_back_is_decided_on_what_the_other_member_w
         assert await heard(log, "a") == set(ENTITIES)
 
 
+async def test_a_partition_that_comes_back_while_a_third_member_stays_is_decided_on_what_was_written(own_nats: NatsServer) -> None:
+    """Nobody is alone at any time: only the hand-over itself can say that others have written."""
+    async with member(own_nats) as (first, log), member(own_nats) as (second, _):
+        await sessions(first, 5)
+        await sessions(second, 4)
+        await move_all(log, "a")
+        assert await heard(log, "a") == set(ENTITIES)
+        async with member(own_nats) as (third, _):
+            for one in (first, second, third):
+                await sessions(one, 3)
+            await move_all(log, "b")
+            assert await heard(log, "b") == set(ENTITIES)
+        await sessions(first, 5)
+        await sessions(second, 4)
+        await move_all(log, "a")
+
+        assert await heard(log, "a") == set(ENTITIES)
+
+
 async def test_an_input_after_a_quick_restart_of_the_server_is_answered_soon(own_nats: NatsServer) -> None:
     """A restart quicker than anybody looks must not leave a partition without a request at the server."""
     async with member(own_nats) as (_, log):
