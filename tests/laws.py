@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 TIMES = int(os.environ.get("LAWS_TIMES", "1"))
 EXAMPLES = 100  # of a law that names no number of its own
@@ -35,10 +35,12 @@ def examples(count: int) -> int:
     return count * TIMES
 
 
+# `notice` is `same` without looking for the smallest counterexample: make mutants wants to know whether there is one.
 # Hypothesis fails an example over 200 ms, and a test whose data comes slowly: that says how busy a machine is, not what is wrong.
 settings.register_profile(
     "same", deadline=None, derandomize=True, database=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("notice", settings.get_profile("same"), phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False)
 settings.register_profile("search", settings.get_profile("same"), derandomize=False, max_examples=examples(EXAMPLES), print_blob=True)
 
 

@@ -36,6 +36,7 @@ class Scratch:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("WORLDBUS_", "PYTEST_", "HYPOTHESIS_", "LAWS_"))}
         return kept | {
             "PYTHONPATH": os.pathsep.join(str(self.root / package) for package in PACKAGES),
+            "HYPOTHESIS_PROFILE": "notice",
             "PYTHONHASHSEED": "0",
             "TZ": "UTC",
             "LC_ALL": "C.UTF-8",

@@ -40,8 +40,8 @@ def _decide(event: Event, state: Counted) -> Sequence[Message]:
     kind, _ = _wish(event)
     if kind == "!":
         raise BrokenRule("poison")
-    if kind == "?":  # speaks or is silent by how much was said before: silence on an old state shows
-        return [PlayerEnteredZone(zone=f"{event.id}/{state.said}/0")] if state.said % 2 == 0 else []
+    if kind in "?~":  # speaks or is silent by how much was said before: silence on an old state, or on none, shows
+        return [PlayerEnteredZone(zone=f"{event.id}/{state.said}/0")] if state.said % 2 == (kind == "~") else []
     # What it says depends on how much it has said before: a decision on an old state shows.
     return [PlayerEnteredZone(zone=f"{event.id}/{state.said}/{step}") for step in range(int(kind))]
 
@@ -61,17 +61,19 @@ teller = Handler(
 )
 
 
-def inputs_of(kinds: str, lanes: Sequence[str] = LANES) -> st.SearchStrategy[list[tuple[str, list[str], str]]]:
+def inputs_of(
+    kinds: str, *, lanes: Sequence[str] = LANES, entities: Sequence[str] = LANES, least: int = 1
+) -> st.SearchStrategy[list[tuple[str, list[str], str]]]:
     """Inputs: how many outputs each wants (or its kind), which lanes it concerns, and the entity in its subject, which decides its
     partition.
     """
     some = st.lists(st.sampled_from(lanes), min_size=1, max_size=2, unique=True)
-    return st.lists(st.tuples(st.sampled_from(kinds), some, st.sampled_from(LANES)), min_size=1, max_size=25)
+    return st.lists(st.tuples(st.sampled_from(kinds), some, st.sampled_from(entities)), min_size=least, max_size=25 + least)
 
 
 inputs = inputs_of("00112233!")  # "!" is poison
-moody = inputs_of("00112233??!")  # "?" wants one or none
-shared = inputs_of("012????", lanes=LANES[:2])
+moody = inputs_of("00112233?~!")  # "?" and "~" want one or none
+shared = inputs_of("12???~~~", lanes=LANES[:2], entities=LANES[:3], least=15)
 
 
 def _publish(world: World, number: int, wish: tuple[str, list[str], str]) -> Event:
@@ -125,14 +127,14 @@ async def _shared_run(world: World, wishes: Sequence[tuple[str, list[str], str]]
 
 async def _rebalance(world: World, members: list[Member]) -> None:
     random, chance = world.random, world.random.random()
-    if chance < 0.3:
+    if chance < 0.4:
         giver = random.choice(members)
         taker = next((member for member in members if member is not giver), giver)
         if giver.partitions:
             partition = random.choice(giver.partitions)
             giver.release(partition)
             taker.hold(partition)
-    elif chance < 0.4 and len(members) == 2:  # killed, or gone: its partitions are the other one's
+    elif chance < 0.5 and len(members) == 2:  # killed, or gone: its partitions are the other one's
         dead = members.pop(random.randrange(2))
         held = list(dead.partitions)
         for partition in held:
@@ -141,7 +143,7 @@ async def _rebalance(world: World, members: list[Member]) -> None:
         for partition in held:
             members[0].hold(partition)
         members[0].company(alone=True)
-    elif chance < 0.6 and len(members) == 1:
+    elif chance < 0.7 and len(members) == 1:
         members[0].company(alone=False)
         members.append(Member(world, []))
 
@@ -181,7 +183,7 @@ def _check_exactly_once(world: World) -> None:
             ]
             if kind == "!":
                 assert aside, "a poison input was lost"
-            elif kind not in "0?" and not aside:
+            elif kind not in "0?~" and not aside:
                 assert steps == list(range(int(kind))), "an answer is missing"
 
 

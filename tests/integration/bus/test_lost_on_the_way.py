@@ -17,6 +17,7 @@ from bench.chaos.proxy import Carry, Frame, Proxy, all_of_it, proxied
 from bus import group_commit, publisher
 from bus.connection import connect
 from bus.consumer import PullConsumer
+from bus.errors import LogDamaged
 from bus.event import Draft
 from bus.group_commit import SINGLES
 from bus.lane_run import Limits
@@ -137,6 +138,44 @@ async def test_a_reader_reads_again_what_went_wrong_on_the_way(own_nats: NatsSer
     assert once.happened
     assert found == wanted
     assert len(found) == (20 if len(filters) == 1 else 40)
+
+
+@dataclass(slots=True)
+class Hole:
+    """The server hands over everything but one event and counts on as if nothing were missing: what one flipped bit on its disk does."""
+
+    word: bytes
+    missing: int = 0
+
+    def __call__(self, frame: Frame) -> Iterable[Frame]:
+        if not frame.delivery:
+            return (frame,)
+        if not self.missing and self.word in frame.body:
+            self.missing = 1
+            return ()
+        tokens = frame.reply.split(b".")
+        tokens[6] = b"%d" % (int(tokens[6]) - self.missing)
+        return (frame._replace(raw=frame.raw.replace(frame.reply, b".".join(tokens))),)
+
+
+async def test_a_hole_that_the_server_passes_over_is_damage(own_nats: NatsServer) -> None:
+    async with straight(own_nats) as log, proxied(own_nats.url) as proxy:
+        await publish(log.connection, [("a", f"zone-{number}") for number in range(40)])
+        proxy.down = hole = Hole(b"zone-20")
+        async with connect(proxy.url, name="behind") as connection:
+            behind_the_line = await open_log(connection)
+            found: list[int] = []
+            with pytest.raises(LogDamaged, match="goes on at position 22, wanted 21: 1 events are lost"):
+                await _read_into(found, behind_the_line)
+            await behind_the_line.aclose()
+
+    assert hole.missing
+    assert found == list(range(1, 21))
+
+
+async def _read_into(found: list[int], log: Log) -> None:
+    async for batch in log.read():
+        found += [event.position for event in batch]
 
 
 @asynccontextmanager
