@@ -65,13 +65,15 @@ async def _emptied(connection: asyncpg.Connection) -> None:
     await connection.execute("UPDATE worldbus.checkpoint SET position = 0, chain = decode(repeat('00', 32), 'hex')")
 
 
-async def _result(address: str, projections: tuple[Projection, ...], runs: list[list[list[Event]]]) -> list[object]:
-    """Everything the database holds after these runs of a projector, each a list of deliveries."""
+async def _result(address: str, projections: tuple[Projection, ...], runs: list[list[list[Event]]], *, most: int = 2000) -> list[object]:
+    """Everything the database holds after these runs of a projector, each a list of deliveries. It takes what has come together, at most
+    `most` events at a time.
+    """
     connection = await asyncpg.connect(address)
     try:
         await _emptied(connection)
         for deliveries in runs:
-            await Projector(address, projections).run(Batches(deliveries))
+            await Projector(address, projections, max_batch=most).run(Batches(deliveries))
         return [
             *[await dump(connection, one) for one in projections],
             await rows(connection, "SELECT position, chain FROM worldbus.checkpoint"),
@@ -145,8 +147,8 @@ def test_any_cut_and_repetition_gives_the_same_tables(law_database: str, data: s
     projections = (*PROJECTIONS, places())
 
     whole = asyncio.run(_result(law_database, projections, [[history]]))
-    one_by_one = asyncio.run(_result(law_database, projections, [[[one] for one in history]]))
-    cut = asyncio.run(_result(law_database, projections, runs))
+    one_by_one = asyncio.run(_result(law_database, projections, [[[one] for one in history]], most=1))
+    cut = asyncio.run(_result(law_database, projections, runs, most=data.draw(st.integers(1, 7), label="events in a batch")))
 
     assert whole == one_by_one
     assert whole == cut
@@ -159,7 +161,7 @@ def test_no_event_stops_the_projections_and_any_cut_gives_the_same(law_database:
     runs = data.draw(deliveries(history))
 
     whole = asyncio.run(_result(law_database, projections, [[history]]))
-    cut = asyncio.run(_result(law_database, projections, runs))
+    cut = asyncio.run(_result(law_database, projections, runs, most=data.draw(st.integers(1, 5), label="events in a batch")))
 
     assert whole == cut
     assert whole[-3] != [(0, bytes(32))]

@@ -86,6 +86,23 @@ def test_a_changed_answer_is_found_in_every_decision_that_gives_it(wishes: Wishe
 
 @QUICK
 @given(**RUNS)
+def test_an_answer_in_other_words_is_found(wishes: Wishes, seed: int, trouble: float) -> None:
+    def changed(event: Event, state: Counted) -> Sequence[Message]:
+        *before, last = _decide(event, state) or (None,)
+        return [] if last is None else [*before, PlayerEnteredZone(zone=f"{last.zone}!")]  # type: ignore[attr-defined]
+
+    world = asyncio.run(_lived(wishes, seed, trouble))
+    aside = _parked_or_behind(world)
+    wanted = {(event.position, lane) for event, lane, kind in _decisions(world) if kind in "123" and (event.position, lane) not in aside}
+
+    report = verify([replace(teller, decide=changed)], world.log.events, partitions=PARTITIONS, settled=_all_settled)
+
+    assert {(one.input, one.entity) for one in report.differences} == wanted
+    assert all(len(one.recorded) == len(one.today) for one in report.differences)
+
+
+@QUICK
+@given(**RUNS)
 def test_an_answer_where_there_was_silence_is_found(wishes: Wishes, seed: int, trouble: float) -> None:
     def changed(event: Event, state: Counted) -> Sequence[Message]:
         return [PlayerEnteredZone(zone="new")] if _wish(event)[0] == "0" else _decide(event, state)
