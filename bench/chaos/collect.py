@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import asyncpg
 
 from bench.chaos.checks.projections import Archived, Sample
+from bench.chaos.checks.sums import QUERIES, Sums
 from bench.chaos.history import Claim, History, Violation, digest
 from bench.chaos.journal import read as read_journal
 from bus.event import Event
@@ -71,6 +73,16 @@ async def dumps(dsn: str) -> dict[str, str]:
     """The hash of every projection's live tables."""
     async with connected(dsn) as connection:
         return {projection.name: (await dump(connection, projection)).sha256 for projection in PROJECTIONS}
+
+
+async def sums(dsn: str) -> Sums:
+    """What anybody reads in SQL."""
+    async with connected(dsn) as connection:
+        found: dict[str, Counter[tuple[str, ...]]] = {}
+        for name, query in QUERIES.items():
+            rows = await connection.fetch(query)
+            found[name] = Counter({tuple(str(part) for part in row.values())[:-1]: row[-1] for row in rows})
+        return found
 
 
 @asynccontextmanager

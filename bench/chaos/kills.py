@@ -20,6 +20,7 @@ from bench.chaos.checks import log as log_checks
 from bench.chaos.checks import money as money_checks
 from bench.chaos.checks import poison as poison_checks
 from bench.chaos.checks import projections as projection_checks
+from bench.chaos.checks import sums as sum_checks
 from bench.chaos.checks.log import Sight
 from bench.chaos.checks.projections import Sample
 from bench.chaos.cluster import Cluster
@@ -216,6 +217,8 @@ async def _check_tables(cluster: Cluster, history: History, watcher: Watcher) ->
     violations += projection_checks.checkpoint_moves_with_the_rows(history, watcher.samples)
     violations += projection_checks.checkpoint_within_the_log(last, position)
     violations += projection_checks.caught_up(last, position)
+    if position == last:
+        violations += sum_checks.tables_add_up(sum_checks.of_the_log(history.events), await collect.sums(dsn))
     folds = {f"in batches of {batch}": await collect.fold(cluster.postgres, history.events, batch=batch) for batch in (2000, 97)}
     different = projection_checks.tables_are_the_fold(await collect.dumps(dsn), folds)
     if different and position == last:
