@@ -182,12 +182,16 @@ class Cluster:
 
     async def stop(self, worker: Worker, within_s: float = 60.0) -> None:
         """SIGTERM, and wait until it has ended in good order; one that is starting again finishes that first."""
-        async with asyncio.timeout(READY_S):
-            while worker.process.pid is None or not self._ready(worker).exists():
-                await asyncio.sleep(WATCH_S / 2)
+        await self.ready(worker)
         async with worker.lock:
             worker.wanted, worker.may_end = False, True
             await in_thread(lambda: worker.process.stop(within_s))
+
+    async def ready(self, worker: Worker) -> None:
+        """Wait until it has begun to work."""
+        async with asyncio.timeout(READY_S):
+            while worker.process.pid is None or not self._ready(worker).exists():
+                await asyncio.sleep(WATCH_S / 2)
 
     def pause(self, worker: Worker) -> None:
         """SIGSTOP."""

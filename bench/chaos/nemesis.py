@@ -59,6 +59,7 @@ class Nemesis:
             "kill nats and handlers": self._kill_two,
             "pause nats": self._pause_nats,
             "pause handlers": self._pause_handlers,
+            "third member": self._third_member,
             "second projector": self._second_projector,
             "lose acknowledgements": self._lose_acknowledgements,
             "cut before the answer": self._cut_before_the_answer,
@@ -127,6 +128,14 @@ class Nemesis:
         await asyncio.sleep(self.dice.uniform(PIN_S + 0.5, 2 * PIN_S + 1.0))
         self.cluster.resume(worker)
 
+    async def _third_member(self) -> None:
+        """Another member comes, takes its share and goes: partitions go there and back while nobody is alone."""
+        third = await self.cluster.add("handlers", self.cluster.members)
+        await self.cluster.ready(third)
+        await asyncio.sleep(self.dice.uniform(4.0, 6.0))
+        await self.cluster.stop(third)
+        del self.cluster.workers[third.name]
+
     # -- lines -------------------------------------------------------------------------------------------------------------------
 
     async def _lose_acknowledgements(self) -> None:
@@ -152,7 +161,7 @@ class Nemesis:
         line.down = all_of_it
 
     def _badly(self, frame: Frame) -> Iterable[Frame]:
-        if not frame.delivery or not self._falls(0.04):
+        if not frame.delivery or not self._falls(0.25):
             return (frame,)
         self.frames += 1
         return () if self._falls(0.7) else (frame, frame)
