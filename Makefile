@@ -51,6 +51,9 @@ test: $(STAMP)  ## every test that needs no special machine; says which heavy pa
 laws: $(STAMP)  ## the property tests at random, many times as many examples (TIMES=20 SEED=); what is found is to be pasted
 	@$(PY) -m tests.laws --times $(or $(TIMES),20) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+mutants: $(STAMP)  ## planted faults, one at a time in a scratch copy: which test notices each? (most of an hour; ARGS="--chaos", names)
+	@nice $(PY) -m bench.mutants $(ARGS)
+
 check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: format" && $(VENV)/bin/ruff format --check --quiet .
 	@echo "check: lint" && $(VENV)/bin/ruff check --quiet .

@@ -45,7 +45,7 @@ def main() -> None:
         for fault in faults:
             print(f"{fault.name:40} {fault.promise:4} {fault.file}")
         return
-    os.nice(10)
+    os.nice(10)  # whatever else runs on the machine goes first
     if options.fresh:
         KEPT.unlink(missing_ok=True)
     verdicts = _run(faults, options)
