@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.internal.conjecture import providers
 
 TIMES = int(os.environ.get("LAWS_TIMES", "1"))
 EXAMPLES = 100  # of a law that names no number of its own
@@ -46,7 +47,11 @@ settings.register_profile("search", settings.get_profile("same"), derandomize=Fa
 
 def load() -> None:
     """Take the profile that HYPOTHESIS_PROFILE names, the same for everybody if it names none. Must come before any law is defined."""
-    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+    profile = os.environ.get("HYPOTHESIS_PROFILE", "same")
+    settings.load_profile(profile)
+    if profile != "search":
+        # Hypothesis also tries the constants that it finds in whatever modules are imported: that depends on which tests were collected.
+        providers._get_local_constants = lambda: providers._local_constants
 
 
 # -- what was found ---------------------------------------------------------------------------------------------------------------

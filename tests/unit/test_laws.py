@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,19 @@ def test_the_same_seed_searches_the_same(tmp_path: Path) -> None:
     assert len(first) == laws.EXAMPLES
 
 
+def test_examples_do_not_depend_on_which_tests_were_collected(tmp_path: Path) -> None:
+    """Hypothesis tries the constants of every module that is imported, which are others where a single test is run."""
+    (tmp_path / "conftest.py").write_text("from tests import laws\n\nlaws.load()\n")
+    (tmp_path / "test_law.py").write_text(LAW.replace("< 3", "< 10**9"))
+    (tmp_path / "other.py").write_text(f"NUMBERS = {list(range(987_654, 987_754))}\n")
+    (tmp_path / "test_other.py").write_text("import other\n\ndef test_other():\n    assert other.NUMBERS\n")
+
+    alone, together = (_tried(_tested(tmp_path, *names)) for names in (["test_law.py"], ["test_other.py", "test_law.py"]))
+
+    assert alone == together
+    assert len(alone) == laws.EXAMPLES
+
+
 def test_hypothesis_is_itself_also_behind_the_tests_that_borrow_it() -> None:
     """schemathesis swaps parts of it for the whole process, tests/integration/gateway/test_schema.py puts them back."""
     assert core.RepresentationPrinter is pretty.RepresentationPrinter
@@ -67,6 +81,12 @@ def test_a_counterexample_in_a_class_is_called_without_its_self() -> None:
 def _search(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.laws", *words, f"--rootdir={folder}", "-c", str(ROOT / "pyproject.toml"), str(folder)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def _tested(folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
+    options = ["-s", f"--rootdir={folder}", "-c", str(ROOT / "pyproject.toml")]
+    command = [sys.executable, "-m", "pytest", *options, *(str(folder / name) for name in names)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def _tried(done: subprocess.CompletedProcess[str]) -> list[str]:
