@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import Protocol
 
 import msgspec
@@ -189,7 +188,10 @@ class GroupCommit(Singles):
     def _give_up_the_unanswered(self) -> None:
         """Answers can be lost while the connection stays: a write that is sent again must not wait for its own first answer."""
         oldest = self._loop.time() - BATCH_TIMEOUT
-        for number in list(takewhile(lambda number: self._flights[number][1] < oldest, self._flights)):
+        while self._flights:
+            number, (_, sent_at) = next(iter(self._flights.items()))
+            if sent_at >= oldest:
+                return
             del self._flights[number]
 
     def _travel(self) -> None:
