@@ -137,13 +137,30 @@ class Member:
     def __init__(self, world: World, partitions: Sequence[int]) -> None:
         self.world = world
         self.partitions = list(partitions)
-        self.session = SimpleNamespace(epoch=0)
         store = SimulatedStore(world.log, world.random, world.trouble)
         writes: Any = SimulatedWrites(world.log, world.random, world.trouble)
         self.runner = Runner(world.handler, store, writes, partitions=PARTITIONS, limits=world.limits)
         self.runner.alone = False
+        self._sessions = {partition: SimpleNamespace(epoch=0) for partition in range(PARTITIONS)}
         self._next = {partition: world.floor.get(partition, 0) for partition in self.partitions}
         self._open: dict[int, list[Entry]] = {partition: [] for partition in self.partitions}
+
+    def hold(self, partition: int) -> None:
+        """Get a partition, and read it from the ack floor on; whoever held it before wrote to its lanes."""
+        self.partitions.append(partition)
+        self._next[partition], self._open[partition] = self.world.floor.get(partition, 0), []
+        self.runner.distrust(partition)
+
+    def release(self, partition: int) -> None:
+        """Lose a partition: what was received of it is somebody else's."""
+        self.partitions.remove(partition)
+        self._sessions[partition].epoch += 1
+
+    def company(self, *, alone: bool) -> None:
+        """Hear who else is there, as bus/runtime.py does."""
+        if alone and not self.runner.alone:
+            self.runner.distrust()
+        self.runner.alone = alone
 
     def read(self, partition: int, count: int) -> int:
         """Deliver the next `count` inputs of a partition; how many there were."""
@@ -153,13 +170,15 @@ class Member:
         ]
         for event in fresh:
             self._next[partition] = event.position
-            entry = Entry(event, b"", self.session, self.session.epoch, settle=lambda partition=partition: self._settle(partition))
+            session = self._sessions[partition]
+            epoch = session.epoch
+            entry = Entry(event, b"", session, epoch, settle=lambda partition=partition, epoch=epoch: self._settle(partition, epoch))
             self._open[partition].append(entry)
             self.runner.receive(entry)
         return len(fresh)
 
-    def _settle(self, partition: int) -> None:
-        if self.session.epoch:
+    def _settle(self, partition: int, epoch: int) -> None:
+        if self._sessions[partition].epoch != epoch:
             return  # a session that lost its hold acknowledges nothing any more
         opened = self._open[partition]
         while opened and not opened[0].open:
@@ -173,7 +192,8 @@ class Member:
 
     def sleep_over(self) -> None:
         """SIGSTOP, then SIGCONT after somebody else took over: what it has in its queues is not its any more, its writes go on."""
-        self.session.epoch += 1
+        for session in self._sessions.values():
+            session.epoch += 1
         self.runner.distrust()
 
 

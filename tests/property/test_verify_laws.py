@@ -14,11 +14,12 @@ from bus.event import Draft, Event
 from bus.verify import Report, Verifier, verify
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerMoved
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested, LaneRetryRequested
+from tests.laws import examples
 from tests.property.test_runtime_laws import Counted, _decide, _disturbed_run, _first_waiting, _publish, _wish, inputs, teller
 from tests.simulator import PARTITIONS, WORLD, World
 
 Wishes = list[tuple[str, list[str], str]]
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 RUNS = {"wishes": inputs, "seed": st.integers(0, 2**32), "trouble": st.sampled_from([0.0, 0.25])}
 
 
@@ -81,6 +82,23 @@ def test_a_changed_answer_is_found_in_every_decision_that_gives_it(wishes: Wishe
     assert {(one.input, one.entity) for one in report.differences} == wanted
     assert report.different == len(wanted)
     assert all(len(one.recorded) == 2 and one.today[2][1] == {"zone": "more"} for one in report.differences)
+
+
+@QUICK
+@given(**RUNS)
+def test_an_answer_in_other_words_is_found(wishes: Wishes, seed: int, trouble: float) -> None:
+    def changed(event: Event, state: Counted) -> Sequence[Message]:
+        *before, last = _decide(event, state) or (None,)
+        return [] if last is None else [*before, PlayerEnteredZone(zone=f"{last.zone}!")]  # type: ignore[attr-defined]
+
+    world = asyncio.run(_lived(wishes, seed, trouble))
+    aside = _parked_or_behind(world)
+    wanted = {(event.position, lane) for event, lane, kind in _decisions(world) if kind in "123" and (event.position, lane) not in aside}
+
+    report = verify([replace(teller, decide=changed)], world.log.events, partitions=PARTITIONS, settled=_all_settled)
+
+    assert {(one.input, one.entity) for one in report.differences} == wanted
+    assert all(len(one.recorded) == len(one.today) for one in report.differences)
 
 
 @QUICK

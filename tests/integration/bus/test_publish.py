@@ -32,6 +32,7 @@ from bus.publisher import Publisher, open_publisher
 from bus.subjects import LaneName, stored_filter
 from tests.integration.bus.drafts import WORLD, moved
 from tests.integration.bus.waiting import eventually
+from tests.pausing import pause
 from worldbus.embedded import NatsServer
 
 
@@ -216,7 +217,7 @@ async def test_without_an_answer_the_outcome_is_unknown(own_server: NatsServer) 
         publisher = Publisher(connection, log, "relaxed", deadline=0.3)
         await publisher.open()
         draft = moved(1)
-        own_server.signal(signal.SIGSTOP)
+        pause(own_server.pid)
         try:
             with pytest.raises(Unknown, match="same id"):
                 await publisher.publish(draft)
@@ -246,7 +247,7 @@ async def test_closing_tells_whoever_waits_that_nobody_knows(own_server: NatsSer
         log = await open_log(connection)
         publisher = Publisher(connection, log, "relaxed")
         await publisher.open()
-        own_server.signal(signal.SIGSTOP)
+        pause(own_server.pid)
         future = publisher.submit(moved(1))
         await publisher.aclose()
         own_server.signal(signal.SIGCONT)
