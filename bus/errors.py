@@ -7,7 +7,8 @@
     │   │   ├── UnknownType         no such event type
     │   │   └── TooLarge            over a size limit
     │   ├── IdReused            the same event id was already recorded with another body
-    │   └── BrokenRule          a handler refused an input that the game should never have produced
+    │   ├── BrokenRule          a handler refused an input that the game should never have produced
+    │   └── HandlerHung         a handler's function did not return
     ├── Conflict            the entity moved on: look again and decide again
     ├── Transient           the same call may succeed later: retry it
     │   ├── Unknown             sent, no answer: it may be in the log; retry with the same id
@@ -86,6 +87,16 @@ class BrokenRule(Rejected):
     """Raised by `decide` for an input that should be impossible; the event is parked."""
 
     code = "BROKEN_RULE"
+
+
+class HandlerHung(Rejected):
+    """A handler's function did not return in time; the input is parked. `stack` is what it was executing, at most 8 KiB."""
+
+    code = "HANDLER_HUNG"
+
+    def __init__(self, message: str, /, *, stack: str = "", **facts: object) -> None:
+        super().__init__(message, **facts)
+        self.stack = stack
 
 
 class Conflict(WorldbusError):
