@@ -40,7 +40,7 @@ def decide(lane: Lane[S], event: Event, *, state: S | None = None, retried: bool
     that the handler did not declare, too many of them, or a chain of causes that is too long.
     """
     handler = lane.handler
-    messages: Sequence[Message] = handler.decide(event, lane.state if state is None else state)
+    messages: Sequence[Message] = lane.watch.call("decide", lane, event, handler.decide, event, lane.state if state is None else state)
     if not messages and not retried:
         return []
     if event.depth >= MAX_DEPTH:

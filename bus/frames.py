@@ -15,6 +15,7 @@ from bus.bounded import excerpt
 MAX_FRAMES: Final = 20
 MAX_FRAME: Final = 255  # bytes
 MAX_STACK: Final = 8192  # bytes
+_WATCHDOG: Final = "bus/watchdog.py"  # it raises in the midst of whatever hangs
 _OURS: Final = frozenset({"bus/decision.py", "bus/lane.py", "bus/runner.py", "bus/unfinished.py", "bus/watch.py"})
 
 
@@ -23,7 +24,8 @@ def frames_of(error: BaseException) -> list[str]:
 
     The runtime's own frames, through which every decision is called, are left out at the beginning.
     """
-    found = [(_relative(code.co_filename), line, code.co_qualname) for code, line in _traced(error.__traceback__)]
+    traced = ((_relative(code.co_filename), line, code.co_qualname) for code, line in _traced(error.__traceback__))
+    found = [frame for frame in traced if frame[0] != _WATCHDOG]
     first = next((number for number, (file, _, _) in enumerate(found) if file not in _OURS), 0)
     return [excerpt(f"{file}:{line} {name}", MAX_FRAME) for file, line, name in found[max(first, len(found) - MAX_FRAMES) :]]
 
@@ -31,11 +33,14 @@ def frames_of(error: BaseException) -> list[str]:
 def stack_of(frame: FrameType | None, *, below: CodeType | None = None) -> str:
     """What a thread is executing, innermost last, with the lines of source; the outermost frames go first where it is too long.
 
-    `frame` is the innermost one. Frames from the one that executes the code object `below` on outwards are left out.
+    `frame` is the innermost one. Left out are frames from the one that executes the code object `below` on outwards, and the watchdog's.
     """
     lines: list[str] = []
     while frame is not None and frame.f_code is not below:
         code = frame.f_code
+        if _relative(code.co_filename) == _WATCHDOG:
+            frame = frame.f_back
+            continue
         source = linecache.getline(code.co_filename, frame.f_lineno).strip()
         lines.append(f"{_relative(code.co_filename)}:{frame.f_lineno} {code.co_qualname}" + (f"\n    {source}" if source else ""))
         frame = frame.f_back

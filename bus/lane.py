@@ -18,6 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 from bus.event import Event, LaneMark
 from bus.handler import Handler
 from bus.subjects import lane_filter, partition_of
+from bus.watch import UNWATCHED, Watch
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import EventDeferred, EventParked, LaneInputDropped, LaneInputRetried, LaneRetryFailed
 
 S = TypeVar("S")
@@ -58,11 +59,13 @@ class Lane(Generic[S]):
         "state",
         "unsnapped",
         "waiting",
+        "watch",
         "world",
     )
 
-    def __init__(self, handler: Handler[S], world: str, entity: str, partitions: int) -> None:
+    def __init__(self, handler: Handler[S], world: str, entity: str, partitions: int, *, watch: Watch = UNWATCHED) -> None:
         self.handler = handler
+        self.watch = watch
         self.world = world
         self.entity = entity
         self.partition = partition_of(world, entity, partitions)
@@ -72,7 +75,7 @@ class Lane(Generic[S]):
 
     def forget(self) -> None:
         """Back to an entity about which nothing was said."""
-        self.state = self.handler.initial(self.entity)
+        self.state = self.watch.call("initial", self, None, self.handler.initial, self.entity)
         self.position = 0
         self.done: dict[int, int] = {}
         self.waiting: list[Waiting] = []
@@ -106,7 +109,7 @@ class Lane(Generic[S]):
             self._apply_runtime(name, mark)
         else:
             self._track_group(mark)
-            self.state = self.handler.evolve(self.state, event)
+            self.state = self.watch.call("evolve", self, event, self.handler.evolve, self.state, event)
         self.position = event.position
         self.unsnapped += 1
         if mark is not None and mark.step == mark.steps - 1:

@@ -19,15 +19,17 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from bus.bundle import as_event, bundle, outputs_of
-from bus.decision import CONTROL, decide, defer, park
-from bus.errors import BadSubject, Conflict, Disconnected, Rejected, Unknown, WorldbusError
+from bus.decision import CONTROL, code_of, decide, defer, park, reason_of
+from bus.errors import BadSubject, Conflict, Disconnected, Rejected, Stopped, Unknown, WorldbusError
 from bus.event import Draft, Event
+from bus.frames import frames_of
 from bus.handler import Handler, of_subject
 from bus.lane import Lane
 from bus.lane_run import Entry, LaneRun, LaneStore, Limits, Output, Tally
 from bus.subjects import check_token
 from bus.turns import Turn, Turns
 from bus.unfinished import Unfinished
+from bus.watch import UNWATCHED, Watch
 from bus.writes import Writes
 
 S = TypeVar("S")
@@ -39,11 +41,25 @@ INVALID = "invalid"  # lane of inputs whose subject cannot name one
 CONTROL_EVENTS = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
 
 
+def _entities(handler: Handler[Any], event: Event) -> dict[str, None]:
+    return dict.fromkeys(handler.entities(event))
+
+
 class Runner(Generic[S]):
     """Runs one handler over the inputs that its sessions hand in. Not thread safe; lives on one event loop."""
 
-    def __init__(self, handler: Handler[S], store: LaneStore, writes: Writes, *, partitions: int, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler[S],
+        store: LaneStore,
+        writes: Writes,
+        *,
+        partitions: int,
+        limits: Limits | None = None,
+        watch: Watch = UNWATCHED,
+    ) -> None:
         self.handler = handler
+        self.watch = watch
         self.store = store
         self.writes = writes
         self.partitions = partitions
@@ -92,7 +108,7 @@ class Runner(Generic[S]):
         try:
             if event.name in CONTROL_EVENTS:
                 return [(event.world, event.entity)] if getattr(event.data, "handler", "") == self.handler.name else []
-            lanes = dict.fromkeys(self.handler.entities(event))
+            lanes = self.watch.call("entities", self, event, _entities, self.handler, event)
             return [(check_token(event.world, "world"), check_token(entity, "entity")) for entity in lanes]
         except Exception as error:  # whatever `entities` raises, the input is parked where its subject points
             log.warning("unroutable_input", handler=self.handler.name, position=event.position, error=str(error))
@@ -107,7 +123,7 @@ class Runner(Generic[S]):
         if run is None:
             if len(self.lanes) >= self.limits.max_lanes:
                 self._evict()
-            run = self.lanes[key] = LaneRun(Lane(self.handler, world, entity, self.partitions))
+            run = self.lanes[key] = LaneRun(Lane(self.handler, world, entity, self.partitions, watch=self.watch))
         return run
 
     def _evict(self) -> None:
@@ -374,14 +390,25 @@ class Runner(Generic[S]):
 
     def _failed(self, run: LaneRun[S], event: Event, error: BaseException) -> bool:
         """A decision failed: try again after a while if it may be a bug that a deploy mends, else park. False: the lane waits."""
+        if isinstance(error, Stopped):
+            return False  # the process ends: whoever takes over decides it
         now = time.time_ns()
         run.attempt += 1
         run.first_failed_ns = run.first_failed_ns if run.attempt > 1 else now
         if not isinstance(error, Rejected) and run.attempt < self.limits.attempts:
-            log.warning("decision_failed", handler=self.handler.name, position=event.position, attempt=run.attempt, error=repr(error))
+            log.warning("decision_failed", handler=self.handler.name, position=event.position, attempt=run.attempt, error=reason_of(error))
             self._later(run, self.limits.first_retry_s * 2 ** (run.attempt - 1))
             return False
-        log.error("input_parked", handler=self.handler.name, lane=run.lane.entity, position=event.position, error=repr(error))
+        log.error(
+            "input_parked",
+            handler=self.handler.name,
+            lane=run.lane.entity,
+            position=event.position,
+            code=code_of(error),
+            error=type(error).__name__,
+            reason=reason_of(error),
+            frames=frames_of(error),
+        )
         self.tally.parked += 1
         drafts = park(run.lane, event, error, attempts=run.attempt, failed_ns=(run.first_failed_ns, now))
         self.write_all(run, event, drafts, self.answered)

@@ -14,6 +14,8 @@ from bus.consumer import PullConsumer
 from bus.decision import CONTROL
 from bus.errors import LogDamaged, Misuse
 from bus.handler import Handler
+from bus.hangs import Hangs
+from bus.health import Health
 from bus.lane_run import Limits
 from bus.lane_store import LogLaneStore
 from bus.log import Log
@@ -21,6 +23,8 @@ from bus.membership import Membership, share
 from bus.runner import Runner
 from bus.session import Pace, Place, Session
 from bus.subjects import stored_filter
+from bus.watch import Watch
+from bus.watchdog import Budgets, Watchdog
 from bus.writes import Writes
 
 log = structlog.get_logger(__name__)
@@ -54,15 +58,21 @@ def places(handler: Handler[Any], partitions: int) -> list[Place]:
 class Runtime:
     """Handlers that run in this process. Made by `run_handlers`."""
 
-    def __init__(self, connection: Connection, log_: Log, handlers: Sequence[Handler[Any]], *, pace: Pace, limits: Limits) -> None:
+    def __init__(
+        self, connection: Connection, log_: Log, handlers: Sequence[Handler[Any]], *, pace: Pace, limits: Limits, budgets: Budgets
+    ) -> None:
         self.connection = connection
         self.log = log_
+        self.health = Health()
         self.writes = Writes(connection)
+        self.hangs = Hangs(log_)
+        watch = Watch()
         self.runners = {
-            handler.name: Runner(handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits)
+            handler.name: Runner(handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits, watch=watch)
             for handler in handlers
         }
         self.membership = Membership(connection, log_.name, self.runners, self._rebalance)
+        self.watchdog = Watchdog(watch, self.health, self.hangs, budgets, self.membership.me)
         self._pace = pace
         self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
         self._balance = asyncio.Event()
@@ -170,13 +180,23 @@ class Runtime:
 
 @asynccontextmanager
 async def run_handlers(
-    connection: Connection, log_: Log, handlers: Iterable[Handler[Any]], *, pace: Pace | None = None, limits: Limits | None = None
+    connection: Connection,
+    log_: Log,
+    handlers: Iterable[Handler[Any]],
+    *,
+    pace: Pace | None = None,
+    limits: Limits | None = None,
+    budgets: Budgets | None = None,
 ) -> AsyncIterator[Runtime]:
     """Run `handlers` for the block. Every input is decided, in log order per entity, with effects exactly once, however often this
-    process dies."""
-    runtime = Runtime(connection, log_, list(handlers), pace=pace or Pace(), limits=limits or Limits())
-    await runtime.open()
-    try:
-        yield runtime
-    finally:
-        await runtime.aclose()
+    process dies.
+
+    A decision that does not return is interrupted and parked; one that cannot be interrupted ends the process with code 71 (`budgets`).
+    """
+    runtime = Runtime(connection, log_, list(handlers), pace=pace or Pace(), limits=limits or Limits(), budgets=budgets or Budgets())
+    with runtime.watchdog:
+        await runtime.open()
+        try:
+            yield runtime
+        finally:
+            await runtime.aclose()

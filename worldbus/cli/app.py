@@ -41,8 +41,8 @@ GROUPS = (
     "completion",
 )
 EPILOG = """Exit codes: 0 ok; 1 the answer is no, or differences were found; 2 wrong use or a bad event; 3 a server cannot be reached,
-refuses or lost data; 70 a bug. Without --nats and --postgres, verbs use the servers of a running `up` or `demo`, or start their own
-on the data folder."""
+refuses or lost data; 70 a bug; 71 it stood still and was ended. Without --nats and --postgres, verbs use the servers of a running `up` or
+`demo`, or start their own on the data folder."""
 
 
 class Exit(IntEnum):
@@ -50,7 +50,7 @@ class Exit(IntEnum):
 
     0 done, and all is well · 1 the answer is no: differences, faults, a conflict, nothing found · 2 wrong use: options, settings, an
     event that breaks a rule · 3 the environment: a server cannot be reached, refuses, is in use or lost data · 70 a bug of worldbus ·
-    130 interrupted
+    71 the process stood still: a decision did not return and could not be interrupted, or SIGTERM found nobody at home · 130 interrupted
     """
 
     OK = 0
@@ -58,6 +58,7 @@ class Exit(IntEnum):
     USAGE = 2
     ENVIRONMENT = 3
     BUG = 70
+    HUNG = 71
     INTERRUPTED = 130
 
 

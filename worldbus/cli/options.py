@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import signal
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -105,24 +104,18 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _terminable(work: Coroutine[Any, Any, T]) -> T:
-    """SIGTERM means what Ctrl-C means."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    """SIGTERM means what Ctrl-C means. Both end the process within seconds, even if its event loop stands still."""
+    from bus.stopping import Stopping
+
+    task = asyncio.current_task()
     assert task is not None
-    terminated: list[int] = []
-
-    def stop() -> None:
-        terminated.append(signal.SIGTERM)
-        task.cancel()
-
-    loop.add_signal_handler(signal.SIGTERM, stop)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if terminated:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+    with Stopping(task) as stopping:
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if stopping.asked:
+                raise KeyboardInterrupt from None
+            raise
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
