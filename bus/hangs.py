@@ -5,6 +5,7 @@ since the process's loop is what stands still:
 
     hanging   the call runs for longer than it should; its process may still get out of it: whoever else comes to this input waits
     hung      the process ended because of it: whoever comes to this input quarantines it instead of deciding it
+    deciding  its process goes on carefully (`bus.careful`) and is about to decide it; whoever finds that has a process that died of it
 
 A call that came to its end takes its record back. The records are read when a partition is taken up, and never on the hot path.
 """
@@ -41,7 +42,8 @@ class Hang(msgspec.Struct, frozen=True, kw_only=True):
     step         the function: `decide`, `entities`, or `evolve` and `initial`, which concern the lane whatever its input
     position     of the input, or for `evolve` of the handler's own event
     asked        position of the operator's request to retry it; 0 for an input that was decided in its turn
-    state        `hanging` or `hung`, as above
+    state        as above
+    deaths       processes that died while they were `deciding` it, before this one
     settled_s    seconds after which a process in which the call hangs has ended at the latest, counted from the record
     """
 
@@ -51,7 +53,8 @@ class Hang(msgspec.Struct, frozen=True, kw_only=True):
     step: str
     position: int
     asked: int = 0
-    state: Literal["hanging", "hung"] = "hanging"
+    state: Literal["hanging", "hung", "deciding"] = "hanging"
+    deaths: int = 0
     seconds: float = 0.0
     settled_s: float = 0.0
     stack: str = ""
@@ -94,6 +97,12 @@ class Hangs:
             except msgspec.DecodeError as error:
                 logger.warning("hang_ignored", handler=handler, error=str(error))
         return found
+
+    async def note(self, hang: Hang) -> None:
+        """Write a record and wait until it is stored. Raises `Transient` and `ApiError`."""
+        answer = json.loads(await self._log.connection.request(f"{self._root}.{hang.subject}", msgspec.json.encode(hang), timeout=2.0))
+        if "error" in answer:
+            raise ApiError("hang", answer["error"])
 
     async def forget(self, hang: Hang) -> None:
         """Take a record away: it has served. One that stays does no harm."""
