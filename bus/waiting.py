@@ -61,6 +61,10 @@ class WaitingInputs:
         packed = self._packed
         return bool(packed) and (packed[0] >> _BITS + 1 == position or any(one >> _BITS + 1 == position for one in packed))
 
+    def get(self, position: int) -> Waiting | None:
+        """The input at `position`, if it waits."""
+        return next((one for one in self if one.position == position), None) if self.has(position) else None
+
     def remove(self, position: int) -> None:
         """Take the input at `position` out, if it waits."""
         packed = self._packed
