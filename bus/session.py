@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 EXPIRED = 408
+IDLE = "idle"
 BATCH = 500  # messages asked for at a time
 ACK_SOON_S = 0.01
 ACK_EVERY_S = 1.0
@@ -90,6 +91,7 @@ class Session:
         self._settled = 0  # calls of `_settle` since the last acknowledgement
         self._acked_at = 0.0
         self._flushing: asyncio.TimerHandle | None = None
+        self._quarantines = True  # another release may have held it since we looked for lanes that it could not fold
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._stopping = False
@@ -138,6 +140,7 @@ class Session:
         """Give up the hold now: what is open belongs to whoever reads from the ack floor next."""
         if self.active:
             log.info("partition_lost", consumer=self.name, reason=reason)
+            self._quarantines = self._quarantines or reason != IDLE
             self.active = False
             self.epoch += 1
             self._changed.set()
@@ -208,6 +211,9 @@ class Session:
         self.active = True
         self._changed.clear()
         log.debug("partition_held", consumer=self.name, pin=pin.decode())
+        if self._quarantines and self.place.partition is not None:
+            self._quarantines = False
+            self.runner.resume_quarantined(self.place.partition, self)
         self._connection.on_disconnect.append(self._on_disconnect)
         try:
             self._ask(BATCH)
@@ -281,7 +287,7 @@ class Session:
         self._asked = max(0, self._asked - status.unfilled)
         self._quiet += 1
         if self._quiet > 20 and not self._open:
-            self.lose("idle")  # nothing to do for a while: waiting without a pin costs nothing
+            self.lose(IDLE)  # nothing to do for a while: waiting without a pin costs nothing
         elif not self._asked:
             self._ask(BATCH if self._room else 1)
 
