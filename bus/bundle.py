@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from bus.decision import CONTROL
 from bus.event import Draft, Event, LaneMark
-from bus.lane import Lane
+from bus.lane import RUNTIME_NAMES, Lane
 from bus.lane_run import LaneRun, Output
 
 MAX_OUTPUTS = 256
@@ -27,14 +27,23 @@ class Bundle(NamedTuple):
     inputs: int
 
 
-def outputs_of(event: Event, drafts: Sequence[Draft]) -> list[Output]:
-    """Drafts that answer `event`, encoded. Raises `Rejected` before anything is written: half a decision must not be in the log."""
+def outputs_of(lane: Lane[Any], event: Event, drafts: Sequence[Draft]) -> list[Output]:
+    """Drafts that answer `event`, encoded and folded.
+
+    Raises `Rejected`, or what `evolve` raises, before anything is written: half a decision must not be in the log, and neither must an
+    event that its own handler cannot fold.
+    """
     steps = int(drafts[0].lane.rpartition(":")[2])  # more than there are drafts when only the rest of a group is written
     first = steps - len(drafts)
-    return [
-        Output(draft, draft.encode(), draft.subject.published().encode(), LaneMark(event.partition, event.position, first + number, steps))
-        for number, draft in enumerate(drafts)
-    ]
+    state, outputs = lane.state, []
+    for number, draft in enumerate(drafts):
+        raw, subject = draft.encode(), draft.subject
+        own = Event(raw=raw, subject=subject, partition=lane.partition, position=lane.position + 1 + number, data=draft.data)
+        if subject.name not in RUNTIME_NAMES:
+            state = lane.watch.call("decide", lane, event, lane.handler.following, state, own)  # a part of this input's decision
+        mark = LaneMark(event.partition, event.position, first + number, steps)
+        outputs.append(Output(draft, raw, subject.published().encode(), mark, own, state))
+    return outputs
 
 
 def bundle(run: LaneRun[Any], decide: Callable[[Lane[Any], Event], list[Draft]], at_least: int) -> Bundle | None:
@@ -51,20 +60,14 @@ def bundle(run: LaneRun[Any], decide: Callable[[Lane[Any], Event], list[Draft]],
         if not trial.has_done(event.partition, event.position):
             try:
                 drafts = decide(trial, event)
-                said = outputs_of(event, drafts) if drafts else []
+                said = outputs_of(trial, event, drafts) if drafts else []
             except Exception:  # tried again, and parked if need be, in its own turn
                 break
             size += sum(len(output.raw) for output in said)
             if len(outputs) + len(said) > MAX_OUTPUTS or size > MAX_BYTES:
                 break
             for output in said:
-                trial.apply(as_event(output, trial, trial.position + 1), output.mark)
+                trial.apply(output.event, output.mark, state=output.state)
             outputs += said
         inputs += 1
     return Bundle(outputs, inputs) if len(outputs) >= at_least else None
-
-
-def as_event(output: Output, lane: Lane[Any], position: int) -> Event:
-    """An output as the log holds it, or will."""
-    draft = output.draft
-    return Event(raw=output.raw, subject=draft.subject, partition=lane.partition, position=position, data=draft.data)

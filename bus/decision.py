@@ -216,6 +216,14 @@ def _stack(error: BaseException) -> str:
     return excerpt(str(getattr(error, "stack", "")), MAX_STACK, end=True)
 
 
+def taken_up(lane: Lane[S], event: Event, *, answered: bool) -> list[Draft]:
+    """What an input that waited comes to, and the record that it was taken up; of one that is `answered` already only that record."""
+    if not answered:
+        return decide(lane, event, retried=True)
+    record = LaneInputRetried(handler=lane.handler.name, position=event.position, event_id=_identity(event))
+    return answers(lane, event, [record], salt="/retried")
+
+
 def rest_of_group(lane: Lane[S], event: Event) -> list[Draft]:
     """The outputs of an interrupted decision that are not in the log yet.
 
@@ -223,8 +231,7 @@ def rest_of_group(lane: Lane[S], event: Event) -> list[Draft]:
     """
     group = lane.group
     assert group is not None
-    retried = any(one.position == event.position for one in lane.waiting)
-    drafts = decide(lane, event, state=group.before, retried=retried)
+    drafts = decide(lane, event, state=group.before, retried=group.retried)
     if len(drafts) != group.mark.steps:
         raise BrokenRule(
             f"{lane.handler.name} had said {group.mark.step + 1} of {group.mark.steps} events to position {event.position} before it was "

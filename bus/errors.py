@@ -17,6 +17,7 @@
     │   ├── StorageFull         the server has no room left for the log
     │   └── StoreUnavailable    Postgres cannot be reached or is restarting
     ├── Stopped             the runtime is shutting down or lost its partition: start again from the log
+    ├── LaneStopped         this release cannot fold a lane's state: its inputs are put aside until one can
     └── Misuse              configuration or calling code is wrong: stop the process
         ├── BadSettings         settings that cannot work together
         ├── NotDurable          the server does not prove the durability that was asked for
@@ -145,6 +146,13 @@ class Stopped(WorldbusError):
     """The runtime ended this work before it was done; the log has all that is needed to resume."""
 
     code = "STOPPED"
+
+
+class LaneStopped(WorldbusError):
+    """The state of a lane cannot be folded from its own history here. Its inputs wait in the log for a release that can."""
+
+    code = "LANE_HISTORY"
+    stack = ""  # of a handler that did not return
 
 
 class Misuse(WorldbusError):

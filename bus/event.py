@@ -242,6 +242,11 @@ class Event:
         return self._text("traceparent")
 
     @property
+    def producer_version(self) -> str:
+        """The release that decided this, `<handler>/<version>+<rules>`; nothing for what came from outside."""
+        return self._text("producerversion")
+
+    @property
     def lane(self) -> LaneMark | None:
         """Which input this output answers; None for events that came from outside."""
         text = self._text("lane")

@@ -63,7 +63,7 @@ class Hang(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def subject(self) -> str:
         """The last tokens of its subject."""
-        call = f"{self.position}.{self.asked}" if self.step in ("decide", "entities") else "lane.0"
+        call = f"{self.position}.{self.asked}" if self.step in ("decide", "entities") else f"lane.{self.asked}"
         return f"{self.handler}.{self.step}.{call}.{self.world or '-'}.{self.entity or '-'}"
 
 

@@ -63,6 +63,11 @@ class Progress:
         self._settled = self._saved = found or 0
         return found
 
+    @property
+    def position(self) -> int:
+        """Everything up to here is known to be settled."""
+        return self._settled
+
     def settled(self, position: int) -> None:
         """Everything up to `position` is settled; recorded every few seconds."""
         self._settled = position

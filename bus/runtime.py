@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+from bus.careful import Careful
+from bus.caution import Caution
 from bus.connection import ApiError, Connection
 from bus.consumer import PullConsumer
 from bus.decision import CONTROL
@@ -23,6 +25,7 @@ from bus.membership import Membership, share
 from bus.runner import Runner
 from bus.session import Pace, Place, Session
 from bus.subjects import stored_filter
+from bus.succession import Succession
 from bus.watch import Watch
 from bus.watchdog import Budgets, Watchdog
 from bus.writes import Writes
@@ -72,6 +75,9 @@ class Runtime:
             for handler in handlers
         }
         self.membership = Membership(connection, log_.name, self.runners, self._rebalance)
+        self._careful = Careful(self.hangs, self.membership.me, self.runners.values)
+        for runner in self.runners.values():
+            runner.caution = Caution(runner, self.hangs, self.membership.me)
         self.watchdog = Watchdog(watch, self.health, self.hangs, budgets, self.membership.me)
         self._pace = pace
         self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
@@ -138,7 +144,8 @@ class Runtime:
 
     def _hold(self, runner: Runner[Any], place: Place) -> None:
         if place.name not in self._sessions:
-            session = Session(self.log, runner, place, pace=self._pace)
+            succession = Succession(self.log, place.name, self._careful, self.membership)
+            session = Session(self.log, runner, place, succession, pace=self._pace)
             self._sessions[place.name] = session, asyncio.create_task(session.run(), name=f"session-{place.name}")
 
     def _release(self, place: Place) -> None:

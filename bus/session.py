@@ -24,6 +24,7 @@ from bus.lane_run import Entry
 from bus.progress import Progress
 from bus.runner import Runner
 from bus.subjects import place
+from bus.succession import Succession
 
 if TYPE_CHECKING:
     from bus.log import Log
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 EXPIRED = 408
+IDLE = "idle"
 BATCH = 500  # messages asked for at a time
 ACK_SOON_S = 0.01
 ACK_EVERY_S = 1.0
@@ -69,7 +71,7 @@ class Place:
 class Session:
     """The inputs of one partition. `epoch` grows whenever the hold is lost: entries of an older epoch are somebody else's now."""
 
-    def __init__(self, log_: Log, runner: Runner[Any], place: Place, *, pace: Pace) -> None:
+    def __init__(self, log_: Log, runner: Runner[Any], place: Place, succession: Succession, *, pace: Pace) -> None:
         self.runner = runner
         self.place = place
         self.name = place.name
@@ -78,6 +80,8 @@ class Session:
         self._connection = log_.connection
         self._stream = log_.name
         self._progress = Progress(log_, place.name)
+        self._succession = succession
+        self._taken = False  # lost in a way that leaves the partition to another member
         self._pace = pace
         self._consumer = self._new_consumer()
         self._open: deque[Entry] = deque()
@@ -90,6 +94,7 @@ class Session:
         self._settled = 0  # calls of `_settle` since the last acknowledgement
         self._acked_at = 0.0
         self._flushing: asyncio.TimerHandle | None = None
+        self._quarantines = True  # another release may have held it since we looked for lanes that it could not fold
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._stopping = False
@@ -138,6 +143,8 @@ class Session:
         """Give up the hold now: what is open belongs to whoever reads from the ack floor next."""
         if self.active:
             log.info("partition_lost", consumer=self.name, reason=reason)
+            self._quarantines = self._quarantines or reason != IDLE
+            self._taken = reason != IDLE
             self.active = False
             self.epoch += 1
             self._changed.set()
@@ -199,7 +206,9 @@ class Session:
         self._asked = self._last = self._deliveries = self._quiet = 0
         self._open.clear()
         self._settled_reply = b""
-        await self._behind_our_record(consumer, await consumer.reset())
+        self._taken = False
+        info = await consumer.reset()
+        await asyncio.gather(self._behind_our_record(consumer, info), self._succession.begin(info), self.runner.caution.recall())
         await consumer.start(self._on_message, self._on_status)
         if self.place.partition is not None:
             self.runner.distrust(self.place.partition)  # whoever held it before us wrote to its lanes
@@ -208,6 +217,9 @@ class Session:
         self.active = True
         self._changed.clear()
         log.debug("partition_held", consumer=self.name, pin=pin.decode())
+        if self._quarantines and self.place.partition is not None:
+            self._quarantines = False
+            self.runner.resume_quarantined(self.place.partition, self)
         self._connection.on_disconnect.append(self._on_disconnect)
         try:
             self._ask(BATCH)
@@ -281,7 +293,7 @@ class Session:
         self._asked = max(0, self._asked - status.unfilled)
         self._quiet += 1
         if self._quiet > 20 and not self._open:
-            self.lose("idle")  # nothing to do for a while: waiting without a pin costs nothing
+            self.lose(IDLE)  # nothing to do for a while: waiting without a pin costs nothing
         elif not self._asked:
             self._ask(BATCH if self._room else 1)
 
@@ -328,4 +340,5 @@ class Session:
             self.epoch += 1
         self._open.clear()
         self._progress.save()
+        self._succession.end(self._progress.position, taken=self._taken)
         await self._consumer.close()

@@ -20,7 +20,6 @@ class Suspects:
         self._me = me
         self.known: dict[Key, Hang] = {}
         self._lanes: dict[tuple[str, str], Hang] = {}
-        self._routes: dict[int, Hang] = {}
         self._seen: dict[Hang, float] = {}  # since when, monotonic seconds
 
     def learn(self, hangs: Iterable[Hang]) -> None:
@@ -64,8 +63,8 @@ class Suspects:
         """Why the input is quarantined instead of decided; None if it may be decided once more."""
         if hang.state == "hung":
             return HandlerHung(
-                f"`{hang.step}` did not return within {hang.seconds:.1f} s and could not be interrupted, so its process ended with code 71: "
-                "look at the stack for what it waits for, mend the rules, then `worldbus parked retry`; or `worldbus parked drop`",
+                f"`{hang.step}` did not return within {hang.seconds:.1f} s and could not be interrupted, so its process ended with code "
+                "71: look at the stack for what it waits for, mend the rules, then `worldbus parked retry`; or `worldbus parked drop`",
                 stack=hang.stack,
             )
         if hang.state == "deciding" and hang.deaths + 1 >= DEATHS:

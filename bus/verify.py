@@ -11,7 +11,7 @@ Pure: events in, a report out. Inputs are kept for a while and asked for by posi
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -19,91 +19,21 @@ from typing import Any
 import msgspec
 from google.protobuf.json_format import MessageToDict
 
-from bus.decision import CONTROL, decide
-from bus.errors import BadEvent, BadSubject
+from bus.decision import decide, taken_up
+from bus.errors import BadEvent
 from bus.event import Draft, Event, LaneMark
 from bus.handler import Handler
 from bus.lane import Lane
-from bus.subjects import check_token
+from bus.quarantine import QUARANTINE, code_of, mark_of
+from bus.routing import CONTROL_EVENTS, lanes_of
+from bus.verify_report import Difference, Report, Tally
+
+__all__ = ["Difference", "Report", "Tally", "Verifier", "same", "verify"]
 
 KEPT = 50_000  # inputs held in memory; older ones are asked for again
 KEPT_DIFFERENCES = 1000
-INVALID = "invalid"  # the lane of inputs whose subject cannot name one, as the runner has it
-_CONTROL_NAMES = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
 
 SILENCE: tuple[list[Draft], str] = ([], "")
-
-Said = tuple[str, Any]  # simple name of an event, and its fields as JSON has them
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One decision that would be another one today. `recorded` and `today` are what was and would be said; empty: nothing."""
-
-    handler: str
-    world: str
-    entity: str
-    input: int
-    type: str
-    recorded: tuple[Said, ...]
-    today: tuple[Said, ...]
-    error: str = ""
-    """Today's rules raise this instead of saying anything."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """What came of one handler's decisions.
-
-    decisions   inputs decided again, one count for each lane that an input concerns
-    identical   of those, as recorded: same bytes, silence again, or parked and still impossible to decide
-    different   of those, otherwise
-    would_pass  of the identical ones: parked then, decided without an error today
-    open        inputs that are not answered yet, and concern a lane whose handler has not come so far
-    """
-
-    decisions: int = 0
-    identical: int = 0
-    different: int = 0
-    would_pass: int = 0
-    open: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """The outcome over all handlers. `differences` holds the first `KEPT_DIFFERENCES`."""
-
-    events: int
-    handlers: Mapping[str, Tally]
-    differences: tuple[Difference, ...]
-
-    @property
-    def decisions(self) -> int:
-        return sum(one.decisions for one in self.handlers.values())
-
-    @property
-    def identical(self) -> int:
-        return sum(one.identical for one in self.handlers.values())
-
-    @property
-    def different(self) -> int:
-        return sum(one.different for one in self.handlers.values())
-
-    @property
-    def would_pass(self) -> int:
-        return sum(one.would_pass for one in self.handlers.values())
-
-    @property
-    def open(self) -> int:
-        return sum(one.open for one in self.handlers.values())
-
-    @property
-    def percent(self) -> float:
-        """Identical decisions in percent; 100 for a log without any. Never rounded up to 100."""
-        if not self.decisions:
-            return 100.0
-        share = 100 * self.identical / self.decisions
-        return share if share == 100 else min(round(share, 4), 99.9999)
 
 
 @dataclass(slots=True)
@@ -150,7 +80,7 @@ class Verifier:
 
     def missing(self, event: Event) -> list[int]:
         """Positions of inputs that `take(event)` will look at and that are not in memory any more: hand them to `recall` first."""
-        mark = self._mark(event)
+        mark, _ = self._mark(event)
         if mark is None:
             return []
         track = self._tracks.get((event.subsystem, event.world, event.entity))
@@ -178,9 +108,9 @@ class Verifier:
     def take(self, event: Event) -> None:
         """The next event of the log."""
         self.events += 1
-        mark = self._mark(event)
+        mark, problem = self._mark(event)
         if mark is not None:
-            self._answer(event, mark)
+            self._answer(event, mark, problem)
         self._hear(event)
         while len(self._inputs) > self._kept:
             self._inputs.popitem(last=False)
@@ -202,18 +132,13 @@ class Verifier:
                 self._tallies[name].open += 1
         return Report(events=self.events, handlers=dict(self._tallies), differences=tuple(self._differences))
 
-    def _mark(self, event: Event) -> LaneMark | None:
-        if event.subsystem not in self._handlers:
-            return None
-        try:
-            return event.lane
-        except BadEvent:
-            return None  # not written by a handler of ours: they write marks that can be read
+    def _mark(self, event: Event) -> tuple[LaneMark | None, Exception | None]:
+        return mark_of(event) if event.subsystem in self._handlers else (None, None)
 
     # -- inputs ------------------------------------------------------------------------------------------------------------------
 
     def _hear(self, event: Event) -> None:
-        if event.name in _CONTROL_NAMES:
+        if event.name in CONTROL_EVENTS:
             return
         for handler in self._listeners.get(event.name, ()):
             for world, entity in lanes_of(handler, event):
@@ -248,7 +173,7 @@ class Verifier:
 
     # -- answers -----------------------------------------------------------------------------------------------------------------
 
-    def _answer(self, event: Event, mark: LaneMark) -> None:
+    def _answer(self, event: Event, mark: LaneMark, problem: Exception | None) -> None:
         handler = self._handlers[event.subsystem]
         track = self._track(handler, event.world, event.entity)
         if event.name == "LaneInputDropped":
@@ -260,7 +185,7 @@ class Verifier:
             self._aside(track, event, mark)
         else:
             self._compare(track, event, mark)
-        track.lane.apply(event, mark)
+        track.lane.apply(event, mark, problem)
         if track.group is None:
             for partition in track.waiting:
                 self._settle(track, partition)
@@ -272,10 +197,16 @@ class Verifier:
             self._differ(track, queue.popleft(), [])
         if queue and queue[0] == mark.position:
             queue.popleft()
-        elif not any(one.position == mark.position for one in track.lane.waiting) and self._heard(track, mark.position):
+        elif not self._begun(track, mark) and self._heard(track, mark.position):
             tally = self._tallies[track.lane.handler.name]  # it was struck out as silent, too early
             tally.decisions -= 1
             tally.identical -= 1
+
+    def _begun(self, track: _Track, mark: LaneMark) -> bool:
+        """Whether the input had an answer before: it waits, or its answer is half written, or was not seen by whoever put it aside."""
+        lane = track.lane
+        half_written = lane.group is not None and lane.group.mark.position == mark.position
+        return half_written or lane.waiting.has(mark.position) or lane.has_done(mark.partition, mark.position)
 
     def _heard(self, track: _Track, position: int) -> bool:
         event = self._inputs.get(position)
@@ -286,8 +217,7 @@ class Verifier:
         if event.name == "EventParked":
             self._begin(track, mark)
         cause = self._inputs.get(mark.position)
-        passes = cause is not None and not self._today(track, cause)[1]
-        track.group = None
+        passes = cause is not None and code_of(event) not in QUARANTINE and not self._today(track, cause)[1]
         tally = self._tallies[track.lane.handler.name]
         tally.decisions += 1
         tally.identical += 1
@@ -295,12 +225,16 @@ class Verifier:
 
     def _compare(self, track: _Track, event: Event, mark: LaneMark) -> None:
         group = track.group
-        if group is None or group.position != mark.position:
-            retried = any(one.position == mark.position for one in track.lane.waiting)
-            if not retried:
+        if group is None or group.position != mark.position or mark.step == 0:
+            waits = track.lane.waiting.get(mark.position)
+            if waits is None:
                 self._begin(track, mark)
+            elif waits.answered:  # its answer was compared before
+                return
             cause = self._inputs.get(mark.position)
-            drafts, error = self._today(track, cause, retried=retried) if cause is not None else ([], "its input is not in the log")
+            drafts, error = (
+                self._today(track, cause, retried=waits is not None) if cause is not None else ([], "its input is not in the log")
+            )
             group = track.group = _Group(mark.position, drafts, error)
         group.recorded.append(event)
         group.same &= len(group.today) == mark.steps and same(event, group.today[mark.step])
@@ -310,8 +244,11 @@ class Verifier:
 
     def _today(self, track: _Track, event: Event, *, retried: bool = False) -> tuple[list[Draft], str]:
         """What the lane would say to `event` now, and the error if it would raise one."""
+        lane = track.lane
+        if lane.fault is not None:
+            return [], f"{type(lane.fault).__name__}: {lane.fault}"
         try:
-            return decide(track.lane, event, retried=retried), ""
+            return (taken_up(lane, event, answered=False) if retried else decide(lane, event)), ""
         except Exception as error:  # whatever the rules raise is what a runner would park
             return [], f"{type(error).__name__}: {error}"
 
@@ -370,17 +307,6 @@ def same(recorded: Event, draft: Draft) -> bool:
         return recorded.raw == msgspec.structs.replace(draft, producer_version=version).encode()
     except BadEvent:
         return False
-
-
-def lanes_of(handler: Handler[Any], event: Event) -> list[tuple[str, str]]:
-    """The lanes (world, entity) that an event concerns, as the runner finds them."""
-    try:
-        return [(check_token(event.world, "world"), check_token(entity, "entity")) for entity in dict.fromkeys(handler.entities(event))]
-    except Exception:  # whatever `entities` raises, the runner parks the input where its subject points
-        try:
-            return [(check_token(event.world, "world"), check_token(event.entity, "entity"))]
-        except BadSubject:
-            return [(INVALID, INVALID)]
 
 
 def _fields(said: Event | Draft) -> Any:

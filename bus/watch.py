@@ -16,38 +16,40 @@ import ctypes
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bus.errors import HandlerHung, Stopped, WorldbusError
 
 if TYPE_CHECKING:
     from bus.event import Event
     from bus.handler import Handler
+    from bus.lane import Lane
 
 T = TypeVar("T")
 _NOT, _COMING, _SENT = range(3)  # of an exception that another thread throws
 
 
-class Owner(Protocol):
-    """Whose function is called: a lane, or for `entities`, which no lane has yet, whatever runs the handler."""
-
-    @property
-    def handler(self) -> Handler[Any]: ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """One call of a handler's function: `step` is its name. `event` is None of `initial`. `asked` is the position of the operator's request
-    that it answers, 0 if none."""
+    """One call of a handler's function: `step` is its name. `owner` is the lane, for `entities`, which no lane has yet, the handler.
+
+    `event` is None of `initial`. `asked` is the position of the operator's request that it answers, 0 if none.
+    """
 
     step: str
-    owner: Owner
+    owner: Lane[Any] | Handler[Any]
     event: Event | None
     asked: int
 
     def same(self, other: Call) -> bool:
         """Whether both look like one call: the same step of the same lane on the same event."""
         return self.step == other.step and self.owner is other.owner and self.event is other.event
+
+    @property
+    def handler(self) -> str:
+        """Its name."""
+        owner: Any = self.owner
+        return str(getattr(owner, "handler", owner).name)
 
     @property
     def lane(self) -> tuple[str, str]:
@@ -88,17 +90,16 @@ class Interrupted(BaseException):
 class Watch:
     """The mark of one event loop. `step` is empty between calls."""
 
-    __slots__ = ("asked", "event", "order", "owner", "step", "thrown")
+    __slots__ = ("event", "order", "owner", "step", "thrown")
 
     def __init__(self) -> None:
         self.step = ""
-        self.owner: Owner | None = None
+        self.owner: Lane[Any] | Handler[Any] | None = None
         self.event: Event | None = None
-        self.asked = 0  # set by whoever works on an operator's request
         self.order: Order | None = None
         self.thrown = _NOT
 
-    def call(self, step: str, owner: Owner, event: Event | None, function: Callable[..., T], *arguments: Any) -> T:
+    def call(self, step: str, owner: Lane[Any] | Handler[Any], event: Event | None, function: Callable[..., T], *arguments: Any) -> T:
         """The result of `function(*arguments)`. Raises whatever it raises, and `HandlerHung` or `Stopped` when it was interrupted."""
         try:
             try:
@@ -110,14 +111,14 @@ class Watch:
                     self._await_thrown()
         except Interrupted as interrupted:
             self.thrown = _NOT
-            order = self.order or Order(call=Call(step, owner, event, self.asked), seconds=0.0, stack="")
+            order = self.order or Order(call=Call(step, owner, event, 0), seconds=0.0, stack="")
             raise order.error().with_traceback(interrupted.__traceback__) from None
 
     @property
     def now(self) -> Call | None:
         """The call in progress, if there is one. For another thread: what it sees may have ended meanwhile."""
         step, owner, event = self.step, self.owner, self.event
-        return Call(step, owner, event, self.asked) if step and owner is not None else None
+        return Call(step, owner, event, getattr(owner, "asked", 0)) if step and owner is not None else None
 
     @property
     def ordered(self) -> bool:
@@ -148,7 +149,7 @@ class Watch:
 class _Unwatched(Watch):
     """Calls that nobody watches: pure uses such as tests and folds outside of a runtime."""
 
-    def call(self, step: str, owner: Owner, event: Event | None, function: Callable[..., T], *arguments: Any) -> T:
+    def call(self, step: str, owner: Lane[Any] | Handler[Any], event: Event | None, function: Callable[..., T], *arguments: Any) -> T:
         return function(*arguments)
 
 

@@ -189,11 +189,11 @@ class Watchdog:
         stack = self._stack()
         self._told = self._hang(call, stack)
         world, entity = call.lane
-        about = {"handler": call.owner.handler.name, "step": call.step, "world": world, "entity": entity, "position": call.position}
+        about = {"handler": call.handler, "step": call.step, "world": world, "entity": entity, "position": call.position}
         log.error("decision_hangs", **about, seconds=round(self._call_s, 1), stack=stack)
         self._health.red(
             SOURCE,
-            f"{call.owner.handler.name}/{entity}: `{call.step}` of the event at position {call.position} does not return, "
+            f"{call.handler}/{entity}: `{call.step}` of the event at position {call.position} does not return, "
             f"{self._call_s:.1f} s so far: {_innermost(stack)}",
         )
         self._hangs.leave(self._told)
@@ -202,7 +202,7 @@ class Watchdog:
         order = Order(call=call, seconds=self._call_s, stack=self._stack(), stop=stop)
         if not self._interrupted:
             self._interrupted = True
-            log.warning("decision_interrupted", handler=call.owner.handler.name, step=call.step, position=call.position, stop=stop)
+            log.warning("decision_interrupted", handler=call.handler, step=call.step, position=call.position, stop=stop)
         if self._signals:
             self._watch.order = order
             signal.pthread_kill(self._loop_thread.ident or 0, signal.SIGALRM)
@@ -216,7 +216,7 @@ class Watchdog:
         log.critical(
             "process_ends",
             code=EXIT_HUNG,
-            handler=call.owner.handler.name,
+            handler=call.handler,
             position=call.position,
             seconds=self._call_s,
             recorded=left,
@@ -227,7 +227,7 @@ class Watchdog:
     def _hang(self, call: Call, stack: str, *, over: bool = False) -> Hang:
         world, entity = call.lane
         return Hang(
-            handler=call.owner.handler.name,
+            handler=call.handler,
             world=world,
             entity=entity,
             step=call.step,

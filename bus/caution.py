@@ -1,0 +1,222 @@
+"""The inputs of a handler that are not simply decided: those at which a process came to harm, and those that an operator gave up.
+
+Harm is known from what other members left behind (`bus.hangs`), read when a partition is taken up. While another member may still get out
+of its decision, the input waits here; once its process ended by it, it is quarantined: parked, with the stack, instead of decided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import structlog
+
+from bus.bundle import outputs_of
+from bus.connection import ApiError
+from bus.decision import drop
+from bus.errors import HandlerHung, LaneStopped, WorldbusError
+from bus.event import Event
+from bus.hangs import Hang, Hangs
+from bus.lane import Lane
+from bus.lane_run import Entry, LaneRun
+from bus.routing import lanes_of, place_of
+from bus.suspects import Suspects
+from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested
+
+if TYPE_CHECKING:
+    from bus.runner import Runner
+
+S = TypeVar("S")
+LOOK_S = 0.25  # between two looks at an input that waits for another member
+PATIENCE_S = 30.0  # that a request to drop waits for an input that is not parked yet
+
+log = structlog.get_logger(__name__)
+
+
+class Caution(Generic[S]):
+    """The part of a runner that minds what harms. `alarmed` is False as long as all is well, and then nothing else is asked."""
+
+    def __init__(self, runner: Runner[S], hangs: Hangs | None = None, me: str = "") -> None:
+        self._runner = runner
+        self._hangs = hangs
+        self._me = me
+        self.suspects = Suspects(me)
+        self._given_up: dict[tuple[str, str, int], str] = {}
+        self.alarmed = False
+
+    async def recall(self) -> None:
+        """Read what others left. Raises `Transient`."""
+        if self._hangs is not None:
+            self.suspects.learn(await self._hangs.read(self._runner.handler.name))
+            self._look()
+
+    def _look(self) -> None:
+        self.alarmed = bool(self.suspects.known or self._given_up)
+
+    # -- lanes -------------------------------------------------------------------------------------------------------------------
+
+    def lanes(self, event: Event) -> list[tuple[str, str]]:
+        """The lanes that an input concerns. One whose `entities` does not return is parked where its subject points."""
+        runner, place = self._runner, place_of(event)
+        if self.alarmed:
+            hang = self.suspects.of_input(*place, event.position)
+            if hang is not None and hang.step == "entities" and hang.state == "hung":
+                return [place]
+        try:
+            lanes = lanes_of(runner.handler, event, runner.watch)
+        except HandlerHung as error:
+            self._condemn(event, place, error)
+            return [place]
+        if lanes and event.name == LaneDropRequested.DESCRIPTOR.name:
+            self._give_up(event)
+        return lanes
+
+    def fault(self, world: str, entity: str) -> Exception | None:
+        """Why a lane is not even to be folded, if so."""
+        hang = self.suspects.of_lane(world, entity) if self.alarmed else None
+        verdict = self.suspects.verdict(hang) if hang is not None else None
+        if verdict is None:
+            return None
+        fault = LaneStopped(str(verdict), handler=self._runner.handler.name, entity=entity)
+        fault.code, fault.stack = verdict.code, verdict.stack
+        return fault
+
+    def _condemn(self, event: Event, place: tuple[str, str], error: HandlerHung) -> None:
+        world, entity = place
+        hang = Hang(
+            handler=self._runner.handler.name,
+            world=world,
+            entity=entity,
+            step="entities",
+            position=event.position,
+            state="hung",
+            stack=error.stack,
+            member=self._me,
+        )
+        self.suspects.add(hang)
+        self._look()
+
+    # -- inputs in their turn ----------------------------------------------------------------------------------------------------
+
+    def stops(self, run: LaneRun[S], event: Event) -> bool:
+        """Whether the lane's first input is not to be decided now; then it is seen to."""
+        lane = run.lane
+        if self.gives_up(run, event):
+            return True
+        hang = self.suspects.of_input(lane.world, lane.entity, event.position)
+        if hang is None:
+            return False
+        if self.suspects.wait_s(hang) > 0:
+            self._runner.spawn(run, self._wait)
+            return True
+        verdict = self.suspects.verdict(hang)
+        if verdict is None:
+            return False
+        self._served(hang)
+        self._runner.failed(run, event, verdict)
+        return True
+
+    def gives_up(self, run: LaneRun[S], event: Event) -> bool:
+        """Whether an operator asked to give up this input, which is done then."""
+        lane = run.lane
+        reason = self._given_up.pop((lane.world, lane.entity, event.position), None)
+        if reason is None:
+            return False
+        self._look()
+        log.info("input_dropped", handler=lane.handler.name, lane=lane.entity, position=event.position, reason=reason)
+        self._runner.writer.write(run, event, outputs_of(lane, event, drop(lane, event, reason)), self._runner.answered)
+        return True
+
+    async def _wait(self, run: LaneRun[S]) -> None:
+        """Leave it to the member that is at work on it, as long as that may still come to an end."""
+        log.info("input_waits", handler=run.lane.handler.name, lane=run.lane.entity, position=run.queue[0].event.position)
+        await asyncio.sleep(LOOK_S)
+        await self._recall_if_possible()
+        run.must_load = True  # it may be answered, or parked
+        self._runner.advance(run)
+
+    async def _recall_if_possible(self) -> None:
+        try:
+            await self.recall()
+        except (WorldbusError, ApiError) as error:
+            log.debug("hangs_not_read", error=str(error))
+
+    def _served(self, hang: Hang) -> None:
+        self.suspects.drop(hang)
+        self._look()
+        if self._hangs is not None:
+            self._runner.background(self._hangs.forget(hang))
+
+    # -- what an operator asks for -----------------------------------------------------------------------------------------------
+
+    async def heed(self, run: LaneRun[S], event: Event) -> HandlerHung | None:
+        """Why an input that waited is not to be taken up, if it is not; waits for another member that is at it."""
+        lane = run.lane
+        while self.alarmed:
+            hang = self.suspects.of_request(lane.world, lane.entity, lane.asked) if lane.asked else None
+            hang = hang or self.suspects.of_input(lane.world, lane.entity, event.position)
+            if hang is None or (hang.asked == 0 and lane.asked):
+                return None  # what harmed then may be mended: that is what the operator says
+            if not self.suspects.wait_s(hang):
+                verdict = self.suspects.verdict(hang)
+                if verdict is not None:
+                    self._served(hang)
+                return verdict
+            await asyncio.sleep(LOOK_S)
+            await self._recall_if_possible()
+        return None
+
+    def forgive(self, lane: Lane[S]) -> None:
+        """The lane could be folded again: whatever harmed is mended."""
+        hang = self.suspects.of_lane(lane.world, lane.entity) if self.alarmed else None
+        if hang is not None:
+            self._served(hang)
+
+    def _give_up(self, event: Event) -> None:
+        request = event.data
+        assert isinstance(request, LaneDropRequested)
+        self._given_up[event.world, event.entity, request.position] = request.reason
+        self._look()
+
+    def decided(self, request: Event) -> None:
+        """The request is settled, and so is its input."""
+        if isinstance(request.data, LaneDropRequested):
+            self._given_up.pop((request.world, request.entity, request.data.position), None)
+            self._look()
+
+    async def concerns(self, run: LaneRun[S], request: Event) -> bool:
+        """Whether the lane is still to decide the input that is to be dropped."""
+        lane, data = run.lane, request.data
+        if not isinstance(data, LaneDropRequested) or not 0 < data.position < request.position:
+            return False
+        event = await self._runner.unfinished.input(run, data.position)
+        if event is None or lane.has_done(event.partition, event.position) or event.name not in self._runner.listens_to:
+            return False
+        return (lane.world, lane.entity) in self.lanes(event)
+
+    def postpone(self, run: LaneRun[S]) -> None:
+        """Take the request out of the lane's way until its input is parked or answered, for a while."""
+        entry = run.queue.popleft()
+        self._runner.background(self._await_parked(run.lane, entry))
+
+    async def _await_parked(self, lane: Lane[S], entry: Entry) -> None:
+        data = entry.event.data
+        assert isinstance(data, LaneDropRequested)
+        event = await self._runner.store.input_at(data.position)
+        until = asyncio.get_running_loop().time() + PATIENCE_S
+        pause_s = LOOK_S
+        while not entry.stale and not self._runner.closed and asyncio.get_running_loop().time() < until:
+            trial = Lane(lane.handler, lane.world, lane.entity, self._runner.partitions, watch=lane.watch, fault=_NOT_WANTED)
+            await self._runner.catch_up(trial)
+            if trial.waiting.has(data.position):
+                self._runner.enter(lane.world, lane.entity, entry)
+                return
+            if trial.has_done(event.partition, event.position):
+                break
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, 2.0)
+        self.decided(entry.event)
+        entry.leave()
+
+
+_NOT_WANTED = LaneStopped("only what it waits for is wanted")
