@@ -8,6 +8,8 @@ it does. Whoever finds such a note at an input knows that a process died of it, 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -17,8 +19,6 @@ from bus.errors import WorldbusError
 from bus.hangs import Hang, Hangs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from bus.event import Event
     from bus.lane_run import LaneRun
     from bus.runner import Runner
@@ -31,6 +31,15 @@ PASS_ON_S: Final = 1.0  # a lane that waits for longer than this, for the log or
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
+class _Feared:
+    """A partition that needs care."""
+
+    survived: Callable[[], None]  # to be called when it was long enough
+    left: int = INPUTS
+    used_at: float = 0.0  # when one of its inputs last had a turn
+
+
 class Careful:
     """The turns of one process. `on` as long as any of its partitions needs care."""
 
@@ -38,7 +47,7 @@ class Careful:
         self._hangs = hangs
         self._me = me
         self._runners = runners
-        self._left: dict[str, tuple[int, Callable[[], None]]] = {}  # by consumer: inputs, and what to call after them
+        self._feared: dict[str, _Feared] = {}  # by consumer
         self._queue: dict[LaneRun[Any], Runner[Any]] = {}  # in order
         self._turn: LaneRun[Any] | None = None
         self._of: Runner[Any] | None = None  # whose lane that is
@@ -50,14 +59,15 @@ class Careful:
     def begin_with(self, consumer: str, survived: Callable[[], None]) -> None:
         """Go on carefully because of a partition; `survived` is called when that was long enough."""
         log.warning("goes_on_carefully", consumer=consumer, inputs=INPUTS)
-        self._left[consumer] = INPUTS, survived
+        self._feared[consumer] = _Feared(survived, used_at=asyncio.get_running_loop().time())
         for runner in self._runners():
             runner.careful = self
-        self._listen()
+        if self._quiet is None:
+            self._look()
 
     def end_with(self, consumer: str) -> None:
         """The partition is another member's, or needs no more care."""
-        if self._left.pop(consumer, None) is not None and not self._left:
+        if self._feared.pop(consumer, None) is not None and not self._feared:
             log.info("careless_again")
             for runner in self._runners():
                 runner.careful = None
@@ -81,7 +91,7 @@ class Careful:
     def over(self, run: LaneRun[Any], event: Event) -> None:
         """The lane is done with its first input, `event`."""
         if run is self._turn:
-            self._count(f"{run.lane.handler.name}_{OPERATOR if event.subsystem == OPERATOR else event.partition}")
+            self._count(_consumer(run, event))
             self._pass_on(run)
 
     def _next(self) -> None:
@@ -90,7 +100,6 @@ class Careful:
         self._turn = run = next(iter(self._queue))
         self._of = runner = self._queue.pop(run)
         self._noted = False
-        self._listen()
         runner.background(self._write_down(runner, run))
 
     async def _write_down(self, runner: Runner[Any], run: LaneRun[Any]) -> None:
@@ -144,24 +153,26 @@ class Careful:
     # -- the end of care ---------------------------------------------------------------------------------------------------------
 
     def _count(self, consumer: str) -> None:
-        left = self._left.get(consumer)
-        if left is None:
+        feared = self._feared.get(consumer)
+        if feared is None:
             return
-        if left[0] <= 1:
-            left[1]()
+        feared.left -= 1
+        feared.used_at = asyncio.get_running_loop().time()
+        if not feared.left:
+            feared.survived()
             self.end_with(consumer)
-        else:
-            self._left[consumer] = left[0] - 1, left[1]
 
-    def _listen(self) -> None:
-        if self._quiet is not None:
-            self._quiet.cancel()
-        self._quiet = asyncio.get_running_loop().call_later(QUIET_S, self._all_quiet)
+    def _look(self) -> None:
+        """Partitions that have had nothing to decide for a while have nothing to fear."""
+        now = asyncio.get_running_loop().time()
+        turns = [run for run in (self._turn, *self._queue) if run is not None and run.queue]
+        waiting = {_consumer(run, run.queue[0].event) for run in turns}
+        for consumer, feared in list(self._feared.items()):
+            if now - feared.used_at > QUIET_S and consumer not in waiting:
+                feared.survived()
+                self.end_with(consumer)
+        self._quiet = asyncio.get_running_loop().call_later(QUIET_S / 2, self._look) if self._feared else None
 
-    def _all_quiet(self) -> None:
-        if self._turn is not None or self._queue:
-            self._listen()
-            return
-        for consumer, (_, survived) in list(self._left.items()):
-            survived()
-            self.end_with(consumer)
+
+def _consumer(run: LaneRun[Any], event: Event) -> str:
+    return f"{run.lane.handler.name}_{OPERATOR if event.subsystem == OPERATOR else event.partition}"

@@ -129,9 +129,14 @@ class Caution(Generic[S]):
 
     async def _wait(self, run: LaneRun[S]) -> None:
         """Leave it to the member that is at work on it, as long as that may still come to an end."""
-        log.info("input_waits", handler=run.lane.handler.name, lane=run.lane.entity, position=run.queue[0].event.position)
-        await asyncio.sleep(LOOK_S)
-        await self._recall_if_possible()
+        lane, entry = run.lane, run.queue[0]
+        log.info("input_waits", handler=lane.handler.name, lane=lane.entity, position=entry.event.position)
+        while not entry.stale and not self._runner.closed:
+            await asyncio.sleep(LOOK_S)
+            await self._recall_if_possible()
+            hang = self.suspects.of_input(lane.world, lane.entity, entry.event.position)
+            if hang is None or not self.suspects.wait_s(hang):
+                break
         run.must_load = True  # it may be answered, or parked
         self._runner.advance(run)
 

@@ -158,7 +158,7 @@ def test_an_error_of_ours_quarantines_its_lane(where: str, monkeypatch: pytest.M
                 runner._lane(WORLD, lane).must_load = True
         elif where == "advance":
             monkeypatch.setattr(runner, "_decide", lambda lane, event, decide=runner._decide: _broken_for_a(lane, decide, lane, event))
-            monkeypatch.setattr(runner, "_failed", _failing(KeyError("ours")))
+            monkeypatch.setattr(runner, "failed", _failing(KeyError("ours")))
         elif where == "stored":
             monkeypatch.setattr(runner.writer, "_fold", _broken_once_for_a(runner.writer._fold))
         else:
