@@ -19,6 +19,7 @@ from bus.event import Event
 from bus.hangs import Hang, Hangs
 from bus.lane import Lane
 from bus.lane_run import Entry, LaneRun
+from bus.quarantine import hung
 from bus.routing import lanes_of, place_of
 from bus.suspects import Suspects
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested
@@ -42,6 +43,7 @@ class Caution(Generic[S]):
         self._me = me
         self.suspects = Suspects(me)
         self._given_up: dict[tuple[str, str, int], str] = {}
+        self._astray: dict[int, HandlerHung] = {}  # by position: inputs whose lanes could not be found here
         self.alarmed = False
 
     async def recall(self) -> None:
@@ -51,25 +53,30 @@ class Caution(Generic[S]):
             self._look()
 
     def _look(self) -> None:
-        self.alarmed = bool(self.suspects.known or self._given_up)
+        self.alarmed = bool(self.suspects.known or self._given_up or self._astray)
 
     # -- lanes -------------------------------------------------------------------------------------------------------------------
 
     def lanes(self, event: Event) -> list[tuple[str, str]]:
         """The lanes that an input concerns. One whose `entities` does not return is parked where its subject points."""
         runner, place = self._runner, place_of(event)
-        if self.alarmed:
-            hang = self.suspects.of_input(*place, event.position)
-            if hang is not None and hang.step == "entities" and hang.state == "hung":
-                return [place]
+        if self.alarmed and self._unroutable(place, event.position) is not None:
+            return [place]
         try:
             lanes = lanes_of(runner.handler, event, runner.watch)
         except HandlerHung as error:
-            self._condemn(event, place, error)
+            self._astray[event.position] = error
+            self._look()
             return [place]
         if lanes and event.name == LaneDropRequested.DESCRIPTOR.name:
             self._give_up(event)
         return lanes
+
+    def _unroutable(self, place: tuple[str, str], position: int) -> HandlerHung | None:
+        """What came of asking for an input's lanes, here or where a process ended by it: nobody asks again."""
+        hang = self.suspects.of_input(*place, position)
+        asked = hang is not None and hang.step == "entities"
+        return self._astray.get(position) or (self.suspects.verdict(hang) if hang is not None and asked else None)
 
     def fault(self, world: str, entity: str) -> Exception | None:
         """Why a lane is not even to be folded, if so."""
@@ -77,24 +84,7 @@ class Caution(Generic[S]):
         verdict = self.suspects.verdict(hang) if hang is not None else None
         if verdict is None:
             return None
-        fault = LaneStopped(str(verdict), handler=self._runner.handler.name, entity=entity)
-        fault.code, fault.stack = verdict.code, verdict.stack
-        return fault
-
-    def _condemn(self, event: Event, place: tuple[str, str], error: HandlerHung) -> None:
-        world, entity = place
-        hang = Hang(
-            handler=self._runner.handler.name,
-            world=world,
-            entity=entity,
-            step="entities",
-            position=event.position,
-            state="hung",
-            stack=error.stack,
-            member=self._me,
-        )
-        self.suspects.add(hang)
-        self._look()
+        return hung(verdict, handler=self._runner.handler.name, entity=entity)
 
     # -- inputs in their turn ----------------------------------------------------------------------------------------------------
 
@@ -103,7 +93,11 @@ class Caution(Generic[S]):
         lane = run.lane
         if self.gives_up(run, event):
             return True
-        hang = self.suspects.of_input(lane.world, lane.entity, event.position)
+        place = lane.world, lane.entity
+        if (astray := self._unroutable(place, event.position)) is not None:
+            self._runner.failing.failed(run, event, astray)
+            return True
+        hang = self.suspects.of_input(*place, event.position)
         if hang is None:
             return False
         if self.suspects.wait_s(hang) > 0:
@@ -113,7 +107,7 @@ class Caution(Generic[S]):
         if verdict is None:
             return False
         self._served(hang)
-        self._runner.failed(run, event, verdict)
+        self._runner.failing.failed(run, event, verdict)
         return True
 
     def gives_up(self, run: LaneRun[S], event: Event) -> bool:

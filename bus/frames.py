@@ -16,7 +16,10 @@ MAX_FRAMES: Final = 20
 MAX_FRAME: Final = 255  # bytes
 MAX_STACK: Final = 8192  # bytes
 _WATCHDOG: Final = "bus/watchdog.py"  # it raises in the midst of whatever hangs
-_OURS: Final = frozenset({"bus/decision.py", "bus/lane.py", "bus/runner.py", "bus/unfinished.py", "bus/watch.py"})
+_OURS: Final = frozenset(
+    f"bus/{name}.py"
+    for name in ("bundle", "caution", "decision", "handler", "lane", "lane_writer", "routing", "runner", "unfinished", "watch")
+)
 
 
 def frames_of(error: BaseException) -> list[str]:

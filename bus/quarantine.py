@@ -37,18 +37,21 @@ def mark_of(event: Event) -> tuple[LaneMark | None, Exception | None]:
 
 def cannot_begin(handler: Handler[Any], entity: str, error: Exception) -> LaneStopped:
     """The fault of a lane whose handler raises instead of giving a first state."""
-    fault = LaneStopped(
+    if isinstance(error, HandlerHung):
+        return hung(error, handler=handler.name, entity=entity)
+    return LaneStopped(
         f"wanted the first state of {handler.name}/{entity}, found that `initial` raises {_words(error)}: mend the handler, then "
         f"`worldbus parked retry {handler.name}/{entity}`",
         handler=handler.name,
         entity=entity,
     )
-    return _hung(fault, error)
 
 
 def cannot_fold(handler: Handler[Any], event: Event, error: Exception) -> LaneStopped:
     """The fault of a lane that holds an event which its handler, as it is here, cannot fold."""
-    fault = LaneStopped(
+    if isinstance(error, HandlerHung):
+        return hung(error, handler=handler.name, entity=event.entity, position=event.position)
+    return LaneStopped(
         f"wanted the state of {handler.name}/{event.entity} from its own history, found {_name(event)} at position {event.position}, which "
         f"{handler.name}/{handler.version} cannot fold: {_words(error)}. Run the release that wrote it: it takes the lane up by itself; or "
         f"mend this one, then `worldbus parked retry {handler.name}/{event.entity}`",
@@ -56,13 +59,12 @@ def cannot_fold(handler: Handler[Any], event: Event, error: Exception) -> LaneSt
         entity=event.entity,
         position=event.position,
     )
-    return _hung(fault, error)
 
 
-def _hung(fault: LaneStopped, error: Exception) -> LaneStopped:
-    """The fault of a lane that cannot be folded because its handler did not return: nobody tries that again without being asked."""
-    if isinstance(error, HandlerHung):
-        fault.code, fault.stack = error.code, error.stack
+def hung(error: HandlerHung, **facts: object) -> LaneStopped:
+    """The fault of a lane that cannot be folded because its handler does not return: nobody tries that again without being asked."""
+    fault = LaneStopped(str(error), **facts)
+    fault.code, fault.stack = error.code, error.stack
     return fault
 
 

@@ -24,10 +24,9 @@ import structlog
 
 from bus.bundle import bundle, outputs_of
 from bus.caution import Caution
-from bus.decision import code_of, decide, defer, park, reason_of
-from bus.errors import Rejected, Stopped
+from bus.decision import decide
 from bus.event import Draft, Event
-from bus.frames import frames_of
+from bus.failing import Failing
 from bus.handler import Handler, of_subject
 from bus.lane import Lane
 from bus.lane_run import Entry, LaneRun, LaneStore, Limits, Tally
@@ -72,6 +71,7 @@ class Runner(Generic[S]):
         self.patience = Patience(handler.name, self.limits.first_retry_s)
         self.writer = LaneWriter(self)
         self.unfinished = Unfinished(self)
+        self.failing = Failing(self)
         self.caution: Caution[S] = Caution(self)
         self.careful: Careful | None = None  # while the whole process decides one input at a time
         self.listens_to = frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to)
@@ -194,7 +194,7 @@ class Runner(Generic[S]):
             self.done(run)
             return True
         if lane.waiting or lane.fault is not None:
-            return self._put_aside(run, event)
+            return self.failing.put_aside(run, event)
         if self.caution.alarmed and self.caution.stops(run, event):
             return False
         if self._bundle(run):
@@ -203,9 +203,9 @@ class Runner(Generic[S]):
             drafts = self._decide(lane, event)
             outputs = outputs_of(lane, event, drafts) if drafts else ()
         except Exception as error:
-            return self.failed(run, event, error)
+            return self.failing.failed(run, event, error)
         if outputs:
-            self.writer.write(run, event, outputs, self.answered, self.failed)
+            self.writer.write(run, event, outputs, self.answered, self.failing.failed)
             return False
         if not lane.loaded or not (self.alone or self._home):
             # "Nothing to say" rests on a state that may be behind the log: an entity not seen here before, or one that another
@@ -221,21 +221,6 @@ class Runner(Generic[S]):
         if began:
             self.tally.took(began)
         return drafts
-
-    def _put_aside(self, run: LaneRun[S], event: Event) -> bool:
-        """Park the first input of a lane whose state is not known, or defer one behind an input that waits already."""
-        lane = run.lane
-        if lane.waiting:
-            drafts = defer(lane, event)
-            self.tally.deferred += 1
-        else:
-            assert lane.fault is not None
-            log.error("lane_quarantined", handler=self.handler.name, lane=lane.entity, position=event.position, error=str(lane.fault))
-            self.tally.parked += 1
-            now = time.time_ns()
-            drafts = park(lane, event, lane.fault, attempts=max(1, run.troubles), failed_ns=(now, now))
-        self.writer.write(run, event, outputs_of(lane, event, drafts), self.answered)
-        return False
 
     def done(self, run: LaneRun[S]) -> None:
         run.attempt = 0
@@ -271,7 +256,7 @@ class Runner(Generic[S]):
         if found is None:
             run.streak = 0
             return False
-        self.writer.write(run, run.queue[0].event, found.outputs, lambda run: self._answered_many(run, found.inputs), self.failed)
+        self.writer.write(run, run.queue[0].event, found.outputs, lambda run: self._answered_many(run, found.inputs), self.failing.failed)
         return True
 
     def _answered_many(self, run: LaneRun[S], inputs: int) -> None:
@@ -365,32 +350,6 @@ class Runner(Generic[S]):
             self.advance(run)
 
         self.spawn(run, confirm)
-        return False
-
-    def failed(self, run: LaneRun[S], event: Event, error: Exception) -> bool:
-        """A decision failed: try again after a while if it may be a bug that a deploy mends, else park. False: the lane waits."""
-        if isinstance(error, Stopped) or (self.caution.alarmed and self.caution.gives_up(run, event)):
-            return False  # the process ends, and whoever takes over decides it; or nobody is to decide it
-        now = time.time_ns()
-        run.attempt += 1
-        run.first_failed_ns = run.first_failed_ns if run.attempt > 1 else now
-        if not isinstance(error, Rejected) and run.attempt < self.limits.attempts:
-            log.warning("decision_failed", handler=self.handler.name, position=event.position, attempt=run.attempt, error=reason_of(error))
-            self.later(run, self.limits.first_retry_s * 2 ** (run.attempt - 1))
-            return False
-        log.error(
-            "input_parked",
-            handler=self.handler.name,
-            lane=run.lane.entity,
-            position=event.position,
-            code=code_of(error),
-            error=type(error).__name__,
-            reason=reason_of(error),
-            frames=frames_of(error),
-        )
-        self.tally.parked += 1
-        drafts = park(run.lane, event, error, attempts=run.attempt, failed_ns=(run.first_failed_ns, now))
-        self.writer.write(run, event, outputs_of(run.lane, event, drafts), self.answered)
         return False
 
     def resume_quarantined(self, partition: int, session: Any) -> None:

@@ -27,13 +27,8 @@ class Suspects:
         others = [hang for hang in hangs if hang.member != self._me]
         now = time.monotonic()
         self._seen = {hang: self._seen.get(hang, now) for hang in others}
-        own = {key: hang for key, hang in self.known.items() if hang.member == self._me}
-        self.known = own | {_key(hang): hang for hang in others}
+        self.known = {_key(hang): hang for hang in others}
         self._lanes = {(hang.world, hang.entity): hang for hang in others if hang.step in ("evolve", "initial") and hang.state == "hung"}
-
-    def add(self, hang: Hang) -> None:
-        """This process itself came to harm there."""
-        self.known[_key(hang)] = hang
 
     def drop(self, hang: Hang) -> None:
         """It is dealt with."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import structlog
 
 from bus.bundle import outputs_of
-from bus.decision import drop, park, rest_of_group, retry_failed, taken_up
+from bus.decision import drop, park, reason_of, rest_of_group, retry_failed, taken_up
 from bus.event import Draft, Event
+from bus.failing import tell_parked
 from bus.lane import Lane
 from bus.lane_run import Entry, LaneRun
 from bus.routing import CONTROL_EVENTS
@@ -65,10 +66,10 @@ class Unfinished(Generic[S]):
         """Record that a decision failed that was taken up, and leave it there: an operator has to look at it."""
         lane = run.lane
         if lane.waiting.has(event.position):
-            log.warning("retry_failed", handler=lane.handler.name, lane=lane.entity, position=event.position, error=repr(error))
+            log.warning("retry_failed", handler=lane.handler.name, lane=lane.entity, position=event.position, error=reason_of(error))
             self._record(run, event, retry_failed(lane, event, error), self._leave)
             return
-        log.error("input_parked", handler=lane.handler.name, lane=lane.entity, position=event.position, error=repr(error))
+        tell_parked(run, event, error)
         now = time.time_ns()
         self._record(run, event, park(lane, event, error, attempts=1, failed_ns=(now, now)), self._runner.advance)
 

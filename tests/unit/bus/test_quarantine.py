@@ -158,7 +158,7 @@ def test_an_error_of_ours_quarantines_its_lane(where: str, monkeypatch: pytest.M
                 runner._lane(WORLD, lane).must_load = True
         elif where == "advance":
             monkeypatch.setattr(runner, "_decide", lambda lane, event, decide=runner._decide: _broken_for_a(lane, decide, lane, event))
-            monkeypatch.setattr(runner, "failed", _failing(KeyError("ours")))
+            monkeypatch.setattr(runner.failing, "failed", _failing(KeyError("ours")))
         elif where == "stored":
             monkeypatch.setattr(runner.writer, "_fold", _broken_once_for_a(runner.writer._fold))
         else:
@@ -320,7 +320,7 @@ def test_an_input_of_a_quarantined_lane_is_told_of_once_in_the_process_log(monke
     shut = {"error": lambda self, name, **facts: told.append(name)} | {
         name: (lambda self, *args, **facts: None) for name in ("warning", "info", "debug")
     }
-    monkeypatch.setattr("bus.runner.log", type("Log", (), shut)())
+    monkeypatch.setattr("bus.failing.log", type("Log", (), shut)())
     world = _world(teller, *[("1", ["a"], "a")] * 300)
     _history(world, lane="0:0:0:1")
     _settled(world)
