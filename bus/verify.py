@@ -20,13 +20,14 @@ import msgspec
 from google.protobuf.json_format import MessageToDict
 
 from bus.decision import decide, taken_up
-from bus.errors import BadEvent
+from bus.errors import BadEvent, HandlerHung
 from bus.event import Draft, Event, LaneMark
 from bus.handler import Handler
 from bus.lane import Lane
 from bus.quarantine import QUARANTINE, code_of, mark_of
-from bus.routing import CONTROL_EVENTS, lanes_of
+from bus.routing import CONTROL_EVENTS, lanes_of, place_of
 from bus.verify_report import Difference, Report, Tally
+from bus.watch import UNWATCHED, Watch
 
 __all__ = ["Difference", "Report", "Tally", "Verifier", "same", "verify"]
 
@@ -61,7 +62,10 @@ class _Track:
 class Verifier:
     """Takes the log in order, from its first event on."""
 
-    def __init__(self, handlers: Iterable[Handler[Any]], *, partitions: int = 8, kept: int = KEPT) -> None:
+    def __init__(self, handlers: Iterable[Handler[Any]], *, partitions: int = 8, kept: int = KEPT, watch: Watch = UNWATCHED) -> None:
+        """`watch` is that of a watchdog, which gets us out of a decision that hangs, as it did then."""
+        self._watch = watch
+        self._hung: set[tuple[str, str, str, int]] = set()  # decisions that are not tried again
         self._handlers = {handler.name: handler for handler in handlers}
         self._partitions = partitions
         self._kept = kept
@@ -141,7 +145,7 @@ class Verifier:
         if event.name in CONTROL_EVENTS:
             return
         for handler in self._listeners.get(event.name, ()):
-            for world, entity in lanes_of(handler, event):
+            for world, entity in self._lanes_of(handler, event):
                 self._inputs[event.position] = event
                 track = self._track(handler, world, entity)
                 queue = track.waiting.setdefault(event.partition, deque())
@@ -149,11 +153,21 @@ class Verifier:
                 if len(queue) == 1:
                     self._settle(track, event.partition)
 
+    def _lanes_of(self, handler: Handler[Any], event: Event) -> list[tuple[str, str]]:
+        astray = (handler.name, "", "", event.position)
+        if astray not in self._hung:
+            try:
+                return lanes_of(handler, event, self._watch)
+            except HandlerHung:
+                self._hung.add(astray)
+        self._hung.add((handler.name, *place_of(event), event.position))  # it was parked there
+        return [place_of(event)]
+
     def _track(self, handler: Handler[Any], world: str, entity: str) -> _Track:
         key = (handler.name, world, entity)
         track = self._tracks.get(key)
         if track is None:
-            track = self._tracks[key] = _Track(Lane(handler, world, entity, self._partitions))
+            track = self._tracks[key] = _Track(Lane(handler, world, entity, self._partitions, watch=self._watch))
         return track
 
     def _settle(self, track: _Track, partition: int) -> None:
@@ -178,6 +192,9 @@ class Verifier:
         track = self._track(handler, event.world, event.entity)
         if event.name == "LaneInputDropped":
             track.group = None
+            if not self._begun(track, mark):  # given up before it was parked
+                self._begin(track, mark)
+                self._judge(track, mark.position, same=True, recorded=[event], today=[])
         elif event.name == "EventDeferred":
             self._begin(track, mark)
             self._judge(track, mark.position, same=track.lane.parked, recorded=[event], today=[])
@@ -210,7 +227,7 @@ class Verifier:
 
     def _heard(self, track: _Track, position: int) -> bool:
         event = self._inputs.get(position)
-        return event is not None and (track.lane.world, track.lane.entity) in lanes_of(track.lane.handler, event)
+        return event is not None and (track.lane.world, track.lane.entity) in self._lanes_of(track.lane.handler, event)
 
     def _aside(self, track: _Track, event: Event, mark: LaneMark) -> None:
         """Parked, or failed again: that was the answer then, whatever today's rules make of the input."""
@@ -247,9 +264,14 @@ class Verifier:
         lane = track.lane
         if lane.fault is not None:
             return [], f"{type(lane.fault).__name__}: {lane.fault}"
+        decision = (lane.handler.name, lane.world, lane.entity, event.position)
+        if decision in self._hung:
+            return [], "it does not return"
         try:
             return (taken_up(lane, event, answered=False) if retried else decide(lane, event)), ""
         except Exception as error:  # whatever the rules raise is what a runner would park
+            if isinstance(error, HandlerHung):
+                self._hung.add(decision)
             return [], f"{type(error).__name__}: {error}"
 
     # -- verdicts ----------------------------------------------------------------------------------------------------------------

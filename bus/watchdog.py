@@ -68,7 +68,8 @@ class Budgets:
 class Watchdog:
     """Watches the running event loop for a `with` block, entered and left in that loop's thread."""
 
-    def __init__(self, watch: Watch, health: Health, hangs: Hangs, budgets: Budgets, member: str = "") -> None:
+    def __init__(self, watch: Watch, health: Health, hangs: Hangs | None, budgets: Budgets, member: str = "") -> None:
+        """Without `hangs` nothing is left for others: of a process that only looks, such as `verify`."""
         self._watch = watch
         self._health = health
         self._hangs = hangs
@@ -196,7 +197,8 @@ class Watchdog:
             f"{call.handler}/{entity}: `{call.step}` of the event at position {call.position} does not return, "
             f"{self._call_s:.1f} s so far: {_innermost(stack)}",
         )
-        self._hangs.leave(self._told)
+        if self._hangs is not None:
+            self._hangs.leave(self._told)
 
     def _interrupt(self, call: Call, *, stop: bool) -> None:
         order = Order(call=call, seconds=self._call_s, stack=self._stack(), stop=stop)
@@ -212,7 +214,7 @@ class Watchdog:
     def _exit(self, call: Call) -> None:
         stack = self._stack()
         sys.setswitchinterval(0.0005)  # what blocks the loop is about to end anyway; the record is what counts now
-        left = self._hangs.leave(self._hang(call, stack, over=True)).wait(PATIENCE_S + 0.5)
+        left = self._hangs is not None and self._hangs.leave(self._hang(call, stack, over=True)).wait(PATIENCE_S + 0.5)
         log.critical(
             "process_ends",
             code=EXIT_HUNG,
@@ -244,7 +246,8 @@ class Watchdog:
         """The call came to its end, one way or another."""
         if self._told is not None:
             log.info("decision_returned", handler=self._told.handler, position=self._told.position, seconds=round(self._call_s, 1))
-            self._hangs.take_back(self._told)
+            if self._hangs is not None:
+                self._hangs.take_back(self._told)
         self._call, self._call_s, self._told, self._interrupted = None, 0.0, None, False
 
     def _over(self) -> None:

@@ -18,6 +18,7 @@ from bus.lane_run import Limits
 from bus.log import LogConfig, open_log
 from bus.publisher import open_publisher
 from bus.runtime import run_handlers
+from bus.watchdog import Budgets
 from migrations import migrate
 from worldbus.edges.release_feed import watch
 from worldbus.embedded import embedded
@@ -121,9 +122,10 @@ async def serve(
             if any(one.name == "knowledge" for one in projections):
                 tasks.append(group.create_task(serve_knowledge(world), name="knowledge"))
         async with AsyncExitStack() as stack:
-            runtime = (
-                await stack.enter_async_context(run_handlers(world.connection, world.log, handlers, limits=limits)) if handlers else None
-            )
+            runtime = None
+            if handlers:
+                running = run_handlers(world.connection, world.log, handlers, limits=limits, budgets=budgets_of(world.settings))
+                runtime = await stack.enter_async_context(running)
             if tiers and world.settings.metrics:
                 await stack.enter_async_context(exporting(world.settings.metrics))
             if tiers:
@@ -138,6 +140,11 @@ async def serve(
                         edge.cancel()
         for task in tasks:
             task.cancel()
+
+
+def budgets_of(settings: Settings) -> Budgets:
+    """How long a decision may take."""
+    return Budgets(report_s=settings.hang_report_s, interrupt_s=settings.hang_interrupt_s, exit_s=settings.hang_exit_s)
 
 
 async def _watch_feed(world: World) -> None:

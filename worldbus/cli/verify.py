@@ -64,16 +64,20 @@ def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, 
 
 
 async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int | None) -> Report:
+    from bus.health import Health
     from bus.verify import Verifier
-    from worldbus.compose import open_bus
+    from bus.watch import Watch
+    from bus.watchdog import Watchdog
+    from worldbus.compose import budgets_of, open_bus
     from worldbus.lag import consumers
 
     async with open_bus(settings, name="worldbus-verify", postgres=False) as bus:
         # Asked first: what is settled by now has its answers in the log before its present end.
         settled = {(one.handler, one.name.removeprefix(f"{one.handler}_")): one.settled for one in await consumers(bus.log, handlers)}
         last = until or (await bus.log.state()).last
-        verifier = Verifier(handlers, partitions=bus.log.partitions)
-        with Progress() as progress:
+        watch = Watch()
+        verifier = Verifier(handlers, partitions=bus.log.partitions, watch=watch)
+        with Progress() as progress, Watchdog(watch, Health(), None, budgets_of(settings)):
             async for events in bus.log.read(until=last):
                 for event in events:
                     await _recall(bus.log, verifier, verifier.missing(event))

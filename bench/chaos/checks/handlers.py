@@ -110,6 +110,8 @@ def _walk(lane: _Lane, log: Mapping[int, Event]) -> list[Violation]:
             found.append(Violation("H1", f"{where}: answers position {mark.position}, which is no such input"))
             continue
         again = bool({"LaneInputRetried", "LaneRetryFailed", "LaneInputDropped"} & set(names))
+        if names == ["LaneInputDropped"] and not waiting and mark.position not in answered:
+            again = False  # given up before it was parked
         if not again:
             if mark.position in answered:
                 found.append(Violation("H1", f"{where}: input {mark.position} is answered twice"))
@@ -119,7 +121,8 @@ def _walk(lane: _Lane, log: Mapping[int, Event]) -> list[Violation]:
             answered.add(mark.position)
         elif next(iter(waiting), 0) != mark.position:
             found.append(Violation("D3", f"{where}: takes up {mark.position}, wanted {next(iter(waiting), 'none')} of those that wait"))
-        found += _judge(lane, where, group, wanted, state, parked=bool(waiting))
+        if again or names != ["LaneInputDropped"]:
+            found += _judge(lane, where, group, wanted, state, parked=bool(waiting))
         for event, _ in group:
             if event.name in ASIDE:
                 waiting[mark.position] = None
