@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a process within its grace time, also while its event loop stands still.
+"""SIGTERM, SIGINT and SIGHUP end a process within its grace time, also while its event loop stands still.
 
 Handlers that belong to an event loop wait for it to turn, which one that stands still never does. These are Python's own: they run in the
 midst of whatever the main thread executes. A healthy process gets its task cancelled and closes what it opened. Meanwhile a thread sees to
@@ -46,7 +46,7 @@ def end() -> None:
 
 
 class Stopping:
-    """Cancels `task` at the first SIGTERM or SIGINT, for a `with` block in the task's own loop. `asked` says that it happened.
+    """Cancels `task` at the first SIGTERM, SIGINT or SIGHUP, for a `with` block in the task's own loop. `asked` says that it happened.
 
     A second SIGINT raises `KeyboardInterrupt` where the process is. Outside of the main thread, which alone hears signals, nothing is done.
     """
@@ -61,7 +61,8 @@ class Stopping:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+            hung_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []  # ignored: `nohup` asks for that
+            self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT, *hung_up)}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -104,7 +104,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _terminable(work: Coroutine[Any, Any, T]) -> T:
-    """SIGTERM means what Ctrl-C means. Both end the process within seconds, even if its event loop stands still."""
+    """SIGTERM and SIGHUP mean what Ctrl-C means. They end the process within seconds, even if its event loop stands still."""
     from bus.stopping import Stopping
 
     task = asyncio.current_task()
