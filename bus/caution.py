@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 LOOK_S = 0.25  # between two looks at an input that waits for another member
+DROP = LaneDropRequested.DESCRIPTOR.name
 PATIENCE_S = 30.0  # that a request to drop waits for an input that is not parked yet
 
 log = structlog.get_logger(__name__)
@@ -59,16 +60,15 @@ class Caution(Generic[S]):
 
     def lanes(self, event: Event) -> list[tuple[str, str]]:
         """The lanes that an input concerns. One whose `entities` does not return is parked where its subject points."""
-        runner, place = self._runner, place_of(event)
-        if self.alarmed and self._unroutable(place, event.position) is not None:
-            return [place]
+        if self.alarmed and self._unroutable(place_of(event), event.position) is not None:
+            return [place_of(event)]
         try:
-            lanes = lanes_of(runner.handler, event, runner.watch)
+            lanes = lanes_of(self._runner.handler, event, self._runner.watch)
         except HandlerHung as error:
             self._astray[event.position] = error
             self._look()
-            return [place]
-        if lanes and event.name == LaneDropRequested.DESCRIPTOR.name:
+            return [place_of(event)]
+        if event.subject.name == DROP and lanes:
             self._give_up(event)
         return lanes
 

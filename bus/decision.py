@@ -98,7 +98,8 @@ def answers(lane: Lane[Any], event: Event, messages: Sequence[Message], *, salt:
 def _identity(event: Event) -> str:
     """The input's id, cut where it is longer than any gate allows; an input whose envelope cannot be read is known by its position."""
     try:
-        return event.id if len(event.id) <= MAX_ID else bounded(event.id)
+        found = event.id
+        return found if len(found) <= MAX_ID else bounded(found)
     except BadEvent:
         return f"position-{event.position}"
 

@@ -42,6 +42,10 @@ NOT_FOLDED: Final[Any] = object()
 """In place of a state that is known in advance."""
 
 
+def _initial(handler: Handler[S], entity: str) -> S:
+    return handler.initial(entity)
+
+
 @dataclass(frozen=True, slots=True)
 class Group(Generic[S]):
     """A decision whose outputs are only partly in the log: `mark` is the last one written, `before` the state it was decided on.
@@ -100,7 +104,7 @@ class Lane(Generic[S]):
         self.state: S = NOT_FOLDED
         try:
             if fault is None:
-                self.state = self.watch.call("initial", self, None, self.handler.initial, self.entity)
+                self.state = self.watch.call("initial", self, None, _initial, self.handler, self.entity)
         except Exception as error:
             self.fault = cannot_begin(self.handler, self.entity, error)
         self.position = 0

@@ -24,7 +24,9 @@ def lanes_of(handler: Handler[Any], event: Event, watch: Watch = UNWATCHED) -> l
     try:
         if event.name in CONTROL_EVENTS:
             return [(event.world, event.entity)] if getattr(event.data, "handler", "") == handler.name else []
-        lanes = _once(handler, event) if handler.entities is of_subject else watch.call("entities", handler, event, _once, handler, event)
+        if handler.entities is of_subject:
+            return [(check_token(event.world, "world"), check_token(event.entity, "entity"))]
+        lanes = watch.call("entities", handler, event, _once, handler, event)
         return [(check_token(event.world, "world"), check_token(entity, "entity")) for entity in lanes]
     except (HandlerHung, Stopped):
         raise

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from bus.handler import Handler
     from bus.lane import Lane
 
+A = TypeVar("A")
+B = TypeVar("B")
 T = TypeVar("T")
 _NOT, _COMING, _SENT = range(3)  # of an exception that another thread throws
 
@@ -99,12 +101,19 @@ class Watch:
         self.order: Order | None = None
         self.thrown = _NOT
 
-    def call(self, step: str, owner: Lane[Any] | Handler[Any], event: Event | None, function: Callable[..., T], *arguments: Any) -> T:
-        """The result of `function(*arguments)`. Raises whatever it raises, and `HandlerHung` or `Stopped` when it was interrupted."""
+    def call(
+        self, step: str, owner: Lane[Any] | Handler[Any], event: Event | None, function: Callable[[A, B], T], first: A, second: B
+    ) -> T:
+        """The result of `function(first, second)`. Raises whatever it raises, and `HandlerHung` or `Stopped` when it was interrupted.
+
+        Called for every decision and every fold: it costs 70 ns more than the call itself.
+        """
+        self.owner, self.event = owner, event
+        self.order = None
         try:
             try:
-                self.owner, self.event, self.order, self.step = owner, event, None, step
-                return function(*arguments)
+                self.step = step
+                return function(first, second)
             finally:
                 self.step = ""
                 if self.thrown:
@@ -149,8 +158,10 @@ class Watch:
 class _Unwatched(Watch):
     """Calls that nobody watches: pure uses such as tests and folds outside of a runtime."""
 
-    def call(self, step: str, owner: Lane[Any] | Handler[Any], event: Event | None, function: Callable[..., T], *arguments: Any) -> T:
-        return function(*arguments)
+    def call(
+        self, step: str, owner: Lane[Any] | Handler[Any], event: Event | None, function: Callable[[A, B], T], first: A, second: B
+    ) -> T:
+        return function(first, second)
 
 
 UNWATCHED: Final[Watch] = _Unwatched()

@@ -42,10 +42,7 @@ _EFFECTS: Final = """
 _PASSAGES: Final = """
     SELECT DISTINCT ON (id) id, body FROM passages WHERE world = $1 AND id = ANY($2) ORDER BY id, added DESC NULLS LAST
 """
-_PARKED: Final = """
-    SELECT world, handler, entity, input, status, code, reason, error_type, frames, stack, attempts, retries, handler_version, since
-      FROM parked WHERE input = $1 ORDER BY world, handler, entity
-"""
+_PARKED: Final = "SELECT * FROM parked WHERE input = $1 ORDER BY world, handler, entity"
 
 
 class NothingFound(WorldbusError):

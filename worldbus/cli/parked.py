@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from worldbus.cli.requests import Wanted
     from worldbus.settings import Settings
 
-_LIST = """
-    SELECT world, handler, entity, input, status, code, reason, error_type, frames, stack, type, event_id, attempts, retries,
-           handler_version, since
-      FROM parked ORDER BY world, handler, entity, input
-"""
+_LIST = "SELECT * FROM parked ORDER BY world, handler, entity, input"  # of an older release's table, too, until it is rebuilt
 _wait = click.option(
     "--wait", "wait_s", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to wait for the outcome; 0: do not."
 )
@@ -160,10 +156,11 @@ def explanation(row: Mapping[str, Any]) -> list[str]:
     again = f", failed again {row['retries']} times" if row["retries"] else ""
     by = f" by {row['handler_version']}" if row["handler_version"] else ""
     lines = [f"{row['status']} since {row['since']}{tried}{by}{again}"]
+    kind = f" ({row['error_type']})" if row.get("error_type") else ""
     if row["code"]:
-        lines.append(f"{row['code']} ({row['error_type'] or 'no error'}): {row['reason']}")
-    lines += [f"  at {frame}" for frame in row["frames"] or ()]
-    lines += [f"  | {text}" for text in (row["stack"] or "").splitlines()]
+        lines.append(f"{row['code']}{kind}: {row['reason']}")
+    lines += [f"  at {frame}" for frame in row.get("frames") or ()]
+    lines += [f"  | {text}" for text in (row.get("stack") or "").splitlines()]
     return lines
 
 
@@ -171,7 +168,7 @@ def _order(settings: Settings, wanted: list[Wanted], reason: str, wait_s: float,
     from worldbus.cli.requests import order
 
     if not wanted:
-        remark("nothing of that is parked")
+        remark("nothing is parked that this is about")
         return
     failed = run(order(settings, wanted, reason, wait_s, as_json))
     if failed:
