@@ -132,7 +132,7 @@ class Watchdog:
         """The loop is late: let the thread look, even if the interrupted code never lets go of the lock, and do what it says."""
         if self._watch.step or self._stop_at:
             looks, until = self._looks, time.monotonic() + _BREATH_S
-            while self._looks == looks and time.monotonic() < until:
+            while self._looks == looks and not self._watch.ordered and time.monotonic() < until:
                 time.sleep(0.001)
         signal.setitimer(signal.ITIMER_REAL, self._budgets.tick_s)
         if self._watch.ordered:

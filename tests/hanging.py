@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -68,6 +69,13 @@ def stuck() -> None:
     deque(count(), maxlen=0)
 
 
+def slow() -> None:
+    """Takes two seconds of processor time, and comes to its end."""
+    until = time.process_time() + 2.0
+    while time.process_time() < until:
+        pass
+
+
 def exit_() -> None:
     os._exit(9)
 
@@ -83,6 +91,7 @@ WAYS: Final[dict[str, Callable[[], None]]] = {
     "read": read,
     "swallow": swallow,
     "stuck": stuck,
+    "slow": slow,
     "exit": exit_,
     "segfault": segfault,
 }
@@ -92,6 +101,7 @@ def _decide(event: Event, state: Moves) -> Sequence[Message]:
     match event.data:
         case PlayerMoved(zone=zone):
             if zone in WAYS:
+                print(f"hangs by {zone}", file=sys.stderr, flush=True)
                 WAYS[zone]()
             return (PlayerEnteredZone(zone=zone, session=state.count),)
         case _:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 
 import pytest
@@ -108,7 +109,7 @@ def test_the_exception_never_arrives_outside_of_the_call_that_it_is_meant_for(sw
         while interrupted < INTERRUPTED or thrown < 2 * INTERRUPTED:
             turns = random.randrange(300)
             try:
-                _call(watch, lambda turns=turns: sum(number for number in range(turns)))
+                _call(watch, partial(sum, range(turns)))
             except HandlerHung:
                 interrupted += 1
             sum(number for number in range(random.randrange(300)))  # whatever the runtime does between two decisions
@@ -145,7 +146,7 @@ def test_a_signal_interrupts_the_call_and_nothing_outside_of_it(switching: None)
         while interrupted < INTERRUPTED or outside < INTERRUPTED:
             turns = random.randrange(300)
             try:
-                _call(watch, lambda turns=turns: sum(number for number in range(turns)))
+                _call(watch, partial(sum, range(turns)))
             except HandlerHung:
                 interrupted += 1
             sum(number for number in range(random.randrange(300)))
