@@ -101,7 +101,7 @@ def _decide(event: Event, state: Moves) -> Sequence[Message]:
     match event.data:
         case PlayerMoved(zone=zone):
             if zone in WAYS:
-                print(f"hangs by {zone}", file=sys.stderr, flush=True)
+                sys.stderr.write(f"hangs by {zone}\n")
                 WAYS[zone]()
             return (PlayerEnteredZone(zone=zone, session=state.count),)
         case _:
