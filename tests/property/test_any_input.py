@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bus.bounded import MAX_COPIED
+from bus.check import check_time
 from bus.decision import decide, defer, drop, park, retry_failed
 from bus.envelope import MAX_EVENT
 from bus.errors import BrokenRule
@@ -106,6 +107,7 @@ payloads = st.one_of(
     [("a", Payload(attributes=(("traceparent", Text("t", 260_144)),))), ("a", Payload(attributes=(("correlationid", Text("c", 260_144)),)))]
 )
 @example([("a", Payload(id=Text("\0")))])
+@example([("a", Payload(attributes=(("time", (1_796_001_898_136, -1)), ("deadline", (-(2**63), 0)))))])
 def test_every_input_comes_to_an_end_and_so_does_the_one_behind_it(inputs: list[tuple[str, Payload | Junk]]) -> None:
     async def run() -> World:
         world = World(teller, 1, 0.0)
@@ -127,6 +129,7 @@ def test_every_input_comes_to_an_end_and_so_does_the_one_behind_it(inputs: list[
             assert answer.name not in ("EventParked", "EventDeferred") or len(answer.raw) <= MOST_RECORD
             assert answer.cause
             assert 0 < answer.depth <= MAX_DEPTH + 1
+            assert check_time(answer.time_ns) == answer.time_ns
     ids = [event.id for event in world.log.events if event.subsystem == teller.name]
     assert len(ids) == len(set(ids))
     report = verify([teller], world.log.events, partitions=PARTITIONS, settled=lambda handler, partition: 1 << 60)
