@@ -8,12 +8,16 @@ its fence proves that the copy was the lane: if anybody wrote in between, nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bus.decision import CONTROL
+from bus.errors import HandlerHung
 from bus.event import Draft, Event, LaneMark
 from bus.lane import RUNTIME_NAMES, Lane
 from bus.lane_run import LaneRun, Output
+
+if TYPE_CHECKING:
+    from bus.caution import Caution
 
 MAX_OUTPUTS = 256
 MAX_BYTES = 512 * 1024
@@ -46,7 +50,12 @@ def outputs_of(lane: Lane[Any], event: Event, drafts: Sequence[Draft]) -> list[O
     return outputs
 
 
-def bundle(run: LaneRun[Any], decide: Callable[[Lane[Any], Event], list[Draft]], at_least: int) -> Bundle | None:
+def bundle(
+    run: LaneRun[Any],
+    decide: Callable[[Lane[Any], Event], list[Draft]],
+    at_least: int,
+    caution: Caution[Any],
+) -> Bundle | None:
     """What the lane would say to the inputs that wait for it, up to the first that needs a turn of its own; None if that is too little.
 
     Silences in between count: they were decided on the state that the fence proves.
@@ -57,10 +66,15 @@ def bundle(run: LaneRun[Any], decide: Callable[[Lane[Any], Event], list[Draft]],
         event = entry.event
         if entry.stale or event.name in _CONTROL_EVENTS or inputs > 2 * len(outputs) + at_least:
             break
+        if caution.alarmed and caution.minds(trial, event):
+            break
         if not trial.has_done(event.partition, event.position):
             try:
                 drafts = decide(trial, event)
                 said = outputs_of(trial, event, drafts) if drafts else []
+            except HandlerHung as error:
+                caution.hung_ahead(trial, event, error)
+                break
             except Exception:  # tried again, and parked if need be, in its own turn
                 break
             size += sum(len(output.raw) for output in said)

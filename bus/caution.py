@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bus.runner import Runner
 
 S = TypeVar("S")
+AGAIN_S = 30.0  # between two looks at records that concern nobody here at the moment
 LOOK_S = 0.25  # between two looks at an input that waits for another member
 DROP = LaneDropRequested.DESCRIPTOR.name
 PATIENCE_S = 30.0  # that a request to drop waits for an input that is not parked yet
@@ -45,16 +46,28 @@ class Caution(Generic[S]):
         self.suspects = Suspects(me)
         self._given_up: dict[tuple[str, str, int], str] = {}
         self._astray: dict[int, HandlerHung] = {}  # by position: inputs whose lanes could not be found here
+        self._hung: dict[tuple[str, str, int], HandlerHung] = {}
+        self._again: asyncio.TimerHandle | None = None
         self.alarmed = False
 
     async def recall(self) -> None:
-        """Read what others left. Raises `Transient`."""
-        if self._hangs is not None:
-            self.suspects.learn(await self._hangs.read(self._runner.handler.name))
-            self._look()
+        """Read what others left, and again after a while as long as there is something. Raises `Transient`."""
+        if self._hangs is None:
+            return
+        self.suspects.learn(await self._hangs.read(self._runner.handler.name))
+        for hang in self.suspects.outdated():
+            self._served(hang)  # its process ended in some other way, and nobody takes it back
+        self._look()
+        if self.suspects.known and self._again is None:
+            self._again = asyncio.get_running_loop().call_later(AGAIN_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        if not self._runner.closed:
+            self._runner.background(self._recall_if_possible())
 
     def _look(self) -> None:
-        self.alarmed = bool(self.suspects.known or self._given_up or self._astray)
+        self.alarmed = bool(self.suspects.known or self._given_up or self._astray or self._hung)
 
     # -- lanes -------------------------------------------------------------------------------------------------------------------
 
@@ -88,14 +101,30 @@ class Caution(Generic[S]):
 
     # -- inputs in their turn ----------------------------------------------------------------------------------------------------
 
+    def minds(self, lane: Lane[S], event: Event) -> bool:
+        """Whether an input needs a look of its own."""
+        place = lane.world, lane.entity
+        return (
+            (*place, event.position) in self._given_up
+            or event.position in self._astray
+            or (*place, event.position) in self._hung
+            or self.suspects.of_input(*place, event.position) is not None
+        )
+
+    def hung_ahead(self, lane: Lane[S], event: Event, error: HandlerHung) -> None:
+        """An input hung while its lane decided ahead: in its own turn it is parked, and not decided once more."""
+        self._hung[lane.world, lane.entity, event.position] = error
+        self._look()
+
     def stops(self, run: LaneRun[S], event: Event) -> bool:
         """Whether the lane's first input is not to be decided now; then it is seen to."""
         lane = run.lane
         if self.gives_up(run, event):
             return True
         place = lane.world, lane.entity
-        if (astray := self._unroutable(place, event.position)) is not None:
-            self._runner.failing.failed(run, event, astray)
+        known = self._hung.pop((*place, event.position), None) or self._unroutable(place, event.position)
+        if known is not None:
+            self._runner.failing.failed(run, event, known)
             return True
         hang = self.suspects.of_input(*place, event.position)
         if hang is None:
@@ -199,23 +228,31 @@ class Caution(Generic[S]):
         self._runner.background(self._await_parked(run.lane, entry))
 
     async def _await_parked(self, lane: Lane[S], entry: Entry) -> None:
-        data = entry.event.data
+        try:
+            if not await self._parked_soon(lane, entry):
+                self.decided(entry.event)
+                entry.leave()
+        except Exception as error:
+            log.warning("request_given_up", handler=lane.handler.name, lane=lane.entity, position=entry.event.position, error=repr(error))
+            entry.leave()
+
+    async def _parked_soon(self, lane: Lane[S], entry: Entry) -> bool:
+        """Whether the input is parked now, and the request handed to its lane again; False if it was answered, or nothing came of it."""
+        data, runner, loop = entry.event.data, self._runner, asyncio.get_running_loop()
         assert isinstance(data, LaneDropRequested)
-        event = await self._runner.store.input_at(data.position)
-        until = asyncio.get_running_loop().time() + PATIENCE_S
-        pause_s = LOOK_S
-        while not entry.stale and not self._runner.closed and asyncio.get_running_loop().time() < until:
-            trial = Lane(lane.handler, lane.world, lane.entity, self._runner.partitions, watch=lane.watch, fault=_NOT_WANTED)
-            await self._runner.catch_up(trial)
+        event = await runner.store.input_at(data.position)
+        until, pause_s = loop.time() + PATIENCE_S, LOOK_S
+        while not entry.stale and not runner.closed and loop.time() < until:
+            trial = Lane(lane.handler, lane.world, lane.entity, runner.partitions, watch=lane.watch, fault=_NOT_WANTED)
+            await runner.catch_up(trial)
             if trial.waiting.has(data.position):
-                self._runner.enter(lane.world, lane.entity, entry)
-                return
+                runner.enter(lane.world, lane.entity, entry)
+                return True
             if trial.has_done(event.partition, event.position):
-                break
+                return False
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, 2.0)
-        self.decided(entry.event)
-        entry.leave()
+        return False
 
 
 _NOT_WANTED = LaneStopped("only what it waits for is wanted")

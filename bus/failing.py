@@ -30,8 +30,11 @@ class Failing(Generic[S]):
     def failed(self, run: LaneRun[S], event: Event, error: Exception) -> bool:
         """A decision failed: try again after a while if it may be a bug that a deploy mends, else park. False: the lane waits."""
         runner, limits = self._runner, self._runner.limits
-        if isinstance(error, Stopped) or (runner.caution.alarmed and runner.caution.gives_up(run, event)):
-            return False  # the process ends, and whoever takes over decides it; or nobody is to decide it
+        if isinstance(error, Stopped):  # the process ends, and whoever takes over decides it; what follows may hang as well
+            runner.closed = runner.patience.closed = True
+            return False
+        if runner.caution.alarmed and runner.caution.gives_up(run, event):
+            return False
         now = time.time_ns()
         run.attempt += 1
         run.first_failed_ns = run.first_failed_ns if run.attempt > 1 else now

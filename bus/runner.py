@@ -250,9 +250,9 @@ class Runner(Generic[S]):
     def _bundle(self, run: LaneRun[S]) -> bool:
         """Answer many waiting inputs at once, where enough wait; False if they should be answered one by one."""
         lane, limits = run.lane, self.limits
-        if self.caution.alarmed or not self.writer.may_bundle(run, len(run.queue)) or run.streak < limits.together_after or not lane.loaded:
+        if not self.writer.may_bundle(run, len(run.queue)) or run.streak < limits.together_after or not lane.loaded:
             return False
-        found = bundle(run, self._decide, limits.together_from or 0)
+        found = bundle(run, self._decide, limits.together_from or 0, self.caution)
         if found is None:
             run.streak = 0
             return False

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -24,6 +25,7 @@ from bus.frames import stack_of
 EXIT_HUNG: Final = 71
 GRACE_S: Final = 4.0  # from the signal to the end of a process that stands still; a container gives 10
 STILL_S: Final = 2.0  # without a turn, a loop stands still
+TELL_S: Final = 0.5  # that a line of the log may take before the process ends without it
 _LOOK_S: Final = 0.25
 
 logger = structlog.get_logger(__name__)
@@ -69,6 +71,9 @@ class Stopping:
         self._over.set()
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if signal.getsignal(signal.SIGALRM) is _breathe:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
@@ -101,16 +106,17 @@ class Stopping:
         self._turned_at = time.monotonic()
 
     def _end(self) -> None:
-        # In a thread of its own: what stands still may hold the lock of stderr.
-        telling = threading.Thread(target=_tell, daemon=True)
-        telling.start()
-        telling.join(0.5)
+        stack = stack_of(sys._current_frames().get(threading.main_thread().ident or 0))
+        reason = "it was told to stop, and its event loop stands still"
+        tell(logger.critical, "process_ends", code=EXIT_HUNG, reason=reason, stack=stack).join(TELL_S)
         end()
 
 
-def _tell() -> None:
-    stack = stack_of(sys._current_frames().get(threading.main_thread().ident or 0))
-    logger.critical("process_ends", code=EXIT_HUNG, reason="it was told to stop, and its event loop stands still", stack=stack)
+def tell(method: Callable[..., Any], event: str, **facts: object) -> threading.Thread:
+    """Log from a thread of its own: whatever stands still may hold the lock of stderr, or its reader may read no more."""
+    thread = threading.Thread(target=method, args=(event,), kwargs=facts, name="worldbus-tell", daemon=True)
+    thread.start()
+    return thread
 
 
 def _breathe(number: int, frame: FrameType | None) -> None:

@@ -30,6 +30,10 @@ class Suspects:
         self.known = {_key(hang): hang for hang in others}
         self._lanes = {(hang.world, hang.entity): hang for hang in others if hang.step in ("evolve", "initial") and hang.state == "hung"}
 
+    def outdated(self) -> list[Hang]:
+        """What hung elsewhere for longer than its process can have lived."""
+        return [hang for hang in self.known.values() if hang.state == "hanging" and not self.wait_s(hang)]
+
     def drop(self, hang: Hang) -> None:
         """It is dealt with."""
         self.known.pop(_key(hang), None)

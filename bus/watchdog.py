@@ -31,7 +31,7 @@ from bus.frames import stack_of
 from bus.hangs import PATIENCE_S, Hang, Hangs
 from bus.health import Health
 from bus.last_resort import LastResort
-from bus.stopping import EXIT_HUNG, end, watching
+from bus.stopping import EXIT_HUNG, TELL_S, end, tell, watching
 from bus.watch import Call, Interrupted, Order, Watch
 from bus.witness import Witness
 
@@ -144,8 +144,8 @@ class Watchdog:
         while not self._closed.wait(self._budgets.tick_s):
             try:
                 self._look()
-            except Exception:
-                log.exception("watchdog_failed")
+            except Exception as error:  # whatever it is, the next look may be the one that matters
+                tell(log.error, "watchdog_failed", exc_info=error)
 
     def _look(self) -> None:
         if self._last_resort is not None:
@@ -173,7 +173,7 @@ class Watchdog:
             self._judge(call)
         if call is None and self._blocked_s - passed_s < BLOCKED_S <= self._blocked_s:
             stack = self._stack()
-            log.error("loop_blocked", seconds=round(self._blocked_s, 1), stack=stack)
+            tell(log.error, "loop_blocked", seconds=round(self._blocked_s, 1), stack=stack)
             self._health.red(SOURCE, f"the event loop stands still for {self._blocked_s:.1f} s outside of a handler: {_innermost(stack)}")
 
     def _judge(self, call: Call) -> None:
@@ -191,7 +191,7 @@ class Watchdog:
         self._told = self._hang(call, stack)
         world, entity = call.lane
         about = {"handler": call.handler, "step": call.step, "world": world, "entity": entity, "position": call.position}
-        log.error("decision_hangs", **about, seconds=round(self._call_s, 1), stack=stack)
+        tell(log.error, "decision_hangs", **about, seconds=round(self._call_s, 1), stack=stack)
         self._health.red(
             SOURCE,
             f"{call.handler}/{entity}: `{call.step}` of the event at position {call.position} does not return, "
@@ -204,7 +204,7 @@ class Watchdog:
         order = Order(call=call, seconds=self._call_s, stack=self._stack(), stop=stop)
         if not self._interrupted:
             self._interrupted = True
-            log.warning("decision_interrupted", handler=call.handler, step=call.step, position=call.position, stop=stop)
+            tell(log.warning, "decision_interrupted", handler=call.handler, step=call.step, position=call.position, stop=stop)
         if self._signals:
             self._watch.order = order
             signal.pthread_kill(self._loop_thread.ident or 0, signal.SIGALRM)
@@ -215,15 +215,8 @@ class Watchdog:
         stack = self._stack()
         sys.setswitchinterval(0.0005)  # what blocks the loop is about to end anyway; the record is what counts now
         left = self._hangs is not None and self._hangs.leave(self._hang(call, stack, over=True)).wait(PATIENCE_S + 0.5)
-        log.critical(
-            "process_ends",
-            code=EXIT_HUNG,
-            handler=call.handler,
-            position=call.position,
-            seconds=self._call_s,
-            recorded=left,
-            stack=stack,
-        )
+        facts = {"handler": call.handler, "position": call.position, "seconds": round(self._call_s, 1), "recorded": left, "stack": stack}
+        tell(log.critical, "process_ends", code=EXIT_HUNG, **facts).join(TELL_S)
         end()
 
     def _hang(self, call: Call, stack: str, *, over: bool = False) -> Hang:
@@ -245,7 +238,7 @@ class Watchdog:
     def _returned(self) -> None:
         """The call came to its end, one way or another."""
         if self._told is not None:
-            log.info("decision_returned", handler=self._told.handler, position=self._told.position, seconds=round(self._call_s, 1))
+            tell(log.info, "decision_returned", handler=self._told.handler, position=self._told.position, seconds=round(self._call_s, 1))
             if self._hangs is not None:
                 self._hangs.take_back(self._told)
         self._call, self._call_s, self._told, self._interrupted = None, 0.0, None, False
