@@ -55,9 +55,9 @@ class Call:
 
     @property
     def lane(self) -> tuple[str, str]:
-        """(world, entity): the lane's, or where an input without one points."""
+        """(world, entity): the lane's, or where an input without one points; empty if neither is known."""
         place: Any = self.owner if hasattr(self.owner, "entity") else self.event
-        return place.world, place.entity
+        return (place.world, place.entity) if place is not None else ("", "")
 
     @property
     def position(self) -> int:

@@ -91,6 +91,7 @@ class Watchdog:
         self._call: Call | None = None
         self._call_s = 0.0
         self._told: Hang | None = None  # the record that was left about the call
+        self._reported = False
         self._interrupted = False
         self._stop_at = 0.0  # the process is to end; monotonic seconds
 
@@ -177,8 +178,12 @@ class Watchdog:
             self._health.red(SOURCE, f"the event loop stands still for {self._blocked_s:.1f} s outside of a handler: {_innermost(stack)}")
 
     def _judge(self, call: Call) -> None:
-        if self._call_s >= self._budgets.report_s and self._told is None:
-            self._report(call)
+        if self._call_s >= self._budgets.report_s and not self._reported:
+            self._reported = True
+            try:
+                self._report(call)
+            except Exception as error:  # what matters more comes after it
+                tell(log.error, "watchdog_failed", exc_info=error)
         if self._call_s >= self._budgets.exit_s:
             self._exit(call)
         elif self._call_s >= self._budgets.interrupt_s:
@@ -212,12 +217,17 @@ class Watchdog:
             self._watch.throw(order, self._loop_thread.ident or 0)
 
     def _exit(self, call: Call) -> None:
+        try:
+            self._last_words(call)
+        finally:
+            end()
+
+    def _last_words(self, call: Call) -> None:
         stack = self._stack()
         sys.setswitchinterval(0.0005)  # what blocks the loop is about to end anyway; the record is what counts now
         left = self._hangs is not None and self._hangs.leave(self._hang(call, stack, over=True)).wait(PATIENCE_S + 0.5)
         facts = {"handler": call.handler, "position": call.position, "seconds": round(self._call_s, 1), "recorded": left, "stack": stack}
         tell(log.critical, "process_ends", code=EXIT_HUNG, **facts).join(TELL_S)
-        end()
 
     def _hang(self, call: Call, stack: str, *, over: bool = False) -> Hang:
         world, entity = call.lane
@@ -241,7 +251,8 @@ class Watchdog:
             tell(log.info, "decision_returned", handler=self._told.handler, position=self._told.position, seconds=round(self._call_s, 1))
             if self._hangs is not None:
                 self._hangs.take_back(self._told)
-        self._call, self._call_s, self._told, self._interrupted = None, 0.0, None, False
+        self._call, self._call_s, self._told = None, 0.0, None
+        self._reported = self._interrupted = False
 
     def _over(self) -> None:
         """The loop turns again."""
