@@ -78,12 +78,15 @@ class LogLaneStore:
         if lane.position == 0 and not lane.loaded and lane.snapshots:
             snapshot = await self._from_snapshot(lane)
         fits = await self._extend(lane, at_least, snapshot=snapshot)
-        if not fits or (lane.fault is not None and not faulty and lane.snapshots):
+        fault = lane.fault
+        if not fits or (fault is not None and not faulty and lane.snapshots):
             # Perhaps the fault of the snapshot, the one read just now or that from which the lane in memory came: the log is the truth.
-            log.warning("snapshot_ignored", handler=self._handler.name, lane=lane.entity, error=str(lane.fault or "it is of another log"))
             lane.snapshots = False
             lane.forget()
             await self._extend(lane, at_least)
+            if lane.fault is None:
+                error = str(fault or "the log does not have the event with which it ends")
+                log.warning("snapshot_ignored", handler=self._handler.name, lane=lane.entity, error=error)
 
     async def _extend(self, lane: Lane[Any], at_least: int, *, snapshot: bool = False) -> bool:
         """Fold what the log has behind the lane's position. False: the log does not have the event with which a snapshot ends."""

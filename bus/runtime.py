@@ -14,6 +14,7 @@ from bus.consumer import PullConsumer
 from bus.decision import CONTROL
 from bus.errors import LogDamaged, Misuse
 from bus.handler import Handler
+from bus.health import Health
 from bus.lane_run import Limits
 from bus.lane_store import LogLaneStore
 from bus.log import Log
@@ -62,6 +63,9 @@ class Runtime:
             handler.name: Runner(handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits)
             for handler in handlers
         }
+        self.health = Health()
+        for runner in self.runners.values():
+            runner.patience.health = self.health
         self.membership = Membership(connection, log_.name, self.runners, self._rebalance)
         self._pace = pace
         self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}

@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 EXPIRED = 408
 IDLE = "idle"
+SWEEPS = 2  # for quarantined lanes: the second sees what whoever had the partition before was still writing at the first
 BATCH = 500  # messages asked for at a time
 ACK_SOON_S = 0.01
 ACK_EVERY_S = 1.0
@@ -91,7 +92,7 @@ class Session:
         self._settled = 0  # calls of `_settle` since the last acknowledgement
         self._acked_at = 0.0
         self._flushing: asyncio.TimerHandle | None = None
-        self._quarantines = True  # another release may have held it since we looked for lanes that it could not fold
+        self._sweeps = SWEEPS  # to be made yet: another release may have held it, and quarantined lanes that we can fold
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._stopping = False
@@ -140,7 +141,7 @@ class Session:
         """Give up the hold now: what is open belongs to whoever reads from the ack floor next."""
         if self.active:
             log.info("partition_lost", consumer=self.name, reason=reason)
-            self._quarantines = self._quarantines or reason != IDLE
+            self._sweeps = SWEEPS if reason != IDLE else self._sweeps
             self.active = False
             self.epoch += 1
             self._changed.set()
@@ -175,7 +176,8 @@ class Session:
         """What was delivered to a member that died, and not settled, would come again only after `ack_wait`; with no newer input behind it
         nothing would tell us. A reset makes it deliverable now. If somebody is pinned after all, it costs them a restart, no more.
 
-        On the `first` look the server's floor is held against our own record: one that went astray may leave nothing to deliver.
+        On the `first` look the server's floor is held against our own record: one that went astray may leave nothing to deliver. And what
+        another release quarantined is ours now, also if no input ever comes.
         """
         info = await consumer.info()
         pinned = any(group.get("pinned_client_id") for group in info.get("priority_groups") or ())
@@ -185,6 +187,13 @@ class Session:
             await consumer.reset()
         elif first:
             await self._behind_our_record(consumer, info)
+        if first:
+            self._resume_quarantined()
+
+    def _resume_quarantined(self) -> None:
+        if self._sweeps and self.place.partition is not None and not self._stopping:
+            self._sweeps -= 1
+            self.runner.resume_quarantined(self.place.partition, self)
 
     async def _behind_our_record(self, consumer: PullConsumer, info: dict[str, Any]) -> None:
         """Let delivery start behind what is known to be settled, where the server's floor is beyond it."""
@@ -211,9 +220,7 @@ class Session:
         self.active = True
         self._changed.clear()
         log.debug("partition_held", consumer=self.name, pin=pin.decode())
-        if self._quarantines and self.place.partition is not None:
-            self._quarantines = False
-            self.runner.resume_quarantined(self.place.partition, self)
+        self._resume_quarantined()
         self._connection.on_disconnect.append(self._on_disconnect)
         try:
             self._ask(BATCH)
