@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bus.answers import parse_ack
+from bus.connection import ApiError
 from bus.consumer import PullConsumer, Status
-from bus.errors import Disconnected, WorldbusError
+from bus.errors import Disconnected, Transient, WorldbusError
 from bus.event import Event
+from bus.keeper import Keeper
 from bus.lane_run import Entry
 from bus.progress import Progress
 from bus.runner import Runner
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 EXPIRED = 408
+ODD = frozenset({400, 404, 409, 503})  # what the server says of a consumer that is gone, or is not what we made
+PAUSE_S = 0.2
+TELL_EVERY_S = 30.0
 IDLE = "idle"
 SWEEPS = 2  # for quarantined lanes: the second sees what whoever had the partition before was still writing at the first
 BATCH = 500  # messages asked for at a time
@@ -79,7 +85,10 @@ class Session:
         self.active = False
         self._connection = log_.connection
         self._stream = log_.name
-        self._progress = Progress(log_, place.name)
+        self.progress = Progress(log_, place.name)
+        self._keeper = Keeper(log_, place, self.progress, pace=pace)
+        self._doubt = False  # about the consumer: look at it before the next request
+        self._tell_at = 0.0  # no second line before that about why the partition waits
         self._pace = pace
         self._consumer = self._new_consumer()
         self._open: deque[Entry] = deque()
@@ -110,13 +119,34 @@ class Session:
                     if not self._stopping:
                         await self._work()
                 except WorldbusError as error:
-                    log.warning("partition_waits", consumer=self.name, error=str(error))
-                    await asyncio.sleep(0.2)
+                    self._tell(error)
+                    self._doubt = True
+                    await asyncio.sleep(PAUSE_S)
                 finally:
                     await self._let_go()
         finally:
             self._connection.on_reconnect.remove(self._changed.set)
             self._stopping = True
+
+    def _tell(self, error: WorldbusError) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._tell_at:
+            self._tell_at = now + TELL_EVERY_S
+            log.warning("partition_waits", consumer=self.name, error=str(error))
+
+    async def checked(self, info: Mapping[str, Any] | None, settled: int) -> None:
+        """Look at the server's information about the consumer (None: it is gone), as it was when `settled` was the progress here."""
+        if info is None:
+            await self._keeper.ensure()
+            self.lose("its consumer was gone")
+        elif not await self._keeper.mend(info):
+            self.lose("its consumer was not as it has to be")
+        elif self.active and info["created"] != self.progress.created:
+            self.lose("its consumer was made anew")
+        elif info["created"] == self.progress.created:
+            self.progress.verified(settled)
+            return
+        self._changed.set()
 
     async def stop(self, within_s: float = 1.0) -> None:
         """Ask for no more, settle what is open, and hand the pin to whoever waits."""
@@ -126,7 +156,7 @@ class Session:
             async with asyncio.timeout(within_s if self._open else 0):
                 await self._drained.wait()
         self._flush()
-        self._progress.save()
+        self.progress.save()
         held, self.active = self.active, False
         self.epoch += 1
         if self._consumer.pin and self._connection.connected:
@@ -150,14 +180,25 @@ class Session:
 
     async def _standby(self) -> None:
         consumer = self._consumer = self._new_consumer()
-        await consumer.start(lambda *_: self._changed.set(), lambda _: self._changed.set())
+        await consumer.start(lambda *_: self._on_first(consumer), self._on_standby_status)
         while not consumer.pin and not self._stopping:
+            if self._doubt:
+                await self._keeper.ensure()
+                self._doubt = False
             self._changed.clear()
             # One message only: it tells us that we are pinned, and comes again after the reset.
             consumer.request(1, expires=STANDBY_S, heartbeat=0)
             await self._pinned_or_refused(consumer)
             if not consumer.pin and not self._stopping:
-                await asyncio.sleep(0.05)  # refused, expired or reconnected: not in a hot loop
+                await asyncio.sleep(PAUSE_S if self._doubt else 0.05)  # refused, expired or reconnected: not in a hot loop
+
+    def _on_first(self, consumer: PullConsumer) -> None:
+        self._doubt = self._doubt or not consumer.pin  # who delivers without a pin is not what we made
+        self._changed.set()
+
+    def _on_standby_status(self, status: Status) -> None:
+        self._doubt = self._doubt or status.code in ODD
+        self._changed.set()
 
     async def _pinned_or_refused(self, consumer: PullConsumer) -> None:
         """Wait for the server's word on our request, and look now and then whether the last holder left something behind."""
@@ -197,9 +238,18 @@ class Session:
 
     async def _behind_our_record(self, consumer: PullConsumer, info: dict[str, Any]) -> None:
         """Let delivery start behind what is known to be settled, where the server's floor is beyond it."""
-        settled = await self._progress.read(info["created"])
-        if settled is not None and info["ack_floor"]["stream_seq"] > settled:
+        settled = await self.progress.read(info["created"])
+        if settled is None or info["ack_floor"]["stream_seq"] <= settled:
+            return
+        try:
             await consumer.reset(settled + 1)
+        except ApiError as error:
+            if error.status != 400:
+                raise
+            await self._keeper.start_over(settled)
+            raise Transient(
+                f"consumer {self.name} began behind position {settled}, up to which everything is settled: begin again"
+            ) from error
 
     # -- active ------------------------------------------------------------------------------------------------------------------
 
@@ -267,11 +317,19 @@ class Session:
         if delivered.consumer_seq != self._deliveries:
             self.lose(f"delivery {self._deliveries} was lost on the way")
             return
+        if not payload and header is not None and b"\r\nNats-Msg-Size:" in header:
+            self._doubt = True
+            self.lose("a message came without its body")
+            return
         if delivered.position <= self._last:
             return  # delivered again after ack_wait: it is still open here
         self._last = delivered.position
         if subject.rpartition(b".")[2] in self.place.wanted:
             partition, tokens = place(subject)
+            if self.place.partition is not None and partition != self.place.partition:
+                self._doubt = True  # its order among those of its own partition is not ours to give
+                self.lose(f"an event of partition {partition} came")
+                return
             event = Event(raw=payload, subject=tokens, partition=partition, position=delivered.position, recorded_ns=delivered.recorded_ns)
             entry = Entry(event, reply, self, self.epoch, settle=self._settle)
             self._open.append(entry)
@@ -289,6 +347,7 @@ class Session:
         if not self.active:
             return
         if status.code != EXPIRED:
+            self._doubt = status.code in ODD
             self.lose(f"{status.code} {status.text}")
             return
         self._asked = max(0, self._asked - status.unfilled)
@@ -332,7 +391,7 @@ class Session:
             except Disconnected:
                 return
             self._acked_at = asyncio.get_running_loop().time()
-            self._progress.settled(parse_ack(self._settled_reply).position)
+            self.progress.settled(parse_ack(self._settled_reply).position)
             self._settled_reply = b""
 
     async def _let_go(self) -> None:
@@ -340,5 +399,5 @@ class Session:
             self.active = False
             self.epoch += 1
         self._open.clear()
-        self._progress.save()
+        self.progress.save()
         await self._consumer.close()
