@@ -136,16 +136,15 @@ class Session:
 
     async def checked(self, info: Mapping[str, Any] | None, settled: int) -> None:
         """Look at the server's information about the consumer (None: it is gone), as it was when `settled` was the progress here."""
+        if info is not None and await self._keeper.mend(info):
+            if info["created"] == self.progress.created:
+                self.progress.verified(settled)
+            else:
+                self.lose("its consumer was made anew")
+            return
         if info is None:
             await self._keeper.ensure()
-            self.lose("its consumer was gone")
-        elif not await self._keeper.mend(info):
-            self.lose("its consumer was not as it has to be")
-        elif self.active and info["created"] != self.progress.created:
-            self.lose("its consumer was made anew")
-        elif info["created"] == self.progress.created:
-            self.progress.verified(settled)
-            return
+        self.lose("its consumer was not as it has to be")
         self._changed.set()
 
     async def stop(self, within_s: float = 1.0) -> None:

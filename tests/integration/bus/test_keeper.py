@@ -233,7 +233,7 @@ async def test_two_releases_that_want_different_filters_live_with_the_wider_one(
                     await steps.publish()
                     await asyncio.sleep(0.3)
                 await steps.answered()
-                assert await sound(log)
+                await until(lambda: sound(log))
             await asyncio.sleep(1.0)
             await steps.publish()
             await steps.answered()
