@@ -11,6 +11,7 @@ from bus.errors import BadEvent, BrokenRule, WorldbusError
 from bus.event import Draft, Event, output_id
 from bus.handler import MAX_DEPTH, MAX_OUTPUTS, Handler
 from bus.lane import Lane
+from bus.rules import producer
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import (
     EventDeferred,
     EventParked,
@@ -68,7 +69,7 @@ def answers(lane: Lane[Any], event: Event, messages: Sequence[Message], *, salt:
     handler, entity = lane.handler, lane.entity
     cause, count = _identity(event), len(messages)
     root, depth, time_ns, deadline_ns, traceparent = _context(event)
-    version = f"{handler.name}/{handler.version}"
+    version = producer(handler)
     return [
         Draft(
             data=message,
@@ -125,7 +126,7 @@ def park(lane: Lane[Any], event: Event, error: BaseException, *, attempts: int, 
         reason=_say(error),
         error_type=f"{type(error).__module__}.{type(error).__qualname__}",
         attempts=attempts,
-        handler_version=f"{handler.name}/{handler.version}",
+        handler_version=producer(handler),
     )
     parked.first_failed_at.FromNanoseconds(failed_ns[0])
     parked.last_failed_at.FromNanoseconds(failed_ns[1])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 from typing import Any
 
@@ -17,6 +15,7 @@ from bus.handler import Handler
 from bus.lane import Lane
 from bus.log import SNAPSHOT_ROOT, Log
 from bus.quarantine import QUARANTINE, code_of
+from bus.rules import rules
 from bus.subjects import stored_filter
 from bus.waiting import Waiting, WaitingInputs
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import EventParked
@@ -45,14 +44,8 @@ class _Snapshot(msgspec.Struct):
 
 
 def fingerprint(handler: Handler[Any]) -> str:
-    """Changes whenever a state folded by today's rules might differ: handler version, its module's source, its state's shape."""
-    module = inspect.getmodule(handler.evolve)
-    try:
-        source = inspect.getsource(module) if module is not None else ""
-    except OSError:
-        source = ""
-    shape = repr(_shape(handler))
-    return hashlib.sha256(f"{FORMAT}\n{handler.version}\n{source}\n{shape}".encode()).hexdigest()[:16]
+    """Changes whenever a state folded by today's rules might differ: with any rule or content table that the handler can reach."""
+    return f"{FORMAT}-{rules(handler)}"
 
 
 def _shape(handler: Handler[Any]) -> Any:

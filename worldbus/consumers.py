@@ -1,4 +1,4 @@
-"""Whether the durable consumers of a log are as the code wants them, seen from outside: the members' own comparison (bus/consumer_config.py)."""
+"""Whether the durable consumers of a log are as the code wants them, by the comparison that their members use (bus/consumer_config.py)."""
 
 from __future__ import annotations
 
