@@ -24,6 +24,7 @@ from bus.runner import Runner
 from bus.session import Pace, Place, Session
 from bus.subjects import stored_filter
 from bus.writes import Writes
+from schemas.upcast import recorded_names
 
 log = structlog.get_logger(__name__)
 OPERATOR = "operator"
@@ -34,7 +35,8 @@ STALL_S = 0.25  # how often the loop looks at itself
 def places(handler: Handler[Any], partitions: int) -> list[Place]:
     """The consumers of one handler: one per partition, and one for what the operator asks of its lanes (which concerns few and needs no
     partition)."""
-    names = frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to)
+    names = recorded_names(handler.listens_to)
+    recorded_names(handler.emits)  # one that is read as another type would not be found in the handler's own history
     one = next(iter(names)) if len(names) == 1 else None
     control = Place(
         name=f"{handler.name}_{OPERATOR}",

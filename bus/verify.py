@@ -28,6 +28,7 @@ from bus.quarantine import QUARANTINE, code_of, mark_of
 from bus.routing import CONTROL_EVENTS, lanes_of
 from bus.rules import producer
 from bus.verify_report import Difference, Report, Since, Tally
+from schemas.upcast import recorded_names
 
 __all__ = ["Difference", "Report", "Since", "Tally", "Verifier", "same", "verify"]
 
@@ -68,7 +69,7 @@ class Verifier:
         self._kept = kept
         self._listeners: dict[str, list[Handler[Any]]] = {}
         for handler in self._handlers.values():
-            for name in {kind.DESCRIPTOR.name for kind in handler.listens_to}:
+            for name in recorded_names(handler.listens_to):
                 self._listeners.setdefault(name, []).append(handler)
         self._tracks: dict[tuple[str, str, str], _Track] = {}
         self._inputs: OrderedDict[int, Event] = OrderedDict()

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import structlog
+from google.protobuf.message import Message
 
 from bus.answers import header_value, parse_ack, status_of
 from bus.connection import ApiError, Connection, Listener, pub
@@ -25,6 +26,7 @@ from bus.subjects import place, stored_filter
 from inference.tiers import Tier
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.router.v1.router_pb2 import InferenceRouted
+from schemas.upcast import recorded_names
 
 FREE, AHEAD, LAST = 0, 4, 9
 """Priorities of a pull: for a free slot; to look ahead; without a model."""
@@ -54,6 +56,7 @@ def routed_name(tier: str) -> str:
 def queue_config(tier: Tier, *, routed: bool = False) -> dict[str, Any]:
     """What the consumer of a tier has to be like; with `routed`, that of what the router sends it."""
     name = routed_name(tier.name) if routed else queue_name(tier.name)
+    kind: type[Message] = InferenceRouted if routed else InferenceRequested
     return {
         "name": name,
         "durable_name": name,
@@ -63,7 +66,7 @@ def queue_config(tier: Tier, *, routed: bool = False) -> dict[str, Any]:
         "max_deliver": -1,
         "max_ack_pending": -1,
         "max_waiting": 2048,
-        "filter_subject": stored_filter(name=InferenceRouted.DESCRIPTOR.name if routed else NAME),
+        "filter_subjects": [stored_filter(name=one) for one in sorted(recorded_names((kind,)))],
         "replay_policy": "instant",
         "priority_policy": "prioritized",
         "priority_groups": [GROUP],
