@@ -15,6 +15,7 @@ from bus.event import Draft, Event, output_id
 from bus.frames import MAX_STACK, frames_of
 from bus.handler import MAX_DEPTH, MAX_OUTPUTS, Handler
 from bus.lane import Lane
+from bus.rules import producer
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import (
     EventDeferred,
     EventParked,
@@ -74,7 +75,7 @@ def answers(lane: Lane[Any], event: Event, messages: Sequence[Message], *, salt:
     handler, entity = lane.handler, lane.entity
     cause, count = _identity(event), len(messages)
     root, depth, time_ns, deadline_ns, traceparent = _context(event)
-    version = f"{handler.name}/{handler.version}"
+    version = producer(handler)
     return [
         Draft(
             data=message,
@@ -149,7 +150,7 @@ def park(lane: Lane[Any], event: Event, error: BaseException, *, attempts: int, 
         reason=reason_of(error),
         error_type=_class_of(error),
         attempts=attempts,
-        handler_version=f"{handler.name}/{handler.version}",
+        handler_version=producer(handler),
         frames=frames_of(error),
         stack=_stack(error),
     )

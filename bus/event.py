@@ -15,7 +15,7 @@ from bus.envelope import NANOS, decode, encode
 from bus.errors import BadEvent, UnknownType
 from bus.subjects import Subject, place
 from schemas.registry import message_class
-from schemas.upcast import upcast
+from schemas.upcast import read_as, upcast
 
 if TYPE_CHECKING:
     from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
@@ -210,6 +210,11 @@ class Event:
     @property
     def name(self) -> str:
         return self.subject.name
+
+    @property
+    def kind(self) -> str:
+        """The simple name of the type that it is read as: `name`, unless the type was renamed since it was recorded."""
+        return read_as(self.subject.name)
 
     @property
     def time_ns(self) -> int:

@@ -62,6 +62,7 @@ class Handler(Generic[S]):
     version: int = 1
     retired: tuple[type[Message], ...] = ()
     _folds: frozenset[type[Message]] = field(init=False, repr=False, compare=False)
+    _producer: str = field(init=False, repr=False, compare=False, default="")  # bus.rules.producer keeps it here
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_folds", frozenset(self.emits) | frozenset(self.retired))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 from typing import Any
 
@@ -17,6 +15,7 @@ from bus.handler import Handler
 from bus.lane import Lane
 from bus.log import SNAPSHOT_ROOT, Log
 from bus.quarantine import QUARANTINE, code_of
+from bus.rules import rules
 from bus.subjects import stored_filter
 from bus.waiting import Waiting, WaitingInputs
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import EventParked
@@ -45,14 +44,8 @@ class _Snapshot(msgspec.Struct):
 
 
 def fingerprint(handler: Handler[Any]) -> str:
-    """Changes whenever a state folded by today's rules might differ: handler version, its module's source, its state's shape."""
-    module = inspect.getmodule(handler.evolve)
-    try:
-        source = inspect.getsource(module) if module is not None else ""
-    except OSError:
-        source = ""
-    shape = repr(_shape(handler))
-    return hashlib.sha256(f"{FORMAT}\n{handler.version}\n{source}\n{shape}".encode()).hexdigest()[:16]
+    """Changes whenever a state folded by today's rules might differ: with any rule or content table that the handler can reach."""
+    return f"{FORMAT}-{rules(handler)}"
 
 
 def _shape(handler: Handler[Any]) -> Any:
@@ -78,12 +71,15 @@ class LogLaneStore:
         if lane.position == 0 and not lane.loaded and lane.snapshots:
             snapshot = await self._from_snapshot(lane)
         fits = await self._extend(lane, at_least, snapshot=snapshot)
-        if not fits or (lane.fault is not None and not faulty and lane.snapshots):
+        fault = lane.fault
+        if not fits or (fault is not None and not faulty and lane.snapshots):
             # Perhaps the fault of the snapshot, the one read just now or that from which the lane in memory came: the log is the truth.
-            log.warning("snapshot_ignored", handler=self._handler.name, lane=lane.entity, error=str(lane.fault or "it is of another log"))
             lane.snapshots = False
             lane.forget()
             await self._extend(lane, at_least)
+            if lane.fault is None:
+                error = str(fault or "the log does not have the event with which it ends")
+                log.warning("snapshot_ignored", handler=self._handler.name, lane=lane.entity, error=error)
 
     async def _extend(self, lane: Lane[Any], at_least: int, *, snapshot: bool = False) -> bool:
         """Fold what the log has behind the lane's position. False: the log does not have the event with which a snapshot ends."""

@@ -128,6 +128,11 @@ class Log:
         count = int(found["messages"])
         return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count)
 
+    async def created(self, *, timeout: float = 10.0) -> str:
+        """When the log was made, as the server says it now: another time means another log, whatever its name."""
+        info = await retried(lambda: self.connection.api(f"STREAM.INFO.{self.name}", timeout=2.0), timeout)
+        return str(info["created"])
+
     async def still_holds(self, position: int) -> None:
         """Return once the log says that it reaches `position`, however long it takes to come up.
 

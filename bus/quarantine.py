@@ -14,8 +14,7 @@ from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 if TYPE_CHECKING:
     from bus.handler import Handler
 
-LANE_SNAPSHOT = "LANE_SNAPSHOT"
-QUARANTINE = frozenset({LaneStopped.code, LANE_SNAPSHOT})
+QUARANTINE = frozenset({LaneStopped.code})
 """Codes of inputs that wait for their lane's state, not for themselves: whoever can fold it takes them up without being asked."""
 
 

@@ -37,6 +37,7 @@ from bus.turns import Turn, Turns
 from bus.unfinished import Unfinished
 from bus.watch import UNWATCHED, Watch
 from bus.writes import Writes
+from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
     from bus.careful import Careful
@@ -74,7 +75,7 @@ class Runner(Generic[S]):
         self.failing = Failing(self)
         self.caution: Caution[S] = Caution(self)
         self.careful: Careful | None = None  # while the whole process decides one input at a time
-        self.listens_to = frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to)
+        self.listens_to = recorded_names(handler.listens_to)
         self.lanes: dict[tuple[str, str], LaneRun[S]] = {}
         self.alone = False  # True while no other member runs this handler: nobody else writes to its lanes
         self._home = handler.entities is of_subject  # a lane's inputs all lie in its own partition: whoever holds that writes it alone

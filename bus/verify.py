@@ -26,10 +26,12 @@ from bus.handler import Handler
 from bus.lane import Lane
 from bus.quarantine import QUARANTINE, code_of, mark_of
 from bus.routing import CONTROL_EVENTS, lanes_of, place_of
-from bus.verify_report import Difference, Report, Tally
+from bus.rules import producer
+from bus.verify_report import Difference, Report, Since, Tally
 from bus.watch import UNWATCHED, Watch
+from schemas.upcast import recorded_names
 
-__all__ = ["Difference", "Report", "Tally", "Verifier", "same", "verify"]
+__all__ = ["Difference", "Report", "Since", "Tally", "Verifier", "same", "verify"]
 
 KEPT = 50_000  # inputs held in memory; older ones are asked for again
 KEPT_DIFFERENCES = 1000
@@ -71,12 +73,13 @@ class Verifier:
         self._kept = kept
         self._listeners: dict[str, list[Handler[Any]]] = {}
         for handler in self._handlers.values():
-            for name in {kind.DESCRIPTOR.name for kind in handler.listens_to}:
+            for name in recorded_names(handler.listens_to):
                 self._listeners.setdefault(name, []).append(handler)
         self._tracks: dict[tuple[str, str, str], _Track] = {}
         self._inputs: OrderedDict[int, Event] = OrderedDict()
         self._tallies = {name: Tally() for name in self._handlers}
         self._differences: list[Difference] = []
+        self._since: dict[str, Since] = {}
         self._stalled: list[tuple[_Track, int]] = []
         self.events = 0
 
@@ -134,7 +137,7 @@ class Verifier:
                         self._tallies[name].open += 1
             if track.group is not None:
                 self._tallies[name].open += 1
-        return Report(events=self.events, handlers=dict(self._tallies), differences=tuple(self._differences))
+        return Report(events=self.events, handlers=dict(self._tallies), differences=tuple(self._differences), since=dict(self._since))
 
     def _mark(self, event: Event) -> tuple[LaneMark | None, Exception | None]:
         return mark_of(event) if event.subsystem in self._handlers else (None, None)
@@ -291,8 +294,10 @@ class Verifier:
             tally.identical += 1
             return
         tally.different += 1
+        cause = self._inputs.get(position)
+        by = _release(recorded[0]) if recorded else ""
+        self._note_since(track.lane.handler, position, recorded[0] if recorded else cause, by)
         if len(self._differences) < KEPT_DIFFERENCES:
-            cause = self._inputs.get(position)
             self._differences.append(
                 Difference(
                     handler=track.lane.handler.name,
@@ -303,8 +308,15 @@ class Verifier:
                     recorded=tuple((event.name, _fields(event)) for event in recorded),
                     today=tuple((draft.data.DESCRIPTOR.name, _fields(draft)) for draft in today),
                     error=error,
+                    by=by,
                 )
             )
+
+    def _note_since(self, handler: Handler[Any], position: int, at: Event | None, by: str) -> None:
+        known = self._since.get(handler.name)
+        if known is None or position < known.input:
+            recorded_ns = at.recorded_ns if at is not None else 0
+            self._since[handler.name] = Since(input=position, recorded_ns=recorded_ns, by=by, today=producer(handler))
 
 
 def verify(
@@ -324,11 +336,16 @@ def same(recorded: Event, draft: Draft) -> bool:
     try:
         if recorded.raw == draft.encode():
             return True
-        attributes = recorded.envelope.attributes
-        version = attributes["producerversion"].ce_string if "producerversion" in attributes else ""
-        return recorded.raw == msgspec.structs.replace(draft, producer_version=version).encode()
+        return recorded.raw == msgspec.structs.replace(draft, producer_version=recorded.producer_version).encode()
     except BadEvent:
         return False
+
+
+def _release(event: Event) -> str:
+    try:
+        return event.producer_version
+    except BadEvent:
+        return ""
 
 
 def _fields(said: Event | Draft) -> Any:

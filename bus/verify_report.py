@@ -22,6 +22,23 @@ class Difference:
     today: tuple[Said, ...]
     error: str = ""
     """Today's rules raise this instead of saying anything."""
+    by: str = ""
+    """The release that decided then, `<handler>/<version>+<rules>`; empty where nothing was said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Since:
+    """The first input, by its position, to which a handler would say something else today.
+
+    recorded_ns  when its answer was recorded, or the input itself where there was none
+    by           the release that decided then; empty where nothing was said
+    today        the release that decides now
+    """
+
+    input: int
+    recorded_ns: int
+    by: str
+    today: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,11 +61,12 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The outcome over all handlers. `differences` holds the first `KEPT_DIFFERENCES`."""
+    """The outcome over all handlers. `differences` holds the first `KEPT_DIFFERENCES`; `since` has every handler that differs."""
 
     events: int
     handlers: Mapping[str, Tally]
     differences: tuple[Difference, ...]
+    since: Mapping[str, Since]
 
     @property
     def decisions(self) -> int:

@@ -23,6 +23,7 @@ from bus.quarantine import QUARANTINE, code_of
 from bus.runner import Runner
 from bus.subjects import Subject, partition_of
 from bus.writes import OnRefused, OnStored, Written
+from schemas.upcast import recorded_names
 
 PARTITIONS = 4
 Events = Sequence[tuple[Subject, bytes]]
@@ -158,7 +159,7 @@ class Member:
 
     def read(self, partition: int, count: int) -> int:
         """Deliver the next `count` inputs of a partition; how many there were."""
-        names = {kind.DESCRIPTOR.name for kind in self.world.handler.listens_to} | {"LaneRetryRequested", "LaneDropRequested"}
+        names = recorded_names(self.world.handler.listens_to) | {"LaneRetryRequested", "LaneDropRequested"}
         fresh = [event for event in self.world.log.events[self._next[partition] :] if event.partition == partition and event.name in names][
             :count
         ]

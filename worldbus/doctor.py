@@ -22,6 +22,7 @@ from projections.catalogue import PROJECTIONS
 from projections.query import query
 from projections.store import connected
 from worldbus.compose import open_servers
+from worldbus.consumers import as_wanted
 from worldbus.lag import consumers
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ async def examine(settings: Settings, *, full: bool = False, progress: Progress 
         if log is not None:
             yield await _attempt("durability", _durability(log, settings, servers))
             yield await _attempt("handlers", _handlers(log))
+            yield await _attempt("consumers", as_wanted(log, ALL))
         tables = await _attempt("tables", _tables(servers))
         yield tables
         if tables.ok:

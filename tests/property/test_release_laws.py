@@ -16,6 +16,7 @@ from bus.event import Draft, Event
 from bus.handler import Handler
 from bus.lane import Lane
 from bus.quarantine import QUARANTINE
+from bus.rules import producer
 from bus.verify import verify
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerLeftZone
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneRetryRequested
@@ -34,7 +35,7 @@ def _decide_newly(event: Event, state: Counted) -> Sequence[Message]:
 
 old = teller
 new = replace(teller, emits=(PlayerEnteredZone, PlayerLeftZone), decide=_decide_newly, version=2)
-RELEASES: dict[str, Handler[Counted]] = {f"teller/{one.version}": one for one in (old, new)}
+RELEASES: dict[str, Handler[Counted]] = {producer(one): one for one in (old, new)}
 
 
 async def _run_with_releases(world: World, wishes: Wishes) -> None:
@@ -157,7 +158,7 @@ def test_verify_finds_no_difference_in_what_the_new_release_decided(wishes: Wish
     by_old = {
         (event.entity, event.lane.position)
         for event in world.log.events
-        if event.lane is not None and event.name in ANSWERS and event.producer_version == f"teller/{old.version}"
+        if event.lane is not None and event.name in ANSWERS and event.producer_version == producer(old)
     }
     assert {(one.entity, one.input) for one in report.differences} <= by_old
     records = ("LaneInputRetried", "LaneRetryFailed")

@@ -104,6 +104,7 @@ def _as_dict(report: Report, shown: int) -> dict[str, Any]:
         "open": report.open,
         "percent": report.percent,
         "handlers": {name: asdict(tally) for name, tally in report.handlers.items()},
+        "since": {name: asdict(one) for name, one in report.since.items()},
         "differences": [asdict(one) for one in report.differences[:shown]],
     }
 
@@ -117,13 +118,25 @@ def _show(report: Report, shown: int) -> None:
     say()
     rows = [(name, one.decisions, one.identical, one.different, one.open) for name, one in report.handlers.items()]
     say(table(rows, ("handler", "decisions", "identical", "different", "open")))
+    if report.since:
+        say()
+    for name, first in report.since.items():
+        by = f"decided by {first.by}" if first.by else "to which nothing was said"
+        say(f"{name} decides differently since input {first.input} of {_moment(first.recorded_ns)}, {by}; today {first.today}.")
     for one in report.differences[:shown]:
         say()
-        say(f"{one.handler}/{one.entity} in world {one.world!r}, input {one.input} {one.type}:")
+        by = f", decided by {one.by}" if one.by else ""
+        say(f"{one.handler}/{one.entity} in world {one.world!r}, input {one.input} {one.type}{by}:")
         for text in difference_lines(one):
             say(f"  {text}")
     if report.different > shown:
         say(f"\n… and {report.different - shown} more: --show {min(report.different, 1000)}")
+
+
+def _moment(ns: int) -> str:
+    from bus.json_format import format_time
+
+    return format_time(ns) if ns else "an unknown time"
 
 
 def difference_lines(one: Difference) -> list[str]:

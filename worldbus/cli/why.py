@@ -57,7 +57,7 @@ def lines(chain: Chain) -> Iterator[str]:
     for hop, link in enumerate(chain.links):
         indent = "  " * hop
         yield f"{indent}{'└ ' if hop else ''}{_head(link)}"
-        for line in (*_asked(link), *_answered(link)):
+        for line in (*_decided(link), *_asked(link), *_answered(link)):
             yield f"{indent}      {line}"
     yield ""
     hops = len(chain.links) - 1
@@ -79,6 +79,12 @@ def _head(link: Link) -> str:
         return f"{who}  unreadable: {link.problem}"
     fields = {name: value for name, value in dict(link.document.get("data", {})).items() if name not in _ASIDE}
     return f"{who} {_short(json.dumps(fields, ensure_ascii=False)) if fields else ''}".rstrip()
+
+
+def _decided(link: Link) -> Iterator[str]:
+    """Which rules made it."""
+    if not link.problem and link.event.producer_version:
+        yield f"decided by {link.event.producer_version}"
 
 
 def _asked(link: Link) -> Iterator[str]:

@@ -20,6 +20,7 @@ from bus.errors import WorldbusError
 from bus.event import Event, LaneMark, output_id
 from bus.handler import Handler
 from bus.lane import RUNTIME_EVENTS
+from schemas.upcast import recorded_names
 
 RUNTIME = frozenset(kind.DESCRIPTOR.name for kind in RUNTIME_EVENTS)
 ASIDE = frozenset({"EventParked", "EventDeferred"})
@@ -57,7 +58,7 @@ def check(history: History, handlers: Iterable[Handler[Any]]) -> list[Violation]
 
 
 def _lanes(history: History, handler: Handler[Any]) -> dict[LaneKey, _Lane]:
-    names = frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to)
+    names = recorded_names(handler.listens_to)
     lanes: dict[LaneKey, _Lane] = {}
 
     def lane(world: str, entity: str) -> _Lane:
