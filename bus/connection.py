@@ -12,7 +12,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -144,6 +144,8 @@ class Connection:
     def __init__(self, client: _Client, name: str) -> None:
         self._client = client
         self._kicked = False
+        self.another: Callable[[str], AbstractAsyncContextManager[Connection]]
+        """Opens another connection to the same server, under a name of its own; also on another event loop."""
         self.name = name
         self.inbox = f"_INBOX.{new_id()}"
         self.on_disconnect: list[Callable[[], None]] = []
@@ -321,6 +323,7 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
         _allow_websocket()
     client = _Client()
     connection = Connection(client, name)
+    connection.another = lambda name: connect(url, name=name, connect_timeout=connect_timeout, **options)
 
     last: list[Exception] = []
 

@@ -26,7 +26,7 @@ from bus.envelope import MAX_EVENT
 from bus.errors import Disconnected, LogDamaged, Misuse, Transient, Unknown
 from bus.event import Event
 from bus.reader import Reader
-from bus.subjects import transform
+from bus.subjects import Subject, transform
 
 NANOS = 1_000_000_000
 MAX_HEADER = 1024  # bytes: `Nats-Msg-Id`, the expected-sequence pair and the batch triple
@@ -35,6 +35,7 @@ SNAPSHOT_ROOT = "snap"
 NO_STORE = 10049  # JetStream's error code: error creating store for stream
 NO_STREAM = 10059  # JetStream's error code
 READ_BATCH = 1000  # messages per request
+MAX_SUBJECTS = 1024  # whose last messages the server gives at once
 
 PARTITIONS: Final = 8
 """Of a new log, unless something else is wanted."""
@@ -130,6 +131,11 @@ class Log:
         asked_ns = parse_stamp(info["ts"]) if info.get("ts") else 0
         return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count, asked_ns, int(found["bytes"]))
 
+    async def created(self, *, timeout: float = 10.0) -> str:
+        """When the log was made, as the server says it now: another time means another log, whatever its name."""
+        info = await retried(lambda: self.connection.api(f"STREAM.INFO.{self.name}", timeout=2.0), timeout)
+        return str(info["created"])
+
     async def still_holds(self, position: int) -> None:
         """Return once the log says that it reaches `position`, however long it takes to come up.
 
@@ -170,10 +176,17 @@ class Log:
         if "*" not in subject_filter and ">" not in subject_filter:
             answers = await self._direct({"last_by_subj": subject_filter}, timeout)
             return None if status_of(answers[0][1]) else _event(answers[0])
-        answers = await self._direct({"multi_last": [subject_filter], "batch": READ_BATCH}, timeout)
-        if status_of(answers[-1][1]) == 413:  # more subjects match than the server collects: walk the log instead
-            return max(await self.read_lane(subject_filter), key=lambda event: event.position, default=None)
-        return max((_event(answer) for answer in answers if not status_of(answer[1])), key=lambda event: event.position, default=None)
+        return max(await self.last_of_each(subject_filter, timeout=timeout), key=lambda event: event.position, default=None)
+
+    async def last_of_each(self, subject_filter: str, *, timeout: float = 10.0) -> list[Event]:
+        """The last event of every stored subject that matches the filter, in no order."""
+        answers = await self._direct({"multi_last": [subject_filter], "batch": MAX_SUBJECTS}, timeout)
+        if status_of(answers[-1][1]) != 413:
+            return [_event(answer) for answer in answers if not status_of(answer[1])]
+        last: dict[Subject, Event] = {}  # more subjects match than the server collects: walk the log instead
+        async for events in self.lane_pages(subject_filter, timeout=timeout):
+            last |= {event.subject: event for event in events}
+        return list(last.values())
 
     async def first_behind(self, position: int, subject_filter: str, *, timeout: float = 10.0) -> Event | None:
         """The first event behind a position whose stored subject matches the filter, if any."""
@@ -188,17 +201,26 @@ class Log:
         The answer covers the log up to `at_least` or beyond (a replica may lag behind what a conflict has named). With `most` below 1000 it
         is the next so many events and no more.
         """
-        found: list[Event] = []
+        pages = self.lane_pages(subject_filter, after=after, at_least=at_least, most=most, timeout=timeout)
+        return [event async for page in pages for event in page]
+
+    async def lane_pages(
+        self, subject_filter: str, *, after: int = 0, at_least: int = 0, most: int = READ_BATCH, timeout: float = 10.0
+    ) -> AsyncIterator[list[Event]]:
+        """As `read_lane`, a part at a time, however long the history is. `timeout` seconds are for each part."""
         position = after
         deadline = asyncio.get_running_loop().time() + timeout
         while True:
             answers = await self._direct({"seq": position + 1, "next_by_subj": subject_filter, "batch": most}, timeout)
-            found += [_event(answer) for answer in answers if not status_of(answer[1])]
-            position = found[-1].position if found else after
+            page = [_event(answer) for answer in answers if not status_of(answer[1])]
+            if page:
+                position = page[-1].position
+                deadline = asyncio.get_running_loop().time() + timeout
+                yield page
             if most == READ_BATCH and int(header_value(answers[-1][1], b"Nats-Num-Pending") or 0):
                 continue
             if position >= at_least:
-                return found
+                return
             if asyncio.get_running_loop().time() > deadline:
                 raise Transient(
                     f"wanted {subject_filter} up to position {at_least}, found it up to {position} within {timeout} s: retry",

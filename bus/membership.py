@@ -83,6 +83,10 @@ class Membership:
         others = {member for member, (_, handlers) in self._heard.items() if handler in handlers}
         return frozenset(others | ({self.me} if handler in self._handlers else set()))
 
+    def lives(self, member: str) -> bool:
+        """Whether a member, of whatever handlers, was heard lately; we ourselves live."""
+        return member == self.me or member in self._heard
+
     async def run(self) -> None:
         """Say that we live, and listen for the others, until cancelled; then say goodbye."""
         listener = await self._connection.listen(self._subject, self._on_heartbeat)

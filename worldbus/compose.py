@@ -16,6 +16,7 @@ from bus.errors import WorldbusError
 from bus.lane_run import Limits
 from bus.membership import Membership
 from bus.runtime import run_handlers
+from bus.watchdog import Budgets
 from migrations import migrate
 from worldbus.edges.release_feed import watch
 from worldbus.exporter import exporting
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from bus.handler import Handler
     from bus.runtime import Runtime
     from projections.projection import Projection
+    from worldbus.settings import Settings
 
 __all__ = ["Bus", "World", "open_bus", "open_servers", "open_world", "serve"]
 
@@ -70,7 +72,14 @@ async def serve(
         async with AsyncExitStack() as stack:
             runtime = None
             if handlers:
-                running = run_handlers(world.connection, world.log, handlers, limits=limits, presence=world.presence)
+                running = run_handlers(
+                    world.connection,
+                    world.log,
+                    handlers,
+                    limits=limits,
+                    budgets=budgets_of(world.settings),
+                    presence=world.presence,
+                )
                 runtime = await stack.enter_async_context(running)
             if tiers and world.settings.metrics:
                 await stack.enter_async_context(exporting(world.settings.metrics))
@@ -106,6 +115,11 @@ async def _project(world: World, projections: Sequence[Projection]) -> None:
 async def _tick(world: World) -> None:
     with world.presence.part("ticker") as part:
         await tick(world.log, world.publisher, world.settings.world, part=part)
+
+
+def budgets_of(settings: Settings) -> Budgets:
+    """How long a decision may take."""
+    return Budgets(report_s=settings.hang_report_s, interrupt_s=settings.hang_interrupt_s, exit_s=settings.hang_exit_s)
 
 
 async def _watch_feed(world: World) -> None:

@@ -21,6 +21,7 @@ from worldbus.checks import records, running, tables
 from worldbus.checks.capacity import capacity
 from worldbus.checks.clocks import clocks
 from worldbus.checks.finding import PATIENCE_S, Bounds, Finding, attempt, failed
+from worldbus.consumers import as_wanted
 from worldbus.lag import Lag, measure
 from worldbus.roll_call import Member, roll_call
 from worldbus.servers import open_servers
@@ -100,6 +101,7 @@ class Examination:
         try:
             yield await attempt("log", _state(log))
             yield await attempt("durability", _durability(log, self._settings, self._servers))
+            yield await attempt("consumers", as_wanted(log, ALL))
             yield await attempt("capacity", capacity(log, self._servers, self._settings, self._bounds))
             away = (await tabled).unreachable  # then nothing more is asked of Postgres, which may hang
             yield await attempt("clocks", clocks(log, "" if away else self._servers.postgres_dsn, self._bounds))

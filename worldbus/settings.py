@@ -81,6 +81,14 @@ class Settings:
         },
     )
     embedder_key: str | None = field(default=None, metadata={"help": "bearer token for that endpoint"})
+    hang_report_s: float = field(
+        default=0.5,
+        metadata={"help": "seconds after which a decision that has not returned is reported, counted while its thread could run"},
+    )
+    hang_interrupt_s: float = field(default=3.0, metadata={"help": "such seconds after which it is interrupted, and its input parked"})
+    hang_exit_s: float = field(
+        default=6.0, metadata={"help": "such seconds after which a process ends, with code 71, in which it could not be interrupted"}
+    )
     log: LogFormat = field(default="auto", metadata={"help": "auto: readable on a terminal, JSON elsewhere"})
     log_level: LogLevel = field(default="info", metadata={"help": "debug, info, warning or error"})
     given: frozenset[str] = field(default=frozenset(), compare=False)
@@ -140,6 +148,11 @@ class Settings:
             problems.append("nats_monitor_url belongs to nats_url: give both, or neither for the embedded server")
         if self.reader_dsn is not None and self.embedded_postgres and "data" not in self.given:
             problems.append("reader_dsn belongs to postgres_dsn: give both, or neither for the embedded server")
+        if not self.hang_report_s <= self.hang_interrupt_s < self.hang_exit_s:
+            problems.append(
+                "a decision that hangs is reported, then interrupted, then its process ends: wanted hang_report_s <= hang_interrupt_s < "
+                f"hang_exit_s, found {self.hang_report_s:g}, {self.hang_interrupt_s:g} and {self.hang_exit_s:g}"
+            )
         return problems
 
 
@@ -223,6 +236,16 @@ def _partitions(raw: str) -> int:
     return int(raw)
 
 
+def _seconds(raw: str) -> float:
+    try:
+        seconds = float(raw)
+    except ValueError:
+        seconds = 0.0
+    if not 0.01 <= seconds <= 86_400:
+        raise ValueError(f"wanted seconds from 0.01 to 86400, found {raw!r}")
+    return seconds
+
+
 def _path(raw: str) -> Path:
     if "\0" in raw:
         raise ValueError("wanted a path, found one with a zero byte")
@@ -278,6 +301,9 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "embedder_key": str,
     "node_labels": _labels,
     "metrics": _address,
+    "hang_report_s": _seconds,
+    "hang_interrupt_s": _seconds,
+    "hang_exit_s": _seconds,
     "log": _one_of("auto", "json", "console"),
     "log_level": _one_of("debug", "info", "warning", "error"),
 }

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bus.event import Draft, Event
+from bus.rules import producer
 from bus.verify import Report, Verifier, verify
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerMoved
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested, LaneRetryRequested
@@ -156,6 +157,33 @@ def _small(*wishes: tuple[str, list[str], str]) -> World:
 
 def _report(world: World, decide: object) -> Report:
     return verify([replace(teller, decide=decide)], world.log.events, partitions=PARTITIONS, settled=_all_settled)  # type: ignore[arg-type]
+
+
+@QUICK
+@given(**RUNS)
+def test_a_difference_is_told_with_the_first_input_its_time_and_the_releases(wishes: Wishes, seed: int, trouble: float) -> None:
+    def changed(event: Event, state: Counted) -> Sequence[Message]:
+        return _decide(event, state)[:1] if _wish(event)[0] in "23" else _decide(event, state)
+
+    world = asyncio.run(_lived(wishes, seed, trouble))
+    today = replace(teller, decide=changed)
+
+    report = verify([today], world.log.events, partitions=PARTITIONS, settled=_all_settled)
+
+    assert set(report.since) == ({"teller"} if report.differences else set())
+    assert {one.by for one in report.differences} <= {producer(teller)}
+    if report.differences:
+        first = report.since["teller"]
+        assert (first.input, first.by, first.today) == (min(one.input for one in report.differences), producer(teller), producer(today))
+        assert first.by != first.today
+
+
+def test_silence_that_would_be_broken_today_is_dated_by_its_input() -> None:
+    world = _small(("0", ["a"], "a"), ("1", ["a"], "a"))
+
+    first = _report(world, lambda event, state: [PlayerEnteredZone(zone="new")]).since["teller"]
+
+    assert (first.input, first.by) == (1, "")
 
 
 def test_an_input_that_was_parked_and_would_pass_today_is_told_and_no_difference() -> None:

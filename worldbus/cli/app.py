@@ -46,8 +46,8 @@ WHERE: dict[str, tuple[str, ...]] = {
 """The modules of each verb: a call loads its own."""
 GROUPS = tuple(dict.fromkeys(module for modules in WHERE.values() for module in modules))
 EPILOG = """Exit codes: 0 ok; 1 the answer is no: something is not as it should be, or differs; 2 wrong use, no world there, or a bad event;
-3 a server cannot be reached or refuses; 70 a bug. Without --nats and --postgres, verbs use the servers of the `up` or `demo` that runs on
-the data folder, or start those of its world for as long as they run."""
+3 a server cannot be reached or refuses; 70 a bug; 71 it stood still and was ended. Without --nats and --postgres, verbs use the
+servers of the `up` or `demo` that runs on the data folder, or start those of its world for as long as they run."""
 _SENTENCE = re.compile(r".*?\.(?= )|.*", re.DOTALL)
 
 
@@ -56,7 +56,8 @@ class Exit(IntEnum):
 
     0 done, and all is well · 1 the answer is no: something is not as it should be, differences, a conflict, nothing found · 2 wrong use:
     options, settings, no world in that folder, an event that breaks a rule · 3 the environment: a server cannot be reached or refuses, a
-    port or folder is in use, no room, no permission · 70 a bug of worldbus · 130 interrupted
+    port or folder is in use, no room, no permission · 70 a bug of worldbus · 71 the process stood still: a decision did not return
+    and could not be interrupted, or SIGTERM found nobody at home · 130 interrupted
     """
 
     OK = 0
@@ -64,6 +65,7 @@ class Exit(IntEnum):
     USAGE = 2
     ENVIRONMENT = 3
     BUG = 70
+    HUNG = 71
     INTERRUPTED = 130
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import signal
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -119,27 +118,18 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _terminable(work: Coroutine[Any, Any, T]) -> T:
-    """SIGTERM and SIGHUP mean what Ctrl-C means. SIGHUP that came ignored stays so: that is what `nohup` asks for."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    """SIGTERM and SIGHUP mean what Ctrl-C means. They end the process within seconds, even if its event loop stands still."""
+    from bus.stopping import Stopping
+
+    task = asyncio.current_task()
     assert task is not None
-    numbers = [signal.SIGTERM, *([] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP])]
-    stopped: list[int] = []
-
-    def stop(number: int) -> None:
-        stopped.append(number)
-        task.cancel()
-
-    for number in numbers:
-        loop.add_signal_handler(number, stop, number)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if stopped:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+    with Stopping(task) as stopping:
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if stopping.asked:
+                raise KeyboardInterrupt from None
+            raise
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -48,11 +48,12 @@ class Filter:
         """As stored-subject filters; none at all when everything is wanted, so that the reader checks for gaps."""
         from bus.check import check_type
         from bus.subjects import stored_filter
+        from schemas.upcast import names_through
 
         if not (self.world or self.subsystem or self.entity or self.type):
             return []
-        name = check_type(self.type).rpartition(".")[2] if self.type else None
-        return [stored_filter(world=self.world, subsystem=self.subsystem, entity=self.entity, name=name)]
+        names: list[str | None] = [*sorted(names_through(check_type(self.type)))] if self.type else [None]  # a renamed type has several
+        return [stored_filter(world=self.world, subsystem=self.subsystem, entity=self.entity, name=name) for name in names]
 
 
 def filter_options(function: F) -> F:

@@ -73,7 +73,11 @@ def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, 
 
 
 async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int | None) -> Report:
+    from bus.health import Health
     from bus.verify import Verifier
+    from bus.watch import Watch
+    from bus.watchdog import Watchdog
+    from worldbus.compose import budgets_of
     from worldbus.lag import consumers
     from worldbus.opening import open_bus
 
@@ -81,8 +85,9 @@ async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int |
         # Asked first: what is settled by now has its answers in the log before its present end.
         settled = {(one.handler, one.name.removeprefix(f"{one.handler}_")): one.settled for one in await consumers(bus.log, handlers)}
         last = until or (await bus.log.state()).last
-        verifier = Verifier(handlers, partitions=bus.log.partitions)
-        with Progress() as progress:
+        watch = Watch()
+        verifier = Verifier(handlers, partitions=bus.log.partitions, watch=watch)
+        with Progress() as progress, Watchdog(watch, Health(), None, budgets_of(settings)):
             async for events in bus.log.read(until=last):
                 for event in events:
                     await _recall(bus.log, verifier, verifier.missing(event))
@@ -109,6 +114,7 @@ def _as_dict(report: Report, shown: int) -> dict[str, Any]:
         "open": report.open,
         "percent": report.percent,
         "handlers": {name: asdict(tally) for name, tally in report.handlers.items()},
+        "since": {name: asdict(one) for name, one in report.since.items()},
         "differences": [asdict(one) for one in report.differences[:shown]],
     }
 
@@ -122,13 +128,25 @@ def _show(report: Report, shown: int) -> None:
     say()
     rows = [(name, one.decisions, one.identical, one.different, one.open) for name, one in report.handlers.items()]
     say(table(rows, ("handler", "decisions", "identical", "different", "open")))
+    if report.since:
+        say()
+    for name, first in report.since.items():
+        by = f"decided by {first.by}" if first.by else "to which nothing was said"
+        say(f"{name} decides differently since input {first.input} of {_moment(first.recorded_ns)}, {by}; today {first.today}.")
     for one in report.differences[:shown]:
         say()
-        say(f"{one.handler}/{one.entity} in world {one.world!r}, input {one.input} {one.type}:")
+        by = f", decided by {one.by}" if one.by else ""
+        say(f"{one.handler}/{one.entity} in world {one.world!r}, input {one.input} {one.type}{by}:")
         for text in difference_lines(one):
             say(f"  {text}")
     if report.different > shown:
         say(f"\n… and {report.different - shown} more: --show {min(report.different, 1000)}")
+
+
+def _moment(ns: int) -> str:
+    from bus.json_format import format_time
+
+    return format_time(ns) if ns else "an unknown time"
 
 
 def difference_lines(one: Difference) -> list[str]:
