@@ -39,13 +39,14 @@ def outputs_of(lane: Lane[Any], event: Event, drafts: Sequence[Draft]) -> list[O
     """
     steps = int(drafts[0].lane.rpartition(":")[2])  # more than there are drafts when only the rest of a group is written
     first = steps - len(drafts)
-    state, outputs = lane.state, []
+    state, evolve, outputs = lane.state, lane.handler.evolve, []
+    partition, position = event.partition, event.position
     for number, draft in enumerate(drafts):
         raw, subject = draft.encode(), draft.subject
         own = Event(raw=raw, subject=subject, partition=lane.partition, position=lane.position + 1 + number, data=draft.data)
         if subject.name not in RUNTIME_NAMES:
-            state = lane.watch.call("decide", lane, event, lane.handler.following, state, own)  # a part of this input's decision
-        mark = LaneMark(event.partition, event.position, first + number, steps)
+            state = lane.watch.call("decide", lane, event, evolve, state, own)  # a part of this input's decision
+        mark = LaneMark(partition, position, first + number, steps)
         outputs.append(Output(draft, raw, subject.published().encode(), mark, own, state))
     return outputs
 

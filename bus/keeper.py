@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bus.progress import Progress
     from bus.session import Pace, Place
 
-LONGEST_S = 300.0  # between two repairs of a consumer that somebody rewrites again and again
+LONGEST_S = 60.0  # between two repairs of a consumer that somebody rewrites again and again
 FIRST_S = 5.0
 UNCHANGEABLE = 10012  # JetStream's error code, also of a consumer whose files cannot be read
 

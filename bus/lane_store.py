@@ -67,12 +67,13 @@ class LogLaneStore:
 
     async def load(self, lane: Lane[Any], *, at_least: int) -> None:
         """Bring `lane` up to date, at least to position `at_least`. Raises `Transient` while the log cannot be read."""
-        faulty, snapshot = lane.fault is not None, False
+        faulty, doubtful = lane.fault is not None, lane.loaded or lane.position > 0
+        snapshot = False
         if lane.position == 0 and not lane.loaded and lane.snapshots:
             snapshot = await self._from_snapshot(lane)
         fits = await self._extend(lane, at_least, snapshot=snapshot)
         fault = lane.fault
-        if not fits or (fault is not None and not faulty and lane.snapshots):
+        if not fits or (fault is not None and not faulty and lane.snapshots and (snapshot or doubtful)):
             # Perhaps the fault of the snapshot, the one read just now or that from which the lane in memory came: the log is the truth.
             lane.snapshots = False
             lane.forget()

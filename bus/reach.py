@@ -14,6 +14,7 @@ from dataclasses import MISSING, Field
 from enum import Enum
 from hashlib import blake2b
 from importlib import import_module, metadata
+from inspect import get_annotations
 from pathlib import Path
 from types import (
     BuiltinFunctionType,
@@ -39,15 +40,9 @@ OURS: Final = frozenset({"bus", "handlers", "inference", "projections", "schemas
 _INSTALLED: Final = re.compile(r"[/\\](site|dist)-packages[/\\]")
 _STANDARD: Final = sys.stdlib_module_names
 _SCALARS: Final = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
-_NOT_RULES: Final = frozenset(
-    {
-        *("__doc__", "__module__", "__qualname__", "__dict__", "__weakref__", "__hash__", "__firstlineno__", "__static_attributes__"),
-        *("__dataclass_params__", "__dataclass_fields__", "__match_args__", "__getstate__", "__setstate__", "__replace__"),
-        *("__annotate__", "__annotate_func__", "__annotations_cache__", "__classdictcell__"),
-        *("__parameters__", "__orig_bases__", "__abstractmethods__", "_abc_impl"),
-    }
-)
+_NOT_RULES: Final = frozenset({"__getstate__", "__setstate__", "__replace__", "__annotate__", "__annotate_func__", "_abc_impl"})
 """Attributes of classes that Python makes, or that say nothing of what happens."""
+_METHODS: Final = (FunctionType, property, classmethod, staticmethod)
 _DEEPEST: Final = 60  # nested data
 
 
@@ -154,9 +149,10 @@ class Reach:
         for base in cls.__bases__:
             hashed.update(self._token(base, refers))
         fields: dict[str, Field[Any]] = cls.__dict__.get("__dataclass_fields__", {})
-        for name, field in fields.items():
-            hashed.update(f"{name}:{field.type}".encode())
+        for field in fields.values():
             hashed.update(self._token((field.default, field.default_factory), refers))
+        for name, kind in get_annotations(cls).items():
+            hashed.update(f"{name}:{_spelled(kind)}".encode())
         if issubclass(cls, Enum):
             hashed.update(self._token({name: member.value for name, member in cls.__members__.items()}, refers))
         for name, attribute in sorted(_rules_of(cls, fields)):
@@ -257,11 +253,18 @@ def _rules_of(cls: Any, fields: Mapping[str, object]) -> Iterator[tuple[str, obj
     for name, attribute in vars(cls).items():
         if name in _NOT_RULES or name in fields or isinstance(attribute, (MemberDescriptorType, GetSetDescriptorType)):
             continue
+        if name.startswith("__") and not isinstance(attribute, _METHODS):
+            continue  # Python's own, or what a library keeps there once it has met the class
         if isinstance(attribute, FunctionType) and attribute.__code__.co_filename.startswith("<"):
             continue
         if issubclass(cls, Enum) and (name in cls.__members__ or name.startswith("_")):
             continue
         yield name, attribute
+
+
+def _spelled(kind: object) -> str:
+    """An annotation as it was written: what it stands for may have been looked up since, and be kept in it."""
+    return str(getattr(kind, "__forward_arg__", None) or getattr(kind, "__qualname__", None) or kind)
 
 
 def _imported(name: str, globals_: Mapping[str, Any]) -> object:

@@ -190,7 +190,7 @@ def _check_exactly_once(world: World) -> None:
 def _check_lanes(world: World) -> None:
     """Each lane alone is a sequential history: inputs of a partition in log order, whole groups, each decided on the state before it."""
     for entity, answers in _answers(world).items():
-        lane = Lane(teller, WORLD, entity, PARTITIONS)
+        lane = Lane(world.handler, WORLD, entity, PARTITIONS)
         highest: dict[int, int] = {}
         at = 0
         while at < len(answers):
@@ -318,7 +318,7 @@ def _check_silences(world: World) -> None:
 def _first_waiting(world: World) -> dict[str, int]:
     waiting = {}
     for entity, answers in _answers(world).items():
-        lane = Lane(teller, WORLD, entity, PARTITIONS)
+        lane = Lane(world.handler, WORLD, entity, PARTITIONS)
         lane.extend(answers)
         if lane.waiting:
             waiting[entity] = lane.waiting[0].position

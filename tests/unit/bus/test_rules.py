@@ -9,11 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from bus.handler import Handler
@@ -248,6 +249,28 @@ def test_a_table_that_holds_itself_and_rules_that_call_each_other_end() -> None:
         return n != 0 and even(n - 1) and bool(table)
 
     assert Reach().digest((even,)) == Reach().digest((even,))
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of a lane."""
+
+    zone: str = ""
+
+
+class Trace(NamedTuple):
+    """A part of a state."""
+
+    seen: int
+
+
+@pytest.mark.parametrize("kind", [State, Trace])
+def test_what_a_library_keeps_on_a_class_does_not_count(kind: Any) -> None:
+    before = Reach().digest((kind,))
+    msgspec.convert(msgspec.to_builtins(kind(1) if kind is Trace else kind("quay")), type=kind)
+
+    assert [name for name in vars(kind) if "msgspec" in name], "msgspec keeps nothing there any more: this test shows nothing"
+    assert Reach().digest((kind,)) == before
 
 
 def test_equal_tables_count_the_same_whoever_made_them_and_in_whichever_order_their_sets_are() -> None:
