@@ -72,6 +72,7 @@ class Tally:
     conflicts: int = 0
     parked: int = 0
     deferred: int = 0
+    skipped: int = 0  # inputs of edges that nobody can ever decide
     loads: int = 0
     decide_ns: list[int] = field(default_factory=list)  # a sample, newest last
 

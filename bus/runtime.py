@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence, Set
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,12 +54,14 @@ def places(handler: Handler[Any], partitions: int) -> list[Place]:
 class Runtime:
     """Handlers that run in this process. Made by `run_handlers`."""
 
-    def __init__(self, connection: Connection, log_: Log, handlers: Sequence[Handler[Any]], *, pace: Pace, limits: Limits) -> None:
+    def __init__(
+        self, connection: Connection, log_: Log, handlers: Sequence[Handler[Any]], *, pace: Pace, limits: Limits, known: Set[str]
+    ) -> None:
         self.connection = connection
         self.log = log_
         self.writes = Writes(connection)
         self.runners = {
-            handler.name: Runner(handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits)
+            handler.name: Runner(handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits, known=known)
             for handler in handlers
         }
         self.membership = Membership(connection, log_.name, self.runners, self._rebalance)
@@ -170,11 +172,23 @@ class Runtime:
 
 @asynccontextmanager
 async def run_handlers(
-    connection: Connection, log_: Log, handlers: Iterable[Handler[Any]], *, pace: Pace | None = None, limits: Limits | None = None
+    connection: Connection,
+    log_: Log,
+    handlers: Iterable[Handler[Any]],
+    *,
+    pace: Pace | None = None,
+    limits: Limits | None = None,
+    known: Iterable[str] = (),
 ) -> AsyncIterator[Runtime]:
     """Run `handlers` for the block. Every input is decided, in log order per entity, with effects exactly once, however often this
-    process dies."""
-    runtime = Runtime(connection, log_, list(handlers), pace=pace or Pace(), limits=limits or Limits())
+    process dies.
+
+    `known` are the names of handlers that other processes run. What any other subsystem publishes comes from an edge; if nobody can ever
+    decide it, it is skipped, where a handler's output would stop the lane.
+    """
+    handlers = list(handlers)
+    names = frozenset(known) | {handler.name for handler in handlers}
+    runtime = Runtime(connection, log_, handlers, pace=pace or Pace(), limits=limits or Limits(), known=names)
     await runtime.open()
     try:
         yield runtime

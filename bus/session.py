@@ -259,7 +259,8 @@ class Session:
         self._last = delivered.position
         if subject.rpartition(b".")[2] in self.place.wanted:
             partition, tokens = place(subject)
-            event = Event(raw=payload, subject=tokens, partition=partition, position=delivered.position, recorded_ns=delivered.recorded_ns)
+            position, recorded_ns = delivered.position, delivered.recorded_ns
+            event = Event(raw=payload, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns, header=header)
             entry = Entry(event, reply, self, self.epoch, settle=self._settle)
             self._open.append(entry)
             self._drained.clear()

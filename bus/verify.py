@@ -25,13 +25,13 @@ from bus.event import Draft, Event, LaneMark
 from bus.handler import Handler
 from bus.lane import Lane
 from bus.subjects import check_token
+from bus.unreadable import from_edge, undecodable
 
 KEPT = 50_000  # inputs held in memory; older ones are asked for again
 KEPT_DIFFERENCES = 1000
 INVALID = "invalid"  # the lane of inputs whose subject cannot name one, as the runner has it
 _CONTROL_NAMES = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
 
-SILENCE: tuple[list[Draft], str] = ([], "")
 
 Said = tuple[str, Any]  # simple name of an event, and its fields as JSON has them
 
@@ -131,8 +131,10 @@ class _Track:
 class Verifier:
     """Takes the log in order, from its first event on."""
 
-    def __init__(self, handlers: Iterable[Handler[Any]], *, partitions: int = 8, kept: int = KEPT) -> None:
+    def __init__(self, handlers: Iterable[Handler[Any]], *, partitions: int = 8, kept: int = KEPT, known: Iterable[str] = ()) -> None:
+        """`known` are the names of all handlers of the bus, if `handlers` are not all: what others said comes from edges."""
         self._handlers = {handler.name: handler for handler in handlers}
+        self._known = frozenset(known) | self._handlers.keys()
         self._partitions = partitions
         self._kept = kept
         self._listeners: dict[str, list[Handler[Any]]] = {}
@@ -239,12 +241,23 @@ class Verifier:
             if event is None:
                 self._stalled.append((track, partition))
                 return
-            if self._today(track, event) != SILENCE:
+            if not self._silent(track, event):
                 return
             queue.popleft()
-            tally = self._tallies[track.lane.handler.name]
-            tally.decisions += 1
-            tally.identical += 1
+            self._count_silence(track)
+
+    def _silent(self, track: _Track, event: Event) -> bool:
+        """Whether there is nothing to say to it: the rules say nothing, or a runner skips it."""
+        drafts, error = self._today(track, event)
+        return not drafts and (not error or self._skipped(event))
+
+    def _skipped(self, event: Event) -> bool:
+        return from_edge(event, self._known) and undecodable(event) is not None
+
+    def _count_silence(self, track: _Track) -> None:
+        tally = self._tallies[track.lane.handler.name]
+        tally.decisions += 1
+        tally.identical += 1
 
     # -- answers -----------------------------------------------------------------------------------------------------------------
 
@@ -321,7 +334,9 @@ class Verifier:
         """There is no answer on record, and today there would be one."""
         cause = self._inputs.get(position)
         drafts, error = self._today(track, cause) if cause is not None else ([], "")
-        self._judge(track, position, same=False, recorded=recorded, today=drafts, error=error)
+        if error and cause is not None and self._skipped(cause):
+            return self._count_silence(track)
+        return self._judge(track, position, same=False, recorded=recorded, today=drafts, error=error)
 
     def _judge(
         self, track: _Track, position: int, *, same: bool, recorded: Sequence[Event], today: Sequence[Draft], error: str = ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bus.errors import LogDamaged
 from bus.event import Event
+from bus.unreadable import undecodable
 from projections.chain import link_event, record
 from projections.fold import Fold, Shape
 from projections.projection import Projection
@@ -15,7 +16,7 @@ from projections.projection import Projection
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-EVERY = "*"  # the projection name under which an unreadable envelope is skipped
+EVERY = "*"  # the projection name under which an event is skipped that nobody can decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,19 @@ class Skip:
 class Batch:
     """Consecutive events from `position` + 1 on, folded. Events at or below the last position came before, and are passed over."""
 
-    __slots__ = ("_listeners", "chain", "events", "folds", "lineup", "position", "records", "skips", "start", "start_chain")
+    __slots__ = (
+        "_listeners",
+        "chain",
+        "events",
+        "folds",
+        "headed",
+        "lineup",
+        "position",
+        "records",
+        "skips",
+        "start",
+        "start_chain",
+    )
 
     def __init__(self, lineup: Lineup, position: int, chain: bytes) -> None:
         self.lineup = lineup
@@ -55,6 +68,7 @@ class Batch:
         self.position, self.chain = position, chain
         self.events: list[Event] = []
         self.records: list[tuple[Any, ...]] = []
+        self.headed: list[tuple[Any, ...]] = []  # of events that lie partly in their headers
         self.skips: list[Skip] = []
         self.folds = {name: Fold(projection, shapes) for name, (projection, shapes) in lineup.shapes.items()}
         self._listeners = lineup.listeners(self.folds)
@@ -77,7 +91,11 @@ class Batch:
         self.chain = link_event(self.chain, event)
         row, problem = record(event, self.chain)
         self.events.append(event)
-        self.records.append(row)
+        if event.header is None:
+            self.records.append(row)
+        else:
+            self.headed.append((*row, event.header))
+        problem = problem or undecodable(event)
         if problem is not None:
             self.skips.append(Skip(event.position, EVERY, problem.code, str(problem)))
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -121,9 +121,7 @@ async def serve(
             if any(one.name == "knowledge" for one in projections):
                 tasks.append(group.create_task(serve_knowledge(world), name="knowledge"))
         async with AsyncExitStack() as stack:
-            runtime = (
-                await stack.enter_async_context(run_handlers(world.connection, world.log, handlers, limits=limits)) if handlers else None
-            )
+            runtime = await stack.enter_async_context(_running(world, handlers, limits)) if handlers else None
             if tiers and world.settings.metrics:
                 await stack.enter_async_context(exporting(world.settings.metrics))
             if tiers:
@@ -138,6 +136,12 @@ async def serve(
                         edge.cancel()
         for task in tasks:
             task.cancel()
+
+
+def _running(world: World, handlers: Iterable[Handler[Any]], limits: Limits) -> AbstractAsyncContextManager[Runtime]:
+    from handlers import by_name  # reads the world's tables
+
+    return run_handlers(world.connection, world.log, handlers, limits=limits, known=by_name())
 
 
 async def _watch_feed(world: World) -> None:

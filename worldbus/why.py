@@ -31,7 +31,7 @@ _CHAIN: Final = """
                SELECT position, cause FROM events WHERE event_id = c.cause AND position < c.position ORDER BY position DESC LIMIT 1) e
          WHERE c.hop < $2
     )
-    SELECT e.position, e.partition, e.world, e.subsystem, e.entity, e.name, e.raw,
+    SELECT e.position, e.partition, e.world, e.subsystem, e.entity, e.name, e.raw, e.header,
            (extract(epoch FROM e.recorded_at) * 1000000)::bigint * 1000 AS recorded_ns
       FROM chain c JOIN events e USING (position) ORDER BY e.position
 """
@@ -116,7 +116,7 @@ async def _position(connection: Connection, wanted: str) -> int:
 
 def _event(row: Any) -> Event:
     subject = f"evt.{row['partition']}.{row['world']}.{row['subsystem']}.{row['entity']}.{row['name']}"
-    return Event.stored(row["raw"], subject, row["position"], row["recorded_ns"])
+    return Event.stored(row["raw"], subject, row["position"], row["recorded_ns"], row["header"])
 
 
 async def _texts(connection: Connection, events: Sequence[Event]) -> Mapping[str, str]:

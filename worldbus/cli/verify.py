@@ -65,6 +65,7 @@ def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, 
 
 async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int | None) -> Report:
     from bus.verify import Verifier
+    from handlers import by_name
     from worldbus.compose import open_bus
     from worldbus.lag import consumers
 
@@ -72,7 +73,7 @@ async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int |
         # Asked first: what is settled by now has its answers in the log before its present end.
         settled = {(one.handler, one.name.removeprefix(f"{one.handler}_")): one.settled for one in await consumers(bus.log, handlers)}
         last = until or (await bus.log.state()).last
-        verifier = Verifier(handlers, partitions=bus.log.partitions)
+        verifier = Verifier(handlers, partitions=bus.log.partitions, known=by_name())
         with Progress() as progress:
             async for events in bus.log.read(until=last):
                 for event in events:
