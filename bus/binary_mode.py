@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+from bus.check import check_time
 from bus.envelope import decode
 from bus.errors import BadEvent
+from bus.moments import format_time
 
 PREFIX: Final = "ce-"
 TELLING: Final = frozenset({"ce-type", "ce-specversion", "ce-id", "ce-source"})
@@ -55,6 +57,21 @@ def recorded(block: bytes | None) -> str:
     if block is None or _MARK.search(block) is None:
         return ""
     return next((value for name, value, _ in _lines(block) if name == RECORDED), "")
+
+
+def without_recorded(lines: bytes | None) -> bytes:
+    """Kept lines but the one that a restore has added."""
+    return b"" if lines is None else b"".join(line for name, _, line in _lines(lines) if name != RECORDED)
+
+
+def restored(raw: bytes, lines: bytes | None, recorded_ns: int) -> bytes:
+    """The header lines of an event in a restored log: the kept ones, and when the old log took it if it has no other time."""
+    lines = lines or b""
+    names = {name for name, _, _ in _lines(lines)}
+    if RECORDED in names or f"{PREFIX}time" in names or _whole(raw):
+        return lines
+    moment = check_time(recorded_ns // 1000 * 1000, RECORDED)
+    return lines + f"{RECORDED}: {format_time(moment)}\r\n".encode()
 
 
 def attributes(found: Iterable[tuple[str, str]]) -> dict[str, Any]:

@@ -27,7 +27,18 @@ from bus.subjects import check_token
 if TYPE_CHECKING:
     from bus.event import Event
 
-__all__ = ["MAX_JSON", "format_time", "from_document", "from_json", "parse", "parse_time", "payload_from_json", "to_dict", "to_json"]
+__all__ = [
+    "MAX_JSON",
+    "format_time",
+    "from_document",
+    "from_json",
+    "from_parts",
+    "parse",
+    "parse_time",
+    "payload_from_json",
+    "to_dict",
+    "to_json",
+]
 
 BASE64: Final = "data_base64"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -52,16 +63,24 @@ def from_document(document: Any, *, subsystem: str = EDGE) -> Draft:
         )
     if not isinstance(document, dict):
         bad("BAD_PAYLOAD", "$", f"wanted a JSON object, found {type(document).__name__}")
-    given = without_nulls(document)
+    return from_parts(without_nulls(document), subsystem=subsystem)
+
+
+def from_parts(given: dict[str, Any], body: bytes | None = None, *, subsystem: str = EDGE) -> Draft:
+    """The draft that attributes as JSON says them describe; `body` is its data under the `datacontenttype`, unless that is among them."""
     _check_version(given)
     name = check_type(_text(given, "type", required=True))
-    draft = draft_of(given, data_of(given, name), subsystem)
+    data = data_of(given, name) if body is None else payload_from_bytes(name, body, media(_text(given, "datacontenttype")))
+    draft = draft_of(given, data, subsystem)
     check_payload(draft.data, draft.data.SerializeToString())
     return draft
 
 
 def without_nulls(document: dict[str, Any]) -> dict[str, Any]:
-    """The members that say something: null is the format's other way of leaving one out."""
+    """The members that say something: null is the format's other way of leaving one out. Raises `BadEvent` for a bad name."""
+    for name in document:
+        if name not in _KNOWN:
+            check_name(name)
     return {name: value for name, value in document.items() if value is not None} if None in document.values() else document
 
 
@@ -111,10 +130,8 @@ def _extensions(given: dict[str, Any]) -> Extensions:
     found = [name for name in given if name not in _KNOWN]
     if not found:
         return ()
-    for name in found:
-        check_name(name)
-        if name == "unreadable":
-            bad("BAD_ATTRIBUTE", name, "is what a reader says of an event that cannot be shown: such an event cannot be published again")
+    if "unreadable" in found:
+        bad("BAD_ATTRIBUTE", "unreadable", "is what a reader says of an event that cannot be shown: it cannot be published again")
     return tuple((name, given[name]) for name in sorted(found))
 
 

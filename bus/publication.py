@@ -22,6 +22,8 @@ class Parcel(NamedTuple):
     lines: bytes
     """Header lines, each with its line end."""
     payload: bytes
+    timeless: bool = False
+    """Its time is of our own clock: no part of what makes two events the same."""
 
 
 def pack(draft: Draft, max_payload: int) -> Parcel:
@@ -39,7 +41,7 @@ def pack(draft: Draft, max_payload: int) -> Parcel:
             limit=max_payload,
             found=len(payload) + len(lines),
         )
-    return Parcel(subject, lines, payload)
+    return Parcel(subject, lines, payload, draft.timeless)
 
 
 def fence_of(draft: Draft, partitions: int) -> str:
@@ -84,6 +86,7 @@ class Publication:
         "refused",
         "sent_at",
         "subject",
+        "timeless",
         "tries",
     )
 
@@ -92,7 +95,7 @@ class Publication:
     ) -> None:
         self.desk = desk
         self.id = id
-        self.subject, self.lines, self.payload = parcel
+        self.subject, self.lines, self.payload, self.timeless = parcel
         self.lane = self.subject.rpartition(b".")[0]
         self.fence = fence
         self.expected = expected

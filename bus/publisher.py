@@ -1,7 +1,7 @@
 """Publishing: many events in flight on one inbox, each of which ends as "in the log at this position", as a refusal, or as unknown.
 
 A publish that got no answer is sent again with the same id until its deadline; the log's memory of ids (2 minutes) makes that one event. An
-answer "duplicate" is not believed blindly: the stored event must have the same bytes.
+answer "duplicate" is not believed blindly: the stored event must be the same (`bus.lookup.differences`).
 """
 
 from __future__ import annotations
@@ -307,14 +307,15 @@ class Publisher:
     async def _recognise(self, publication: Publication, position: int) -> None:
         """The log says it knows the id: is it this event?"""
         event = await self.log.get(position)
-        if lookup.same(event, Parcel(publication.subject, b"", publication.payload)):
+        parcel = Parcel(publication.subject, b"", publication.payload, publication.timeless)
+        if lookup.same(event, parcel):
             publication.stored(position)
         else:
-            publication.failed(lookup.id_reused(publication.id, event))
+            publication.failed(lookup.id_reused(publication.id, event, parcel))
 
     async def _recognise_behind(self, publication: Publication, found: int) -> None:
         """A fenced publish was sent twice and refused: the first one may be what moved the entity on."""
-        parcel = Parcel(publication.subject, b"", publication.payload)
+        parcel = Parcel(publication.subject, b"", publication.payload, publication.timeless)
         position = await lookup.behind(self.log, publication.fence, publication.expected, found, parcel)
         if position:
             publication.stored(position)
@@ -331,7 +332,7 @@ class Publisher:
                 if lookup.same(event, parcel):
                     return event.position
                 if lookup.id_of(event) == draft.id:
-                    raise lookup.id_reused(draft.id, event)
+                    raise lookup.id_reused(draft.id, event, parcel)
                 seen = event.position
             if expected is not None and seen != expected:
                 raise lookup.conflict(fence, expected, seen)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bus.binary_mode import without_recorded
 from bus.errors import LogDamaged
 from bus.event import Event
 from bus.subjects import Subject, parse_stored
@@ -189,7 +190,7 @@ def _same(found: Event, kept: Event) -> bool:
     down when an event was first recorded."""
     if (found.position, found.partition, found.subject, found.raw) != (kept.position, kept.partition, kept.subject, kept.raw):
         return False
-    return kept.header is None or found.header == kept.header
+    return kept.header is None or without_recorded(found.header) == without_recorded(kept.header)
 
 
 async def _until(batches: AsyncIterator[Sequence[Event]], last: int) -> AsyncIterator[Event]:

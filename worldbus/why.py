@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bus.errors import BadEvent, WorldbusError
 from bus.event import Event
-from bus.json_format import to_dict
+from bus.showing import UNREADABLE, shown
 from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Measured
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One event of a chain. `document` is it as JSON; `problem` is why it cannot be read, if so."""
+    """One event of a chain. `document` is it as JSON; `problem` is why it cannot be read, or shown as a whole, if so."""
 
     event: Event
     document: Mapping[str, Any]
@@ -70,7 +70,9 @@ class Link:
     @property
     def measured(self) -> Measured | None:
         """What an answer of a model took; None for any other event."""
-        return getattr(self.event.data, "measured", None) if not self.problem and self.event.subsystem == "inference" else None
+        if self.event.subsystem != "inference" or "data" not in self.document:
+            return None
+        return getattr(self.event.data, "measured", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +142,6 @@ def _citations(event: Event) -> Sequence[Citation]:
 
 
 def _link(event: Event, texts: Mapping[str, str]) -> Link:
-    try:
-        document = to_dict(event)
-    except BadEvent as error:
-        return Link(event=event, document={"position": event.position}, problem=str(error))
+    document = shown(event)
     passages = [Shown(citation=one, text=texts.get(one.passage_id, "")) for one in _citations(event)]
-    return Link(event=event, document=document, passages=passages)
+    return Link(event=event, document=document, passages=passages, problem=document["message"] if UNREADABLE in document else "")

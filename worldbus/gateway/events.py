@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
+from bus.draft import EDGE
 from bus.errors import LogDamaged
-from bus.json_format import to_json
+from bus.showing import line
+from worldbus.emitters import emitters
 from worldbus.gateway.bodies import JSON, Item, Sender, read
 from worldbus.gateway.problem import Problem, later, problem_of
 from worldbus.gateway.rate import Bucket
@@ -44,6 +46,9 @@ def authorise(items: Sequence[Item], grant: Grant) -> None:
                 f"wanted source /worldbus/<one of {said}>, found {draft.subsystem!r}: each subsystem speaks for itself alone",
                 index=index,
             )
+        problem = emitters().problem(draft.subsystem, draft.data.DESCRIPTOR.full_name)
+        if problem:
+            raise Problem(403, "TYPE_NOT_ALLOWED", problem, index=index)
 
 
 class Meter:
@@ -86,7 +91,8 @@ class Events:
         headers = request.headers
         key = headers.get("Idempotency-Key", "").strip().strip('"') if "Idempotency-Key" in headers else ""
         together = self._atomic(request)
-        reading = read(body, Sender(headers=headers, world=grant.only_world, key=key, most=self._limits.batch))
+        speaker = EDGE if EDGE in grant.says or len(grant.says) != 1 else grant.says[0]
+        reading = read(body, Sender(headers=headers, world=grant.only_world, key=key, most=self._limits.batch, subsystem=speaker))
         authorise(reading.items, grant)
         self._meter.take(grant, len(reading.items), now)
         atomic = reading.batch and together
@@ -124,7 +130,7 @@ class Events:
             raise missing from error
         if not grant.sees(event.world):
             raise missing
-        return web.Response(body=to_json(event).encode(errors="replace"), content_type=JSON)
+        return web.Response(body=line(event).encode(errors="replace"), content_type=JSON)
 
 
 def _single(item: Item, outcome: Outcome) -> web.Response:

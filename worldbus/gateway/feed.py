@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from bus.errors import Transient
-from bus.lookup import id_of
+from bus.lookup import quick_id
 
 if TYPE_CHECKING:
     from bus.event import Event
@@ -71,9 +71,7 @@ class Feed:
         self._tell()
 
     def _remember(self, event: Event) -> None:
-        raw = event.raw
-        # Our own encoding begins with the id; parsing the envelope of every event would cost ten times as much.
-        known = raw[2 : 2 + raw[1]].decode("ascii", "replace") if len(raw) > 2 and raw[0] == 10 and raw[1] < 128 else id_of(event)
+        known = quick_id(event)
         first = self._ids.setdefault(known, event.position)
         if first == event.position:
             self._order.append((first, known))
