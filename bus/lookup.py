@@ -54,8 +54,8 @@ def _content(event: Event) -> dict[str, Any]:
 def id_reused(id: str, event: Event, parcel: Parcel) -> IdReused:
     """The error for an id that another event has."""
     return IdReused(
-        f"id {id} is taken by the event at position {event.position} ({'.'.join(event.subject)}), which has another "
-        f"{' and '.join(differences(event, parcel)) or 'group'}; nothing was recorded: the same id is the same event, for ever",
+        f"id {id} is taken by the event at position {event.position} ({'.'.join(event.subject)}), which differs in "
+        f"{', '.join(differences(event, parcel)) or 'its group'}; nothing was recorded: the same id is the same event, for ever",
         id=id,
         position=event.position,
     )
