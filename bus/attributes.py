@@ -35,7 +35,10 @@ TAKEN: Final = OURS | CORE | LOGGED | {"unreadable"}
 
 MOST: Final = 32
 MAX_BYTES: Final = 4096  # of all names and values of an event's extensions
+MAX_STATE: Final = 512  # bytes of `tracestate` (W3C trace context)
+MAX_ORIGIN: Final = 1024  # bytes of `origin`
 NAME: Final = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
+_URI: Final = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SHOWN: Final = 80  # characters of what was found
 
@@ -74,3 +77,32 @@ def _size(name: str, value: Any) -> int:
     if not -(1 << 31) <= value < 1 << 31:
         raise BadEvent(f"{name}: must be a whole number of 32 bits, found {str(value)[:_SHOWN]}", code="OUT_OF_RANGE", field=name)
     return 4
+
+
+def check_further(tracestate: str, origin: str, extensions: Extensions) -> None:
+    """Hold the attributes that few events have to the rules."""
+    check_state(tracestate)
+    check_origin(origin)
+    check_extensions(extensions)
+
+
+def check_state(value: str) -> str:
+    """Return a `tracestate`: printable ASCII, as W3C's trace context has it, at most 512 bytes."""
+    if value and (len(value) > MAX_STATE or not value.isascii() or not value.isprintable()):
+        raise BadEvent(
+            f"tracestate must be at most {MAX_STATE} printable ASCII characters, found {ascii(value)[:80]}",
+            code="BAD_TEXT" if len(value) <= MAX_STATE else "TOO_LARGE",
+            field="tracestate",
+        )
+    return value
+
+
+def check_origin(value: str, field: str = "origin") -> str:
+    """Return a `source` as somebody else wrote it: a URI reference of at most 1024 bytes."""
+    if value and (len(value) > MAX_ORIGIN or _URI.fullmatch(value) is None):
+        raise BadEvent(
+            f"{field} must be a URI reference of at most {MAX_ORIGIN} bytes, found {ascii(value)[:80]}",
+            code="BAD_ATTRIBUTE" if len(value) <= MAX_ORIGIN else "TOO_LARGE",
+            field=field,
+        )
+    return value

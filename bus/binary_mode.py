@@ -32,9 +32,10 @@ def kept(block: bytes, raw: bytes) -> bytes | None:
     """The lines of a header block that belong to the event, each with its line end; None if there are none."""
     if _MARK.search(block) is None:
         return None
+    if _whole(raw):
+        return None
     lines = _lines(block)
-    names = {name for name, _, _ in lines}
-    if names.isdisjoint(TELLING) or _structured(lines) or _whole(raw):
+    if {name for name, _, _ in lines}.isdisjoint(TELLING) or _structured(lines):
         lines = [line for line in lines if line[0] == RECORDED]
     return b"".join(line for _, _, line in lines) or None
 

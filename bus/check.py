@@ -9,32 +9,27 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from bus.attributes import check_extensions
+from bus.draft import Draft, Now
 from bus.envelope import NANOS
 from bus.errors import BadEvent, BadSubject, UnknownType
 from bus.subjects import ROOT, Subject
 from schemas.errors import UnknownMessage
 from schemas.registry import by_name
 
-if TYPE_CHECKING:
-    from bus.draft import Draft
-
 MAX_ID = 255  # bytes
 MAX_DEPTH = 32  # messages inside messages
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, as protobuf's Timestamp has them
+_FIRST_NS, _END_NS = FIRST_SECOND * NANOS, (LAST_SECOND + 1) * NANOS
 _ID = re.compile(r"[\x21-\x7e]{1,255}")
 _LINE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{0,255}")
 _LANE = re.compile(r"\d{1,9}(:\d{1,18}){3}", re.ASCII)
 LONGEST_S = 315_576_000_000  # of a Duration either way: 10,000 years
-MAX_STATE = 512  # bytes of `tracestate` (W3C trace context)
-MAX_ORIGIN = 1024  # bytes of `origin`
-_URI = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)
 _FLOATS = frozenset({5, 6})  # cpp_type of double and float
 _TEXT, _MESSAGE = 9, 10
 _WELL_KNOWN = "google.protobuf."
@@ -66,7 +61,7 @@ def check_line(value: str, field: str) -> str:
 
 def check_time(ns: int, field: str = "time") -> int:
     """Return a moment between the years 1 and 9999, in nanoseconds since 1970."""
-    if not FIRST_SECOND * NANOS <= ns < (LAST_SECOND + 1) * NANOS:
+    if not _FIRST_NS <= ns < _END_NS:
         raise BadEvent(f"{field} must lie in the years 1 to 9999, found {ns} ns since 1970", code="OUT_OF_RANGE", field=field)
     return ns
 
@@ -103,9 +98,11 @@ def check_stored(subject: str) -> str:
 
 
 def check_attributes(draft: Draft) -> None:
-    """Hold everything but the payload to the rules; without that, encoding may fail in ways of its own."""
+    """Hold everything but the payload to the rules; without that, encoding may fail in ways of its own. Attributes that few events have
+    are looked at where they are encoded (`Draft.encode`)."""
     check_id(draft.id)
-    check_time(draft.time_ns)
+    if type(draft.time_ns) is not Now:
+        check_time(draft.time_ns)
     if draft.cause:
         check_id(draft.cause, "causationid")
     if draft.correlation:
@@ -120,32 +117,6 @@ def check_attributes(draft: Draft) -> None:
         check_time(draft.deadline_ns, "deadline")
     if not 0 <= draft.depth < 1 << 31:
         raise BadEvent(f"depth must be 0 to {(1 << 31) - 1}, found {draft.depth}", code="OUT_OF_RANGE", field="depth")
-    if draft.extensions or draft.origin or draft.tracestate:
-        check_state(draft.tracestate)
-        check_origin(draft.origin)
-        check_extensions(draft.extensions)
-
-
-def check_state(value: str) -> str:
-    """Return a `tracestate`: printable ASCII, as W3C's trace context has it, at most 512 bytes."""
-    if value and (len(value) > MAX_STATE or not value.isascii() or not value.isprintable()):
-        raise BadEvent(
-            f"tracestate must be at most {MAX_STATE} printable ASCII characters, found {ascii(value)[:80]}",
-            code="BAD_TEXT" if len(value) <= MAX_STATE else "TOO_LARGE",
-            field="tracestate",
-        )
-    return value
-
-
-def check_origin(value: str, field: str = "origin") -> str:
-    """Return a `source` as somebody else wrote it: a URI reference of at most 1024 bytes."""
-    if value and (len(value) > MAX_ORIGIN or _URI.fullmatch(value) is None):
-        raise BadEvent(
-            f"{field} must be a URI reference of at most {MAX_ORIGIN} bytes, found {ascii(value)[:80]}",
-            code="BAD_ATTRIBUTE" if len(value) <= MAX_ORIGIN else "TOO_LARGE",
-            field=field,
-        )
-    return value
 
 
 def check_payload(message: Message, data: bytes) -> None:

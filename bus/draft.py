@@ -10,7 +10,7 @@ from itertools import count
 import msgspec
 from google.protobuf.message import EncodeError, Message
 
-from bus.attributes import SOURCE, Extensions
+from bus.attributes import SOURCE, Extensions, check_further
 from bus.envelope import encode, further
 from bus.errors import BadEvent
 from bus.subjects import Subject
@@ -103,16 +103,11 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         """Whether its time was taken from our clock."""
         return type(self.time_ns) is Now
 
-    def encode(self) -> bytes:
-        """The envelope bytes; raises `BadEvent` when the payload cannot be encoded."""
-        try:
-            data = self.data.SerializeToString(deterministic=True)
-        except (EncodeError, UnicodeEncodeError) as error:
-            raise BadEvent(f"{self.data.DESCRIPTOR.full_name} cannot be encoded: {error}", code="BAD_UTF8") from error
-        return self.enclose(data)
-
-    def enclose(self, data: bytes) -> bytes:
-        """The envelope bytes around a payload that is encoded already."""
+    def encode(self, payload: bytes | None = None) -> bytes:
+        """The envelope bytes, around a `payload` that is encoded already if there is one. Raises `BadEvent` when it cannot be encoded."""
+        if payload is None:
+            payload = self._payload()
+        rare = self.extensions or self.origin or self.tracestate
         return encode(
             id=self.id,
             source=SOURCE + self.subsystem,
@@ -120,7 +115,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
             world=self.world,
             entity=self.entity,
             time_ns=self.time_ns,
-            data=data,
+            data=payload,
             cause=self.cause,
             correlation=self.correlation,
             lane=self.lane,
@@ -128,5 +123,15 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
             deadline_ns=self.deadline_ns,
             traceparent=self.traceparent,
             producer_version=self.producer_version,
-            more=further(self.tracestate, self.origin, self.extensions) if self.extensions or self.origin or self.tracestate else b"",
+            more=self._further() if rare else b"",
         )
+
+    def _payload(self) -> bytes:
+        try:
+            return self.data.SerializeToString(deterministic=True)
+        except (EncodeError, UnicodeEncodeError) as error:
+            raise BadEvent(f"{self.data.DESCRIPTOR.full_name} cannot be encoded: {error}", code="BAD_UTF8") from error
+
+    def _further(self) -> bytes:
+        check_further(self.tracestate, self.origin, self.extensions)
+        return further(self.tracestate, self.origin, self.extensions)

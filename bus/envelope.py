@@ -178,13 +178,15 @@ def decode(raw: bytes, *, any_data: bool = False) -> CloudEvent:
             f"wanted a CloudEvent in protobuf format, found {len(raw)} bytes that are none ({error})",
             code="BAD_UTF8" if "UTF-8" in str(error) else None,
         ) from error
-    if not event.id or not event.type:
-        raise BadEvent(f"a CloudEvent needs id and type, found id={event.id!r} type={event.type!r}", code="MISSING_ATTRIBUTE")
+    type_name = event.type
+    if not type_name or not event.id:
+        raise BadEvent(f"a CloudEvent needs id and type, found id={event.id!r} type={type_name!r}", code="MISSING_ATTRIBUTE")
     kind = event.WhichOneof("data")
     if kind != "proto_data":
         if any_data and kind is not None:
             return event
-        raise BadEvent(f"event {event.id} carries no protobuf payload: wanted proto_data with a {event.type}", code="MISSING_DATA")
-    if event.proto_data.type_url.rpartition("/")[2] != event.type:
-        raise BadEvent(f"envelope says {event.type}, payload says {event.proto_data.type_url}: they must agree", code="TYPE_MISMATCH")
+        raise BadEvent(f"event {event.id} carries no protobuf payload: wanted proto_data with a {type_name}", code="MISSING_DATA")
+    url = event.proto_data.type_url
+    if url.rpartition("/")[2] != type_name:
+        raise BadEvent(f"envelope says {type_name}, payload says {url}: they must agree", code="TYPE_MISMATCH")
     return event

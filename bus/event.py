@@ -104,36 +104,38 @@ class Event:
     @property
     def envelope(self) -> CloudEvent:
         """The CloudEvent in protobuf's form, whatever form it came in. What a JSON event leaves out is filled in."""
-        if self._envelope is None:
-            if self._problem is not None:
-                raise self._problem.with_traceback(None)
-            try:
-                self._envelope = self._read()
-            except BadEvent as error:
-                self._problem = error
-                raise
-        return self._envelope
-
-    def _read(self) -> CloudEvent:
+        if self._envelope is not None:
+            return self._envelope
+        if self._problem is not None:
+            raise self._problem.with_traceback(None)
         raw = self.raw
-        if raw[:1] == b"{":  # never the first byte of a protobuf CloudEvent: its fields are 1 to 8, and this would be a group in field 15
-            return self._foreign(None)
         try:
-            envelope = decode(raw)
+            # `{` is never the first byte of a protobuf CloudEvent: its fields are 1 to 8, and this would begin a group in field 15.
+            if raw[:1] == b"{":
+                return self._foreign(None)
+            try:
+                envelope = decode(raw)
+            except BadEvent as error:
+                return self._foreign(error)
+            if envelope.type.rpartition(".")[2] != self.subject.name:
+                raise self._disagrees(envelope.type)
         except BadEvent as error:
-            return self._foreign(error)
-        self._agree(envelope.type)
+            self._problem = error
+            raise
+        self._block = None  # whatever headers came with it: it is whole without them
+        self._envelope = envelope
         return envelope
 
     def _foreign(self, error: BadEvent | None) -> CloudEvent:
         envelope, message = foreign.read(self.raw, self._block, self.subject, self.position, self.recorded_ns, error)
-        self._agree(envelope.type)
+        if envelope.type.rpartition(".")[2] != self.subject.name:
+            raise self._disagrees(envelope.type)
         self._data = upcast(envelope.type, message)
+        self._envelope = envelope
         return envelope
 
-    def _agree(self, type_name: str) -> None:
-        if type_name.rpartition(".")[2] != self.subject.name:
-            raise BadEvent(f"subject says {self.subject.name}, envelope says {type_name}: they must agree", code="TYPE_MISMATCH")
+    def _disagrees(self, type_name: str) -> BadEvent:
+        return BadEvent(f"subject says {self.subject.name}, envelope says {type_name}: they must agree", code="TYPE_MISMATCH")
 
     @property
     def data(self) -> Message:

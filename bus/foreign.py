@@ -44,7 +44,7 @@ def read(
         draft = draft_of(given, message, subject.subsystem)
         data = body if body is not None and _kind(given, body) == PROTOBUF else message.SerializeToString(deterministic=True)
         check_payload(message, data)
-        return CloudEvent.FromString(draft.enclose(data)), message
+        return CloudEvent.FromString(draft.encode(data)), message
     except BadEvent:
         raise
     except (Rejected, DecodeError) as other:  # a subject that names no entity, say

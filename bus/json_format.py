@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from bus.attributes import CORE, LOGGED, OURS, SOURCE, TEXTS, TIMES, Extensions, check_name
-from bus.check import check_attributes, check_id, check_origin, check_payload, check_type
+from bus.attributes import CORE, LOGGED, OURS, SOURCE, TEXTS, TIMES, Extensions, check_further, check_name, check_origin
+from bus.check import check_attributes, check_id, check_payload, check_type
 from bus.draft import EDGE, Draft
 from bus.errors import BadEvent
 from bus.json_payload import payload_from_json
@@ -105,6 +105,7 @@ def draft_of(given: dict[str, Any], data: Message, subsystem: str) -> Draft:
         **({"origin": origin, "extensions": extensions} | fields if origin or extensions else fields),
     )
     check_attributes(draft)
+    check_further(draft.tracestate, draft.origin, draft.extensions)
     return draft
 
 

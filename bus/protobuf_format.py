@@ -12,8 +12,8 @@ from typing import Any
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from bus.attributes import CORE, LOGGED, OURS, SOURCE, TEXTS, TIMES, Value, check_name
-from bus.check import check_attributes, check_origin, check_payload, check_time, check_type
+from bus.attributes import CORE, LOGGED, OURS, SOURCE, TEXTS, TIMES, Value, check_further, check_name, check_origin
+from bus.check import check_attributes, check_payload, check_time, check_type
 from bus.draft import EDGE, Draft
 from bus.envelope import MAX_EVENT, NANOS, SPEC_VERSION, decode
 from bus.errors import BadEvent, TooLarge
@@ -53,6 +53,7 @@ def from_protobuf(raw: bytes, *, subsystem: str = EDGE) -> Draft:
         **fields,
     )
     check_attributes(draft)
+    check_further(draft.tracestate, draft.origin, draft.extensions)
     check_payload(draft.data, payload)
     return draft
 

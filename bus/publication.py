@@ -6,8 +6,8 @@ import asyncio
 from typing import NamedTuple, Protocol
 
 from bus.check import check_attributes, check_payload
+from bus.draft import Draft, Now
 from bus.errors import TooLarge, WorldbusError
-from bus.event import Draft
 from bus.subjects import lane_filter, partition_of, wire_subject
 
 WAITING, AGAIN, LOOKING = 0.0, -1.0, float("inf")
@@ -41,7 +41,7 @@ def pack(draft: Draft, max_payload: int) -> Parcel:
             limit=max_payload,
             found=len(payload) + len(lines),
         )
-    return Parcel(subject, lines, payload, draft.timeless)
+    return Parcel(subject, lines, payload, type(draft.time_ns) is Now)
 
 
 def fence_of(draft: Draft, partitions: int) -> str:

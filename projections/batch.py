@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bus.errors import LogDamaged
+from bus.errors import BadEvent, LogDamaged
 from bus.event import Event
 from bus.unreadable import undecodable
-from projections.chain import link_event, record
+from projections.chain import link, record, stored_subject
 from projections.fold import Fold, Shape
 from projections.projection import Projection
 
@@ -88,14 +88,20 @@ class Batch:
 
     def _take(self, event: Event) -> None:
         self.position = event.position
-        self.chain = link_event(self.chain, event)
-        row, problem = record(event, self.chain)
+        problem = None
+        try:
+            event.data  # noqa: B018 - looking is what raises
+        except BadEvent:
+            problem = undecodable(event)
+        header = event.header
+        subject = stored_subject(event.partition, event.subject).encode()
+        self.chain = link(self.chain, event.position, subject, event.raw, header)
+        row = record(event, self.chain)[0]
         self.events.append(event)
-        if event.header is None:
+        if header is None:
             self.records.append(row)
         else:
-            self.headed.append((*row, event.header))
-        problem = problem or undecodable(event)
+            self.headed.append((*row, header))
         if problem is not None:
             self.skips.append(Skip(event.position, EVERY, problem.code, str(problem)))
             return
