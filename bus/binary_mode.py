@@ -35,7 +35,7 @@ def kept(block: bytes, raw: bytes) -> bytes | None:
     if _whole(raw):
         return None
     lines = _lines(block)
-    if {name for name, _, _ in lines}.isdisjoint(TELLING) or _structured(lines):
+    if not _binary(lines):
         lines = [line for line in lines if line[0] == RECORDED]
     return b"".join(line for _, _, line in lines) or None
 
@@ -45,12 +45,14 @@ def headers(block: bytes | None) -> dict[str, str] | None:
     if block is None or _MARK.search(block) is None:
         return None
     lines = _lines(block)
+    if not _binary(lines):
+        return None
     found: dict[str, str] = {}
     for name, value, _ in lines:
         if name in found:
             raise BadEvent(f"header {name[:80]} is given twice; which one counts?", code="DUPLICATE_KEY", field=name)
         found[name] = value
-    return None if found.keys().isdisjoint(TELLING) or _structured(lines) else found
+    return found
 
 
 def recorded(block: bytes | None) -> str:
@@ -104,8 +106,10 @@ def _lines(block: bytes) -> list[tuple[str, str, bytes]]:
     return found
 
 
-def _structured(lines: list[tuple[str, str, bytes]]) -> bool:
-    return any(name == _CONTENT_TYPE and value.lower().startswith(STRUCTURED) for name, value, _ in lines)
+def _binary(lines: list[tuple[str, str, bytes]]) -> bool:
+    """Whether headers tell binary mode, and no content type says that the body is the whole event."""
+    structured = any(name == _CONTENT_TYPE and value.lower().startswith(STRUCTURED) for name, value, _ in lines)
+    return not structured and any(name in TELLING for name, _, _ in lines)
 
 
 def _whole(raw: bytes) -> bool:

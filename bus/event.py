@@ -118,7 +118,7 @@ class Event:
             except BadEvent as error:
                 return self._foreign(error)
             if envelope.type.rpartition(".")[2] != self.subject.name:
-                raise self._disagrees(envelope.type)
+                raise foreign.mismatch(self.subject, envelope.type)
         except BadEvent as error:
             self._problem = error
             raise
@@ -128,14 +128,9 @@ class Event:
 
     def _foreign(self, error: BadEvent | None) -> CloudEvent:
         envelope, message = foreign.read(self.raw, self._block, self.subject, self.position, self.recorded_ns, error)
-        if envelope.type.rpartition(".")[2] != self.subject.name:
-            raise self._disagrees(envelope.type)
         self._data = upcast(envelope.type, message)
         self._envelope = envelope
         return envelope
-
-    def _disagrees(self, type_name: str) -> BadEvent:
-        return BadEvent(f"subject says {self.subject.name}, envelope says {type_name}: they must agree", code="TYPE_MISMATCH")
 
     @property
     def data(self) -> Message:

@@ -51,6 +51,11 @@ def read(
         raise BadEvent(str(other), code=getattr(other, "code", None)) from other
 
 
+def mismatch(subject: Subject, type_name: str) -> BadEvent:
+    """The error for an event whose subject names another type."""
+    return BadEvent(f"subject says {subject.name}, envelope says {type_name}: they must agree", code="TYPE_MISMATCH")
+
+
 def _parts(raw: bytes, block: bytes | None, error: BadEvent | None) -> tuple[dict[str, Any], bytes | None]:
     """Attributes as JSON says them, and the payload's bytes; None if it is among them."""
     headers = binary_mode.headers(block)
@@ -92,7 +97,10 @@ def _type(given: dict[str, Any], subject: Subject) -> str:
     version = given.get("specversion", "1.0")
     if version != "1.0":
         raise BadEvent(f"specversion: must be '1.0', found {ascii(version)[:80]}", code="UNSUPPORTED_VERSION", path="specversion")
-    return check_type(said) if "." in said else first_version(said) or check_type(said)
+    name = check_type(said) if "." in said else first_version(said) or check_type(said)
+    if name.rpartition(".")[2] != subject.name:
+        raise mismatch(subject, name)
+    return name
 
 
 def _fill(given: dict[str, Any], block: bytes | None, subject: Subject, position: int, recorded_ns: int) -> None:
