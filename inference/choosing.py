@@ -89,6 +89,11 @@ class Choosing:
             self._yielding = None  # it may run again before anybody looks
         self.wake()
 
+    def speaks(self, work: Work) -> bool:
+        """Whether the engine that is up has words for it."""
+        engine = self._chosen.engine
+        return engine is not None and engine.abilities.speaks(work.ask.grammar)
+
     def wake(self) -> None:
         """Look who is next, once per turn of the event loop."""
         if not self._woken:

@@ -103,6 +103,12 @@ class Abilities:
     """Reports `cached_tokens` of prompts that begin alike."""
     context: int = 0
     """Most tokens of prompt and answer together; 0: not limited."""
+    grammars: frozenset[str] | None = None
+    """Names of the authored grammars whose words it speaks; requests of another kind are not for it. None: a model speaks."""
+
+    def speaks(self, grammar: str) -> bool:
+        """Whether the engine has words of its own for requests whose grammar is called `grammar` (empty: there is none)."""
+        return self.grammars is None or grammar in self.grammars
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ class Serving:
         if not fits(answer, request.json_schema, request.choices):
             self.metrics.counts["failures"] += 1
             return await self.heard_or_line(work, "bad_answer", f"the engine answered {ascii(text)[:120]}, which is not what was asked for")
-        if rest := spoken_of(answer, request.json_schema) if narrow else work.voice.finish():
+        if rest := spoken_of(answer, request.json_schema, work.ask.speakable) if narrow else work.voice.finish():
             self._speak(work, rest)
         work.tale.say("", last=True)
         if not await work.tale.flush():

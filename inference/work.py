@@ -113,7 +113,7 @@ class Work:
         prompt = prompt_of(self.ask, min(limit, self.wanted()) if not request.choices else request.max_tokens, choice=choice)
         self.hash = self.hash or prompt_hash(prompt)
         if self.voice is None:
-            self.voice = Voice(schema=bool(prompt.json_schema), whole=bool(prompt.choices))
+            self.voice = Voice(self.ask.speakable if prompt.json_schema else (), whole=bool(prompt.choices))
         self.allowed = prompt.max_tokens
         if resumes:
             ids = tuple(self.ids) if engine.abilities.token_ids else ()
@@ -123,7 +123,7 @@ class Work:
     def in_shape(self, line: str) -> str:
         """`line` as the request wants its answer."""
         request = self.ask.request
-        return dressed(line, request.json_schema, request.choices, request.fallback.lines)
+        return dressed(line, request.json_schema, request.choices, request.fallback.lines, self.ask.speakable)
 
     def without_passages(self) -> None:
         """The engine refused the prompt with them: they may be what is too long for it."""

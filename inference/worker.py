@@ -254,6 +254,8 @@ class Worker:
                 return self.serving.cancelled(work, work.reason)
             case "refused":
                 assert work.refusal is not None
+                if self.engine is not None and self.engine.abilities.grammars is not None:
+                    return self.serving.heard_or_line(work, "no_engine", str(work.refusal))
                 return self.serving.rejected(work.ask.event, work.refusal.code, str(work.refusal))
             case "drained":
                 return self.serving.heard_or_line(work, "preempted", "the worker was told to stop")

@@ -135,7 +135,7 @@ async def _again(one: Recorded, ladders: Ladders, engine: Engine | None, texts: 
         refused = type(error).__name__ == "PromptRejected"
         return _compared(one, engine, "refused" if refused else "failed", prompt_same=same, note=str(error))
     today = _said(found, ask, one.answer.rung)
-    return _compared(one, engine, _outcome(one.answer, today, ask.request.json_schema), today=today, prompt_same=same)
+    return _compared(one, engine, _outcome(one.answer, today, ask), today=today, prompt_same=same)
 
 
 def prompt_then(ask: Ask, rung: str, wanted: str) -> Prompt:
@@ -165,16 +165,21 @@ def _said(found: Answer, ask: Ask, rung: str) -> str:
     request = ask.request
     if rung == "choice":
         return dressed(
-            plain(found.text) if not request.choices else found.text, request.json_schema, request.choices, request.fallback.lines
+            plain(found.text) if not request.choices else found.text,
+            request.json_schema,
+            request.choices,
+            request.fallback.lines,
+            ask.speakable,
         )
     return found.text if request.json_schema or request.choices else plain(found.text)
 
 
-def _outcome(then: InferenceCompleted | InferenceDegraded, today: str, schema: str) -> Outcome:
+def _outcome(then: InferenceCompleted | InferenceDegraded, today: str, ask: Ask) -> Outcome:
     if today == then.text:
         return "same"
-    heard = spoken_of(then.text, schema)
-    return "beginning" if then.rung == "shorter" and heard and spoken_of(today, schema).startswith(heard) else "different"
+    schema, names = ask.request.json_schema, ask.speakable
+    heard = spoken_of(then.text, schema, names)
+    return "beginning" if then.rung == "shorter" and heard and spoken_of(today, schema, names).startswith(heard) else "different"
 
 
 def _compared(

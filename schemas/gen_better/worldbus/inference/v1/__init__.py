@@ -594,6 +594,12 @@ class InferenceRequested(betterproto2.Message):
     What the worker shall look up and show to the model behind the leading `system` parts; unset: nothing. Prompts of `token_ids` get nothing.
     """
 
+    speakable: "list[str]" = betterproto2.field(20, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Properties of the answer's JSON object whose texts are spoken, in the order of the answer; at most 8 names of 1 to 64 characters.
+    Empty: the property `say`. Without a `json_schema` the whole answer is spoken.
+    """
+
 
 default_message_pool.register_message("worldbus.inference.v1", "InferenceRequested", InferenceRequested)
 
