@@ -68,6 +68,7 @@ def answers(lane: Lane[Any], event: Event, messages: Sequence[Message], *, salt:
     handler, entity = lane.handler, lane.entity
     cause, count = _identity(event), len(messages)
     root, depth, time_ns, deadline_ns, traceparent = _context(event)
+    tracestate = event.tracestate if traceparent else ""
     version = f"{handler.name}/{handler.version}"
     return [
         Draft(
@@ -83,6 +84,7 @@ def answers(lane: Lane[Any], event: Event, messages: Sequence[Message], *, salt:
             depth=depth + 1,
             deadline_ns=deadline_ns,
             traceparent=traceparent,
+            tracestate=tracestate,
             producer_version=version,
         )
         for index, message in enumerate(messages)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bus.errors import BadEvent
 from bus.lane import RUNTIME_EVENTS
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ class Emitters:
         if owners is not None:
             return subsystem in owners
         return subsystem not in self.handlers or type_name in self.handlers[subsystem]
+
+    def check(self, subsystem: str, type_name: str) -> None:
+        """Raise `BadEvent` if it may not."""
+        problem = self.problem(subsystem, type_name)
+        if problem:
+            raise BadEvent(problem, code="TYPE_NOT_ALLOWED", type=type_name)
 
     def problem(self, subsystem: str, type_name: str) -> str:
         """Why it may not, in words; empty if it may."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bus.errors import BadEvent, BadSettings, IdReused, WorldbusError
+from bus.errors import BadSettings, IdReused, WorldbusError
 from worldbus.cli.app import app
 from worldbus.cli.options import PLACE, json_option, run, settings_options
 from worldbus.cli.output import Progress, remark, say, say_json
@@ -87,9 +87,7 @@ def _read(wish: Wish, text: str) -> Read:
 
     value = parse(text)
     read = _document(wish, value) if wish.type == STDIN else _payload(wish, value)
-    problem = emitters().problem(read.draft.subsystem, read.draft.data.DESCRIPTOR.full_name)
-    if problem:
-        raise BadEvent(problem, code="TYPE_NOT_ALLOWED")
+    emitters().check(read.draft.subsystem, read.draft.data.DESCRIPTOR.full_name)
     return read
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from bus.attributes import MAX_ORIGIN, MAX_STATE
 from bus.check import MAX_ID
 from worldbus import __version__
 from worldbus.gateway.bodies import JSON, JSON_BATCH, PLAIN_JSON, PROTOBUF, PROTOBUF_BATCH
@@ -160,7 +161,7 @@ def _publish() -> dict[str, Any]:
             },
             **_GUARDED,
             **_problems(
-                s403="The token may not speak in that world, or for that subsystem.",
+                s403="The token may not speak in that world, for that subsystem, or in events of that type.",
                 s408="The body came too slowly.",
                 s409="The id is taken by another event.",
                 s413="The body, the batch or an event is too large.",
@@ -376,16 +377,28 @@ def _schemas() -> dict[str, Schema]:
         "properties": {
             "specversion": _or_null({"const": "1.0"}),
             "id": _or_null({**ID, "description": "Its idempotency key, for ever. Without one, sending again is another event."}),
-            "source": _or_null({"type": "string", "pattern": "^/worldbus/[A-Za-z0-9_-]{1,64}$", "default": "/worldbus/game"}),
+            "source": _or_null(
+                {
+                    "type": "string",
+                    "format": "uri-reference",
+                    "maxLength": MAX_ORIGIN,
+                    "default": "/worldbus/game",
+                    "description": "`/worldbus/<subsystem>` names a subsystem of the token; any other is kept as `origin`.",
+                }
+            ),
             "type": {"type": "string", "minLength": 1, "examples": ["worldbus.player.v1.PlayerJoined", "PlayerJoined"]},
             "subject": {**TOKEN, "description": "Who or what it is about: the entity."},
             "world": _or_null(TOKEN),
             "time": _or_null({"type": "string", "format": "date-time"}),
-            "datacontenttype": _or_null({"type": "string", "pattern": "^application/(json|protobuf) *(;.*)?$"}),
-            "dataschema": {},
+            "datacontenttype": _or_null(
+                {"type": "string", "pattern": "^(application/(json|protobuf)|text/json|[a-z]+/[a-z0-9.-]+[+]json) *(;.*)?$"}
+            ),
+            "dataschema": _or_null({"type": "string"}),
             "causationid": _or_null(ID),
             "correlationid": _or_null(ID),
             "traceparent": _or_null(TEXT),
+            "tracestate": _or_null({"type": "string", "maxLength": MAX_STATE, "pattern": "^[ -~]*$"}),
+            "origin": _or_null({"type": "string", "format": "uri-reference", "maxLength": MAX_ORIGIN}),
             "producerversion": _or_null(TEXT),
             "depth": _or_null({"type": "integer", "minimum": 0, "maximum": 2**31 - 1}),
             "deadline": _or_null({"type": "string", "format": "date-time"}),
@@ -397,11 +410,12 @@ def _schemas() -> dict[str, Schema]:
                 {
                     "type": "string",
                     "contentEncoding": "base64",
-                    "description": "In place of `data`, with `datacontenttype: application/protobuf`: the payload's bytes.",
+                    "description": "In place of `data`: bytes of the `datacontenttype`, protobuf or JSON.",
                 }
             ),
         },
-        "additionalProperties": False,
+        "propertyNames": {"pattern": "^([a-z0-9]{1,20}|data_base64)$"},
+        "additionalProperties": {"description": "An extension attribute: text, a whole number or a boolean. Kept, and given back."},
     }
     recorded: Schema = {
         "type": "object",
