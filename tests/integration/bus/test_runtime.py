@@ -21,6 +21,7 @@ from bus.lane_run import Limits
 from bus.log import Log, open_log
 from bus.runtime import Runtime, run_handlers
 from bus.session import Pace
+from bus.verify import verify
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerHeartbeat, PlayerMoved
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneRetryRequested
 from worldbus.embedded import NatsServer
@@ -297,6 +298,23 @@ async def test_garbage_of_an_edge_costs_nobody_but_itself(own_nats: NatsServer) 
 
     assert [event.name for event in lanes["e"]] == ["PlayerEnteredZone"] * 2
     assert skipped == len(GARBAGE)
+
+
+async def test_garbage_of_an_edge_is_skipped_by_a_parked_lane_too(own_nats: NatsServer) -> None:
+    """What waits behind a parked input waits to be decided; what never will be would stop the lane again. And `verify` agrees."""
+    async with process(own_nats) as (_, log):
+        await publish(log.connection, [("e", "poison")])
+        for payload in GARBAGE.values():
+            log.connection.write(pub(f"evt.{WORLD}.game.e.PlayerMoved".encode(), b"nobody", payload))
+        await publish(log.connection, [("e", "z")], start=1)
+        lanes = await eventually(log, 2)
+        while not all(await settled(log)):
+            await asyncio.sleep(0.05)
+        events = [event async for batch in log.read() for event in batch]
+        report = verify([mover], events, partitions=log.partitions, settled=lambda *_: events[-1].position)
+
+    assert [event.name for event in lanes["e"]] == ["EventParked", "EventDeferred"]
+    assert (report.different, report.open, report.decisions) == (0, 0, len(GARBAGE) + 2)
 
 
 async def test_a_later_version_of_a_type_waits_for_the_release_that_knows_it(own_nats: NatsServer) -> None:
