@@ -25,10 +25,10 @@ from bus.event import Draft, Event
 from bus.handler import Handler, of_subject
 from bus.lane import Lane
 from bus.lane_run import Entry, LaneRun, LaneStore, Limits, Output, Tally
+from bus.skipping import Skips
 from bus.subjects import check_token
 from bus.turns import Turn, Turns
 from bus.unfinished import Unfinished
-from bus.unreadable import from_edge, undecodable
 from bus.writes import Writes
 
 S = TypeVar("S")
@@ -36,7 +36,6 @@ log = structlog.get_logger(__name__)
 
 ALL_MEASURED = 256  # decisions of a handler that are timed; after these every sixteenth is
 SLICE_S = 0.005  # the pump lets the event loop breathe after so long
-MOST_KINDS = 256  # of skipped inputs that are logged
 INVALID = "invalid"  # lane of inputs whose subject cannot name one
 CONTROL_EVENTS = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
 
@@ -56,12 +55,12 @@ class Runner(Generic[S]):
     ) -> None:
         """`known` are the names of all handlers of this bus, in whichever process they run: whatever others say comes from an edge."""
         self.handler = handler
-        self.known = known | {handler.name}
         self.store = store
         self.writes = writes
         self.partitions = partitions
         self.limits = limits or Limits()
         self.tally = Tally()
+        self._skips = Skips(handler.name, known, self.tally)
         self._unfinished = Unfinished(self)
         self.lanes: dict[tuple[str, str], LaneRun[S]] = {}
         self.alone = False  # True while no other member runs this handler: nobody else writes to its lanes
@@ -69,7 +68,6 @@ class Runner(Generic[S]):
         self._ready: deque[LaneRun[S]] = deque()
         self._pumping = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._skipped_kinds: set[tuple[str, str, str]] = set()
         self._loads = asyncio.Semaphore(32)
         self.turns: Turns | None = None  # lanes wait for their turn; None: all are in flight at once
         self.closed = False
@@ -109,7 +107,7 @@ class Runner(Generic[S]):
             lanes = dict.fromkeys(self.handler.entities(event))
             return [(check_token(event.world, "world"), check_token(entity, "entity")) for entity in lanes]
         except Exception as error:  # whatever `entities` raises, the input is parked where its subject points
-            if self._skips(event):
+            if self._skips.take(event):
                 return []
             log.warning("unroutable_input", handler=self.handler.name, position=event.position, error=str(error))
             try:
@@ -196,13 +194,13 @@ class Runner(Generic[S]):
             return True
         if self._bundle(run):
             return False
-        if lane.parked and self._skips(event):
+        if lane.parked and self._skips.take(event):
             self.done(run)
             return True
         try:
             drafts = defer(lane, event) if lane.parked else self._decide(lane, event)
         except Exception as error:
-            if self._skips(event):
+            if self._skips.take(event):
                 self.done(run)
                 return True
             return self._failed(run, event, error)
@@ -216,29 +214,6 @@ class Runner(Generic[S]):
             return self._confirm_silence(run, event)
         run.streak = 0
         self.done(run)
-        return True
-
-    def _skips(self, event: Event) -> bool:
-        """Whether an input that cannot be decided is skipped instead of stopping its lane: one of an edge that nobody can ever decide.
-
-        The record of it is the projector's row of what is skipped; here it is counted, and each kind is logged once.
-        """
-        if not from_edge(event, self.known) or (problem := undecodable(event)) is None:
-            return False
-        self.tally.skipped += 1
-        kind = event.subsystem, event.name, problem.code
-        if kind not in self._skipped_kinds and len(self._skipped_kinds) < MOST_KINDS:
-            self._skipped_kinds.add(kind)
-            log.error(
-                "input_skipped",
-                handler=self.handler.name,
-                subsystem=event.subsystem,
-                entity=event.entity,
-                type=event.name,
-                position=event.position,
-                code=problem.code,
-                reason=str(problem),
-            )
         return True
 
     def _decide(self, lane: Lane[S], event: Event) -> list[Draft]:
