@@ -40,19 +40,12 @@ def kept(block: bytes, raw: bytes) -> bytes | None:
     return b"".join(line for _, _, line in lines) or None
 
 
-def headers(block: bytes | None) -> dict[str, str] | None:
-    """The headers of a message in binary mode, by lower-case name; None for any other. Raises `BadEvent` for one that is given twice."""
+def headers(block: bytes | None) -> list[tuple[str, str]] | None:
+    """The headers of a message in binary mode that belong to the event; None for any other message."""
     if block is None or _MARK.search(block) is None:
         return None
     lines = _lines(block)
-    if not _binary(lines):
-        return None
-    found: dict[str, str] = {}
-    for name, value, _ in lines:
-        if name in found:
-            raise BadEvent(f"header {name[:80]} is given twice; which one counts?", code="DUPLICATE_KEY", field=name)
-        found[name] = value
-    return found
+    return [(name, value) for name, value, _ in lines] if _binary(lines) else None
 
 
 def recorded(block: bytes | None) -> str:
@@ -80,13 +73,19 @@ def restored(raw: bytes, lines: bytes | None, recorded_ns: int) -> bytes:
 def attributes(found: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Attributes as JSON would say them, from headers; `datacontenttype` is that of the body. Raises `BadEvent`."""
     given: dict[str, Any] = {}
+    seen: set[str] = set()
     content_type = ""
     for header, value in found:
         name = header.lower()
+        if name in seen:
+            raise BadEvent(f"header {name[:80]} is given twice; which one counts?", code="DUPLICATE_KEY", field=name)
         if name == _CONTENT_TYPE:
             content_type = value
         elif name.startswith(PREFIX):
             given[name.removeprefix(PREFIX)] = _text(name, value)
+        else:
+            continue
+        seen.add(name)
     if "data" in given or "data_base64" in given:
         raise BadEvent("ce-data is no attribute: in binary mode the body is the data", code="UNKNOWN_ATTRIBUTE")
     if "depth" in given:

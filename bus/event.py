@@ -97,6 +97,11 @@ class Event:
         return hash((self.position, self.raw))
 
     @property
+    def size(self) -> int:
+        """Bytes that it holds in memory: its own, and the headers it came with until it has been read."""
+        return len(self.raw) + (0 if self._block is None else len(self._block))
+
+    @property
     def header(self) -> bytes | None:
         """The header lines that are part of the event, as they came: those of a CloudEvent that is not wholly in `raw`; else None."""
         return None if self._block is None else binary_mode.kept(self._block, self.raw)

@@ -60,7 +60,7 @@ def _parts(raw: bytes, block: bytes | None, error: BadEvent | None) -> tuple[dic
     """Attributes as JSON says them, and the payload's bytes; None if it is among them."""
     headers = binary_mode.headers(block)
     if headers is not None:
-        return binary_mode.attributes(headers.items()), raw
+        return binary_mode.attributes(headers), raw
     start = first(raw)
     if start == b"{":
         document = parse(raw, MAX_JSON)

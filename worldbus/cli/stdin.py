@@ -19,18 +19,19 @@ Lines = list[tuple[int, str]]
 async def lines() -> AsyncIterator[Lines]:
     """Everything up to the end of stdin. Raises `BadEvent` for what is not UTF-8, behind the lines before it."""
     stream: Any = sys.stdin.buffer
-    rest, number = b"", 0
+    begun: list[bytes] = []  # pieces of a line that goes on
+    number = 0
     while block := await asyncio.to_thread(stream.read1, BLOCK):
         whole, newline, end = block.rpartition(b"\n")
         if not newline:
-            rest += block
+            begun.append(block)
             continue
-        raw = (rest + whole).split(b"\n")
+        raw = b"".join([*begun, whole]).split(b"\n")
         for some in _some(raw, number):
             yield some
         number += len(raw)
-        rest = end
-    for some in _some([rest], number):
+        begun = [end]
+    for some in _some([b"".join(begun)], number):
         yield some
 
 

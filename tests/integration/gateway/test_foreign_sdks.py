@@ -119,10 +119,14 @@ async def test_what_a_token_did_not_name_as_its_source_it_says_as_itself(caller:
 async def test_what_binary_mode_cannot_be_says_what_it_can_be(caller: Caller) -> None:
     answer = await caller.ask("POST", "/v1/events", "<zone/>", Content_Type="text/xml", ce_type="PlayerJoined", ce_subject="mira")
     plain = await caller.ask("POST", "/v1/events", "x", Content_Type="text/plain")
+    headers = [("Authorization", f"Bearer {caller.token}"), ("ce-type", "PlayerJoined"), ("ce-subject", "a"), ("ce-subject", "b")]
+    async with caller.session.post(f"{caller.base}/v1/events", data="{}", headers=headers) as response:
+        twice = await response.json()
 
     assert (answer.status, answer.code, answer.body["formats"]) == (415, "UNSUPPORTED_FORMAT", ["application/json", "application/protobuf"])
     assert "beside the ce- headers, found 'text/xml'" in answer.body["detail"]
     assert all(kind in plain.body["detail"] for kind in plain.body["formats"])
+    assert (twice["status"], twice["code"]) == (422, "DUPLICATE_KEY")
 
 
 async def test_a_game_cannot_say_what_is_not_a_games_to_say(caller: Caller, log: Log) -> None:
