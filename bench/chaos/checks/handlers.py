@@ -68,7 +68,7 @@ def _lanes(history: History, handler: Handler[Any]) -> dict[LaneKey, _Lane]:
         if event.name in names:
             for entity in _entities(handler, event):
                 lane(event.world, entity).inputs[event.position] = event
-        if event.subsystem == handler.name and (mark := event.lane) is not None:
+        if event.subsystem == handler.name and not unreadable(event) and (mark := event.lane) is not None:
             lane(event.world, event.entity).said.append((event, mark))
     return lanes
 
