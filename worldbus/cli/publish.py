@@ -66,7 +66,8 @@ def publish(type_: str, entity: str | None, payload: str, event_id: str | None, 
     stdin, one JSON document per line, as `worldbus replay --json` prints them. Exit code 0 means that every event is in the log.
 
     An event with an id of its own is recorded once, however often and whenever it is published: again it has the same position. A time that
-    is not given is no part of it. Another event under the same id is refused with exit code 1.
+    is not given is no part of it. Another event under the same id is refused with exit code 1. With --json each event is a line with its
+    position, id, subject, and whether it was there before (replayed).
     """
     many = type_ == STDIN or payload == STDIN
     if many and (event_id or expected is not None):
