@@ -42,7 +42,8 @@ PORT = 8088
     metavar="FILE",
     type=click.Path(path_type=Path),
     envvar="WORLDBUS_GATEWAY_WEBHOOK_SECRETS",
-    help="Signing secrets of the payment provider's webhooks, one a line; none: none are taken.  [WORLDBUS_GATEWAY_WEBHOOK_SECRETS]",
+    help="Signing secrets of the payment provider's webhooks, one a line, read again when it changes; none: no webhooks are taken.  "
+    "[WORLDBUS_GATEWAY_WEBHOOK_SECRETS]",
 )
 @click.option(
     "--tls", metavar="CERT KEY", type=(click.Path(), click.Path()), default=None, help="Certificate chain and key as PEM files: HTTPS."
@@ -79,6 +80,7 @@ async def _serve(
     from bus.errors import BadSettings
     from handlers import by_name
     from worldbus.compose import open_world, serve
+    from worldbus.edges.signing_secrets import SigningSecrets
     from worldbus.gateway.grants import Tokens
     from worldbus.gateway.service import Place, open_gateway
 
@@ -88,7 +90,7 @@ async def _serve(
         )
     host, port = _address(listen)
     place = Place(host=host, port=port, shared=shared, tls=_tls(tls))
-    secrets = _secrets(webhook_secrets)
+    secrets = SigningSecrets(webhook_secrets) if webhook_secrets else ()
     granted = Tokens(tokens, frozenset(by_name()))
     postgres = settings.embedded_nats or not settings.embedded_postgres  # beside a NATS of your own, an empty Postgres of ours is no use
     async with (
@@ -128,20 +130,6 @@ def _tls(files: tuple[str, str] | None) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise BadSettings(f"--tls: wanted a certificate chain and its key as PEM files, found {error}") from error
     return context
-
-
-def _secrets(path: Path | None) -> list[str]:
-    from bus.errors import BadSettings
-
-    if path is None:
-        return []
-    try:
-        found = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"--webhook-secrets: wanted a file with one secret a line, found {error}") from error
-    if not found:
-        raise BadSettings(f"--webhook-secrets: wanted at least one secret in {path}, found none")
-    return found
 
 
 @gateway.command()

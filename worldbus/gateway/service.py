@@ -6,7 +6,7 @@ import asyncio
 import re
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from bus.errors import WorldbusError
-from worldbus.edges.payments import PaymentsEdge, owners_in
+from worldbus.edges.payments import PaymentsEdge, Secrets, owners_in
 from worldbus.gateway import search, signals
 from worldbus.gateway.events import BATCHES, EVENTS, Events, answer
 from worldbus.gateway.feed import Feed
@@ -59,7 +59,7 @@ class Gateway:
     """Everything behind the socket. Made by `open_gateway`."""
 
     def __init__(
-        self, world: World, tokens: Tokens, *, limits: Limits, after: int, pool: asyncpg.Pool | None, webhook_secrets: Sequence[str] = ()
+        self, world: World, tokens: Tokens, *, limits: Limits, after: int, pool: asyncpg.Pool | None, webhook_secrets: Secrets = ()
     ) -> None:
         self.metrics = Metrics()
         self.limits = limits
@@ -89,9 +89,12 @@ class Gateway:
             "/readyz": {"GET": self._readyz},
         }
 
-    def _edge(self, pool: asyncpg.Pool | None, secrets: Sequence[str]) -> PaymentsEdge:
+    def _edge(self, pool: asyncpg.Pool | None, secrets: Secrets) -> PaymentsEdge:
         find_owner = owners_in(pool) if pool is not None else None
-        return PaymentsEdge(self._world.publisher, secrets, self._world.settings.world, find_owner=find_owner)
+        if find_owner is None:
+            log.warning("webhooks_without_owners", reason="refunds and disputes name no player, and without Postgres nobody can look it up")
+        world = self._world.settings.world
+        return PaymentsEdge(self._world.publisher, secrets, world, find_owner=find_owner, outcomes=self.metrics.webhooks)
 
     async def run(self) -> None:
         """What goes on in the background, until cancelled. Raises `LogDamaged`."""
@@ -261,7 +264,7 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(
-    world: World, tokens: Tokens, place: Place, *, limits: Limits | None = None, webhook_secrets: Sequence[str] = ()
+    world: World, tokens: Tokens, place: Place, *, limits: Limits | None = None, webhook_secrets: Secrets = ()
 ) -> AsyncIterator[Gateway]:
     """Listen for the block. Without Postgres the gateway remembers ids by itself: of the whole log, as far as its memory goes.
 
