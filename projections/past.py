@@ -40,7 +40,7 @@ _PRESENT = "world_of_the_present"
 # Views that count on from a moment (projections/clock.sql) count up to this one: not into the future, nor on from the position's own time.
 _AS_OF = """
     SELECT set_config('worldbus.as_of', coalesce(least($1::timestamptz, now.moment), '-infinity')::text, true)
-      FROM {views}.checkpoint, LATERAL (SELECT CASE WHEN $1 IS NULL THEN moved_at ELSE now() END AS moment) now
+      FROM {views}.checkpoint, LATERAL (SELECT CASE WHEN $1::timestamptz IS NULL THEN moved_at ELSE now() END AS moment) now
 """
 
 
