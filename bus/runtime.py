@@ -19,7 +19,7 @@ from bus.lane_store import LogLaneStore
 from bus.log import Log
 from bus.membership import Membership, share
 from bus.runner import Runner
-from bus.session import Pace, Place, Session
+from bus.session import STOOD_STILL, Pace, Place, Session
 from bus.subjects import stored_filter
 from bus.writes import Writes
 
@@ -149,11 +149,12 @@ class Runtime:
         while True:
             before = loop.time()
             await asyncio.sleep(STALL_S)
-            if loop.time() - before > self._pace.pin_timeout_s:
+            if (stood_s := loop.time() - before) > self._pace.pin_timeout_s:
+                log.warning("process_stood_still", seconds=round(stood_s, 1))
                 for runner in self.runners.values():
                     runner.distrust()
                 for session, _ in self._sessions.values():
-                    session.lose("this process stood still")
+                    session.lose(STOOD_STILL)
 
     async def aclose(self) -> None:
         """Settle what is open (for about a second), hand over the partitions, stop."""

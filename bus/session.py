@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 EXPIRED = 408
+IDLE = "idle"
+DISCONNECTED = "disconnected"
+STOOD_STILL = "this process stood still"
+ELSEWHERE = frozenset({DISCONNECTED, STOOD_STILL})  # befall every partition at once, and are on record once
 BATCH = 500  # messages asked for at a time
 ACK_SOON_S = 0.01
 ACK_EVERY_S = 1.0
@@ -107,7 +111,8 @@ class Session:
                     if not self._stopping:
                         await self._work()
                 except WorldbusError as error:
-                    log.warning("partition_waits", consumer=self.name, error=str(error))
+                    level = log.debug if isinstance(error, Disconnected) else log.warning  # the connection itself says that it is away
+                    level("partition_waits", consumer=self.name, error=str(error))
                     await asyncio.sleep(0.2)
                 finally:
                     await self._let_go()
@@ -137,10 +142,19 @@ class Session:
     def lose(self, reason: str) -> None:
         """Give up the hold now: what is open belongs to whoever reads from the ack floor next."""
         if self.active:
-            log.info("partition_lost", consumer=self.name, reason=reason)
+            self._tell_end(reason)
             self.active = False
             self.epoch += 1
             self._changed.set()
+
+    def _tell_end(self, reason: str) -> None:
+        """A hold that ends for want of work is no loss; a loss that is somebody else's news too is told once, by them."""
+        if reason == IDLE:
+            log.debug("partition_rests", consumer=self.name)
+        elif reason in ELSEWHERE:
+            log.debug("partition_lost", consumer=self.name, reason=reason)
+        else:
+            log.warning("partition_lost", consumer=self.name, reason=reason)
 
     # -- standby: until the server pins us ----------------------------------------------------------------------------------------
 
@@ -232,7 +246,7 @@ class Session:
         return len(self._open) < self._pace.max_open
 
     def _on_disconnect(self) -> None:
-        self.lose("disconnected")
+        self.lose(DISCONNECTED)
 
     def _ask(self, batch: int) -> None:
         if not self.active or self._stopping:
@@ -242,7 +256,7 @@ class Session:
             self._asked += batch
             self._asked_at = asyncio.get_running_loop().time()
         except Disconnected:
-            self.lose("disconnected")
+            self.lose(DISCONNECTED)
 
     def _on_message(self, subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
         if not self.active:
@@ -281,7 +295,7 @@ class Session:
         self._asked = max(0, self._asked - status.unfilled)
         self._quiet += 1
         if self._quiet > 20 and not self._open:
-            self.lose("idle")  # nothing to do for a while: waiting without a pin costs nothing
+            self.lose(IDLE)  # nothing to do for a while: waiting without a pin costs nothing
         elif not self._asked:
             self._ask(BATCH if self._room else 1)
 

@@ -18,6 +18,7 @@ from bus.connection import ApiError
 from bus.errors import Conflict, Transient, WorldbusError
 from bus.event import Draft
 from handlers.time_manager import CLOCK
+from handlers.time_manager.decide import MAX_REAL_MS
 from inference.clock_offset import ServerClock
 from schemas.gen.worldbus.time.v1.time_pb2 import RealTimePassed
 from schemas.gen.worldbus.time.v1.types_pb2 import PresentMoment
@@ -58,8 +59,8 @@ class _Ticker:
         self._log = log
         self._publisher = publisher
         self._world = world
-        self._rest_ms = rest_ms
-        self._gap_ms = rest_ms + GRACE_MS
+        self._gap_ms = min(rest_ms + GRACE_MS, MAX_REAL_MS)
+        self._rest_ms = min(rest_ms, self._gap_ms - GRACE_MS // 2)
         self._lane = Lane(log, world)
         self._position = 0  # of the last word, ours or not: the fence of the next
         self._away = False  # the log is, and that is on record
@@ -123,6 +124,7 @@ class _Ticker:
             while True:
                 await self._say(term, self._gap_ms)
                 if showing is None:
+                    log_.info("ticker_speaks", world=self._world)
                     showing = asyncio.create_task(present.show(self._log.connection, self._world, lambda: self._shown(term)))
                 await self._until_due(term)
         except asyncio.CancelledError:
@@ -153,7 +155,8 @@ class _Ticker:
             await clock.measure()
         except ApiError as error:
             raise Transient(f"the server did not tell its time: {error}") from error
-        return now_ns - min(max(0, clock.now_ns() - last.recorded_ns), most_ns)
+        least_ns = clock.now_ns() - clock.bound_ns() - last.recorded_ns  # that have passed for certain: nothing is told twice
+        return time.monotonic_ns() - min(max(0, least_ns), most_ns)
 
     async def _say(self, term: Term, rests: int) -> None:
         """Record a word. Cancelled meanwhile, it still waits for a moment until it is known whether the word stands."""

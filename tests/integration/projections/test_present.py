@@ -182,7 +182,7 @@ async def test_as_of_a_time_to_come_is_now(seen: Seen) -> None:
 
 async def test_what_counts_from_the_next_step_is_due_when_that_says_so(seen: Seen) -> None:
     moment = ago(seconds=1)
-    who = {"subsystem": "market", "entity": "quay", "name": "n"}
+    who: dict[str, Any] = {"subsystem": "market", "entity": "quay", "name": "n"}
     seen = await seen.after(
         (moment, started()),
         (moment, WakeScheduled(**who, from_next_step=True, in_real_ms=500)),

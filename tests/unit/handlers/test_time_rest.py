@@ -105,9 +105,9 @@ def test_a_steady_clock_says_nothing_of_it() -> None:
         ({"at_world_ms": 1}, {"due_world_ms": 1}, {"due_world_ms": 1}),
     ],
 )
-def test_a_wish_from_now_on_counts_from_the_next_step(wish: dict[str, int], taken: dict[str, int], counted: dict[str, int]) -> None:
+def test_a_wish_from_now_on_counts_from_the_next_step(wish: dict[str, Any], taken: dict[str, Any], counted: dict[str, Any]) -> None:
     """The clock's own count is a minute old when it is heard."""
-    who = {"subsystem": "market", "entity": "quay", "name": "n"}
+    who: dict[str, Any] = {"subsystem": "market", "entity": "quay", "name": "n"}
     case = wake(resting(), name="n", **wish).then(WakeScheduled(**who, from_next_step=True, **taken))
 
     case = case.when(word(60_000)).then_types(ClockAdvanced)
