@@ -7,8 +7,6 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from bus.event import Event
-from handlers.time_manager.rest import is_life
-from handlers.time_manager.state import wake_key
 from projections.projection import Change, Projection, Table, sql_beside
 from schemas.gen.worldbus.time.v1 import time_pb2 as said
 from schemas.gen.worldbus.time.v1.types_pb2 import WishCounted, WorldTime
@@ -104,8 +102,7 @@ def unscheduled(event: Event, it: said.ScheduledEventCancelled) -> Change:
 
 def wake_scheduled(event: Event, it: said.WakeScheduled) -> Change:
     world_ms, real_ms = (None, None) if it.from_next_step else (it.due_world_ms, it.due_real_ms)
-    key = (event.world, event.entity, it.subsystem, it.entity, it.name)
-    return WAKES.put(*key, due_world_ms=world_ms, due_real_ms=real_ms, life=is_life(wake_key(*key[2:])))
+    return WAKES.put(event.world, event.entity, it.subsystem, it.entity, it.name, due_world_ms=world_ms, due_real_ms=real_ms)
 
 
 def wake_over(event: Event, it: said.WakeCancelled | said.WakeFired) -> Change:

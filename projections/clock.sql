@@ -115,9 +115,7 @@ CREATE TABLE wakes (
     name         text,
     due_world_ms bigint,
     due_real_ms  bigint,
-    life         boolean,
     position     bigint,
     PRIMARY KEY (world, clock, subsystem, entity, name)
 );
 COMMENT ON COLUMN wakes.due_world_ms IS 'Both dues are null for the moment in which they are not known yet, because the clock rests.';
-COMMENT ON COLUMN wakes.life IS 'The world''s own life, which waits while nobody is about.';

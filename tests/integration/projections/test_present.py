@@ -189,14 +189,14 @@ async def test_what_counts_from_the_next_step_is_due_when_that_says_so(seen: See
         (moment, EventScheduled(name="bell", from_next_step=True, in_world_ms=7, every_world_ms=MINUTE)),
         (moment, WakeScheduled(subsystem="npc", entity="mira", name="pulse", due_world_ms=9)),
     )
-    wakes = "SELECT name, due_world_ms, due_real_ms, life FROM wakes ORDER BY name"
+    wakes = "SELECT name, due_world_ms, due_real_ms FROM wakes ORDER BY name"
     events = "SELECT name, due_world_ms, every_world_ms FROM scheduled_events"
-    assert (await query(seen.reader, wakes)).rows == [("n", None, None, False), ("pulse", 9, 0, True)]
+    assert (await query(seen.reader, wakes)).rows == [("n", None, None), ("pulse", 9, 0)]
     assert (await query(seen.reader, events)).rows == [("bell", None, MINUTE)]
 
     counted = [WishCounted(**who, due_real_ms=700), WishCounted(name="bell", due_world_ms=207)]
     seen = await seen.after((moment, step(200, real_ms=200, rests_ms=RESTS, counted=counted)))
-    assert (await query(seen.reader, wakes)).rows == [("n", 0, 700, False), ("pulse", 9, 0, True)]
+    assert (await query(seen.reader, wakes)).rows == [("n", 0, 700), ("pulse", 9, 0)]
     assert (await query(seen.reader, events)).rows == [("bell", 207, MINUTE)]
 
 
