@@ -59,6 +59,7 @@ def document() -> dict[str, Any]:
             "/v1/events/{position}": {"get": _look()},
             "/v1/subscribe": {"get": _subscribe()},
             "/v1/signals": {"get": _signals()},
+            "/v1/clock": {"get": _clock()},
             "/v1/search": {"get": _search_get(), "post": _search_post()},
             "/v1/webhooks/payments": {"post": _webhook()},
             "/openapi.json": {"get": _open("openapi", "This document.", {"application/json": {"schema": {"type": "object"}}})},
@@ -270,6 +271,28 @@ def _signals() -> dict[str, Any]:
     )
 
 
+def _clock() -> dict[str, Any]:
+    return {
+        "operationId": "clock",
+        "summary": "What a world's clock shows now.",
+        "description": (
+            "`now` is the moment of the answer. A client counts on from `anchor` by itself: while `running`, world time is `world_ms` + "
+            "(`owed_thousandths` + `scale` times the milliseconds since `at`, at most `rests_ms` of them) / 1000."
+        ),
+        "parameters": [{"name": "world", "in": "query", "description": "Needed unless the token has one world.", "schema": TOKEN}],
+        "responses": {
+            "200": {"description": "The present moment.", "content": {"application/json": {"schema": _ref("Clock")}}},
+            **_GUARDED,
+            **_problems(
+                s403="The token may not listen, or not in that world.",
+                s404="No clock was started in that world.",
+                s429="Too many questions for this token.",
+                s503="The log cannot be read at the moment.",
+            ),
+        },
+    }
+
+
 _QUESTION: Final[dict[str, Schema]] = {
     "text": {"type": "string", "minLength": 1, "maxLength": 1024, "description": "The question."},
     "world": {**TOKEN, "description": "Needed unless the token has one world."},
@@ -439,6 +462,7 @@ def _schemas() -> dict[str, Schema]:
                 "as_of": COUNT,
             },
         },
+        "Clock": _clock_schema(),
         "Problem": {
             "type": "object",
             "description": "RFC 9457.",
@@ -468,6 +492,28 @@ def _schemas() -> dict[str, Schema]:
             "properties": {"status": {"enum": ["ok", "ready"]}, "checks": {"type": "object"}},
         },
     }
+
+
+def _clock_schema() -> Schema:
+    def all_of(properties: Schema) -> Schema:
+        return {"type": "object", "required": list(properties), "properties": properties}
+
+    words, flag = {"type": "string"}, {"type": "boolean"}
+    world_ms = {**COUNT, "description": "World milliseconds since the clock started."}
+    moment = dict.fromkeys(("year", "day", "day_of_season", "hour", "minute", "season_ends_world_ms"), COUNT)
+    anchor = {
+        "at": {"type": "string", "format": "date-time", "description": "When the log took the clock's last step, by the log's own clock."},
+        "world_ms": world_ms,
+        "owed_thousandths": {**COUNT, "description": "Thousandths of a world millisecond that `world_ms` lacks."},
+        "scale": {**COUNT, "description": "World milliseconds per real second."},
+        "running": flag,
+        "rests_ms": {**COUNT, "description": "For how many real milliseconds world time goes on without another step; 0: it stands."},
+    }
+    now = {"world_ms": world_ms, **moment, "season": words, "next_season": words, "time_of_day": words}
+    asleep = {**flag, "description": "Nobody is about: the world's own life waits."}
+    return all_of(
+        {"world": words, "clock": words, "asleep": asleep, "now": all_of(now), "anchor": all_of(anchor), "calendar": {"type": "object"}}
+    )
 
 
 def to_json() -> str:
