@@ -11,6 +11,7 @@ with Client("nats://127.0.0.1:4222", world="w1") as bus:
 """
 
 from worldbus_client.client import Client
+from worldbus_client.clock import Anchor, world_time
 from worldbus_client.errors import (
     BadEvent,
     BadSettings,
@@ -25,6 +26,7 @@ from worldbus_client.errors import (
 from worldbus_client.received import Event, Signal
 
 __all__ = [
+    "Anchor",
     "BadEvent",
     "BadSettings",
     "Client",
@@ -37,4 +39,5 @@ __all__ = [
     "Signal",
     "Unknown",
     "WrongThread",
+    "world_time",
 ]

@@ -5,8 +5,10 @@ import { jetstream, JetStreamApiError, type ConsumerMessages, type JetStreamClie
 import { wsconnect, type NatsConnection } from "@nats-io/nats-core";
 
 import { TokensDeliveredSchema, type TokensDelivered } from "../gen/worldbus/inference/v1/types_pb.js";
+import { PresentMomentSchema, type PresentMoment } from "../gen/worldbus/time/v1/types_pb.js";
 import { pack, token, unpack, type About, type Parcel, type Received } from "./envelope.js";
 
+export { worldTime, type Anchor } from "./clock.js";
 export { BadEvent, type About, type Received } from "./envelope.js";
 
 /** More events wait for the log than the queue holds: nothing was taken. */
@@ -182,6 +184,16 @@ export class Client {
         if (chunk.last) attempts.delete(chunk.requestId);
         else attempts.set(chunk.requestId, chunk.attempt);
         heard(chunk);
+      },
+    });
+    return () => subscription.unsubscribe();
+  }
+
+  /** What the world's clock shows, four times a second while it is told; the log has a step only when something is due. */
+  onMoment(heard: (moment: PresentMoment) => void): () => void {
+    const subscription = this.connection.subscribe(`sig.${this.settings.world}.clock`, {
+      callback: (error, message) => {
+        if (!error) heard(fromBinary(PresentMomentSchema, message.data));
       },
     });
     return () => subscription.unsubscribe();

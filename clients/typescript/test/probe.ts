@@ -5,7 +5,7 @@ import { WebSocket } from "ws";
 import { PlayerMovedSchema } from "../gen/worldbus/player/v1/player_pb.js";
 import { PlayerSpokeSchema } from "../gen/worldbus/game/v1/game_pb.js";
 import { NpcSpokeSchema } from "../gen/worldbus/npc/v1/npc_pb.js";
-import { Client, type About } from "../src/client.js";
+import { Client, worldTime, type About, type Anchor } from "../src/client.js";
 
 globalThis.WebSocket ??= WebSocket as unknown as typeof globalThis.WebSocket;
 
@@ -50,12 +50,18 @@ async function refused(client: Client): Promise<void> {
 
 async function hear(client: Client): Promise<void> {
   await client.follow(NpcSpokeSchema, ({ position, entity, data }) => say({ position, entity, text: data.text, player: data.player }));
+  client.onMoment(({ now, scale, running }) => say({ hour: now?.hour, scale: Number(scale), running }));
   client.onChunk((chunk) => say({ chunk: chunk.text, attempt: chunk.attempt, last: chunk.last }));
   await client.publish("mira", PlayerSpokeSchema, { npc: "old-marten", text: "Have you seen the ferryman?" });
   say({ ready: true });
   await new Promise((resume) => process.stdin.once("data", resume));
 }
 
+if (verb === "times") {
+  const [anchor, moments] = [JSON.parse(rest[0] ?? "") as Anchor, rest.slice(1).map(Number)];
+  say({ times: moments.map((nowMs) => worldTime(anchor, nowMs)) });
+  process.exit(0);
+}
 const client = await Client.connect({ url, world, user, password });
 if (verb === "publish") await publish(client, Number(rest[0]), Number(rest[1] ?? 0));
 else if (verb === "refused") await refused(client);
