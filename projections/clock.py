@@ -77,7 +77,7 @@ def resumed(event: Event, it: said.ClockResumed) -> Change:
 
 
 def _counted(event: Event, wish: WishCounted) -> Change:
-    """A wish of which the clock knew only now when it is due."""
+    """A wish of which the clock has known only when it is due at the earliest."""
     if not wish.subsystem:
         return SCHEDULED.put(event.world, event.entity, wish.name, due_world_ms=wish.due_world_ms)
     key = (event.world, event.entity, wish.subsystem, wish.entity, wish.name)
@@ -86,8 +86,7 @@ def _counted(event: Event, wish: WishCounted) -> Change:
 
 def scheduled(event: Event, it: said.EventScheduled) -> list[Change]:
     key = (event.world, event.entity, it.name)
-    due = None if it.from_next_step else it.due_world_ms
-    wanted = SCHEDULED.put(*key, due_world_ms=due, every_world_ms=it.every_world_ms, times=it.times, note=it.note)
+    wanted = SCHEDULED.put(*key, due_world_ms=it.due_world_ms, every_world_ms=it.every_world_ms, times=it.times, note=it.note)
     return [SCHEDULED.drop(*key), wanted]
 
 
@@ -101,8 +100,7 @@ def unscheduled(event: Event, it: said.ScheduledEventCancelled) -> Change:
 
 
 def wake_scheduled(event: Event, it: said.WakeScheduled) -> Change:
-    world_ms, real_ms = (None, None) if it.from_next_step else (it.due_world_ms, it.due_real_ms)
-    return WAKES.put(event.world, event.entity, it.subsystem, it.entity, it.name, due_world_ms=world_ms, due_real_ms=real_ms)
+    return WAKES.put(event.world, event.entity, it.subsystem, it.entity, it.name, due_world_ms=it.due_world_ms, due_real_ms=it.due_real_ms)
 
 
 def wake_over(event: Event, it: said.WakeCancelled | said.WakeFired) -> Change:

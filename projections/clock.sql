@@ -103,7 +103,7 @@ CREATE TABLE scheduled_events (
     position       bigint,
     PRIMARY KEY (world, clock, name)
 );
-COMMENT ON COLUMN scheduled_events.due_world_ms IS 'The next time; null for the moment in which it is not known yet, because the clock rests.';
+COMMENT ON COLUMN scheduled_events.due_world_ms IS 'The next time.';
 COMMENT ON COLUMN scheduled_events.occurrences IS 'How often it has happened.';
 
 -- Who will be woken, and when: by world time or by real time, the other one is 0.
@@ -118,4 +118,3 @@ CREATE TABLE wakes (
     position     bigint,
     PRIMARY KEY (world, clock, subsystem, entity, name)
 );
-COMMENT ON COLUMN wakes.due_world_ms IS 'Both dues are null for the moment in which they are not known yet, because the clock rests.';

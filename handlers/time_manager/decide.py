@@ -167,14 +167,14 @@ def _wake(event: Event, it: WakeRequested, clock: Clock) -> Said:
 
 
 def _planned(event: Event, it: WakeRequested, clock: Clock) -> WakeScheduled:
-    """The wake by when it is due; of a resting clock by the next step, if it counts from now or is overdue."""
+    """The wake by when it is due. A resting clock knows only when that is at the earliest, if it counts from now or is overdue."""
     wake = WakeScheduled(subsystem=event.subsystem, entity=event.entity, name=it.name)
-    if clock.rests and it.at_world_ms <= clock.world_ms:
-        wake.from_next_step, wake.due_world_ms, wake.in_world_ms, wake.in_real_ms = True, it.at_world_ms, it.in_world_ms, it.in_real_ms
-    elif it.in_real_ms:
+    if it.in_real_ms:
         wake.due_real_ms = clock.real_ms + it.in_real_ms
     else:
         wake.due_world_ms = _moment(clock, it.at_world_ms, it.in_world_ms)
+    if clock.rests and it.at_world_ms <= clock.world_ms:
+        wake.from_next_step, wake.in_world_ms, wake.in_real_ms = True, it.in_world_ms, it.in_real_ms
     return wake
 
 
@@ -199,11 +199,10 @@ def _schedule(event: Event, it: ScheduledEventRequested, clock: Clock) -> Said:
         return _refused(event, "TOO_LONG", f"note may have {MAX_NOTE} characters, found {len(it.note)}")
     if len(clock.events) >= MAX_EVENTS and it.name not in clock.events:
         return _refused(event, "TOO_MANY", f"{MAX_EVENTS} events are scheduled already: cancel some")
-    planned = EventScheduled(name=it.name, every_world_ms=it.every_world_ms, times=it.times, note=it.note)
+    due = _moment(clock, it.at_world_ms, it.in_world_ms)
+    planned = EventScheduled(name=it.name, due_world_ms=due, every_world_ms=it.every_world_ms, times=it.times, note=it.note)
     if clock.rests and it.at_world_ms <= clock.world_ms:
-        planned.from_next_step, planned.due_world_ms, planned.in_world_ms = True, it.at_world_ms, it.in_world_ms
-    else:
-        planned.due_world_ms = _moment(clock, it.at_world_ms, it.in_world_ms)
+        planned.from_next_step, planned.in_world_ms = True, it.in_world_ms
     return (planned,)
 
 

@@ -185,14 +185,14 @@ async def test_what_counts_from_the_next_step_is_due_when_that_says_so(seen: See
     who: dict[str, Any] = {"subsystem": "market", "entity": "quay", "name": "n"}
     seen = await seen.after(
         (moment, started()),
-        (moment, WakeScheduled(**who, from_next_step=True, in_real_ms=500)),
-        (moment, EventScheduled(name="bell", from_next_step=True, in_world_ms=7, every_world_ms=MINUTE)),
+        (moment, WakeScheduled(**who, due_real_ms=500, from_next_step=True, in_real_ms=500)),
+        (moment, EventScheduled(name="bell", due_world_ms=7, from_next_step=True, in_world_ms=7, every_world_ms=MINUTE)),
         (moment, WakeScheduled(subsystem="npc", entity="mira", name="pulse", due_world_ms=9)),
     )
     wakes = "SELECT name, due_world_ms, due_real_ms FROM wakes ORDER BY name"
     events = "SELECT name, due_world_ms, every_world_ms FROM scheduled_events"
-    assert (await query(seen.reader, wakes)).rows == [("n", None, None), ("pulse", 9, 0)]
-    assert (await query(seen.reader, events)).rows == [("bell", None, MINUTE)]
+    assert (await query(seen.reader, wakes)).rows == [("n", 0, 500), ("pulse", 9, 0)]
+    assert (await query(seen.reader, events)).rows == [("bell", 7, MINUTE)]
 
     counted = [WishCounted(**who, due_real_ms=700), WishCounted(name="bell", due_world_ms=207)]
     seen = await seen.after((moment, step(200, real_ms=200, rests_ms=RESTS, counted=counted)))

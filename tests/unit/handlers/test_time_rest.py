@@ -99,8 +99,8 @@ def test_a_steady_clock_says_nothing_of_it() -> None:
 @pytest.mark.parametrize(
     ("wish", "taken", "counted"),
     [
-        ({"in_world_ms": 700}, {"in_world_ms": 700}, {"due_world_ms": 60_001 + 700}),
-        ({"in_real_ms": 700}, {"in_real_ms": 700}, {"due_real_ms": 60_001 + 700}),
+        ({"in_world_ms": 700}, {"due_world_ms": 701, "in_world_ms": 700}, {"due_world_ms": 60_001 + 700}),
+        ({"in_real_ms": 700}, {"due_real_ms": 701, "in_real_ms": 700}, {"due_real_ms": 60_001 + 700}),
         ({}, {}, {}),
         ({"at_world_ms": 1}, {"due_world_ms": 1}, {"due_world_ms": 1}),
     ],
@@ -155,7 +155,8 @@ def test_a_wish_that_waits_may_be_replaced_and_cancelled() -> None:
 
 def test_a_scheduled_event_waits_as_well_and_keeps_the_beat_it_was_given() -> None:
     case = resting(scale=60_000).when(ScheduledEventRequested(name="bell", in_world_ms=MINUTE, every_world_ms=MINUTE, times=2))
-    case = case.then(EventScheduled(name="bell", every_world_ms=MINUTE, times=2, from_next_step=True, in_world_ms=MINUTE))
+    due = 60 + MINUTE  # at the earliest
+    case = case.then(EventScheduled(name="bell", due_world_ms=due, every_world_ms=MINUTE, times=2, from_next_step=True, in_world_ms=MINUTE))
     case = case.when(word(1000))
     assert list(stepped(case).counted) == [WishCounted(name="bell", due_world_ms=60_060 + MINUTE)]
     case = case.when(word(2000))

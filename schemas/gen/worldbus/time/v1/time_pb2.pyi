@@ -581,8 +581,8 @@ class WakeScheduled(_message.Message):
     due_real_ms: _builtins.int
     """When it is due by real time, in real milliseconds heard since the clock started; 0 for a wake by world time."""
     from_next_step: _builtins.bool
-    """The clock rests and does not know the present moment: the wish counts from its next step, which says when it is due (`counted`). It is due so
-    much later than that step as one of the two below says; with neither, its moment is over (`due_world_ms`; 0 if none was named).
+    """The clock rests and does not know the present moment: the wish counts from its next step, which says when it is due (`counted`). The times
+    above are when it is due at the earliest. It is due so much later than that step as one of the two below says; with neither, its moment is over.
     """
     in_world_ms: _builtins.int
     """World milliseconds after the next step."""

@@ -842,8 +842,8 @@ class WakeScheduled(betterproto2.Message):
 
     from_next_step: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
     """
-    The clock rests and does not know the present moment: the wish counts from its next step, which says when it is due (`counted`). It is due so
-    much later than that step as one of the two below says; with neither, its moment is over (`due_world_ms`; 0 if none was named).
+    The clock rests and does not know the present moment: the wish counts from its next step, which says when it is due (`counted`). The times
+    above are when it is due at the earliest. It is due so much later than that step as one of the two below says; with neither, its moment is over.
     """
 
     in_world_ms: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
