@@ -7,6 +7,6 @@ As many tickers as like may run; one of them speaks (docs/adr/0090).
 """
 
 from worldbus.ticker.begin import EDGE, start_clock
-from worldbus.ticker.tick import REST_S, tick
+from worldbus.ticker.tick import REST_S, SILENT_S, SPEAKS, WAITS, tick
 
-__all__ = ["EDGE", "REST_S", "start_clock", "tick"]
+__all__ = ["EDGE", "REST_S", "SILENT_S", "SPEAKS", "WAITS", "start_clock", "tick"]

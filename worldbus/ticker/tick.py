@@ -17,6 +17,7 @@ import structlog
 from bus.connection import ApiError
 from bus.errors import Conflict, Transient, WorldbusError
 from bus.event import Draft
+from bus.presence import Part
 from handlers.time_manager import CLOCK
 from handlers.time_manager.decide import MAX_REAL_MS
 from inference.clock_offset import ServerClock
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from bus.log import Log
     from worldbus.ticker.begin import Publishes
 
+NAME: Final = "ticker"
+SPEAKS, STANDS_BY, WAITS = "speaks", "stands by", "waits"
 REST_S: Final = 300.0
 """The longest silence while nothing is due."""
 GRACE_MS: Final = 10_000  # beyond its rest, until a ticker that is silent counts as one that has ended
@@ -46,19 +49,20 @@ class Met(Exception):
     """Another ticker speaks."""
 
 
-async def tick(log: Log, publisher: Publishes, world: str, *, every_s: float = REST_S) -> None:
+async def tick(log: Log, publisher: Publishes, world: str, *, every_s: float = REST_S, part: Part | None = None) -> None:
     """Say `RealTimePassed` when something is due or asked for, at least every `every_s` seconds, until cancelled; then a farewell.
 
-    Outages of the log are waited out and told in the next word. Raises `LogDamaged`.
+    Outages of the log are waited out and told in the next word. `part` is told how it stands. Raises `LogDamaged`.
     """
-    await _Ticker(log, publisher, world, round(every_s * 1000)).run()
+    await _Ticker(log, publisher, world, round(every_s * 1000), part or Part(NAME)).run()
 
 
 class _Ticker:
-    def __init__(self, log: Log, publisher: Publishes, world: str, rest_ms: int) -> None:
+    def __init__(self, log: Log, publisher: Publishes, world: str, rest_ms: int, part: Part) -> None:
         self._log = log
         self._publisher = publisher
         self._world = world
+        self._part = part
         self._gap_ms = min(rest_ms + GRACE_MS, MAX_REAL_MS)
         self._rest_ms = min(rest_ms, self._gap_ms - GRACE_MS // 2)
         self._lane = Lane(log, world)
@@ -103,12 +107,14 @@ class _Ticker:
         if not self._away:
             log_.warning("ticker_waits", world=self._world, error=str(error))
         self._away = True
+        self._part.stands(WAITS, str(error))
         await asyncio.sleep(PAUSE_S)
 
     async def _nobody_else(self) -> None:
         """Return when whoever spoke has been silent for too long, or has said farewell."""
         lane = self._lane
         while not lane.farewell and (left := SILENT_S - lane.silent_s()) > 0:
+            self._part.stands(STANDS_BY, "another one speaks")
             lane.changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
@@ -186,6 +192,8 @@ class _Ticker:
                 await self._pause(error)
             else:
                 self._away = False
+                self._part.stands(SPEAKS)
+                self._part.moved(position)
                 return position
 
     async def _until_due(self, term: Term) -> None:
