@@ -1,4 +1,4 @@
-"""Whether somebody tells the world's clock of real time: a resting clock is silent for minutes, and a ticker that died must not look like one."""
+"""Whether somebody tells the world's clock of real time. A resting clock is silent for minutes; a dead ticker must not look like it."""
 
 from __future__ import annotations
 
