@@ -30,8 +30,8 @@ LISTEN_S: Final = SILENT_S + 1.0
 async def ticker(log: Log, world: str, heard: Sequence[Member], now_ms: int, bounds: Bounds) -> Finding:
     """Real time reaches the world's clock, if it has one: somebody speaks, and nothing is overdue."""
     parts = [(part, one) for one in heard for part in one.parts if part.name == TICKER]
-    speaks = any(part.state == SPEAKS for part, _ in parts)
-    if not speaks and (waiting := [part for part, _ in parts if part.state == WAITS]):
+    waiting = [part for part, _ in parts if part.state == WAITS]
+    if waiting and not any(part.state == SPEAKS for part, _ in parts):
         return Finding(TICKER, False, f"waits for {ago(seconds(waiting[0].since_ms, now_ms))}: {waiting[0].reason}")
     word = await _last(log, world, RealTimePassed)
     if word is None:
@@ -44,7 +44,7 @@ async def ticker(log: Log, world: str, heard: Sequence[Member], now_ms: int, bou
     told = f"the clock of world {world!r} was told of real time {ago(age_s)} ago, at position {word.position}"
     if age_s > allowed_s:
         return Finding(TICKER, False, f"stands: {told}; {_whose(parts)}", facts=facts)
-    if rests and not speaks and not await _is_heard(log, world):
+    if rests and not await _is_heard(log, world):
         return Finding(TICKER, False, f"nobody speaks: {told}; {_whose(parts)}", facts=facts)
     return Finding(TICKER, True, f"{told}; it rests until something is due" if rests else told, facts=facts)
 
@@ -65,7 +65,7 @@ async def _due_s(log: Log, world: str, word: Event) -> float:
 
 
 async def _is_heard(log: Log, world: str) -> bool:
-    """Whether somebody shows the present moment: a ticker of a process that answers no questions is known by that alone."""
+    """Whether somebody shows this world's present moment: a member's ticker may be another world's, and a ticker need not be a member's."""
     sign = asyncio.Event()
     listener = await present.hear(log.connection, world, sign.set)
     try:
