@@ -48,6 +48,14 @@ PORT = 8088
 @click.option(
     "--tls", metavar="CERT KEY", type=(click.Path(), click.Path()), default=None, help="Certificate chain and key as PEM files: HTTPS."
 )
+@click.option(
+    "--cors",
+    metavar="ORIGIN",
+    multiple=True,
+    envvar="WORLDBUS_GATEWAY_CORS",
+    help="An origin whose pages may call from a browser, in full, like https://play.example.com; several times for several, no wildcards.  "
+    "[WORLDBUS_GATEWAY_CORS]",
+)
 @click.option("--shared", is_flag=True, help="Let several processes listen on this port; the kernel spreads the connections.")
 @settings_options(*PLACE, "reader_dsn", "world", "durability")
 @click.pass_context
@@ -57,6 +65,7 @@ def gateway(
     tokens: Path | None,
     webhook_secrets: Path | None,
     tls: tuple[str, str] | None,
+    cors: tuple[str, ...],
     shared: bool,
     settings: Settings,
 ) -> None:
@@ -71,16 +80,23 @@ def gateway(
     from worldbus.logging import configure
 
     configure(settings.log, settings.log_level)
-    until_stopped(_serve(settings, listen, tokens, webhook_secrets, tls, shared))
+    until_stopped(_serve(settings, listen, tokens, webhook_secrets, tls, cors, shared))
 
 
 async def _serve(
-    settings: Settings, listen: str, tokens: Path | None, webhook_secrets: Path | None, tls: tuple[str, str] | None, shared: bool
+    settings: Settings,
+    listen: str,
+    tokens: Path | None,
+    webhook_secrets: Path | None,
+    tls: tuple[str, str] | None,
+    cors: tuple[str, ...],
+    shared: bool,
 ) -> None:
     from bus.errors import BadSettings
     from handlers import by_name
     from worldbus.compose import open_world, serve
     from worldbus.edges.signing_secrets import SigningSecrets
+    from worldbus.gateway.cors import Cors
     from worldbus.gateway.grants import Tokens
     from worldbus.gateway.service import Place, open_gateway
 
@@ -89,6 +105,7 @@ async def _serve(
             "wanted --tokens, the file that says who may publish, found none: make one with `worldbus gateway token >> tokens.toml`"
         )
     host, port = _address(listen)
+    named = Cors(cors)
     place = Place(host=host, port=port, shared=shared, tls=_tls(tls))
     secrets = SigningSecrets(webhook_secrets) if webhook_secrets else ()
     granted = Tokens(tokens, frozenset(by_name()))
@@ -96,7 +113,7 @@ async def _serve(
     async with (
         open_world(settings, name="worldbus-gateway", postgres=postgres) as world,
         serve(world),
-        open_gateway(world, granted, place, webhook_secrets=secrets) as opened,
+        open_gateway(world, granted, place, webhook_secrets=secrets, cors=named) as opened,
     ):
         remark_made(world.servers)
         shown = f"[{host}]" if ":" in host else host
