@@ -67,7 +67,9 @@ async def recorded(log: Log) -> list[Event]:
     return [event async for events in log.read() for event in events]
 
 
-PUBLISH = "([gateway, token, event]) => publish(gateway, token, event).catch((found) => ({code: found.code, status: found.status, name: found.name}))"
+PUBLISH = """([gateway, token, event]) =>
+  publish(gateway, token, event).catch((found) => ({code: found.code, status: found.status, name: found.name}))
+"""
 FOLLOW = """([gateway, token]) => {
   window.got = []
   window.stop = follow(gateway, token, {event: "PlayerJoined"}, (event) => got.push(event.id), (problem) => got.push(problem.code))
