@@ -104,17 +104,17 @@ def seconds(since_ms: int, now_ms: int) -> float:
 
 
 async def measure(log: Log, reader_dsn: str, handlers: Sequence[Handler[Any]]) -> Lag:
-    """Everybody's lag, and who was heard. Behind is what was in the log at the beginning and has no answer later.
+    """Everybody's lag, and who was heard. Behind is what was in the log when it was asked, and has no answer or is in no table later.
 
     Takes as long as a roll call: 0.6 s, and 1.2 s where nobody runs.
     """
-    state, began = await log.state(), time.monotonic_ns()
     asked = await _asked(log, handlers)
     members = await roll_call(log.connection, log.name)
+    state = await log.state()
     found, tiers, tables = await asyncio.gather(_told(log, asked, members), queues(log), _tables(reader_dsn))
     return Lag(
-        last=state.last,
-        now_ms=(state.asked_ns + time.monotonic_ns() - began) // MS if state.asked_ns else _now_ms(),
+        last=max(state.last, tables.position),
+        now_ms=state.asked_ns // MS or _now_ms(),
         handlers=tuple(found),
         tiers=tuple(tiers),
         tables=await _behind(log, tables, state.last),

@@ -43,7 +43,7 @@ class Pace:
 
 
 class TimedEngine:
-    """See the module. `tokens` and `calls` count what was generated since the engine was made, also what was stopped."""
+    """See the module. `tokens`, `calls` and `prefilled` (seconds for prompts) count since the engine was made, also what was stopped."""
 
     name = "timed"
 
@@ -65,7 +65,7 @@ class TimedEngine:
         self.calls = 0
         self.tokens = 0
         self._running = 0
-        self._prefilled = 0.0  # seconds that were spent on prompts
+        self.prefilled = 0.0
         self._known: set[tuple[Part, ...]] = set()  # beginnings of prompts
         self._open = False
 
@@ -109,7 +109,7 @@ class TimedEngine:
             raise EngineOverloaded(f"wanted a free slot, found all {self.slots} taken: wait for one to end", slots=self.slots)
         self._running += 1
         self.calls += 1
-        due, prefilled = time.monotonic() + self.pace.first + self._prefill(prompt), self._prefilled
+        due, prefilled = time.monotonic() + self.pace.first + self._prefill(prompt), self.prefilled
         made: list[Chunk] = []
         try:
             for chunk in chunks(resumed(words, prompt.spoken) if prompt.spoken else words, finish, prompt):
@@ -121,8 +121,8 @@ class TimedEngine:
                 self._check_open()
                 made.append(chunk)
                 self.tokens += chunk.tokens
-                due += self.pace.per_token + self._prefilled - prefilled
-                prefilled = self._prefilled
+                due += self.pace.per_token + self.prefilled - prefilled
+                prefilled = self.prefilled
             yield _joined(made)
         finally:
             self._running -= 1
@@ -132,7 +132,7 @@ class TimedEngine:
         if not self.pace.per_prompt_token:
             return 0.0
         took = self.pace.per_prompt_token * (prompt_tokens(prompt) - self._cached(prompt))
-        self._prefilled += took
+        self.prefilled += took
         return took
 
     def _cached(self, prompt: Prompt) -> int:
