@@ -57,6 +57,7 @@ def _of_vllm(engine: str) -> Mapping[str, Part]:
 
 AS_LONG_AS: Final = ("loads", "saturation", "ramp")
 """Parts that ask as a profile says; the others measure what lengths do not change."""
+SMALL: Final = ("vllm", "toy")
 PARTS: Final = {"timed": TIMED, **{engine: _of_vllm(engine) for engine in CHOICES if engine != "timed"}}
 VLLM_PYTHON: Final = Path(__file__).parents[1] / ".venv-vllm" / "bin" / "python"
 
@@ -98,6 +99,9 @@ def main() -> None:
         parser.error(f"--parts: wanted some of {', '.join(PARTS[options.engine])}, found {', '.join(unknown)}")
     if options.profile_from and (fixed := [one for one in parts if one not in AS_LONG_AS]):
         parser.error(f"--profile-from: wanted parts among {', '.join(AS_LONG_AS)}, found {', '.join(fixed)}, which lengths do not change")
+    if options.profile_from and options.engine in SMALL:
+        wanted = ", ".join(one for one in PARTS if one not in SMALL)
+        parser.error(f"--profile-from: wanted --engine {wanted}, found {options.engine}: a model of toy size has no room for such prompts")
     if options.engine != "timed" and importlib.util.find_spec("vllm") is None:
         _with_vllm(parser)
     with refusing(parser):

@@ -167,10 +167,10 @@ async def _told(log: Log, asked: Sequence[ConsumerLag], members: Sequence[Member
     """With what `members`, heard after the server was `asked`, know better; and whether a consumer that is missing ever was."""
     held = holders(list(members))
     run = {name for member in members for name in member.handlers}
+    missing = [one.name for one in asked if not one.exists and one.handler not in run]
+    recorded = dict(zip(missing, await asyncio.gather(*(_has_record(log, name) for name in missing)), strict=True))
     found = [
-        by_holder(one, held.get((one.handler, one.partition)))
-        if one.exists
-        else replace(one, ran=one.handler in run or await _has_record(log, one.name))
+        by_holder(one, held.get((one.handler, one.partition))) if one.exists else replace(one, ran=recorded.get(one.name, True))
         for one in asked
     ]
     return await _aged(log, found)

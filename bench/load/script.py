@@ -12,7 +12,8 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart
 
 PERSONA = "You are Mira, who mends nets and hears everything. "
 WORDS = "What do they say at the quay?"
-FILLER = "net sea oar tar rum cod eel pay fee low "
+FILLER = "day fog off one air are say two the you "
+"""Words that are a token each for the made-up models as well (`bench.load.shapes`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

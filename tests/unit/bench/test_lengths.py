@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from dataclasses import replace
@@ -10,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from bench.capacity import speed
 from bench.capacity.plan import per_gpu
 from bench.load.lengths import BLOCK, WORLD, Gathering, estimate, profile_from
 from bench.load.profile import DEFAULT, Kind, Profile, Shape, dumped, read
-from bench.load.script import Script
+from bench.load.script import Script, words
 from bus.errors import BadSettings
 from bus.event import Draft, Event
+from inference import tiny_model
 from inference.engine import Part, Prompt, answer
 from inference.engines.timed import Pace, TimedEngine
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceDegraded, InferenceRequested
@@ -168,6 +171,15 @@ def test_a_script_asks_for_what_the_profile_has() -> None:
     assert "prompt of 1800 characters (640 shared)" in str(replace(script, profile=profile_of(Shape(1800, 640, 450, 20))))
     with pytest.raises(BadSettings, match="wanted requests to silver, found only some to gold"):
         replace(script, tier="silver").request("r", "p", 1, "pell")
+
+
+def test_a_prompt_has_the_tokens_of_the_profile_for_every_engine_under_load() -> None:
+    """The timed engine counts words, the made-up models of a GPU's run by their tokenizer."""
+    text = words(2000)
+    made_up = Tokenizer.from_str(json.dumps(tiny_model.tokenizer()))
+
+    assert len(text.split()) == 500
+    assert len(made_up.encode(text).ids) == pytest.approx(500, rel=0.02)
 
 
 async def test_a_timed_engine_computes_a_prompt_behind_what_an_earlier_one_began_with() -> None:
