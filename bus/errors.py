@@ -148,6 +148,12 @@ class BadSettings(Misuse):
     code = "BAD_SETTINGS"
 
 
+class StoreRefused(BadSettings):
+    """Postgres does not let this role in, or not do its work. At the first start an address or a grant is wrong; later it is waited out."""
+
+    code = "STORE_REFUSED"
+
+
 class NotDurable(Misuse):
     """`strict` was asked for and the server does not prove it."""
 

@@ -74,7 +74,7 @@ def _described(event: Event) -> tuple[Any, ...]:
 
 
 def _micros(seconds: int, nanos: int) -> int | None:
-    """None for "not said" and for what Postgres has no date for."""
-    if not (seconds or nanos) or not FIRST_S <= seconds < LAST_S:
+    """None for what lies outside the years 1 to 9999, which no table can show."""
+    if not FIRST_S <= seconds < LAST_S:
         return None
     return seconds * 1_000_000 + nanos // 1000

@@ -10,7 +10,8 @@ and reading goes on behind it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,8 @@ from projections.generations import Generation
 from projections.projection import Projection
 from projections.reader import Reader
 from projections.rebuild import catch_up
-from projections.store import connected, is_lost, transaction
-from projections.writer import REFUSED, record_skips, write_carefully
+from projections.store import connected, in_our_words, passes, transaction
+from projections.writer import is_about_a_value, record_skips, write_carefully
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -48,14 +49,24 @@ class _EpochMoved(Exception):
 class Projector:
     """Runs `projections` against one database. One of them works at a time: another one that moves the checkpoint ends this one."""
 
-    def __init__(self, dsn: str, projections: Iterable[Projection], *, max_batch: int = MAX_BATCH) -> None:
+    def __init__(
+        self, dsn: str, projections: Iterable[Projection], *, max_batch: int = MAX_BATCH, tell: Callable[[str], None] = lambda reason: None
+    ) -> None:
+        """`tell` is called with the reason when it waits for Postgres, and with nothing when it works (again)."""
         self._dsn = dsn
+        self._tell = tell
         self._projections = {projection.name: projection for projection in projections}
         self._max_batch = max_batch
         self._possible: set[tuple[int, bytes]] = set()  # where the checkpoint may be if nobody but us moved it; empty: not known yet
         self._catching_up: dict[str, asyncio.Task[None]] = {}
+        self._asked_at: float | None = None  # a commit waits for Postgres since then
         self.position = 0
         self.skipped = 0
+
+    @property
+    def asked_s(self) -> float:
+        """Seconds for which the commit that is on its way has been waiting for Postgres; 0 while none is."""
+        return 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
 
     async def run(self, reader: Reader, *, follow: bool = True) -> int:
         """Project until `reader` ends (never, if it follows the log) and return the position reached.
@@ -84,20 +95,18 @@ class Projector:
             except StoreUnavailable as error:
                 pause = FIRST_PAUSE_S if self.position > before else min(pause * 2, LAST_PAUSE_S)
                 log.warning("store_unavailable", position=self.position, reason=str(error), pause_s=pause)
+                self._tell(str(error))
                 await asyncio.sleep(pause)
             else:
                 return True
 
     async def _session(self, reader: Reader, follow: bool) -> None:
         async with connected(self._dsn, raw_times=True) as connection:
-            try:
+            with in_our_words("events were projected", connection):
                 start, lineup = await self._open(connection)
+                self._tell("")
                 async with Feed(reader, after=start.position, follow=follow, limit=4 * self._max_batch) as feed:
                     await self._work(connection, feed, Batch(lineup, start.position, start.chain), start.epoch)
-            except Exception as error:
-                if is_lost(error, connection):
-                    raise StoreUnavailable(f"Postgres went away: {error!r}") from error
-                raise
 
     async def _open(self, connection: Connection) -> tuple[Checkpoint, Lineup]:
         """Find out where we are and which generations to write."""
@@ -172,11 +181,12 @@ class Projector:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                async with connected(self._dsn, synchronous_commit="off") as connection:
-                    await catch_up(connection, self._dsn, projection, generation)
-                    return
+                async with connected(self._dsn) as connection:
+                    with in_our_words(f"{projection.name} caught up", connection):
+                        await catch_up(connection, self._dsn, projection, generation)
+                        return
             except Exception as error:
-                if not is_lost(error) and not isinstance(error, StoreUnavailable):
+                if not passes(error):
                     log.error(
                         "catch_up_failed", projection=projection.name, reason=str(error)
                     )  # it stays behind, on record; the others go on
@@ -218,11 +228,16 @@ class Projector:
 
     async def _commit(self, connection: Connection, batch: Batch, epoch: int) -> None:
         self._possible = {(batch.start, batch.start_chain), (batch.position, batch.chain)}
+        self._asked_at = time.monotonic()
         try:
             await self._transact(connection, batch, epoch, careful=False)
-        except REFUSED as error:
+        except Exception as error:
+            if not is_about_a_value(error):
+                raise
             log.warning("batch_refused", position=batch.position, events=len(batch.events), reason=str(error))
             await self._transact(connection, batch, epoch, careful=True)
+        finally:
+            self._asked_at = None
         self._possible = {(batch.position, batch.chain)}
         self.position = batch.position
         self.skipped += len(batch.skips)

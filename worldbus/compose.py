@@ -13,17 +13,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from bus.connection import connect
+from bus.errors import StoreUnavailable
 from bus.lane_run import Limits
 from bus.log import LogConfig, open_log
 from bus.publisher import open_publisher
 from bus.runtime import run_handlers
-from migrations import migrate
+from projections.prepare import prepare
+from projections.store import answered
 from worldbus.edges.release_feed import watch
 from worldbus.embedded import embedded
 from worldbus.exporter import exporting
 from worldbus.guard import held_against_archive
 from worldbus.knowledge import serve_knowledge
+from worldbus.projecting import ProjectorState, answering
 from worldbus.standby import project
 from worldbus.ticker import tick
 from worldbus.tiers import run_tiers
@@ -42,6 +47,8 @@ if TYPE_CHECKING:
 TOGETHER_FROM = 16  # a lane's outputs that share one sync of the disk (docs/adr/0044)
 
 ENGINE_LINE = "unreal"  # whose releases the feed of the settings lists
+
+log_ = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,16 +118,19 @@ async def serve(
     first, then the handlers, which settle what they hold, then the projector. Whatever ends by an error ends the block with it.
     """
     handlers, projections, tiers = tuple(handlers), tuple(projections), tuple(tiers)
+    state = ProjectorState()
     if projections:
-        await asyncio.to_thread(migrate, world.servers.postgres_dsn)
+        await _first_look(world.servers.postgres_dsn, state)
     limits = Limits(together_from=TOGETHER_FROM if world.settings.durability == "strict" else None)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(world.servers.keep_alive(), name="keep-alive")]
         if projections:
-            tasks.append(group.create_task(project(world.servers.postgres_dsn, projections, world.log), name="projector"))
+            tasks.append(group.create_task(project(world.servers.postgres_dsn, projections, world.log, state), name="projector"))
             if any(one.name == "knowledge" for one in projections):
                 tasks.append(group.create_task(serve_knowledge(world), name="knowledge"))
         async with AsyncExitStack() as stack:
+            if projections:
+                await stack.enter_async_context(answering(world.connection, world.log.name, state))
             runtime = (
                 await stack.enter_async_context(run_handlers(world.connection, world.log, handlers, limits=limits)) if handlers else None
             )
@@ -138,6 +148,20 @@ async def serve(
                         edge.cancel()
         for task in tasks:
             task.cancel()
+
+
+async def _first_look(dsn: str, state: ProjectorState) -> None:
+    """Find out before anything runs whether Postgres is there and lets us in: a wrong address or grant ends the start with the next step.
+
+    A server that answers and is not well is left to the projector, which waits for it while the handlers work.
+    """
+    try:
+        await prepare(dsn)
+    except StoreUnavailable as error:
+        if not answered(error):
+            raise
+        log_.warning("projector_waits", reason=str(error))
+        state.waits(str(error))
 
 
 async def _watch_feed(world: World) -> None:

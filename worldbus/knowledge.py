@@ -15,7 +15,7 @@ from projections.knowledge.embedding import embed_missing
 from projections.knowledge.recall import open_recall
 from projections.knowledge.search import Query, open_search
 from projections.knowledge.serving import Serving, open_serving
-from projections.store import LOST, connected
+from projections.store import TROUBLE, connected
 from worldbus.edges.recall import serve_recall
 from worldbus.edges.search import serve_search
 
@@ -35,15 +35,15 @@ async def serve_knowledge(world: World) -> None:
         try:
             await _until_something_is_known(world.servers.postgres_dsn)
             await _serve(world)
-        except (*LOST, asyncpg.InterfaceError, StoreUnavailable) as error:
-            log.warning("knowledge_waits", error=repr(error))
+        except (*TROUBLE, StoreUnavailable, BadSettings) as error:  # the projector says more, and ends the world if it must
+            log.warning("knowledge_waits", error=str(error) or repr(error))
             await asyncio.sleep(AGAIN_S)
 
 
 async def _serve(world: World) -> None:
     dsn, settings = world.servers.postgres_dsn, world.settings
     async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(connected(dsn, idle_in_transaction_session_timeout="0"))
+        connection = await stack.enter_async_context(connected(dsn))
         serving: Serving | None = None
         try:
             opening = open_serving(connection, first=settings.embedder, key=settings.embedder_key or "")

@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from bus.errors import StoreUnavailable, Transient, WorldbusError
-from projections.store import LOST, migrated
+from projections.store import TROUBLE, migrated
 
 if TYPE_CHECKING:
     from worldbus.gateway.feed import Feed
@@ -72,10 +72,10 @@ class Archive:
     async def _checkpoint(self) -> int:
         try:
             found: int = await self._within(self._pool.fetchval(_CHECKPOINT))
-        except (*LOST, asyncpg.InterfaceError) as error:
-            raise _away(error) from error
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
             raise StoreUnavailable(str(migrated(error))) from error
+        except TROUBLE as error:
+            raise _away(error) from error
         return found
 
     async def find(self, ids: Sequence[str]) -> dict[str, int]:

@@ -11,12 +11,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import asyncpg
 import structlog
 from aiohttp import web
 
 from bus.errors import StoreUnavailable, WorldbusError
-from projections.store import LOST
+from projections.store import open_pool
 from worldbus.edges.payments import PaymentsEdge, owners_in
 from worldbus.gateway import search, signals
 from worldbus.gateway.events import Events, answer
@@ -34,6 +33,8 @@ from worldbus.gateway.stream import Stream
 from worldbus.gateway.subscribe import Subscriptions, wanted
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from worldbus.compose import World
     from worldbus.gateway.grants import Grant, Tokens
 
@@ -42,7 +43,6 @@ _EVENT: Final = re.compile(r"/v1/events/([0-9]{1,18})", re.ASCII)
 ENDLESS: Final = ("/v1/subscribe", "/v1/signals")
 FRESH_S: Final = 10.0  # that the feed may be behind until we call ourselves not ready
 GRACE_S: Final = 10.0  # for requests that are being answered when we stop
-CLOSE_S: Final = 3.0  # for the archive's connections
 
 log = structlog.get_logger(__name__)
 Route = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -287,28 +287,12 @@ async def open_gateway(
 
 
 async def _archive(stack: AsyncExitStack, dsn: str) -> tuple[asyncpg.Pool | None, int]:
-    """A pool of readers, and how far the archive is; no pool without a database that has tables."""
+    """A pool of readers, and how far the archive is: 0 while it cannot be asked. No pool without a database."""
     if not dsn:
         return None, 0
+    opened = await stack.enter_async_context(open_pool(dsn, name="worldbus-gateway", most=4, timeout_s=5, patient=True))
     try:
-        pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=4, command_timeout=5, timeout=5, server_settings={"application_name": "worldbus-gateway"}
-        )
-    except (*LOST, asyncpg.PostgresError) as error:
-        log.warning("archive_away", reason=repr(error))
-        return None, 0
-    stack.push_async_callback(_close, pool)
-    try:
-        return pool, await Archive(pool).checkpoint()
+        return opened, await Archive(opened).checkpoint()
     except StoreUnavailable as error:
         log.warning("archive_away", reason=str(error))
-        return pool, 0
-
-
-async def _close(pool: asyncpg.Pool) -> None:
-    """In order, but not for ever: a database may hang."""
-    try:
-        async with asyncio.timeout(CLOSE_S):
-            await pool.close()
-    except (TimeoutError, *LOST, asyncpg.PostgresError):
-        pool.terminate()
+        return opened, 0
