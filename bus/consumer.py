@@ -79,7 +79,7 @@ class PullConsumer:
         if self.pinned:
             wanted |= {"priority_policy": "pinned_client", "priority_groups": [GROUP], "priority_timeout": int(pin_timeout * NANOS)}
         try:
-            info = await self._connection.api(
+            info = await self._connection.make(
                 f"CONSUMER.CREATE.{self.stream}.{self.name}", {"stream_name": self.stream, "config": wanted, "action": "create"}
             )
         except ApiError as error:

@@ -159,7 +159,10 @@ class Runtime:
         """Settle what is open (for about a second), hand over the partitions, stop."""
         for task in self._tasks[1:]:
             task.cancel()
-        await asyncio.gather(*(self._end(*held) for held in self._sessions.values()))
+        ends = await asyncio.gather(*(self._end(*held) for held in self._sessions.values()), return_exceptions=True)
+        for name, end in zip(self._sessions, ends, strict=True):
+            if isinstance(end, Exception):  # it must not hide what ended us; what was not settled comes again
+                log.warning("session_ended_badly", consumer=name, error=repr(end))
         for task in self._tasks[:1]:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._leaving, return_exceptions=True)
@@ -175,8 +178,8 @@ async def run_handlers(
     """Run `handlers` for the block. Every input is decided, in log order per entity, with effects exactly once, however often this
     process dies."""
     runtime = Runtime(connection, log_, list(handlers), pace=pace or Pace(), limits=limits or Limits())
-    await runtime.open()
     try:
+        await runtime.open()
         yield runtime
     finally:
         await runtime.aclose()

@@ -111,7 +111,7 @@ async def ensure(connection: Connection) -> None:
         "republish": {"src": f"{ROOT}.*.*", "dest": "sig.{{wildcard(1)}}.tokens.{{wildcard(2)}}"},
     }
     try:
-        await connection.api(f"STREAM.CREATE.{STREAM}", config)
+        await connection.make(f"STREAM.CREATE.{STREAM}", config)
     except ApiError as error:
         if error.err_code == _EXISTS:
             await _replace(connection, config)
@@ -125,7 +125,7 @@ async def _replace(connection: Connection, config: dict[str, Any]) -> None:
     if found["storage"] != config["storage"]:
         with suppress(ApiError):  # another worker may be doing the same
             await connection.api(f"STREAM.DELETE.{STREAM}")
-        await connection.api(f"STREAM.CREATE.{STREAM}", config)
+        await connection.make(f"STREAM.CREATE.{STREAM}", config)
 
 
 async def heard(answers: Answers, world: str, request_id: str) -> Heard:

@@ -100,7 +100,7 @@ class TierQueue:
         if not self._open:
             return
         self._open = False
-        self._connection.on_reconnect.remove(self._on_reconnect)
+        self._connection.on_reconnect.discard(self._on_reconnect)
         if self._retry is not None:
             self._retry.cancel()
         if self._mending is not None:
@@ -217,7 +217,7 @@ class TierQueue:
             "priority_groups": [GROUP],
         }
         try:
-            await self._connection.api(f"CONSUMER.CREATE.{self._stream}.{self.name}", {"stream_name": self._stream, "config": wanted})
+            await self._connection.make(f"CONSUMER.CREATE.{self._stream}.{self.name}", {"stream_name": self._stream, "config": wanted})
         except ApiError as error:
             if error.status == 503:
                 raise
