@@ -8,6 +8,7 @@ import os
 import secrets
 import tempfile
 import time
+import unicodedata
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,6 +41,11 @@ class Folder:
         """Creates the folder if needed; raises `Misuse` when that is not allowed."""
         self.path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links that an operator placed on purpose
         self._lock: int | None = None
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in str(self.path)):
+            raise Misuse(
+                f"data folder {str(self.path)!a}: wanted a path in UTF-8 without control characters, which files of the servers hold "
+                "line by line; choose another with --data"
+            )
         try:
             if not self.path.exists():
                 # Postgres runs as another user when we are root, and must pass through; what is inside is closed to others by itself.

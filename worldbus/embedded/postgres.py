@@ -20,12 +20,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bus.errors import Misuse, ServerFailed
+from worldbus.embedded import room
 from worldbus.embedded.process import LAUNCH, POLL_S, Identity, Process, User, end
 
 ADMIN, OWNER, READER = "worldbus_admin", "worldbus_owner", "worldbus_reader"
 DATABASE = "worldbus"
+NOT_IN_AN_ADDRESS = ",&?#%+;'\"\\|^`{}[]<> "  # each means something to one of those who read it: Postgres' list of folders, a URL, a shell
 PORT = 5432  # only a part of the socket's name; nothing listens on TCP
 SOCKET_PATH_MAX = 107  # bytes, Linux
+MAX_WAL_MB, MIN_WAL_MB = 2048, 48  # of write-ahead log before a checkpoint; less on a small disk
 READY_S = 600.0  # crash recovery reads the write-ahead log again
 RETRY_S = 10.0  # how long the last backends of a killed server may hold its shared memory
 SERVER_USER = "nobody"
@@ -151,7 +154,7 @@ class PostgresServer:
             "port": str(PORT),
             "synchronous_commit": "on" if self._strict else "off",
             "shared_buffers": "512MB",
-            "max_wal_size": "2GB",
+            "max_wal_size": f"{min(MAX_WAL_MB, max(room.free(self._folder) // room.MB // 4, MIN_WAL_MB))}MB",
             "jit": "off",  # our statements are short; compiling them costs more than it saves
             "log_min_messages": "warning",
             "log_line_prefix": "%m [%p] %u@%d ",
@@ -238,7 +241,7 @@ class PostgresServer:
     def _choose_socket_folder(self) -> Path:
         """In the data folder, or in a short private folder of the system's when that path is too long for a socket."""
         folder = self._folder / "run"
-        if len(os.fsencode(folder / f".s.PGSQL.{PORT}.lock")) > SOCKET_PATH_MAX or any(mark in str(folder) for mark in ",&?#%+ "):
+        if len(os.fsencode(folder / f".s.PGSQL.{PORT}.lock")) > SOCKET_PATH_MAX or any(mark in str(folder) for mark in NOT_IN_AN_ADDRESS):
             name = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:16]
             folder = Path(tempfile.gettempdir()) / f"worldbus-{os.geteuid()}-{name}"
         folder.mkdir(exist_ok=True, mode=0o700)

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-import structlog
-
-from bus.errors import Misuse, ServerFailed
+from bus.errors import Misuse
+from worldbus.embedded import room
+from worldbus.embedded.blocking import in_thread
 from worldbus.embedded.folder import Addresses, Folder
+from worldbus.embedded.keeping import keep_nats, keep_postgres
 from worldbus.embedded.nats import NatsServer
 from worldbus.embedded.postgres import ADMIN, OWNER, READER, PostgresServer
 from worldbus.embedded.process import Identity
 from worldbus.embedded.websocket import Browsers
 from worldbus.settings import Settings
-
-T = TypeVar("T")
-
-WATCH_S = 0.2
-RESTARTS_ALLOWED = 5  # in a row, before a server that keeps ending is given up
-STEADY_S = 30.0  # a server that ran this long starts a new row
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,31 +34,15 @@ class Servers:
     postgres: PostgresServer | None = field(default=None, repr=False)
 
     async def keep_alive(self) -> None:
-        """Start a server again that ended by itself; raises `ServerFailed` when one keeps ending. Runs until cancelled.
+        """Start a server again that ended by itself; raises `ServerFailed` when nats-server keeps ending. Runs until cancelled.
 
         Not for use beside code that stops servers on purpose.
         """
-        own = [server for server in (self.nats, self.postgres) if server is not None]
         async with asyncio.TaskGroup() as group:
-            for server in own:
-                group.create_task(_keep_alive(server), name=f"keep-{server.name}")
-
-
-async def _keep_alive(server: NatsServer | PostgresServer) -> None:
-    clock = asyncio.get_running_loop().time
-    restarts, since = 0, clock()
-    while True:
-        await asyncio.sleep(WATCH_S)
-        if server.pid is not None:
-            continue
-        if clock() - since > STEADY_S:
-            restarts = 0
-        restarts += 1
-        if restarts > RESTARTS_ALLOWED:
-            raise ServerFailed(f"{server.name} ended {restarts} times in a row: {server.last_words()}")
-        log.warning("embedded_server_restarting", server=server.name, restarts=restarts)
-        await _in_thread(server.start)
-        since = clock()
+            if self.nats is not None:
+                group.create_task(keep_nats(self.nats), name="keep-nats")
+            if self.postgres is not None:
+                group.create_task(keep_postgres(self.postgres), name="keep-postgres")
 
 
 class Owned:
@@ -94,6 +70,7 @@ class Owned:
 
     def _start(self) -> Servers:
         settings, folder = self._settings, self._folder
+        self._require_room()
         strict = settings.durability == "strict"
         nats = postgres = None
         if settings.embedded_nats:
@@ -119,6 +96,11 @@ class Owned:
             postgres=postgres,
         )
 
+    def _require_room(self) -> None:
+        """Before anything is half started."""
+        wanted = [name for name, ours in (("nats", self._settings.embedded_nats), ("postgres", self._settings.embedded_postgres)) if ours]
+        room.require(self._folder.path, fresh=any(not (self._folder.path / name).exists() for name in wanted))
+
     def _addresses(self, servers: Servers) -> Addresses:
         me = Identity.of(os.getpid())
         return Addresses(
@@ -142,13 +124,13 @@ async def embedded(settings: Settings, *, own: bool = False) -> AsyncIterator[Se
     if not settings.embedded_nats and not settings.embedded_postgres:
         yield _outside(settings)
         return
-    opened = await _in_thread(lambda: _open(settings, own), undo=lambda pair: pair[1].close() if pair[1] else None)
+    opened = await in_thread(lambda: _open(settings, own), undo=lambda pair: pair[1].close() if pair[1] else None)
     servers, owned = opened
     try:
         yield servers
     finally:
         if owned is not None:
-            await _in_thread(owned.close)
+            await in_thread(owned.close)
 
 
 def _open(settings: Settings, own: bool) -> tuple[Servers, Owned | None]:
@@ -199,15 +181,3 @@ def _found(folder: Path, settings: Settings, addresses: Addresses) -> Servers:
 def _given(value: str | None) -> str:
     assert value is not None, "the caller has looked"
     return value
-
-
-async def _in_thread(work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
-    """Run blocking work to its end even when cancelled meanwhile; then `undo` what it made, and be cancelled."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if undo is not None and not task.cancelled() and task.exception() is None:
-            await asyncio.to_thread(undo, task.result())
-        raise
