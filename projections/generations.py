@@ -53,6 +53,11 @@ _SHOWN = """
       JOIN pg_class b ON b.oid = d.refobjid JOIN pg_namespace n ON n.oid = b.relnamespace
      WHERE v.relnamespace = 'world'::regnamespace AND n.nspname LIKE 'p\\_%'
 """
+_TO_GATEWAY = """
+    DO $$ BEGIN
+        IF to_regprocedure('worldbus.grant_to_gateway()') IS NOT NULL THEN PERFORM worldbus.grant_to_gateway(); END IF;
+    END $$
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +172,7 @@ async def show(connection: Connection, generation: Generation) -> None:
                 f"projection {generation.projection} wants the name {VIEWS}.{view}, which belongs to {shown[view]}: rename the table"
             )
         await _show_one(connection, generation.schema, view)
+    await connection.execute(_TO_GATEWAY)
 
 
 def _belongs(schema: str, prefix: str) -> bool:

@@ -9,7 +9,7 @@ import secrets
 import tempfile
 import time
 import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from bus.errors import FolderInUse, Misuse
@@ -32,6 +32,10 @@ class Addresses:
     nats_monitor_url: str | None
     postgres_dsn: str | None
     reader_dsn: str | None
+    gateway_dsn: str | None = None  # an owner of an earlier release has none
+
+
+_NAMES = frozenset(item.name for item in fields(Addresses))
 
 
 class Folder:
@@ -142,7 +146,8 @@ class Folder:
 
     def _announced(self) -> Addresses | None:
         try:
-            return Addresses(**json.loads(self._servers.read_text()))
+            found = json.loads(self._servers.read_text())
+            return Addresses(**{name: found[name] for name in _NAMES & found.keys()})  # an owner of a later release may say more
         except PermissionError as error:
             raise Misuse(
                 f"data folder {self.path} belongs to another user: run as that user, or choose another folder with --data",

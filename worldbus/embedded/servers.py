@@ -16,7 +16,7 @@ from worldbus.embedded.blocking import in_thread
 from worldbus.embedded.folder import Addresses, Folder
 from worldbus.embedded.keeping import keep_nats, keep_postgres
 from worldbus.embedded.nats import NatsServer
-from worldbus.embedded.postgres import ADMIN, OWNER, READER, PostgresServer
+from worldbus.embedded.postgres import ADMIN, GATEWAY, OWNER, READER, PostgresServer
 from worldbus.embedded.process import Identity
 from worldbus.embedded.websocket import Browsers
 from worldbus.settings import Settings
@@ -24,12 +24,16 @@ from worldbus.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
-    """Where the log and the tables are. `nats` and `postgres` are set when this process started them."""
+    """Where the log and the tables are. `nats` and `postgres` are set when this process started them.
+
+    `gateway_dsn` is the embedded Postgres as the gateway's role; of a given one, what `reader_dsn` names.
+    """
 
     nats_url: str = field(repr=False)
     nats_monitor_url: str | None
     postgres_dsn: str = field(repr=False)
     reader_dsn: str = field(repr=False)
+    gateway_dsn: str = field(repr=False)
     nats: NatsServer | None = field(default=None, repr=False)
     postgres: PostgresServer | None = field(default=None, repr=False)
 
@@ -78,7 +82,7 @@ class Owned:
             password = folder.secret("nats")
             nats = NatsServer(folder.path / "nats", password=password, strict=strict, program=settings.nats_server, browsers=browsers)
         if settings.embedded_postgres:
-            secrets = {role: folder.secret(role) for role in (ADMIN, OWNER, READER)}
+            secrets = {role: folder.secret(role) for role in (ADMIN, OWNER, READER, GATEWAY)}
             postgres = PostgresServer(folder.path / "postgres", secret=secrets.__getitem__, strict=strict)
         wanted = [server for server in (nats, postgres) if server is not None]
         for server in wanted:
@@ -92,6 +96,7 @@ class Owned:
             nats_monitor_url=nats.monitor_url if nats else settings.nats_monitor_url,
             postgres_dsn=postgres.dsn if postgres else _given(settings.postgres_dsn),
             reader_dsn=postgres.reader_dsn if postgres else _given(settings.reader_dsn or settings.postgres_dsn),
+            gateway_dsn=postgres.gateway_dsn if postgres else _given(settings.reader_dsn or settings.postgres_dsn),
             nats=nats,
             postgres=postgres,
         )
@@ -111,6 +116,7 @@ class Owned:
             nats_monitor_url=servers.nats_monitor_url if servers.nats else None,
             postgres_dsn=servers.postgres_dsn if servers.postgres else None,
             reader_dsn=servers.reader_dsn if servers.postgres else None,
+            gateway_dsn=servers.gateway_dsn if servers.postgres else None,
         )
 
 
@@ -151,6 +157,7 @@ def _outside(settings: Settings) -> Servers:
         nats_monitor_url=settings.nats_monitor_url,
         postgres_dsn=_given(settings.postgres_dsn),
         reader_dsn=_given(settings.reader_dsn or settings.postgres_dsn),
+        gateway_dsn=_given(settings.reader_dsn or settings.postgres_dsn),
     )
 
 
@@ -175,6 +182,7 @@ def _found(folder: Path, settings: Settings, addresses: Addresses) -> Servers:
         nats_monitor_url=settings.nats_monitor_url if settings.nats_url else addresses.nats_monitor_url,
         postgres_dsn=settings.postgres_dsn or _given(addresses.postgres_dsn),
         reader_dsn=settings.reader_dsn or settings.postgres_dsn or _given(addresses.reader_dsn),
+        gateway_dsn=settings.reader_dsn or settings.postgres_dsn or _given(addresses.gateway_dsn or addresses.reader_dsn),
     )
 
 

@@ -267,7 +267,7 @@ async def open_gateway(
     """
     limits = limits or Limits()
     async with AsyncExitStack() as stack:
-        pool, after = await _archive(stack, world.servers.reader_dsn)
+        pool, after = await _archive(stack, world.servers.gateway_dsn)
         gateway = Gateway(world, tokens, limits=limits, after=after, pool=pool, webhook_secrets=webhook_secrets)
         server = GuardedServer(gateway.handle, limits, gateway.metrics)
         async with asyncio.TaskGroup() as group:
