@@ -39,7 +39,7 @@ async def test_it_answers_what_the_gateway_asks_also_after_a_rebuild(fresh_datab
         *("SELECT raw FROM world.events", "SELECT * FROM world.events", "SELECT 1 FROM world.skipped", "SELECT 1 FROM world.balances"),
         *("SELECT paid_minor FROM world.real_payments", "SELECT 1 FROM worldbus.events", "SELECT world.kb_search('main', 'x')"),
         *(
-            "SET default_transaction_read_only = off; COMMIT; CREATE TEMP TABLE mine (n int)",
+            "SET default_transaction_read_only = off; COMMIT; CREATE TABLE world.mine (n int)",
             "SELECT pg_sleep(1)",
             "SELECT pg_advisory_lock(1)",
         ),
