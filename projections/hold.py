@@ -17,6 +17,7 @@ from projections.store import TROUBLE, connected, in_our_words
 if TYPE_CHECKING:
     from asyncpg import Connection
 
+PROJECTOR: Final = "worldbus projector"
 EVERY_S: Final = 0.5  # between two tries to get a lock
 _TRY: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
 # transaction_timeout came with Postgres 17.

@@ -153,7 +153,7 @@ async def _archive(log: Log, servers: Servers, full: bool, progress: Progress | 
     async with connected(servers.postgres_dsn) as connection:
         report = await check_log(connection, log, full=full, progress=progress)
     if not report.ok:
-        step = "`worldbus log repair --from-archive`" if report.damaged == "log" else "a backup of Postgres: the archive itself changed"
+        step = "`worldbus log repair --from-archive`" if report.damaged == "log" else "`worldbus archive rebuild --from-log`"
         raise LogDamaged(f"{report.problem}; next: {step}", position=report.position)
     behind = report.log - report.archive
     extent = f"{report.checked} events compared" if full else "lengths and last event compared"

@@ -16,7 +16,7 @@ import structlog
 
 from bus.errors import CheckpointMoved, LogDamaged, StoreRefused, Transient, WorldbusError
 from projections.archive import check_log
-from projections.hold import holding
+from projections.hold import PROJECTOR, holding
 from projections.prepare import prepare
 from projections.projector import Projector
 from projections.store import TROUBLE, connected, in_our_words
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_S: Final = 0.5
 LAST_PAUSE_S: Final = 5.0
-LOCK: Final = "worldbus projector"
 
 log_ = structlog.get_logger(__name__)
 
@@ -71,7 +70,7 @@ async def _lead(dsn: str, projections: Sequence[Projection], log: Log, state: Pr
             state.works()
 
     await prepare(dsn)
-    async with holding(dsn, LOCK, waiting=waiting):
+    async with holding(dsn, PROJECTOR, waiting=waiting):
         async with connected(dsn) as connection:
             with in_our_words("the log was held against the archive", connection):
                 report = await check_log(connection, log)
