@@ -10,6 +10,7 @@ VLLM := .venv-vllm
 EVENNIA := .venv-evennia
 LITELLM := .venv-litellm
 DOCUMENTS := .venv-documents
+CONTRACTS := .venv-contracts
 VLLM_LOCK := requirements/vllm$(if $(filter cuda,$(DEVICE)),-cuda).txt
 LOCKS := requirements/build.txt requirements/dev.txt requirements/embedder.txt
 
@@ -17,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos proto lock clean embedder-check vllm test-vllm test-cpp ts test-ts test-browser evennia demo-evennia test-evennia litellm test-documents
+.PHONY: help setup demo test laws mutants check bench chaos proto lock clean embedder-check vllm test-vllm test-cpp ts test-ts test-browser evennia demo-evennia test-evennia litellm test-documents test-contracts
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,9 +41,19 @@ $(STAMP): $(LOCKS) pyproject.toml
 demo: $(STAMP)  ## a small world lives for a minute: servers, handlers, projections, players
 	@$(VENV)/bin/worldbus demo $(ARGS)
 
+# The same for everybody: no test may depend on these, and `make laws` draws them.
+test: export TZ := UTC
+test: export LC_ALL := C.UTF-8
+test: export PYTHONHASHSEED := 0
 test: $(STAMP)  ## every test that needs no special machine; says which heavy parts were left out
 	@$(PY) -m pytest $(ARGS)
-	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp', 'make test-ts' and 'make test-evennia' (the C++ and TypeScript clients, and a real game on the bus; .ci/run has them), 'make test-browser' (a page and Evennia's web client in a real Chromium; .ci/run has it), 'make test-documents' (PDF, DOCX and HTML as lore; .ci/run has it), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
+	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp', 'make test-ts' and 'make test-evennia' (the C++ and TypeScript clients, and a real game on the bus; .ci/run has them), 'make test-browser' (a page and Evennia's web client in a real Chromium; .ci/run has it), 'make test-documents' (PDF, DOCX and HTML as lore; .ci/run has it), 'make test-contracts' (clients that generators make of our documents; .ci/run has it), 'make laws' (the property tests at random; minutes to hours), 'make mutants' (planted faults, and who notices them; most of an hour), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
+
+laws: $(STAMP)  ## the property tests at random, many times as many examples (TIMES=20 SEED=); what is found is to be pasted
+	@$(PY) -m tests.laws --times $(or $(TIMES),20) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+mutants: $(STAMP)  ## planted faults, one at a time in a scratch copy: which test notices each? (most of an hour; ARGS="--chaos", names)
+	@nice $(PY) -m bench.mutants $(ARGS)
 
 check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: format" && $(VENV)/bin/ruff format --check --quiet .
@@ -143,6 +154,19 @@ ts: $(STAMP)  ## the TypeScript client and its example page: installs its locked
 test-ts: ts  ## the TypeScript client over WebSocket, in node against a real nats-server
 	@WORLDBUS_TS=1 $(PY) -m pytest tests/clients/typescript $(ARGS)
 
+test-contracts: $(STAMP) $(CONTRACTS)/.ready  ## clients generated from the OpenAPI document publish and read; AsyncAPI's parser and `buf lint` agree
+	@command -v npm >/dev/null && command -v node >/dev/null && node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || \
+	  { echo "contracts: wanted node 20 or newer with npm, found $$(node --version 2>/dev/null || echo no node), npm $$(npm --version 2>/dev/null || echo none): install Node.js" >&2; exit 1; }
+	@echo "contracts: installing the locked packages (a hash of every file is checked)"
+	@cd tests/clients/contracts/tools && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@WORLDBUS_CONTRACTS=1 $(PY) -m pytest tests/clients/contracts $(ARGS)
+
+$(CONTRACTS)/.ready: requirements/contracts.txt
+	@$(PYTHON) -m venv $(CONTRACTS)
+	@echo "contracts: installing the locked packages (sha256 of every file is checked)"
+	@$(CONTRACTS)/bin/python -m pip install --quiet --require-hashes -r requirements/contracts.txt
+	@touch $@
+
 test-browser: ts evennia  ## the example page and Evennia's web client in a real Chromium (installs Debian's package when root)
 	@tests/clients/browser/deps
 	@cd tests/clients/browser/libraries && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -168,5 +192,5 @@ lock: $(STAMP)  ## pin pyproject.toml's requirements, with hashes (UPGRADE=1 tak
 	@requirements/lock $(if $(UPGRADE),--upgrade)
 
 clean:  ## remove what setup, tests and the demo made
-	@rm -rf $(VENV) $(ORIGINAL) $(VLLM) $(EVENNIA) $(LITELLM) $(DOCUMENTS) .cache .hypothesis .worldbus build dist
+	@rm -rf $(VENV) $(ORIGINAL) $(VLLM) $(EVENNIA) $(LITELLM) $(DOCUMENTS) $(CONTRACTS) .cache .hypothesis .worldbus build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,7 +5,8 @@ acknowledged plainly is handled one by one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from itertools import islice
 
 from bus.connection import Connection, Listener, hpub
@@ -71,9 +72,24 @@ class Bulk:
             await self._listener.close()
             self._listener = None
 
-    @property
-    def open_blocks(self) -> int:
-        return len(self._blocks)
+    async def publish(
+        self, drafts: Iterable[Draft] | AsyncIterable[Draft], most: int, room: Callable[[], Awaitable[None]], away: Callable[[], bool]
+    ) -> list[int]:
+        """The positions of many drafts, in order, with at most about `most` blocks on their way. Raises the first error."""
+        positions: list[int] = []
+        blocks: deque[Block] = deque()
+        async for ids, parcels in packed(drafts, self._connection.max_payload):
+            await room()
+            blocks.append(Block(ids, parcels))
+            self.send(blocks[-1], away=away())
+            await asyncio.sleep(0)  # let acknowledgements in
+            await self.until(most)
+            while blocks and blocks[0].left == 0:
+                positions += await blocks.popleft().finish()
+        await self.until(0)
+        for block in blocks:
+            positions += await block.finish()
+        return positions
 
     def send(self, block: Block, *, away: bool = False) -> None:
         """Send a block; while we are `away` from the server its events are handed over."""

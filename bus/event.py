@@ -15,7 +15,7 @@ from bus.envelope import NANOS, decode, encode
 from bus.errors import BadEvent, UnknownType
 from bus.subjects import Subject, place
 from schemas.registry import message_class
-from schemas.upcast import upcast
+from schemas.upcast import read_as, upcast
 
 if TYPE_CHECKING:
     from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
@@ -212,6 +212,11 @@ class Event:
         return self.subject.name
 
     @property
+    def kind(self) -> str:
+        """The simple name of the type that it is read as: `name`, unless the type was renamed since it was recorded."""
+        return read_as(self.subject.name)
+
+    @property
     def time_ns(self) -> int:
         """When it happened, by its publisher (0 if not said). Data, never an order: order is `position`."""
         return self._moment("time")
@@ -240,6 +245,11 @@ class Event:
     @property
     def traceparent(self) -> str:
         return self._text("traceparent")
+
+    @property
+    def producer_version(self) -> str:
+        """The release that decided this, `<handler>/<version>+<rules>`; nothing for what came from outside."""
+        return self._text("producerversion")
 
     @property
     def lane(self) -> LaneMark | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bus.errors import BadEvent, Conflict, IdReused
 from bus.event import Event
 from bus.log import Log
 from bus.publication import Parcel
-from bus.subjects import partition_of
+from bus.subjects import LaneName, partition_of
 
 SKEW = timedelta(hours=1)  # our clock against the server's, generously
 
@@ -28,10 +28,11 @@ def id_reused(id: str, event: Event) -> IdReused:
     )
 
 
-def conflict(fence: str, expected: int, found: int) -> Conflict:
-    """The error for a lane that is not where it was expected."""
+def conflict(lane: LaneName, expected: int, found: int) -> Conflict:
+    """The error for a lane that is not where it was expected; position 0 stands for no event."""
     return Conflict(
-        f"expected the last event on {fence} at {expected}, found it at {found}: look again and decide again",
+        f"expected the last event of {lane} at {expected}, found it at {found}: look again and decide again",
+        **lane._asdict(),
         expected=expected,
         found=found,
     )
@@ -45,31 +46,55 @@ def id_of(event: Event) -> str:
         return ""
 
 
-async def behind(log: Log, fence: str, expected: int, at_least: int, parcel: Parcel) -> int:
-    """The position of `parcel` behind `expected` in its lane, 0 if it is not there."""
-    for event in await log.read_lane(fence, after=expected, at_least=at_least):
+async def repeated(log: Log, id: str, parcel: Parcel, position: int) -> int:
+    """`position`, where the log says that it knows the id; raises `IdReused` if it holds another event there."""
+    event = await log.get(position)
+    if not same(event, parcel):
+        raise id_reused(id, event)
+    return position
+
+
+async def moved(log: Log, fence: str, expected: int, found: int, parcel: Parcel) -> int:
+    """Where a fenced publish that was sent twice and refused is after all: the first one may be what moved the lane. Raises `Conflict`."""
+    for event in await log.read_lane(fence, after=expected, at_least=found):
         if same(event, parcel):
             return event.position
-    return 0
+    raise conflict(LaneName.of_filter(fence), expected, found)
 
 
 async def group(log: Log, ids: Sequence[str], parcels: Sequence[Parcel]) -> list[int]:
-    """The positions of a group that the log says it has recorded lately, in one piece; raises `IdReused` if what it holds is something
-    else.
-    """
+    """The positions of a group that the log says it has recorded lately; raises `IdReused` if what it holds is something else."""
     filters = sorted({_stored(parcel.subject, log.partitions) for parcel in parcels})
-    wanted = {one: index for index, one in enumerate(ids)}
-    found: dict[int, Event] = {}
+    wanted, found = frozenset(ids), dict[str, Event]()
     async for events in log.read(since=datetime.now(UTC) - SKEW, filters=filters):
-        found |= {wanted[known]: event for event in events if (known := id_of(event)) in wanted}
-    positions = [found[index].position for index in sorted(found)]
-    whole = len(found) == len(ids) and positions == list(range(positions[0], positions[0] + len(ids)))
-    if whole and all(same(found[index], parcel) for index, parcel in enumerate(parcels)):
-        return positions
+        found |= {known: event for event in events if (known := id_of(event)) in wanted}
     if not found:
         raise IdReused(f"an id of the group that begins with {ids[0]} is taken; nothing was recorded: use new ids", id=ids[0])
-    first = min(found)
-    raise id_reused(ids[first], found[first])
+    return whole(ids, parcels, found)
+
+
+def whole(ids: Sequence[str], parcels: Sequence[Parcel], found: Mapping[str, Event]) -> list[int]:
+    """The positions of a group of which the log holds `found`, by id: all of it, in one piece. Raises `IdReused` for anything else."""
+    positions = [found[one].position for one in ids if one in found]
+    in_one_piece = positions == list(range(positions[0], positions[0] + len(ids)))
+    if in_one_piece and all(same(found[one], parcel) for one, parcel in zip(ids, parcels, strict=True)):
+        return positions
+    first = next(
+        (one for one, parcel in zip(ids, parcels, strict=True) if one in found and not same(found[one], parcel)), next(iter(found))
+    )
+    raise id_reused(first, found[first])
+
+
+async def group_at(log: Log, parcels: Sequence[Parcel], first: int) -> list[int]:
+    """The positions of a group whose first event would be at `first`; nothing if it is not there, whole and in one piece."""
+    if first < 1:
+        return []
+    held: list[Event] = []
+    async for events in log.read(after=first - 1, until=first + len(parcels) - 1):
+        held += events
+    if len(held) < len(parcels) or not all(same(event, parcel) for event, parcel in zip(held, parcels, strict=True)):
+        return []
+    return [event.position for event in held]
 
 
 def _stored(subject: bytes, partitions: int) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from typing import NamedTuple, Protocol
 
 from bus.check import check_attributes, check_payload
-from bus.errors import TooLarge, WorldbusError
+from bus.errors import BadEvent, TooLarge, WorldbusError
 from bus.event import Draft
 from bus.subjects import lane_filter, partition_of, wire_subject
 
@@ -48,7 +48,13 @@ def fence_of(draft: Draft, partitions: int) -> str:
 
 
 def fence_lines(fence: str, expected: int) -> bytes:
-    """The header pair that lets a write in only if the last event on `fence` is at position `expected`."""
+    """The header pair that lets a write in only if the last event on `fence` is at position `expected`. Raises `BadEvent`."""
+    if not isinstance(expected, int) or isinstance(expected, bool) or not 0 <= expected < 2**63:
+        raise BadEvent(
+            f"expected position must be a whole number, 0 for a lane without events, found {ascii(expected)[:40]}: look where it is",
+            code="OUT_OF_RANGE",
+            field="expected",
+        )
     return b"Nats-Expected-Last-Subject-Sequence: %d\r\nNats-Expected-Last-Subject-Sequence-Subject: %b\r\n" % (expected, fence.encode())
 
 
@@ -108,6 +114,11 @@ class Publication:
         """Why the log did not take it so far."""
         self.refusals = 0
         """Sendings that the log certainly did not take; if those are all, it is not recorded."""
+
+    @property
+    def parcel(self) -> Parcel:
+        """What is in the log once it is stored."""
+        return Parcel(self.subject, b"", self.payload)
 
     @property
     def ended(self) -> bool:

@@ -19,6 +19,28 @@ MAX_SUBJECT = 255  # bytes
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
+class LaneName(NamedTuple):
+    """Everything that one subsystem says about one entity of a world: what expected positions are about."""
+
+    world: str
+    subsystem: str
+    entity: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+    def stored(self, partitions: int) -> str:
+        """The filter over stored subjects that matches its events; raises `BadSubject`."""
+        for field, token in zip(self._fields, self, strict=True):
+            check_token(token, field)
+        return lane_filter(partition_of(self.world, self.entity, partitions), *self)
+
+    @classmethod
+    def of_filter(cls, stored: str) -> LaneName:
+        """The lane of a filter that `stored` made."""
+        return cls(*stored.split(".")[2:5])
+
+
 class Subject(NamedTuple):
     """The tokens of one event's subject, without the partition."""
 
@@ -26,6 +48,11 @@ class Subject(NamedTuple):
     subsystem: str
     entity: str
     name: str
+
+    @property
+    def lane(self) -> LaneName:
+        """Whose event it is, and about whom."""
+        return LaneName(self.world, self.subsystem, self.entity)
 
     def published(self) -> str:
         """The subject to publish to; every token has been checked."""

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bus.errors import WorldbusError
+from bus.routing import lanes_of
+from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
     from bus.event import Event
@@ -44,7 +46,7 @@ class Turns:
     def __init__(self, runners: Iterable[Runner[Any]], last: int = 0, hear: Callable[[Event], None] = lambda _: None) -> None:
         self._runners = tuple(runners)
         self._also = hear  # told of everything that is heard, in log order
-        self._hear = [(one, frozenset(kind.DESCRIPTOR.name for kind in one.handler.listens_to)) for one in self._runners]
+        self._hear = [(one, recorded_names(one.handler.listens_to)) for one in self._runners]
         self._last = last  # position
         self._turns: deque[Turn] = deque()
         self._open: set[Turn] = set()
@@ -97,7 +99,7 @@ class Turns:
         idle = not self._turns
         for runner, names in self._hear:
             if event.name in names:
-                turns = [Turn(event.position, runner.handler.name, world, entity) for world, entity in runner.route(event)]
+                turns = [Turn(event.position, runner.handler.name, world, entity) for world, entity in lanes_of(runner.handler, event)]
                 self._turns.extend(turns)
                 self._open.update(turns)
         if idle:

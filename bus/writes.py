@@ -10,10 +10,9 @@ from typing import NamedTuple, Protocol
 
 from bus.connection import Connection, Listener, hpub
 from bus.errors import Conflict, Disconnected, Rejected, Transient, Unknown, WorldbusError
-from bus.group_commit import AckError, batch_frames, decode_ack
+from bus.group_commit import WRONG_LAST_SEQUENCE, AckError, batch_frames, decode_ack
 
 ACK_TIMEOUT_S = 2.0  # without an answer for so long, a write is looked up in the log instead
-WRONG_LAST_SEQUENCE = frozenset({10071, 10164})  # of a single write, of an atomic batch
 MAX_TOGETHER = 8  # atomic batches on their way; the server holds 50 for a stream
 
 OnStored = Callable[[int], None]

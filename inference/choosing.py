@@ -60,6 +60,8 @@ class Choosing:
         self._yielding: Work | None = None
         self._promised: Work | None = None
         """For whom somebody yields: without the promise whoever yielded might be next itself."""
+        self._resting_until = 0.0
+        """Until then, by the event loop's clock, the engine has said that it takes nothing."""
         self._woken = False
         self._added = False
         """Somebody came, or time has passed, since it was seen whether all that wait can be served."""
@@ -68,6 +70,9 @@ class Choosing:
     def add(self, work: Work) -> None:
         """Let it wait for its turn, or refuse whoever would make others late; it is looked at again before the last moment at which it
         could begin, whatever happens."""
+        if self.resting_s and self._cannot_wait(work):
+            self._chosen.give_up(work, "no_slot", "the engine takes nothing for longer than there is time")
+            return
         self.waiting.add(work, paid=work.began_at > 0)
         self.watch(work, self.latest_ns(work))
         if len(self.waiting) > self._look_ahead:
@@ -88,6 +93,29 @@ class Choosing:
         if work is self._yielding:
             self._yielding = None  # it may run again before anybody looks
         self.wake()
+
+    def rest(self, seconds: float) -> None:
+        """Begin nobody for so long; who cannot wait for that is answered at once without the engine."""
+        until = self._loop.time() + seconds
+        if until <= self._resting_until:
+            return
+        self._resting_until = until
+        self._loop.call_later(seconds, self.wake)
+        for work in self.waiting.sweep(self._cannot_wait):
+            self._chosen.give_up(work, "no_slot", "the engine takes nothing for longer than there is time")
+
+    @property
+    def resting_s(self) -> float:
+        """For how long nobody begins."""
+        return max(0.0, self._resting_until - self._loop.time())
+
+    def _cannot_wait(self, work: Work) -> bool:
+        return self._chosen.engine is not None and self._clock.now_ns() + self.resting_s * 1e9 > self.latest_ns(work)
+
+    def speaks(self, work: Work) -> bool:
+        """Whether the engine that is up has words for it."""
+        engine = self._chosen.engine
+        return engine is not None and engine.abilities.speaks(work.ask.grammar)
 
     def wake(self) -> None:
         """Look who is next, once per turn of the event loop."""
@@ -158,7 +186,7 @@ class Choosing:
     def _look(self) -> None:
         self._woken = False
         engine = self._chosen.engine
-        if engine is not None and not self.draining:
+        if engine is not None and not self.draining and not self.resting_s:
             self.waiting.slots = engine.slots
             while self.waiting and len(self.running) < engine.slots:
                 self._begin_next(engine)

@@ -43,6 +43,10 @@ class Prompt:
     """Heat of the draw, 0 to 2; None: the engine's own setting."""
     stop: tuple[str, ...] = ()
     """Generation ends before any of these texts."""
+    others: tuple[str, ...] = ()
+    """Names of others who talk: a line that begins with one of them and a colon is not the answer's any more."""
+    own: tuple[str, ...] = ()
+    """Names of whoever answers: left out where the answer begins with one."""
     spoken: str = ""
     """Resume: text that was generated before; only what follows it is yielded and counted. Needs ability `resume`."""
     spoken_ids: tuple[int, ...] = ()
@@ -77,6 +81,8 @@ class Chunk:
     tokens: int = 1
     token_ids: tuple[int, ...] = ()
     end: End | None = None
+    anew: bool = False
+    """The text before this chunk turned out to be no part of the answer: a thought without an opening mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,17 @@ class Abilities:
     """Reports `cached_tokens` of prompts that begin alike."""
     context: int = 0
     """Most tokens of prompt and answer together; 0: not limited."""
+    grammars: frozenset[str] | None = None
+    """Names of the authored grammars whose words it speaks; requests of another kind are not for it. None: a model speaks."""
+
+    remote: bool = False
+    """It stands behind a network and others use it too: a failed answer says little about it, and keeping it warm costs money."""
+    thinks: bool = False
+    """Its answers begin inside a thought."""
+
+    def speaks(self, grammar: str) -> bool:
+        """Whether the engine has words of its own for requests whose grammar is called `grammar` (empty: there is none)."""
+        return self.grammars is None or grammar in self.grammars
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +176,8 @@ async def answer(engine: Engine, prompt: Prompt) -> Answer:
     ids: list[int] = []
     async with aclosing(engine.generate(prompt)) as chunks:
         async for chunk in chunks:
+            if chunk.anew:
+                texts.clear()
             texts.append(chunk.text)
             ids.extend(chunk.token_ids)
             if chunk.end is not None:

@@ -1,16 +1,21 @@
-"""What a worker tells the log about its model, every ten seconds and when its engine comes up or goes down: the router and model management
-decide by it."""
+"""What a worker tells the log about its model: at once when its engine comes up or goes down, else every ten seconds if something happened.
+
+The router and model management decide by it. An idle worker whose engine is well says nothing: that it lives is told by its vital signs,
+which are no events (`inference.vitals`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
-from bus.errors import WorldbusError
+from bus.errors import Unknown, WorldbusError
 from bus.event import Draft
 from bus.publisher import Publisher
 from inference.metrics import BUCKETS, Histogram
@@ -28,35 +33,60 @@ log = structlog.get_logger(__name__)
 
 
 async def report(worker: Worker, publisher: Publisher) -> None:
-    """Say `ModelHealthReported` about the worker's model until cancelled. A report that is not recorded is dropped."""
+    """Say `ModelHealthReported` about the worker's model until cancelled. What is certainly not recorded is part of the next report."""
     engine = worker.serving.engine
     if engine is None:
         return
     entity = re.sub(r"[^A-Za-z0-9_-]", "-", engine.model)[:64] or "model"
-    before = dict(worker.metrics.counts)
-    chunks = list(worker.metrics.times["first_chunk"].counts)
+    told: ModelHealthReported | None = None
+    before, began = _Figures.of(worker), asyncio.get_running_loop().time()
     while True:
-        began = asyncio.get_running_loop().time()
         with suppress(TimeoutError):
             async with asyncio.timeout(worker.settings.report_s or 10.0):
                 await worker.changed.wait()
                 await asyncio.sleep(LEAST_S)  # an engine that comes and goes does not fill the log
         worker.changed.clear()
-        span_s = asyncio.get_running_loop().time() - began
-        counts, now = dict(worker.metrics.counts), list(worker.metrics.times["first_chunk"].counts)
-        message = message_of(worker, {name: count - before.get(name, 0) for name, count in counts.items()}, span_s, chunks, now)
-        before, chunks = counts, now
-        try:
-            await publisher.publish(Draft(data=message, world=WORLD, entity=entity, subsystem=EDGE))
-        except WorldbusError as error:
-            log.debug("report_not_recorded", error=str(error))
+        now, ended = _Figures.of(worker), asyncio.get_running_loop().time()
+        message = message_of(worker, before, now, ended - began)
+        if is_news(message, told):
+            try:
+                await publisher.publish(Draft(data=message, world=WORLD, entity=entity, subsystem=EDGE))
+            except Unknown as error:  # counted once at most; how the engine stands is told again
+                log.debug("report_maybe_not_recorded", error=str(error))
+                told = None
+            except WorldbusError as error:
+                log.debug("report_not_recorded", error=str(error))
+                continue
+            else:
+                told = message
+        before, began = now, ended
 
 
-def message_of(worker: Worker, span: dict[str, int], span_s: float, chunks_before: list[int], chunks_now: list[int]) -> ModelHealthReported:
+def is_news(it: ModelHealthReported, told: ModelHealthReported | None) -> bool:
+    """Whether a report says what the last recorded one (`told`) did not: requests ended, the engine is down, or its slots changed."""
+    if told is None or it.requests or it.failures or it.late or not it.ready:
+        return True
+    return (it.ready, it.free_slots, it.slots) != (told.ready, told.free_slots, told.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """What a worker had counted at one moment."""
+
+    counts: Mapping[str, int]
+    first_chunks: Sequence[int]
+
+    @classmethod
+    def of(cls, worker: Worker) -> _Figures:
+        return cls(dict(worker.metrics.counts), tuple(worker.metrics.times["first_chunk"].counts))
+
+
+def message_of(worker: Worker, before: _Figures, now: _Figures, span_s: float) -> ModelHealthReported:
     """The report over one span."""
+    span = {name: count - before.counts.get(name, 0) for name, count in now.counts.items()}
     ends = sum(span.get(name, 0) for name in ("completed", "degraded", "expired", "cancelled", "rejected"))
     late = Histogram()
-    late.counts = [now - before for before, now in zip(chunks_before, chunks_now, strict=True)]
+    late.counts = [new - old for old, new in zip(before.first_chunks, now.first_chunks, strict=True)]
     return ModelHealthReported(
         tier=worker.settings.tier,
         pool=worker.settings.pool_name,

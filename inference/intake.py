@@ -130,6 +130,8 @@ class Intake:
             self.holding.spawn(self.holding.conclude(work, self.serving.cancelled(work, cancel.reason)))
         elif not self._up():
             self._without_model(work, now)
+        elif not self.choosing.speaks(work):
+            self.degrade(work, "no_engine", f"the engine speaks by grammars, and requests of kind {ask.request.kind} have none")
         elif self.choosing.latest_ns(work) <= now:
             self.give_up(work, "too_late", f"{(ask.deadline_ns - now) // MS} ms are left, too few for any answer of the model")
         elif self._late_here(work, now) and self.consult.worth(work):

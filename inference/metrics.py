@@ -65,6 +65,7 @@ class Metrics:
     """One worker's figures since it began."""
 
     def __init__(self, tier: str, pool: str, worker: str) -> None:
+        """`worker`: a name that a restart does not change, so that its series go on."""
         self.labels = (tier, pool, worker)
         self.counts: Counter[str] = Counter()
         """offered, skipped, began, completed, degraded, expired, cancelled, rejected, preempted, handed_back, lost, spoken, attained …"""
@@ -106,7 +107,7 @@ def families(shown: Iterable[tuple[Metrics, Mapping[str, float]]]) -> Iterator[M
                 counter.add_metric((*metrics.labels, what), count)
         yield counter
     for name in sorted({name for _, gauges in workers for name in gauges}):
-        gauge = GaugeMetricFamily(PREFIX + name, GAUGES.get(name, name), labels=LABELS)
+        gauge = GaugeMetricFamily(PREFIX + name, GAUGES[name], labels=LABELS)
         for metrics, gauges in workers:
             if name in gauges:
                 gauge.add_metric(metrics.labels, gauges[name])

@@ -29,7 +29,7 @@ from inference.tiers import TIERS
 ENGINES: Final = ("vllm", "openai", "grammar", "timed")
 DEVICES: Final = "cuda_visible_devices"
 LABEL: Final = "node_label"
-_WORKER: Final = ("pool", "prompt_nano_usd", "completion_nano_usd", "drain_s", "keep_warm_s", "patience_s")
+_WORKER: Final = ("pool", "prompt_nano_usd", "completion_nano_usd", "drain_s", "keep_warm_s", "warm_up", "patience_s")
 
 
 def load(path: Path | None) -> Mapping[str, Mapping[str, Any]]:
@@ -61,7 +61,7 @@ def pool_of(tier: str, table: Mapping[str, Any], *, labels: Mapping[str, str] | 
         if rest.setdefault("devices", str(devices)) != str(devices):
             raise BadSettings(f"{tier}: devices and {DEVICES} mean the same, found {rest['devices']!r} and {str(devices)!r}: give one")
     try:
-        settings = WorkerSettings(tier=tier, **worker)
+        settings = WorkerSettings.of_this_process(tier, **worker)
         if name is None and rest:
             raise BadSettings(f"{tier}: found {', '.join(rest)} but no engine: name one of {', '.join(ENGINES)}")
         return settings, None if name is None else _engine(name, rest)

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 from bus.event import Event
 from inference.deadlines import deadline_of, deadline_problem
+from inference.dressing import plain, speakable
 from inference.engine import Part, Prompt, Role
 from inference.errors import PromptRejected
 from inference.fairness import Flow
@@ -31,6 +32,7 @@ MAX_PASSAGES: Final = 32
 MAX_PASSAGE_TOKENS: Final = 8192
 MAX_AUDIENCE: Final = 64
 MAX_EXCLUDED: Final = 64
+MAX_SPEAKABLE: Final = 8
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _ROLES: Final = frozenset({"system", "user", "assistant"})
 
@@ -68,6 +70,16 @@ class Ask:
     @property
     def world(self) -> str:
         return self.event.world
+
+    @property
+    def speakable(self) -> tuple[str, ...]:
+        """Properties of the answer whose texts are spoken."""
+        return speakable(self.request.speakable)
+
+    @property
+    def grammar(self) -> str:
+        """The grammar for this request, empty if its kind has none."""
+        return self.request.fallback.grammar or self.ladder.grammar
 
     @property
     def wants_passages(self) -> bool:
@@ -117,9 +129,18 @@ def prompt_of(ask: Ask, max_tokens: int, *, choice: bool = False) -> Prompt:
         seed=request.seed,
         temperature=temperature,
         stop=tuple(request.stop),
+        others=_names(request.player),
+        own=_names(request.npc),
         id=request.request_id,
+        grammar=ask.grammar,
+        slots=tuple((slot.name, plain(slot.text)) for slot in request.fallback.slots),
     )
     return shown(prompt, ask.passages) if ask.passages else prompt
+
+
+def _names(token: str) -> tuple[str, ...]:
+    """An entity as a model may write its name."""
+    return (token, token.replace("-", " ").replace("_", " ")) if token else ()
 
 
 def prompt_hash(prompt: Prompt) -> str:
@@ -169,6 +190,10 @@ def _bad_shape(request: InferenceRequested) -> tuple[str, str] | None:
         return "BAD_SCHEMA", "wanted json_schema or choices, found both: give one"
     if request.json_schema and (wrong := _bad_schema(request.json_schema)):
         return "BAD_SCHEMA", wrong
+    names = request.speakable
+    if len(names) > MAX_SPEAKABLE or len(set(names)) < len(names) or not all(1 <= len(name) <= MAX_NAME for name in names):
+        wanted = f"at most {MAX_SPEAKABLE} different names of 1 to {MAX_NAME} characters"
+        return "BAD_SCHEMA", f"speakable: wanted {wanted}, found {ascii(list(names[:9]))[:200]}"
     if len(request.choices) > MAX_CHOICES or not all(request.choices) or len(set(request.choices)) != len(request.choices):
         return "BAD_CHOICES", f"wanted at most {MAX_CHOICES} different texts, none empty, found {len(request.choices)}"
     return None

@@ -29,7 +29,8 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Knowledge
 SUBJECT: Final = "req.{world}.kb.recall"
 SHARE: Final = 0.1
 """Of the time from a request's recording to its deadline that a look-up may take."""
-MOST_S: Final = 0.06
+MOST_S: Final = 10.0
+"""However much time there is: a knowledge base that needs longer is not there."""
 PATIENT: Final = 3
 """After so many late look-ups in a row the next requests do not wait for one: the knowledge base is down, or too slow for them."""
 PAUSE_S: Final = 1.0

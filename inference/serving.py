@@ -3,7 +3,8 @@
 generate ─ ended ──────▶ Completed (rung full) │ Degraded (shorter, choice)
          ─ too late ───▶ Degraded: what was heard, or a line without a model
          ─ cancelled ──▶ Cancelled, with what was heard
-         ─ failed ─────▶ what was heard, or handed back
+         ─ broken ─────▶ Degraded: what was heard, or a line without a model; nobody else notices
+         ─ failed ─────▶ the engine is down: what was heard, or handed back
          ─ preempted ──▶ waits again, and goes on behind what it has
          ─ lost ───────▶ nothing: another worker speaks this answer
 """
@@ -24,9 +25,9 @@ from inference import lower_rungs
 from inference.admission import Admission, Offer
 from inference.clock_offset import ServerClock
 from inference.deadlines import MS
-from inference.dressing import fits, plain, spoken_of
+from inference.dressing import fits, spoken_of
 from inference.engine import Chunk, Engine
-from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
+from inference.errors import AnswerFailed, AnswerRefused, EngineFailed, EngineOverloaded, PromptRejected
 from inference.ladder import ENGINE_RUNGS
 from inference.metrics import Metrics
 from inference.outcome import Outcomes
@@ -91,11 +92,12 @@ class Serving:
             if work.stopped is None or task is None or task.uncancel() > 0:
                 raise
             return work.stopped
-        except EngineOverloaded:
+        except EngineOverloaded as error:
+            work.again_after_s = error.retry_after_s
             return "overloaded"
         except EngineFailed as error:
             work.reason = str(error)[:MAX_REASON]
-            return "failed"
+            return "filtered" if isinstance(error, AnswerRefused) else "broken" if isinstance(error, AnswerFailed) else "failed"
         except PromptRejected as error:
             if work.ask.passages:
                 work.without_passages()
@@ -129,6 +131,8 @@ class Serving:
                 self.admission.per_token.learn(step)
                 self.metrics.observe("per_token", step)
             work.last_token_at = now
+        if chunk.anew:
+            work.begin_again()
         work.tokens += chunk.tokens
         work.kept += chunk.tokens
         work.texts.append(chunk.text)
@@ -153,13 +157,12 @@ class Serving:
         assert work.end is not None
         request = work.ask.request
         narrow = work.rung == "choice"
-        free = not (request.json_schema or request.choices)
-        text = plain(work.text) if free else work.text
-        answer = work.in_shape(text) if narrow else text
+        answer = work.answer()
         if not fits(answer, request.json_schema, request.choices):
             self.metrics.counts["failures"] += 1
-            return await self.heard_or_line(work, "bad_answer", f"the engine answered {ascii(text)[:120]}, which is not what was asked for")
-        if rest := spoken_of(answer, request.json_schema) if narrow else work.voice.finish():
+            reason = f"the engine answered {ascii(work.text)[:120]}, which is not what was asked for"
+            return await self._salvaged(work, reason)
+        if rest := spoken_of(answer, request.json_schema, work.ask.speakable) if narrow else work.voice.finish():
             self._speak(work, rest)
         work.tale.say("", last=True)
         if not await work.tale.flush():
@@ -180,6 +183,21 @@ class Serving:
             return await self._end(work, message, "completed")
         reason = f"the {work.rung} answer was what fitted into the time"
         return await self._degraded(work, answer, work.rung, work.code, reason, self.engine)
+
+    async def _salvaged(self, work: Work, reason: str) -> bool:
+        """End with the words of an answer that is wrong in something else; if it has none, with a line that needs no model."""
+        words = work.words()
+        if not words:
+            return await self.heard_or_line(work, "bad_answer", reason)
+        assert work.voice is not None
+        work.tale.say(work.voice.finish(), last=True)
+        if not await work.tale.flush():
+            return False
+        if not work.tale.delivered:
+            return await self.heard_or_line(work, "bad_answer", reason)
+        if (late := self.clock.now_ns() - work.deadline_ns) > 0:
+            return await self._ended_late(work, late)
+        return await self._degraded(work, work.in_shape(words), "shorter", "bad_answer", reason, self.engine)
 
     async def _ended_late(self, work: Work, late_ns: int) -> bool:
         if work.tale.delivered:

@@ -1,15 +1,17 @@
 """Speech: text on its way out as chunks that can be spoken as they are.
 
 A chunk is a whole sentence where there is one, a clause where the sentence is long, and some words where no end comes for too long: a
-stream that drips without punctuation still speaks. Of a JSON answer only the property `say` is spoken.
+stream that drips without punctuation still speaks. Of a JSON answer only the properties that the request declares are spoken.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
-from inference.dressing import SAY, plain
+from inference.dressing import plain
+from inference.engines.cleaning import Cleaner
 
 MIN_SENTENCE: Final = 2  # characters
 LONG: Final = 80  # characters from which on a clause's end is good enough
@@ -65,10 +67,12 @@ class Chunker:
         return end
 
 
-class SayField:
-    """The text of the property `say` of a JSON object, as it comes; other properties are not spoken."""
+class SpokenFields:
+    """The texts of the properties `names` of a JSON object, as they come, with a space between two; other properties are not spoken."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = frozenset(names)
+        self._spoke = ""  # the property that spoke last
         self._depth = 0
         self._string: list[str] | None = None
         self._escape = ""
@@ -99,7 +103,7 @@ class SayField:
 
     @property
     def _speaking(self) -> bool:
-        return self._value and self._depth == 1 and self._key == SAY
+        return self._value and self._depth == 1 and self._key in self._names
 
     def _inside(self, char: str) -> str:
         assert self._string is not None
@@ -118,7 +122,9 @@ class SayField:
     def _take(self, char: str) -> str:
         assert self._string is not None
         if self._speaking:
-            return char
+            between = " " if self._spoke not in ("", self._key) else ""
+            self._spoke = self._key
+            return between + char
         self._string.append(char)
         return ""
 
@@ -150,23 +156,37 @@ class SayField:
 
 
 class Voice:
-    """One answer being spoken: engine text in, speakable chunks out. `whole` answers (choices) are spoken at their end only."""
+    """One answer being spoken: engine text in, speakable chunks out.
 
-    def __init__(self, *, schema: bool, whole: bool = False) -> None:
-        self._say = SayField() if schema else None
+    With `names` the answer is a JSON object of which these properties are spoken. `whole` answers (choices) are spoken at their end only.
+    """
+
+    def __init__(self, names: Sequence[str] = (), *, whole: bool = False) -> None:
+        self._say = SpokenFields(names) if names else None
+        self._cleaner = Cleaner() if names else None  # a model may think or play others inside a property, too
         self._whole = whole
         self._kept = ""
         self._chunker = Chunker()
 
     def feed(self, text: str, now: float) -> str:
         """The next chunk, or nothing."""
-        said = plain(self._say.feed(text) if self._say is not None else text)
+        said = plain(self._spoken(text))
         if self._whole:
             self._kept += said
             return ""
         return self._chunker.feed(said, now)
 
+    def _spoken(self, text: str) -> str:
+        if self._say is None or self._cleaner is None:
+            return text
+        said = self._cleaner.feed(self._say.feed(text))
+        if self._cleaner.anew:
+            self._cleaner.anew = False
+            self._chunker = Chunker()
+        return said
+
     def finish(self) -> str:
         """What is left to speak."""
         kept, self._kept = self._kept, ""
-        return kept + self._chunker.finish()
+        rest = plain(self._cleaner.finish()) if self._cleaner is not None else ""
+        return kept + self._chunker.finish() + rest

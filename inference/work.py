@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from inference.admission import CHARS_PER_TOKEN, Offer
 from inference.delivery import Tale
-from inference.dressing import dressed
+from inference.dressing import dressed, plain, spoken_of
 from inference.engine import End, Engine, Prompt
-from inference.errors import PromptRejected
+from inference.engines.cleaning import clean
+from inference.errors import AnswerFailed, PromptRejected
 from inference.fairness import Flow
 from inference.request import Ask, prompt_hash, prompt_of
 from inference.speech import Voice
@@ -19,7 +21,7 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Measured
 
 BY_MODEL: Final = frozenset({"full", "shorter", "choice"})
 """Rungs whose words are a model's."""
-Why = Literal["ended", "too_late", "cancelled", "preempted", "failed", "overloaded", "refused", "lost", "drained"]
+Why = Literal["ended", "too_late", "cancelled", "preempted", "failed", "broken", "filtered", "overloaded", "refused", "lost", "drained"]
 """How a generation ended."""
 
 
@@ -43,7 +45,11 @@ class Work:
     end: End | None = None
     refusal: PromptRejected | None = None
     reason: str = ""
+    again_after_s: float = 0.0
+    """For how long its engine takes nothing, as it said when it last refused for want of room."""
     preemptions: int = 0
+    turned_away: int = 0
+    """How often its engine had no room."""
     routed: bool = False
     """The router was asked about it, or sent it here: it is not asked again."""
     stopped: Why | None = None
@@ -57,6 +63,8 @@ class Work:
     last_token_at: float = 0.0
     hash: str = ""
     allowed: int = 0
+    _names: tuple[str, ...] = ()
+    _whole: bool = False
 
     async def is_fresh(self) -> bool:
         """Whether its id was not another request's; waits until that is known."""
@@ -113,17 +121,55 @@ class Work:
         prompt = prompt_of(self.ask, min(limit, self.wanted()) if not request.choices else request.max_tokens, choice=choice)
         self.hash = self.hash or prompt_hash(prompt)
         if self.voice is None:
-            self.voice = Voice(schema=bool(prompt.json_schema), whole=bool(prompt.choices))
+            self._names, self._whole = self.ask.speakable if prompt.json_schema else (), bool(prompt.choices)
+            self.voice = self._voice()
         self.allowed = prompt.max_tokens
         if resumes:
             ids = tuple(self.ids) if engine.abilities.token_ids else ()
             prompt = _resumed(prompt, self.text, ids)
         return prompt
 
+    def begin_again(self) -> None:
+        """Forget what was generated: it was no part of the answer. Raises `AnswerFailed` if somebody heard of it."""
+        if self.tale.started:
+            raise AnswerFailed("the model thought aloud before anybody could know: set `thinks` for its endpoint")
+        assert self.voice is not None
+        self.texts, self.ids, self.kept, self.voice = [], [], 0, self._voice()
+
+    def _voice(self) -> Voice:
+        return Voice(self._names, whole=self._whole)
+
+    def answer(self) -> str:
+        """What was generated, as it is recorded: plain words, or JSON whose spoken texts are plain."""
+        request = self.ask.request
+        if request.choices:
+            return self.text.strip()
+        if self.rung == "choice":
+            return self.in_shape(plain(self.text) if not request.json_schema else self.text)
+        if not request.json_schema:
+            return plain(self.text)
+        return self._shaped() or self.text
+
+    def words(self) -> str:
+        """The spoken words of an answer in JSON, whatever else is wrong with it; empty if there are none."""
+        return spoken_of(self._shaped(), self.ask.request.json_schema, self.ask.speakable) if self.ask.request.json_schema else ""
+
+    def _shaped(self) -> str:
+        """The JSON object that was generated, with clean spoken texts; as it is if they are clean, empty if it is none."""
+        try:
+            parsed = json.loads(self.text)
+        except (ValueError, RecursionError):
+            return ""
+        if not isinstance(parsed, dict):
+            return ""
+        names = self.ask.speakable
+        cleaned = {key: clean(value) if key in names and isinstance(value, str) else value for key, value in parsed.items()}
+        return self.text if cleaned == parsed else json.dumps(cleaned, ensure_ascii=False)
+
     def in_shape(self, line: str) -> str:
         """`line` as the request wants its answer."""
         request = self.ask.request
-        return dressed(line, request.json_schema, request.choices, request.fallback.lines)
+        return dressed(line, request.json_schema, request.choices, request.fallback.lines, self.ask.speakable)
 
     def without_passages(self) -> None:
         """The engine refused the prompt with them: they may be what is too long for it."""

@@ -47,6 +47,8 @@ from inference.work import Why, Work
 OVERFLOW: Final = 32
 """Requests that a worker which is full takes at once, beside those without a model, to answer them or others from the ladder: what stays in
 the queue is answered by nobody."""
+AGAIN_S, MOST_AGAIN_S = 0.005, 1.0
+"""Until a request that found no room asks again, where the engine did not say when there will be some."""
 STANDBY: Final = 256
 """Requests that a worker without a model takes at once."""
 
@@ -70,7 +72,7 @@ class Worker:
         vitals: Vitals | None = None,
     ) -> None:
         self.settings = settings
-        self.metrics = Metrics(settings.tier, settings.pool_name, settings.name)
+        self.metrics = Metrics(settings.tier, settings.pool_name, settings.series_name)
         self.admission = Admission(settings.promise)
         self.vitals = Vitals(connection) if vitals is None else vitals
         self._own_vitals = vitals is None
@@ -92,8 +94,9 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._keeper: Keeper | None = None
         if engine is not None:
-            reopen_s, keep_warm_s = settings.reopen_s, settings.keep_warm_s
-            self._keeper = Keeper(engine, warm=warm, reopen_s=reopen_s, keep_warm_s=keep_warm_s, changed=self._on_engine)
+            remote = engine.abilities.remote
+            warm, keep_warm_s = warm[: settings.warms_up(len(warm), remote=remote)], settings.keeps_warm_s(remote=remote)
+            self._keeper = Keeper(engine, warm=warm, reopen_s=settings.reopen_s, keep_warm_s=keep_warm_s, changed=self._on_engine)
         self.changed = asyncio.Event()
         """The engine came up or went down since the last report."""
         self._services: list[asyncio.Task[Any]] = []
@@ -232,12 +235,16 @@ class Worker:
             why = await self.serving.generate(work, offer)
         finally:
             self.choosing.left(work)
-        if why == "ended" and self._keeper is not None:
+        assert self._keeper is not None
+        if why == "ended":
             self._keeper.proved()
+        elif why in ("broken", "refused"):
+            self.metrics.counts["failures"] += 1
+            self._keeper.suspect(work.ask.id, work.reason or str(work.refusal))
         if why == "preempted":
             self._wait_again(work)
         elif why == "overloaded":
-            self._loop.call_later(0.005, self._wait_again, work)
+            self._no_room(work)
         elif why == "lost":
             self.holding.forget(work)
         elif why == "failed":
@@ -254,12 +261,22 @@ class Worker:
             case "cancelled":
                 return self.serving.cancelled(work, work.reason)
             case "refused":
-                assert work.refusal is not None
-                return self.serving.rejected(work.ask.event, work.refusal.code, str(work.refusal))
+                return self.serving.heard_or_line(work, "refused", str(work.refusal))
+            case "filtered":
+                return self.serving.heard_or_line(work, "refused_by_model", work.reason)
+            case "broken":
+                return self.serving.heard_or_line(work, "engine_failed", work.reason)
             case "drained":
                 return self.serving.heard_or_line(work, "preempted", "the worker was told to stop")
             case _:
                 return self.serving.heard_or_line(work, "too_late", "the deadline came before the answer's end")
+
+    def _no_room(self, work: Work) -> None:
+        """Its engine takes nothing at the moment; where it said for how long, nobody calls before that."""
+        work.turned_away += 1
+        if self.engine is not None and self.engine.abilities.remote:
+            self.choosing.rest(work.again_after_s or min(AGAIN_S * 2.0**work.turned_away, MOST_AGAIN_S))
+        self._loop.call_later(AGAIN_S, self._wait_again, work)
 
     def _wait_again(self, work: Work) -> None:
         work.preemptions += work.stopped == "preempted"

@@ -680,8 +680,18 @@ CREATE TABLE worldbus.skipped (
     "position" bigint NOT NULL,
     projection text NOT NULL,
     code text NOT NULL,
-    reason text NOT NULL
+    reason text NOT NULL,
+    acknowledged_at timestamp with time zone,
+    acknowledged_by text,
+    note text
 );
+
+
+--
+-- Name: TABLE skipped; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON TABLE worldbus.skipped IS 'Events that a projection could not take in. They stay on record; somebody acknowledges them (`worldbus skipped ack`).';
 
 
 --
@@ -692,6 +702,27 @@ COMMENT ON COLUMN worldbus.skipped.projection IS 'Its name, or * when the envelo
 
 
 --
+-- Name: COLUMN skipped.acknowledged_at; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.skipped.acknowledged_at IS 'When somebody said that they have seen it; null until then.';
+
+
+--
+-- Name: COLUMN skipped.acknowledged_by; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.skipped.acknowledged_by IS 'By whom, as they gave it or as the system knows them: user@host.';
+
+
+--
+-- Name: COLUMN skipped.note; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.skipped.note IS 'In their own words: why, and what was done.';
+
+
+--
 -- Name: skipped; Type: VIEW; Schema: world; Owner: -
 --
 
@@ -699,7 +730,10 @@ CREATE VIEW world.skipped AS
  SELECT "position",
     projection,
     code,
-    reason
+    reason,
+    acknowledged_at,
+    acknowledged_by,
+    note
    FROM worldbus.skipped;
 
 
@@ -854,6 +888,13 @@ CREATE INDEX search_words ON worldbus.search_terms USING btree (world, "left"(te
 
 
 --
+-- Name: skipped_open; Type: INDEX; Schema: worldbus; Owner: -
+--
+
+CREATE INDEX skipped_open ON worldbus.skipped USING btree ("position") WHERE (acknowledged_at IS NULL);
+
+
+--
 -- PostgreSQL database dump complete
 --
 
@@ -869,4 +910,5 @@ INSERT INTO public.worldbus_migrations (version) VALUES
     ('20261122000002'),
     ('20261122000003'),
     ('20261122000004'),
-    ('20261130000101');
+    ('20261130000101'),
+    ('20261130000301');

@@ -11,6 +11,7 @@ from bus.event import Event
 from projections.chain import link_event, record
 from projections.fold import Fold, Shape
 from projections.projection import Projection
+from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -29,8 +30,8 @@ class Lineup:
         """By simple event name, who wants to see it."""
         wanted: dict[str, list[Fold]] = {}
         for name, fold in folds.items():
-            for message in self.shapes[name][0].on:
-                wanted.setdefault(message.DESCRIPTOR.name, []).append(fold)
+            for recorded in recorded_names(self.shapes[name][0].on):
+                wanted.setdefault(recorded, []).append(fold)
         return wanted
 
 

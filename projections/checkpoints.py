@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
 CHANNEL = "worldbus_checkpoint"
+SELDOM_S = 10.0  # between two looks of a service that has all the time
 POLL_S = 0.5  # a notification can be lost with its connection; looking again costs next to nothing
 
 # Compare and set. It also tells whoever waits, when the transaction commits.
@@ -110,3 +111,35 @@ class Checkpoints:
 
     def _hear(self, *_: Any) -> None:
         self._heard.set()
+
+
+class Moves:
+    """Tells when the checkpoint has moved. Made by `moves`."""
+
+    def __init__(self) -> None:
+        self._moved = asyncio.Event()
+
+    def tell(self, *_: Any) -> None:
+        """It has, or somebody has another reason to look."""
+        self._moved.set()
+
+    async def again(self, within_s: float = SELDOM_S) -> None:
+        """Return when it was told since the last call, or after `within_s`: a notification can be lost with its connection."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._moved.wait()
+        except TimeoutError:
+            pass
+        self._moved.clear()
+
+
+@asynccontextmanager
+async def moves(connection: Connection) -> AsyncIterator[Moves]:
+    """The checkpoint's moves for the block, without asking for them again and again."""
+    found = Moves()
+    await connection.add_listener(CHANNEL, found.tell)
+    try:
+        yield found
+    finally:
+        if not connection.is_closed():
+            await connection.remove_listener(CHANNEL, found.tell)

@@ -15,6 +15,9 @@ def parked(event: Event, it: said.EventParked) -> Change:
         status="parked",
         code=it.code,
         reason=it.reason,
+        error_type=it.error_type,
+        frames=list(it.frames),
+        stack=it.stack or None,
         type=it.type,
         event_id=it.event_id,
         attempts=it.attempts,
@@ -34,7 +37,16 @@ def deferred(event: Event, it: said.EventDeferred) -> Change:
 
 
 def retry_failed(event: Event, it: said.LaneRetryFailed) -> Change:
-    return PARKED.put(event.world, event.subsystem, event.entity, it.position, status="parked", code=it.code, reason=it.reason, retries=1)
+    return PARKED.put(
+        *(event.world, event.subsystem, event.entity, it.position),
+        status="parked",
+        code=it.code,
+        reason=it.reason,
+        error_type=it.error_type,
+        frames=list(it.frames),
+        stack=it.stack or None,
+        retries=1,
+    )
 
 
 def over(event: Event, it: said.LaneInputRetried | said.LaneInputDropped) -> Change:
@@ -43,7 +55,7 @@ def over(event: Event, it: said.LaneInputRetried | said.LaneInputDropped) -> Cha
 
 lanes = Projection(
     name="lanes",
-    version=1,
+    version=2,
     schema=sql_beside(__file__),
     tables=(PARKED,),
     on={

@@ -10,14 +10,14 @@ and reading goes on behind it.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
 from bus.errors import CheckpointMoved, StoreUnavailable
+from bus.presence import Part
 from projections import checkpoints, generations
 from projections.batch import Batch, Lineup
 from projections.chain import COLUMNS
@@ -40,6 +40,7 @@ MAX_BATCH = 2000  # events
 CHUNK = 64  # events decoded before the loop gets its turn
 FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 2.0
+SLOW_S = 5.0  # a commit that takes longer waits for Postgres
 
 
 class _EpochMoved(Exception):
@@ -49,24 +50,16 @@ class _EpochMoved(Exception):
 class Projector:
     """Runs `projections` against one database. One of them works at a time: another one that moves the checkpoint ends this one."""
 
-    def __init__(
-        self, dsn: str, projections: Iterable[Projection], *, max_batch: int = MAX_BATCH, tell: Callable[[str], None] = lambda reason: None
-    ) -> None:
-        """`tell` is called with the reason when it waits for Postgres, and with nothing when it works (again)."""
+    def __init__(self, dsn: str, projections: Iterable[Projection], *, max_batch: int = MAX_BATCH, part: Part | None = None) -> None:
+        """`part` is told how it stands, and how far it is."""
+        self._part = part or Part("projector")
         self._dsn = dsn
-        self._tell = tell
         self._projections = {projection.name: projection for projection in projections}
         self._max_batch = max_batch
         self._possible: set[tuple[int, bytes]] = set()  # where the checkpoint may be if nobody but us moved it; empty: not known yet
         self._catching_up: dict[str, asyncio.Task[None]] = {}
-        self._asked_at: float | None = None  # a commit waits for Postgres since then
         self.position = 0
         self.skipped = 0
-
-    @property
-    def asked_s(self) -> float:
-        """Seconds for which the commit that is on its way has been waiting for Postgres; 0 while none is."""
-        return 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
 
     async def run(self, reader: Reader, *, follow: bool = True) -> int:
         """Project until `reader` ends (never, if it follows the log) and return the position reached.
@@ -94,8 +87,8 @@ class Projector:
                 return False
             except StoreUnavailable as error:
                 pause = FIRST_PAUSE_S if self.position > before else min(pause * 2, LAST_PAUSE_S)
+                self._part.stands("waits", str(error))
                 log.warning("store_unavailable", position=self.position, reason=str(error), pause_s=pause)
-                self._tell(str(error))
                 await asyncio.sleep(pause)
             else:
                 return True
@@ -103,8 +96,8 @@ class Projector:
     async def _session(self, reader: Reader, follow: bool) -> None:
         async with connected(self._dsn, raw_times=True) as connection:
             with in_our_words("events were projected", connection):
-                start, lineup = await self._open(connection)
-                self._tell("")
+                with self._asking():
+                    start, lineup = await self._open(connection)
                 async with Feed(reader, after=start.position, follow=follow, limit=4 * self._max_batch) as feed:
                     await self._work(connection, feed, Batch(lineup, start.position, start.chain), start.epoch)
 
@@ -121,6 +114,7 @@ class Projector:
         self._start_catching_up(known)
         self._possible = {(start.position, start.chain)}
         self.position = start.position
+        self._part.moved(start.position)
         return start, lineup
 
     def _recognise(self, found: Checkpoint) -> None:
@@ -228,19 +222,28 @@ class Projector:
 
     async def _commit(self, connection: Connection, batch: Batch, epoch: int) -> None:
         self._possible = {(batch.start, batch.start_chain), (batch.position, batch.chain)}
-        self._asked_at = time.monotonic()
-        try:
-            await self._transact(connection, batch, epoch, careful=False)
-        except Exception as error:
-            if not is_about_a_value(error):
-                raise
-            log.warning("batch_refused", position=batch.position, events=len(batch.events), reason=str(error))
-            await self._transact(connection, batch, epoch, careful=True)
-        finally:
-            self._asked_at = None
+        with self._asking():
+            try:
+                await self._transact(connection, batch, epoch, careful=False)
+            except Exception as error:
+                if not is_about_a_value(error):
+                    raise
+                log.warning("batch_refused", position=batch.position, events=len(batch.events), reason=str(error))
+                await self._transact(connection, batch, epoch, careful=True)
         self._possible = {(batch.position, batch.chain)}
         self.position = batch.position
+        self._part.moved(batch.position)
         self.skipped += len(batch.skips)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Postgres works for us in the block; while it takes long, whoever asks is told."""
+        slow = asyncio.get_running_loop().call_later(SLOW_S, self._part.stands, "waits", "Postgres is slow: it hangs, or somebody locks")
+        try:
+            yield
+        finally:
+            slow.cancel()
+        self._part.stands("works")
 
     async def _transact(self, connection: Connection, batch: Batch, epoch: int, *, careful: bool) -> None:
         async with transaction(connection):

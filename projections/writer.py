@@ -11,6 +11,7 @@ from projections.batch import Batch, Skip
 from projections.fold import Fold, Shape
 from projections.projection import Projection
 from projections.store import Meaning, meaning, transaction
+from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -67,8 +68,8 @@ async def write_carefully(connection: Connection, batch: Batch) -> None:
 
 
 def wanted(projection: Projection, events: Iterable[Event]) -> list[Event]:
-    """The events whose name the projection listens to."""
-    names = {message.DESCRIPTOR.name for message in projection.on}
+    """The events that are read as a type which the projection listens to, under whatever name they were recorded."""
+    names = recorded_names(projection.on)
     return [event for event in events if event.subject.name in names]
 
 

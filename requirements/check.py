@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
 APART = ("embedder-check", "vllm", "vllm-cuda")  # environments of their own: of our versions they share only what a worker runs
-ALONE = ("litellm", "evennia")  # nothing of ours is in it, or only the client without asyncio
+ALONE = ("litellm", "evennia", "contracts")  # nothing of ours is in it, or only the client without asyncio
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)")
 
 

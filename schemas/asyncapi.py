@@ -22,11 +22,38 @@ Document = dict[str, Any]
 CONTENT_TYPE: Final = "application/cloudevents+protobuf"
 TOKENS: Final = "Matches [A-Za-z0-9_-]{1,64}."
 EDGE: Final = "game"  # says what no handler says, unless `edges` knows better
+ENVELOPE: Final = "CloudEvent"
+"""The schema of what every event says beside its data."""
 INTRODUCTION: Final = """The events of a world, in one log.
 
-Every message is one CloudEvents 1.0 event in protobuf format (structured mode); `payload` describes its `data`, in protobuf's JSON form.
-Publishers write `evt.<world>.<subsystem>.<entity>.<EventName>`, where the subsystem is the one who says it; the stream adds the partition
-behind `evt`. JSON (`application/cloudevents+json`) is accepted on the way in and stored as protobuf."""
+Every message is one CloudEvents 1.0 event, `io.cloudevents.v1.CloudEvent`: the bytes are its protobuf format (structured mode), without any
+header of content. `payload` is that whole event, attributes and `data`, as CloudEvents' JSON format writes it, with the field names of the
+.proto files. Publishers write `evt.<world>.<subsystem>.<entity>.<EventName>`, where the subsystem is the one who says it; the stream adds
+the partition behind `evt`."""
+_TEXT: Final = {"type": "string"}
+_MOMENT: Final = {"type": "string", "format": "date-time"}
+_ENVELOPE: Final[Document] = {
+    "type": "object",
+    "description": "A CloudEvents 1.0 event without its data.",
+    "required": ["specversion", "id", "source", "type", "subject", "world", "time"],
+    "properties": {
+        "specversion": {"type": "string", "const": "1.0", "description": "Of CloudEvents."},
+        "id": {**_TEXT, "description": "Its idempotency key."},
+        "source": {**_TEXT, "description": "Who says it: `/worldbus/<subsystem>`."},
+        "type": {**_TEXT, "description": "Full name of the type of `data`."},
+        "subject": {**_TEXT, "description": "Who or what it is about: the entity."},
+        "world": {**_TEXT, "description": "The world it happened in."},
+        "time": {**_MOMENT, "description": "When it happened, by its publisher."},
+        "causationid": {**_TEXT, "description": "Id of the event that led to this one."},
+        "correlationid": {**_TEXT, "description": "Id of the root event of the chain."},
+        "depth": {"type": "integer", "description": "Hops from the root event."},
+        "deadline": {**_MOMENT, "description": "When an answer stops being useful."},
+        "lane": {**_TEXT, "description": "Of a handler's output: the input that caused it, and which output it is."},
+        "traceparent": {**_TEXT, "description": "W3C trace context."},
+        "producerversion": {**_TEXT, "description": "Of a handler's output: the rules that decided."},
+        "data": {"type": "object", "description": "The event itself, as its type says."},
+    },
+}
 
 
 class HandlerLike(Protocol):
@@ -57,16 +84,16 @@ def document(
     known = sorted(handlers, key=lambda handler: handler.name)
     says = _who_says(known, {**(edges or {}), **{handler.name: (*handler.emits, *always) for handler in known}})
     events = sorted(says, key=lambda cls: cls.DESCRIPTOR.full_name)
-    held = {name: schema for cls in events for name, schema in schemas(cls).items()}
+    held = {ENVELOPE: _ENVELOPE} | {name: schema for cls in events for name, schema in schemas(cls).items()}
     return {
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {"title": "worldbus", "version": version, "description": INTRODUCTION, "license": {"name": "Apache-2.0"}},
         "defaultContentType": CONTENT_TYPE,
         "servers": {"nats": {"host": server, "protocol": "nats", "description": "NATS with JetStream; the stream is LOG."}},
         "channels": {name: _channel(name, versions, says) for name, versions in _by_name(events).items()},
         "operations": {key: value for handler in known for key, value in _operations(handler)},
         "components": {
-            "messages": {cls.DESCRIPTOR.full_name: _message(cls) for cls in events},
+            "messages": {cls.DESCRIPTOR.full_name: _message(cls, says[cls][0]) for cls in events},
             "schemas": dict(sorted(held.items())),
         },
     }
@@ -124,15 +151,36 @@ def _operations(handler: HandlerLike) -> Iterable[tuple[str, Document]]:
             )
 
 
-def _message(cls: type[Message]) -> Document:
+def _message(cls: type[Message], speaker: str) -> Document:
     full_name = cls.DESCRIPTOR.full_name
     return {
         "name": full_name,
         "title": cls.DESCRIPTOR.name,
         "summary": _summary(cls),
         "contentType": CONTENT_TYPE,
-        "payload": {"$ref": f"#/components/schemas/{full_name}"},
-        "examples": [{"payload": MessageToDict(example(cls))}],
+        "payload": {
+            "allOf": [
+                {"$ref": f"#/components/schemas/{ENVELOPE}"},
+                {
+                    "type": "object",
+                    "properties": {"type": {"type": "string", "const": full_name}, "data": {"$ref": f"#/components/schemas/{full_name}"}},
+                },
+            ]
+        },
+        "examples": [{"payload": _example(cls, speaker)}],
+    }
+
+
+def _example(cls: type[Message], speaker: str) -> Document:
+    return {
+        "specversion": "1.0",
+        "id": "01kdx2v0gq7n4zjq6m0yb8t3ha",
+        "source": f"/worldbus/{speaker}",
+        "type": cls.DESCRIPTOR.full_name,
+        "subject": "mira",
+        "world": "duskmarket",
+        "time": "2026-01-01T12:00:00Z",
+        "data": MessageToDict(example(cls), preserving_proto_field_name=True),
     }
 
 

@@ -1,8 +1,12 @@
-"""JSON Schema of protobuf's JSON form, for documents and for tools that check JSON before they publish it."""
+"""JSON Schema of an event's `data` as we write it: protobuf's JSON form, with the names of the .proto files.
+
+For documents, and for tools that check JSON before they publish it. Reading forgives more: names in camelCase, null, numbers as text.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +15,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 Schema = dict[str, Any]
+Named = Callable[[Any], str]
+"""From a message's descriptor to the name of its schema."""
 
 DOCS: Final = Path(__file__).parent / "gen" / "docs.json"
 REF: Final = "#/components/schemas/"
@@ -34,10 +40,15 @@ _SCALARS: Final[dict[int, Schema]] = {
 _WELL_KNOWN: Final[dict[str, Schema]] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$"},
-    "google.protobuf.Struct": {"type": "object"},
+    "google.protobuf.Struct": {"type": "object", "additionalProperties": True},
     "google.protobuf.Value": {},
-    "google.protobuf.ListValue": {"type": "array"},
-    "google.protobuf.Any": {"type": "object", "required": ["@type"], "properties": {"@type": {"type": "string"}}},
+    "google.protobuf.ListValue": {"type": "array", "items": {}},
+    "google.protobuf.Any": {
+        "type": "object",
+        "required": ["@type"],
+        "properties": {"@type": {"type": "string"}},
+        "additionalProperties": True,
+    },
 }
 
 
@@ -48,14 +59,16 @@ def comments() -> dict[str, str]:
     return read
 
 
-def schemas(cls: type[Message]) -> dict[str, Schema]:
-    """The schema of a message and of every message it holds, by full name; they refer to each other below `#/components/schemas/`."""
+def schemas(cls: type[Message], named: Named = lambda it: it.full_name) -> dict[str, Schema]:
+    """The schema of a message and of every message it holds, by the name that `named` gives it, its full name if nothing else is said; they
+    refer to each other below `#/components/schemas/`.
+    """
     found: dict[str, Schema] = {}
     waiting: list[Any] = [cls.DESCRIPTOR]
     while waiting:
         descriptor = waiting.pop()
-        if descriptor.full_name not in found:
-            found[descriptor.full_name] = _message(descriptor)
+        if named(descriptor) not in found:
+            found[named(descriptor)] = _message(descriptor, named)
             waiting += [inner for field in descriptor.fields if (inner := _own(field)) is not None]
     return dict(sorted(found.items()))
 
@@ -70,16 +83,16 @@ def _own(field: Any) -> Any:
     return None if inner is None or inner.file.package == "google.protobuf" else inner
 
 
-def _message(descriptor: Any) -> Schema:
+def _message(descriptor: Any, named: Named) -> Schema:
     schema: Schema = {"type": "object"}
     if text := comments().get(descriptor.full_name):
         schema["description"] = text
-    schema["properties"] = {field.json_name: _property(field) for field in descriptor.fields}
+    schema["properties"] = {field.name: _property(field, named) for field in descriptor.fields}
     return schema
 
 
-def _property(field: Any) -> Schema:
-    schema = dict(_value(field))
+def _property(field: Any, named: Named) -> Schema:
+    schema = dict(_value(field, named))
     if text := comments().get(field.full_name):
         schema["description"] = text
     oneof = field.containing_oneof
@@ -88,17 +101,17 @@ def _property(field: Any) -> Schema:
     return schema
 
 
-def _value(field: Any) -> Schema:
+def _value(field: Any, named: Named) -> Schema:
     if _is_map(field):
-        return {"type": "object", "additionalProperties": _one(field.message_type.fields_by_name["value"])}
-    return {"type": "array", "items": _one(field)} if field.is_repeated else _one(field)
+        return {"type": "object", "additionalProperties": _one(field.message_type.fields_by_name["value"], named)}
+    return {"type": "array", "items": _one(field, named)} if field.is_repeated else _one(field, named)
 
 
-def _one(field: Any) -> Schema:
+def _one(field: Any, named: Named) -> Schema:
     if field.enum_type is not None:
         return {"type": "string", "enum": [value.name for value in field.enum_type.values]}
     if field.message_type is None:
         return _SCALARS[field.type]
     if field.message_type.file.name == "google/protobuf/wrappers.proto":
-        return _one(field.message_type.fields_by_name["value"])
-    return _WELL_KNOWN.get(field.message_type.full_name, {"$ref": REF + field.message_type.full_name})
+        return _one(field.message_type.fields_by_name["value"], named)
+    return _WELL_KNOWN.get(field.message_type.full_name, {"$ref": REF + named(field.message_type)})

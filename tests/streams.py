@@ -1,4 +1,4 @@
-"""Deleting streams so that nothing of them is in the next ones of their names."""
+"""Streams between tests: deleted so that nothing of them is in the next ones of their names, and made to forget ids."""
 
 from __future__ import annotations
 
@@ -20,3 +20,11 @@ async def delete_streams(connection: Connection, server: NatsServer) -> None:
             await connection.api(f"STREAM.DELETE.{stream}")
     while any(server.store.glob("jetstream/*/streams/.*")):
         await asyncio.sleep(0.005)
+
+
+async def forget_ids(connection: Connection) -> None:
+    """Make the log's own memory of ids forget everything: what two minutes do, in a moment."""
+    config = (await connection.api("STREAM.INFO.LOG"))["config"]
+    await connection.api("STREAM.UPDATE.LOG", {**config, "duplicate_window": 100_000_000})
+    await asyncio.sleep(0.25)
+    await connection.api("STREAM.UPDATE.LOG", config)

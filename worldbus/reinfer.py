@@ -22,6 +22,7 @@ from inference.request import Ask, ask_of, prompt_hash, prompt_of
 from inference.retrieval import shown_of
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceDegraded, InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Citation
+from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
     from bus.event import Event
@@ -88,7 +89,7 @@ class Reinferred:
 async def recorded(log: Log, *, until: int | None = None, only: Collection[str] = ()) -> AsyncIterator[Recorded]:
     """The requests in the log that a model answered, or those named, in the order of their ends."""
     requests: dict[tuple[str, str], Event] = {}
-    filters = [stored_filter(name=kind.DESCRIPTOR.name) for kind in ASKED]
+    filters = [stored_filter(name=name) for name in sorted(recorded_names(ASKED))]
     async for events in log.read(until=until, filters=filters):
         for event in events:
             try:
@@ -96,7 +97,7 @@ async def recorded(log: Log, *, until: int | None = None, only: Collection[str] 
             except BadEvent:
                 continue
             key = event.world, data.request_id
-            if event.name == InferenceRequested.DESCRIPTOR.name:
+            if event.kind == InferenceRequested.DESCRIPTOR.name:
                 requests.setdefault(key, event)
             elif (request := requests.pop(key, None)) is not None and data.rung in ENGINE_RUNGS and (not only or key[1] in only):
                 yield Recorded(request, event)
@@ -135,7 +136,7 @@ async def _again(one: Recorded, ladders: Ladders, engine: Engine | None, texts: 
         refused = type(error).__name__ == "PromptRejected"
         return _compared(one, engine, "refused" if refused else "failed", prompt_same=same, note=str(error))
     today = _said(found, ask, one.answer.rung)
-    return _compared(one, engine, _outcome(one.answer, today, ask.request.json_schema), today=today, prompt_same=same)
+    return _compared(one, engine, _outcome(one.answer, today, ask), today=today, prompt_same=same)
 
 
 def prompt_then(ask: Ask, rung: str, wanted: str) -> Prompt:
@@ -165,16 +166,21 @@ def _said(found: Answer, ask: Ask, rung: str) -> str:
     request = ask.request
     if rung == "choice":
         return dressed(
-            plain(found.text) if not request.choices else found.text, request.json_schema, request.choices, request.fallback.lines
+            plain(found.text) if not request.choices else found.text,
+            request.json_schema,
+            request.choices,
+            request.fallback.lines,
+            ask.speakable,
         )
     return found.text if request.json_schema or request.choices else plain(found.text)
 
 
-def _outcome(then: InferenceCompleted | InferenceDegraded, today: str, schema: str) -> Outcome:
+def _outcome(then: InferenceCompleted | InferenceDegraded, today: str, ask: Ask) -> Outcome:
     if today == then.text:
         return "same"
-    heard = spoken_of(then.text, schema)
-    return "beginning" if then.rung == "shorter" and heard and spoken_of(today, schema).startswith(heard) else "different"
+    schema, names = ask.request.json_schema, ask.speakable
+    heard = spoken_of(then.text, schema, names)
+    return "beginning" if then.rung == "shorter" and heard and spoken_of(today, schema, names).startswith(heard) else "different"
 
 
 def _compared(

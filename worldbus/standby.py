@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from bus.errors import CheckpointMoved, LogDamaged, StoreRefused, Transient, WorldbusError
+from bus.presence import Part
 from projections.archive import check_log
 from projections.hold import PROJECTOR, holding
 from projections.prepare import prepare
 from projections.projector import Projector
 from projections.store import TROUBLE, connected, in_our_words
-from worldbus.projecting import ProjectorState
 
 if TYPE_CHECKING:
     from bus.log import Log
@@ -32,42 +32,36 @@ LAST_PAUSE_S: Final = 5.0
 log_ = structlog.get_logger(__name__)
 
 
-async def project(dsn: str, projections: Sequence[Projection], log: Log, state: ProjectorState | None = None) -> None:
-    """Project whenever it is our turn, until cancelled; `state` tells what it does.
+async def project(dsn: str, projections: Sequence[Projection], log: Log, part: Part | None = None) -> None:
+    """Project whenever it is our turn, until cancelled; `part` is told how it stands.
 
     Raises `LogDamaged` when the log is not the one that was archived. What Postgres refuses is raised until something was projected.
     """
-    state = state or ProjectorState()
+    part = part or Part("projector")
     pause = FIRST_PAUSE_S
     while True:
         try:
-            await _lead(dsn, projections, log, state)
+            await _lead(dsn, projections, log, part)
         except CheckpointMoved as error:
             log_.warning("projector_stands_by", reason=str(error))
-            state.stands_by(str(error))
+            part.stands("stands by", str(error))
             pause = FIRST_PAUSE_S
         except LogDamaged:
             raise
         except (*TROUBLE, WorldbusError) as error:
-            if not state.worked and not isinstance(error, Transient):
+            if not part.ran and not isinstance(error, Transient):
                 raise
-            pause = FIRST_PAUSE_S if state.now.doing == "works" else min(2 * pause, LAST_PAUSE_S)
-            state.waits(str(error) or repr(error))
+            pause = FIRST_PAUSE_S if part.state == "works" else min(2 * pause, LAST_PAUSE_S)
+            part.stands("waits", str(error) or repr(error))
             say = log_.warning if isinstance(error, (Transient, StoreRefused)) else log_.error  # the latter needs somebody to look
             say("projector_waits", reason=str(error) or repr(error), again_s=pause)
         await asyncio.sleep(pause)
 
 
-async def _lead(dsn: str, projections: Sequence[Projection], log: Log, state: ProjectorState) -> None:
+async def _lead(dsn: str, projections: Sequence[Projection], log: Log, part: Part) -> None:
     def waiting() -> None:
         log_.info("projector_stands_by", reason="another one projects")
-        state.stands_by("another one projects")
-
-    def tell(reason: str) -> None:
-        if reason:
-            state.waits(reason)
-        else:
-            state.works()
+        part.stands("stands by", "another one projects")
 
     await prepare(dsn)
     async with holding(dsn, PROJECTOR, waiting=waiting):
@@ -77,5 +71,4 @@ async def _lead(dsn: str, projections: Sequence[Projection], log: Log, state: Pr
         if not report.ok:
             raise LogDamaged(f"{report.problem}: look with `worldbus check --full`, restore with `worldbus log repair --from-archive`")
         log_.info("projector_works", position=report.archive)
-        projector = state.projector = Projector(dsn, projections, tell=tell)
-        await projector.run(log)
+        await Projector(dsn, projections, part=part).run(log)

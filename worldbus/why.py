@@ -43,6 +43,7 @@ _EFFECTS: Final = """
 _PASSAGES: Final = """
     SELECT DISTINCT ON (id) id, body FROM world.passages WHERE world = $1 AND id = ANY($2) ORDER BY id, added DESC NULLS LAST
 """
+_PARKED: Final = "SELECT * FROM parked WHERE input = $1 ORDER BY world, handler, entity"
 
 
 class NothingFound(WorldbusError):
@@ -76,10 +77,14 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """From the root to the event that was asked for; `effects` are what it led to at once: position, subsystem, entity, name."""
+    """From the root to the event that was asked for; `effects` are what it led to at once: position, subsystem, entity, name.
+
+    `parked` are the lanes in which the event waits to be decided, as the table of that name has them.
+    """
 
     links: Sequence[Link]
     effects: Sequence[tuple[int, str, str, str]] = field(default=())
+    parked: Sequence[Mapping[str, Any]] = field(default=())
 
     @property
     def took_ms(self) -> float:
@@ -99,7 +104,17 @@ async def why(connection: Connection, wanted: str) -> Chain:
     events = [_event(row) for row in rows]
     texts = await _texts(connection, events)
     effects = await connection.fetch(_EFFECTS, position, MOST_EFFECTS)
-    return Chain(links=[_link(event, texts) for event in events], effects=[tuple(row) for row in effects])
+    return Chain(
+        links=[_link(event, texts) for event in events],
+        effects=[tuple(row) for row in effects],
+        parked=await _parked(connection, position),
+    )
+
+
+async def _parked(connection: Connection, position: int) -> list[dict[str, Any]]:
+    if await connection.fetchval("SELECT to_regclass('world.parked')") is None:
+        return []
+    return [dict(row) for row in await connection.fetch(_PARKED, position)]
 
 
 async def _position(connection: Connection, wanted: str) -> int:

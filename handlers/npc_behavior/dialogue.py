@@ -10,6 +10,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from bus.event import Event
+from handlers.answers import by_model
 from handlers.npc_behavior.feelings import affected, feel
 from handlers.npc_behavior.memory import plain, room, words_of
 from handlers.npc_behavior.mind import tie_now
@@ -124,7 +125,7 @@ def _said(
     tables: Tables, persona: Persona, npc: Npc, event: Event, question: Question, it: InferenceCompleted | InferenceDegraded
 ) -> Iterator[Message]:
     tie = tie_now(tables, persona, npc.tie(question.player), npc.world_ms)
-    turn = checked(tables, persona, tie, read(it.text))
+    turn = checked(tables, persona, tie, read(it.text) if by_model(it) else _words_only(read(it.text)))
     if turn.problem is not None:
         code, reason = turn.problem
         yield NpcActionRejected(player=question.player, action=plain(turn.action, 64), code=code, reason=reason, request_id=it.request_id)
@@ -171,6 +172,11 @@ def read(text: str) -> Turn:
     say = plain(say, MAX_SAY)
     problem = None if say else ("BAD_ANSWER", "wanted words in `say`, found none")
     return Turn(say=say, emotion=emotion, action="" if action == NO_DEED else action, problem=problem)
+
+
+def _words_only(turn: Turn) -> Turn:
+    """An answer that no model chose: its words and how they are said, but no deed."""
+    return replace(turn, action="")
 
 
 def checked(tables: Tables, persona: Persona, tie: Tie, turn: Turn) -> Turn:

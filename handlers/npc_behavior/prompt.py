@@ -48,6 +48,7 @@ def request(tables: Tables, persona: Persona, npc: Npc, event: Event, player: st
         kind=rules.kind,
         prompt=list(_parts(tables, persona, npc, event, player, words, tie)),
         json_schema=schema(tables, persona, tie),
+        speakable=("say",),
         max_tokens=rules.max_tokens,
         deadline_ms=event.deadline_ns // 1_000_000,
         budget_ms=0 if event.deadline_ns else rules.budget_ms,

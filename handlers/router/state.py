@@ -13,8 +13,8 @@ from schemas.gen.worldbus.router.v1 import router_pb2 as said
 CLOSED: Final = "closed"
 OPEN: Final = "open"
 HALF_OPEN: Final = "half_open"
-MAX_WORKERS: Final = 256
-"""Workers of models that a lane remembers."""
+MAX_WORKERS: Final = 768
+"""Workers of models that a lane remembers: a process that serves three tiers is three of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +56,17 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """One lane. `lane` is its capability; routes by service, workers by name."""
+    """One lane. `lane` is its capability; routes by service, workers by `worker_key`."""
 
     lane: str = ""
     routes: Mapping[str, Route] = field(default_factory=dict)
     numbers: int = 0  # so far
     workers: Mapping[str, Worker] = field(default_factory=dict)
+
+
+def worker_key(tier: str, worker: str) -> str:
+    """The key of a worker in `Routing.workers`: one process serves several tiers under one name, and each has its own health."""
+    return f"{tier}/{worker}"
 
 
 def open_wake(route: Route) -> str:
@@ -98,17 +103,17 @@ def evolve(routing: Routing, event: Event) -> Routing:
                 tier=it.tier, pool=it.pool, ready=it.ready, free=it.free,
                 failures=it.failures, times=it.times, open_until_ms=it.open_until_ms,
             )  # fmt: skip
-            return replace(routing, workers=_with(routing.workers, it.worker, worker))
+            return replace(routing, workers=_with(routing.workers, worker_key(it.tier, it.worker), worker))
         case _:
             return routing
 
 
-def _with(workers: Mapping[str, Worker], name: str, worker: Worker) -> Mapping[str, Worker]:
+def _with(workers: Mapping[str, Worker], key: str, worker: Worker) -> Mapping[str, Worker]:
     """Remember one; of too many, forget one that is down, else the one that changed longest ago."""
-    kept = {other: known for other, known in workers.items() if other != name}
+    kept = {other: known for other, known in workers.items() if other != key}
     if len(kept) >= MAX_WORKERS:
         del kept[next((other for other, known in kept.items() if not known.ready), next(iter(kept)))]
-    return {**kept, name: worker}
+    return {**kept, key: worker}
 
 
 def _added(routing: Routing, it: said.RouteAdded) -> Routing:

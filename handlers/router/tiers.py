@@ -7,12 +7,13 @@ that fails again and again has its circuit opened, and gets no requests of other
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from google.protobuf.message import Message
 
 from bus.event import Event
-from handlers.router.state import Routing, Worker
+from handlers.router.state import Routing, Worker, worker_key
 from handlers.router.tables import FREE_SLOTS, TIERS, Circuit, Tables
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRouteRequested, ModelHealthReported
 from schemas.gen.worldbus.inference.v1.types_pb2 import TierStanding
@@ -99,7 +100,7 @@ def _cannot(tables: Tables, tier: str, its: TierStanding | None, it: InferenceRo
 
 def _well(its: TierStanding, routing: Routing, now_ms: int) -> bool:
     """Whether any of its workers takes requests; one that this lane has not heard of does."""
-    known = (routing.workers.get(worker) for worker in its.workers)
+    known = (routing.workers.get(worker_key(its.tier, worker)) for worker in its.workers)
     return any(worker is None or worker.takes_work(now_ms) for worker in known)
 
 
@@ -108,10 +109,14 @@ def _standing(its: TierStanding) -> str:
 
 
 def health(circuit: Circuit, event: Event, it: ModelHealthReported, routing: Routing) -> Said:
-    """Remember how a worker stands, if that changed; count reports of failures, and open its circuit for some time after too many."""
+    """Remember how a worker of a tier stands, if that changed; count reports of failures, and open its circuit after too many in a row.
+
+    Free slots come and go with every request: they are told with a change, and are none.
+    """
     if it.tier not in TIERS:
         return ()
-    known = routing.workers.get(it.worker) or Worker(tier=it.tier, pool="", ready=it.ready, free=it.ready)
+    before = routing.workers.get(worker_key(it.tier, it.worker))
+    known = before or Worker(tier=it.tier, pool="", ready=it.ready, free=it.ready)
     now_ms = event.time_ns // _MS
     failures, times, until = known.failures, known.times, known.open_until_ms
     if it.failures or (known.ready and not it.ready):
@@ -121,26 +126,32 @@ def health(circuit: Circuit, event: Event, it: ModelHealthReported, routing: Rou
             until = now_ms + circuit.open_for(times)
     elif it.requests and now_ms >= until:
         failures, times, until = 0, 0, 0
-    changed = TierHealthChanged(
+    now = Worker(
         tier=it.tier,
         pool=it.pool or it.tier,
-        worker=it.worker,
         ready=it.ready,
         free=it.ready and it.free_slots > 0,
         failures=failures,
         times=times,
         open_until_ms=until,
     )
-    same = (known.tier, known.pool, known.ready, failures, times, until) == (
-        *(changed.tier, changed.pool, changed.ready),
-        *(known.failures, known.times, known.open_until_ms),
+    if before is not None and replace(before, free=now.free) == now:
+        return ()
+    return (
+        TierHealthChanged(
+            tier=now.tier,
+            pool=now.pool,
+            worker=it.worker,
+            ready=now.ready,
+            free=now.free,
+            failures=now.failures,
+            times=now.times,
+            open_until_ms=now.open_until_ms,
+        ),
     )
-    return () if same else (changed,)
 
 
 def gone(worker: str, routing: Routing) -> Said:
-    """A worker is not listed any more."""
-    known = routing.workers.get(worker)
-    if known is None or not known.ready:
-        return ()
-    return (TierHealthChanged(tier=known.tier, pool=known.pool, worker=worker, ready=False, free=False),)
+    """A worker is not listed any more, whichever tiers it served."""
+    known = [its for tier in TIERS if (its := routing.workers.get(worker_key(tier, worker))) is not None]
+    return tuple(TierHealthChanged(tier=its.tier, pool=its.pool, worker=worker, ready=False, free=False) for its in known if its.ready)

@@ -9,6 +9,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from bus.event import Event
+from handlers.answers import by_model
 from handlers.names import NAME_RULE, is_token
 from handlers.storyteller import telling
 from handlers.storyteller.causes import causes, player_of
@@ -42,8 +43,8 @@ def decide(tables: Tables, event: Event, arc: Arc) -> Said:
     match event.data:
         case WakeFired() as it:
             return _woken(table, event, it, arc)
-        case InferenceCompleted(request_id=request, text=text, rung=rung) | InferenceDegraded(request_id=request, text=text, rung=rung):
-            return _told(table, arc, request, text, rung)
+        case InferenceCompleted() | InferenceDegraded() as it:
+            return _told(table, arc, it.request_id, it.text, it.rung) if by_model(it) else _told(table, arc, it.request_id)
         case InferenceExpired(request_id=request) | InferenceCancelled(request_id=request) | InferenceRejected(request_id=request):
             return _told(table, arc, request)
         case proto.StoryChoiceRequested() as it:
@@ -64,7 +65,7 @@ def _begin(table: ArcTable) -> Said:
 
 
 def _stirred(table: ArcTable, event: Event, arc: Arc) -> Said:
-    happened = causes(event)
+    happened, number = causes(event), len(arc.played)
     if arc.phase == OVER or (arc.phase == WAITING and not any(cause in table.starts for cause in happened)):
         return ()
     said: list[Message] = [*_begin(table)] if arc.phase == WAITING else []
@@ -75,6 +76,8 @@ def _stirred(table: ArcTable, event: Event, arc: Arc) -> Said:
             said.append(
                 proto.StoryTensionChanged(previous=previous, tension=tension, cause="stirred", detail=stir.key, player=player_of(event))
             )
+            said += _establish(arc, stir.establishes, number, "deed")
+            arc = _knowing(arc, stir.establishes)
     return said
 
 

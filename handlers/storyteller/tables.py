@@ -26,12 +26,13 @@ Cause = tuple[str, str]  # what happened, and to what exactly
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stir:
-    """What the world does to an arc: `tension` thousandths are added."""
+    """An effect of the world on an arc: `tension` thousandths are added, and facts become true that are not known yet."""
 
     key: str
     on: str
     value: str
     tension: int
+    establishes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +189,9 @@ def _number_problems(arc: ArcTable) -> list[str]:
     keys = [stir.key for stir in arc.stirs]
     found += [] if len(set(keys)) == len(keys) and all(map(is_token, keys)) else [f"each stir needs a key of its own, {NAME_RULE}"]
     found += [f"stirs.{each.key}: tension must be -1000 to 1000" for each in arc.stirs if abs(each.tension) > MAX_TENSION]
+    for each in arc.stirs:
+        found += [f"stirs.{each.key}: {problem}" for problem in _fact_problems(each.establishes, arc)]
+        found += [f"stirs.{each.key}: at most {MAX_PARTS} facts"] if len(each.establishes) > MAX_PARTS else []
     return found
 
 
@@ -195,13 +199,14 @@ def _beat_problems(beat: Beat, arc: ArcTable) -> list[str]:
     found = [f"narrates: there is no fact {fact!r}" for fact in beat.narrates if fact not in arc.facts]
     found += [] if 0 <= beat.tension <= MAX_TENSION else [f"tension must be 0 to {MAX_TENSION}, found {beat.tension}"]
     found += [] if 1 <= len(beat.text) <= MAX_TEXT else [f"text must have 1 to {MAX_TEXT} characters, found {len(beat.text)}"]
+    found += [] if any(char.isprintable() and char != " " for char in beat.text) else ["text must have words, found nothing to be read"]
     found += [problem for need in beat.needs for problem in _need_problems(need, arc)]
     names = [path.name for path in beat.choices]
     if names and (len(names) < 2 or len(set(names)) < len(names) or not all(map(is_token, names))):
         found.append(f"wanted two or more choices with names of their own, found {names}")
     parts: tuple[Beat | Way, ...] = (beat, *beat.choices)
     for part in parts:
-        found += [f"there is no fact {fact}={value}" for fact, value in part.establishes.items() if value not in arc.facts.get(fact, ())]
+        found += _fact_problems(part.establishes, arc)
         if max(len(part.establishes), len(part.consequences), len(part.changes), len(names), len(beat.narrates)) > MAX_PARTS:
             found.append(f"wanted at most {MAX_PARTS} of each: facts, consequences, changes and choices")
         found += [
@@ -210,6 +215,10 @@ def _beat_problems(beat: Beat, arc: ArcTable) -> list[str]:
             if abs(each.amount) > MAX_AMOUNT
         ]
     return found
+
+
+def _fact_problems(establishes: Mapping[str, str], arc: ArcTable) -> list[str]:
+    return [f"there is no fact {fact}={value}" for fact, value in establishes.items() if value not in arc.facts.get(fact, ())]
 
 
 def _need_problems(need: Need, arc: ArcTable) -> list[str]:

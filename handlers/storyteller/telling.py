@@ -56,6 +56,7 @@ def asked(table: ArcTable, arc: Arc, beat: Beat, number: int, event_id: str) -> 
         kind=KIND,
         prompt=_prompt(table, arc, beat, open_facts),
         json_schema=_schema(open_facts) if open_facts else "",
+        speakable=("text",) if open_facts else (),
         max_tokens=MAX_TOKENS,
         budget_ms=BUDGET_MS,
         salience=beat.tension / 1000,
@@ -100,7 +101,7 @@ def _schema(open_facts: Mapping[str, Sequence[str]]) -> str:
 
 
 def read(beat: Beat, text: str, rung: str) -> Answer:
-    """What a model said, taken with care; what cannot be used is told in the author's words."""
+    """The words of a model, taken with care; what cannot be used is told in the author's words."""
     if not beat.narrates or not text.lstrip().startswith("{"):
         return Answer(text=text[:MAX_TEXT], rung=rung) if text.strip() else authored(beat)
     try:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Final
 
+from inference.dressing import QUIET
 from inference.errors import PromptRejected
 from inference.json_schema import MAX_NESTING, JsonSchema, fits
 
@@ -14,12 +15,14 @@ Text = Callable[[str], str | None]  # name of a property → its text, None if t
 _THOUGHT: Final = ("$ref", "allOf", "format", "if", "multipleOf", "not", "pattern", "patternProperties")  # cannot be met without thinking
 
 
-def fill(shape: JsonSchema, text: Text, most_words: int) -> str:
-    """Compact JSON that fits `shape`. Texts come from `text`; of an enum the first value is taken unless `text` names another.
+def fill(shape: JsonSchema, text: Text, most_words: int, die: int = 0) -> str:
+    """Compact JSON that fits `shape`. Texts come from `text`; optional properties for which it has none are left out.
 
-    Texts hold at most `most_words` words together. Raises `PromptRejected` for schemas that cannot be filled without thinking.
+    A required enumeration for which `text` names no value has its quiet one (`none`, `neutral`), else one by `die`: of such an answer
+    nobody may take a fact. Texts hold at most `most_words` words together. Raises `PromptRejected` for schemas that cannot be filled
+    without thinking.
     """
-    value = _value(shape, "", text, [most_words], 0)
+    value = _value(shape, "", text, [most_words], die, 0)
     if not fits(value, shape):
         raise _cannot("", "what contradicts itself or needs thinking")
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -34,7 +37,7 @@ def crop(text: str, words: int, characters: int | None = None) -> str:
     return kept
 
 
-def _value(shape: JsonSchema | bool, name: str, text: Text, left: list[int], depth: int) -> object:
+def _value(shape: JsonSchema | bool, name: str, text: Text, left: list[int], die: int, depth: int) -> object:
     if depth > MAX_NESTING:
         raise _cannot(name, "endless nesting")
     if isinstance(shape, bool):
@@ -44,22 +47,26 @@ def _value(shape: JsonSchema | bool, name: str, text: Text, left: list[int], dep
     if "const" in shape:
         return shape["const"]
     if "enum" in shape:
-        wished = text(name)
-        return wished if wished in shape["enum"] else shape["enum"][0]
+        values = shape["enum"]
+        return next((value for value in (text(name), *QUIET) if value in values), values[die % len(values)])
     for key in ("anyOf", "oneOf"):
         if shape.get(key):
-            return _value(shape[key][0], name, text, left, depth + 1)
-    return _typed(shape, name, text, left, depth)
+            return _value(shape[key][0], name, text, left, die, depth + 1)
+    return _typed(shape, name, text, left, die, depth)
 
 
-def _typed(shape: JsonSchema, name: str, text: Text, left: list[int], depth: int) -> object:
+def _typed(shape: JsonSchema, name: str, text: Text, left: list[int], die: int, depth: int) -> object:
     kinds = shape.get("type", "object" if "properties" in shape else "string")
     match kinds[0] if isinstance(kinds, list) else kinds:
         case "object":
-            properties = {**{key: {"type": "string"} for key in shape.get("required", ())}, **shape.get("properties", {})}
-            return {key: _value(inner, key, text, left, depth + 1) for key, inner in properties.items()}
+            required = shape.get("required", ())
+            properties = {**{key: {"type": "string"} for key in required}, **shape.get("properties", {})}
+            wanted = {key: inner for key, inner in properties.items() if key in required or text(key) is not None}
+            return {key: _value(inner, key, text, left, die, depth + 1) for key, inner in wanted.items()}
         case "array":
-            return [_value(shape.get("items", True), name, text, left, depth + 1) for _ in range(min(_whole(shape, "minItems", name), 64))]
+            return [
+                _value(shape.get("items", True), name, text, left, die, depth + 1) for _ in range(min(_whole(shape, "minItems", name), 64))
+            ]
         case "string":
             return _string(shape, name, text, left)
         case "integer" | "number":

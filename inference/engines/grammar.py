@@ -33,7 +33,7 @@ def pieces(grammar: Grammar, prompt: Prompt, *, endless: bool = False) -> tuple[
         def text(name: str) -> str | None:
             return grammar.expand(prompt.seed, slots, name or "origin") if not name or name in grammar.rules else None
 
-        return iter(_words(fill(schema(prompt.json_schema), text, prompt.max_tokens))), "matched"
+        return iter(_words(fill(schema(prompt.json_schema), text, prompt.max_tokens, prompt.seed))), "matched"
     return _sentences(grammar, prompt.seed, slots, endless), "stop"
 
 
@@ -107,11 +107,11 @@ class GrammarEngine:
 
     name = "grammar"
     model = "grammar"
-    abilities = Abilities(json_schema=True, choices=True, seed=True, resume=True)
 
     def __init__(self, grammars: Mapping[str, Grammar] | None = None, default: str = "npc_line", slots: int = 64) -> None:
         self.grammars = load() if grammars is None else grammars
         self.default = default
+        self.abilities = Abilities(json_schema=True, choices=True, seed=True, resume=True, grammars=frozenset(self.grammars))
         self.slots = slots
         self._running = 0
         self._open = False

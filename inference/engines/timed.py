@@ -42,7 +42,6 @@ class TimedEngine:
     """See the module. `tokens` and `calls` count what was generated since the engine was made, also what was stopped."""
 
     name = "timed"
-    abilities = Abilities(json_schema=True, choices=True, seed=True, resume=True)
 
     def __init__(
         self,
@@ -58,6 +57,7 @@ class TimedEngine:
         self.model = model
         self.grammars = load() if grammars is None else grammars
         self.default = default
+        self.abilities = Abilities(json_schema=True, choices=True, seed=True, resume=True, grammars=frozenset(self.grammars))
         self.calls = 0
         self.tokens = 0
         self._running = 0

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 
 from bus.errors import BadSettings
 from inference.engine import Abilities, Chunk, End, Finish, Load, Part, Prompt, answer
+from inference.engines.cleaning import cleaned, cleaner_of
 from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
 from inference.prompts import check, dice
 
@@ -48,6 +49,8 @@ class VllmSettings:
     eager: bool = False
     """Without CUDA graphs: starts sooner, runs slower."""
     temperature: float = 0.7
+    thinks: bool = False
+    """The model's answers begin inside a thought: nothing is spoken before it ends."""
     start_seconds: float = 600.0
     """How long a start may take until it has failed."""
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -155,7 +158,8 @@ class VllmEngine:
         self._running += 1
         try:
             ids = await self._tokens(prompt)
-            async with aclosing(self._outputs(prompt, ids)) as outputs:
+            cleaner, made = cleaner_of(prompt, thinks=self.settings.thinks), self._outputs(prompt, ids)
+            async with aclosing(made if cleaner is None else cleaned(made, prompt, cleaner)) as outputs:
                 async for chunk in outputs:
                     yield chunk
         finally:

@@ -1,6 +1,6 @@
 """The service beside the projector that gives passages their vectors, and searches what they need to be quick.
 
-It looks where the checkpoint is, some times a second, and embeds what came since: a passage is found by its words at once, and by its
+It looks where the checkpoint is when that has moved, and embeds what came since: a passage is found by its words at once, and by its
 meaning a moment later. Of several processes one does the work; when it ends, another takes over.
 """
 
@@ -13,6 +13,7 @@ import asyncpg
 import structlog
 
 from bus.errors import BadSettings, StoreUnavailable
+from projections.checkpoints import moves
 from projections.hold import holding
 from projections.knowledge import tuning, vectors
 from projections.knowledge.embedders import EmbedderFailed
@@ -22,7 +23,8 @@ from projections.store import TROUBLE, connected
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-EVERY_S: Final = 0.05
+LEAST_S: Final = 0.05  # between two looks, however much is projected
+EVERY_S: Final = 2.0  # between two looks whether searches were switched to another model
 AGAIN_S: Final = 1.0  # while another process does the work, or after the embedder or Postgres failed
 LOCK: Final = "worldbus embedding"
 _HEAD: Final = "SELECT position, epoch FROM worldbus.checkpoint"
@@ -54,14 +56,16 @@ class _Embedding:
         self._since_tuned = 0
 
     async def run(self) -> None:
-        while True:
-            if await self._serving.follow(self._connection):
-                self._seen, self._after = None, 0
-            head = await self._connection.fetchrow(_HEAD)
-            now = (head["position"], head["epoch"])
-            if now != self._seen:
-                await self._catch_up(now)
-            await asyncio.sleep(EVERY_S)
+        async with moves(self._connection) as moved:
+            while True:
+                if await self._serving.follow(self._connection):
+                    self._seen, self._after = None, 0
+                head = await self._connection.fetchrow(_HEAD)
+                now = (head["position"], head["epoch"])
+                if now != self._seen:
+                    await self._catch_up(now)
+                await asyncio.sleep(LEAST_S)
+                await moved.again(EVERY_S)
 
     async def _catch_up(self, now: tuple[int, int]) -> None:
         if self._seen is None or self._seen[1] != now[1]:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from bus.errors import BadSettings
 from inference.engine import Chunk, Part, answer
-from inference.engines.openai import OpenAiEngine, OpenAiSettings, _Answering
+from inference.engines.openai import OpenAiEngine, OpenAiSettings
+from inference.engines.openai.reading import Answering
 from inference.engines.timed import Pace, TimedEngine
 from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
 from tests.conformance.engine import PROMPT
@@ -133,7 +134,7 @@ STOPPED = 'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
         (_status(503), EngineOverloaded, "ENGINE_OVERLOADED"),
         (_stream(), EngineFailed, "ENGINE_FAILED"),
         (_stream(SAID), EngineFailed, "ENGINE_FAILED"),
-        (_stream(SAID, "data: [DONE]\n\n"), EngineFailed, "ENGINE_FAILED"),
+        (_stream("data: [DONE]\n\n"), EngineFailed, "ENGINE_FAILED"),
         (_stream("data: nonsense\n\n"), EngineFailed, "ENGINE_FAILED"),
         (_stream("data: [1]\n\n"), EngineFailed, "ENGINE_FAILED"),
         (_stream('data: {"error": {"message": "gone"}}\n\n'), EngineFailed, "ENGINE_FAILED"),
@@ -201,7 +202,7 @@ async def test_silence_is_a_failure(server: Server) -> None:
     ).map(json.dumps)
 )
 def test_any_event_is_taken_or_refused(event: str) -> None:
-    answering = _Answering(PROMPT, wrapped=False)
+    answering = Answering(PROMPT, wrapped=False)
     try:
         chunk = answering.take(event)
     except EngineFailed:

@@ -8,14 +8,14 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.testing import Rehearsal
+from bus.testing import Case, Rehearsal
 from bus.testing import given as lane
 from handlers.capability_registry import capability
 from handlers.model_management import Tier, model_for, models
 from handlers.model_management.state import BUCKETS, bucket
 from handlers.router import Routing, router
 from handlers.router.routes import rendezvous
-from handlers.router.state import Route
+from handlers.router.state import Route, worker_key
 from handlers.time_manager import time
 from schemas.gen.worldbus.capability.v1.capability_pb2 import ServiceRegisterRequested, ServiceUnregisterRequested
 from schemas.gen.worldbus.capability.v1.types_pb2 import Offer
@@ -117,12 +117,12 @@ workers = st.one_of(
 @given(st.lists(workers, max_size=40))
 @relaxed
 def test_a_request_goes_only_to_a_tier_that_is_well_and_can_answer_in_time(words: list[Any]) -> None:
-    town, down = Rehearsal(router), dict[str, bool]()
+    town, down = Rehearsal(router), dict[tuple[str, str], bool]()
     needs = {"gold": 100, "silver": 500, "bronze": 5000}
     for word in words:
         if isinstance(word, ModelHealthReported):
             town.say(word, entity="qwen", subsystem="inference")
-            down[word.worker] = not word.ready
+            down[word.tier, word.worker] = not word.ready
             continue
         town.say(word, entity=f"inference-{word.asked}", subsystem="inference")
         answer = town.said(said.InferenceRouted)[-1]
@@ -131,10 +131,49 @@ def test_a_request_goes_only_to_a_tier_that_is_well_and_can_answer_in_time(words
             assert answer.code == "no_better"
         else:
             assert answer.code in ("overflow", "broken")
-            assert not down.get(its[answer.tier].workers[0], False)
+            assert not down.get((answer.tier, its[answer.tier].workers[0]), False)
             assert max(needs[answer.tier], its[answer.tier].predicted_ms) <= word.slack_ms
             assert answer.tier != "gold" or its["gold"].free
     _sound(town, router, "inference-gold", Routing)
+
+
+reports = st.builds(
+    lambda tier, name, requests, failures, ready, free: ModelHealthReported(
+        tier=tier, worker=name, requests=requests, failures=min(failures, requests), ready=ready, free_slots=free
+    ),
+    tiers, names, st.integers(0, 2), st.sampled_from([0, 0, 1]), st.sampled_from([True, True, True, False]), st.integers(0, 1),
+)  # fmt: skip
+SPAN_NS = 10_000_000_000
+
+
+def _after(told: list[tuple[int, ModelHealthReported]]) -> Case[Routing]:
+    """A lane of the router after these reports, each at its own time."""
+    case = lane(router, entity="inference-gold")
+    for at, report in told:
+        case = case.when(report, entity="qwen", subsystem="inference", time_ns=(at + 1) * SPAN_NS)
+    return case
+
+
+@given(st.lists(reports, max_size=40))
+@relaxed
+def test_what_one_process_says_of_one_tier_is_no_news_of_another(told: list[ModelHealthReported]) -> None:
+    numbered = list(enumerate(told))
+    mixed = _after(numbered).state.workers
+
+    for tier, name in {(one.tier, one.worker) for one in told}:
+        own = [(at, one) for at, one in numbered if (one.tier, one.worker) == (tier, name)]
+        key = worker_key(tier, name)
+        assert mixed[key] == _after(own).state.workers[key]
+    assert len(mixed) == len({(one.tier, one.worker) for one in told})
+
+
+@given(st.lists(reports, max_size=20), reports)
+@relaxed
+def test_a_report_of_nothing_new_says_nothing(told: list[ModelHealthReported], idle: ModelHealthReported) -> None:
+    case = _after(list(enumerate([*told, idle])))
+    again = ModelHealthReported(tier=idle.tier, worker=idle.worker, ready=idle.ready, free_slots=1 - idle.free_slots)
+
+    case.when(again, entity="qwen", subsystem="inference", time_ns=(len(told) + 2) * SPAN_NS).then_nothing()
 
 
 @given(st.integers(1, 10**6), st.text(max_size=20), st.lists(st.text(max_size=20), max_size=20))

@@ -22,6 +22,7 @@ from handlers.storyteller.tables import load
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceDegraded, InferenceExpired, InferenceRequested
+from schemas.gen.worldbus.inference.v1.types_pb2 import Measured
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneDiscovered
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import (
@@ -124,6 +125,7 @@ def _answer(how: str, text: str, request: str, arc: str) -> Any:
     to: dict[str, Any] = {"request_id": request, "requester_subsystem": "storyteller", "requester_entity": arc}
     if how == "expired":
         return InferenceExpired(**to)
+    to["measured"] = Measured(engine="vllm" if how == "answer" else "grammar")
     return InferenceCompleted(text=text, rung="full", **to) if how == "answer" else InferenceDegraded(text=text, rung="grammar", **to)
 
 

@@ -78,9 +78,9 @@ async def test_trap_15_a_tier_is_warmed_up_before_its_first_request(
     """What `worldbus run --only gold` starts: the endpoint has seen every shape before anybody asked."""
     async with serving(TimedEngine(Pace(first=0.001, per_token=0.001), slots=4)) as server:
         pools = tmp_path / "tiers.toml"
-        pools.write_text(f'[gold]\nengine = "openai"\nurl = "{server.url}"\nmodel = "timed"\nslots = 4\ndialect = "vllm"\n')
+        pools.write_text(f'[gold]\nengine = "openai"\nurl = "{server.url}"\nmodel = "timed"\nslots = 4\ndialect = "vllm"\nwarm_up = 128\n')
         async with run_tiers(connection, log, publisher, Settings(inference=pools), ["gold"]):
-            while len(server.bodies) < 1 + len(prompts()):
+            while len(server.bodies) < len(prompts()):
                 await asyncio.sleep(0.01)
 
     shown = {json.dumps(shape) for body in server.bodies if (shape := _shape(body))}

@@ -14,11 +14,13 @@ import click
 
 from bus.errors import BadEvent, BadSettings, WorldbusError
 from worldbus.cli.app import app
+from worldbus.cli.names import complete, events
 from worldbus.cli.options import PLACE, json_option, run, settings_options
-from worldbus.cli.output import Progress, remark, say, say_json
+from worldbus.cli.output import Progress, remark, remark_made, say, say_json
 
 if TYPE_CHECKING:
     from bus.event import Draft
+    from worldbus.embedded import Servers
     from worldbus.settings import Settings
 
 IN_FLIGHT = 1000
@@ -57,7 +59,7 @@ class Wish:
 
 
 @app.command()
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="TYPE", shell_complete=complete(events))
 @click.option("--entity", help="Who or what it is about: a player, a zone, `clock`.")
 @click.option(
     "--data", "payload", metavar="JSON", default="{}", show_default=True, help="The event's fields, or - for one object per line of stdin."
@@ -68,13 +70,14 @@ class Wish:
     "--expected", type=click.IntRange(0), help="Only if the subsystem's last event about the entity has this position (0: there is none)."
 )
 @json_option
-@settings_options("data_dir", *PLACE[1:], "world", "durability")
+@settings_options(*PLACE, "world", "durability", former_data=False)
 def publish(type_: str, entity: str | None, payload: str, event_id: str | None, subsystem: str, expected: int | None, as_json: bool,
             settings: Settings) -> None:  # fmt: skip
     """Publish events, and print their positions in the log.
 
     TYPE is an event's name, simple (PlayerJoined) or full (worldbus.player.v1.PlayerJoined), or - to read whole CloudEvents from
-    stdin, one JSON document per line, as `worldbus replay --json` prints them. Exit code 0 means that every event is in the log.
+    stdin, one JSON document per line, as `worldbus replay --json` prints them. Exit code 0 means that every event is in the log. In a data
+    folder without a world, the first event makes one, and says so.
     """
     many = type_ == STDIN or payload == STDIN
     if many and (event_id or expected is not None):
@@ -97,16 +100,16 @@ def _draft(wish: Wish, text: str) -> Draft:
 
 
 async def _publish_one(settings: Settings, draft: Draft, expected: int | None, as_json: bool) -> None:
-    from worldbus.compose import open_world
+    from worldbus.opening import open_world
 
     async with open_world(settings, name="worldbus-publish", postgres=False) as world:
         _say(draft, await world.publisher.publish(draft, expected=expected), as_json)
-        _hint(world.servers.nats is not None)
+        _hint(world.servers)
 
 
 async def _publish_lines(settings: Settings, wish: Wish, as_json: bool) -> None:
     """In order, many in flight. The first event that is refused ends it; all events before it are in the log, and some behind it may be."""
-    from worldbus.compose import open_world
+    from worldbus.opening import open_world
 
     flying: deque[tuple[int, Draft, asyncio.Future[int]]] = deque()
     done = 0
@@ -123,7 +126,7 @@ async def _publish_lines(settings: Settings, wish: Wish, as_json: bool) -> None:
                         progress(f"{done} events published")
             finally:
                 await _land_all(flying, as_json)
-        _hint(world.servers.nats is not None)
+        _hint(world.servers)
 
 
 async def _land_all(flying: deque[tuple[int, Draft, asyncio.Future[int]]], as_json: bool) -> None:
@@ -170,8 +173,9 @@ async def _lines() -> AsyncIterator[tuple[int, str]]:
                 raise BadEvent(f"line {number}: wanted UTF-8, found {error.reason}", code="BAD_UTF8") from error
 
 
-def _hint(alone: bool) -> None:
-    if alone:
+def _hint(servers: Servers) -> None:
+    remark_made(servers)
+    if servers.nats is not None:
         remark("recorded; no handler runs on this data folder at the moment: `worldbus up` takes it up")
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from bus.errors import Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bus.connection import Connection
     from bus.event import Draft
     from bus.publisher import Publisher
+    from bus.subjects import LaneName
 
 PAUSE_S = 0.1
 
@@ -39,7 +40,7 @@ class Ledger:
         """What it publishes through."""
         return self._publisher.connection
 
-    async def publish_group(self, drafts: Sequence[Draft], *, expected: int | None = None) -> list[int]:
+    async def publish_group(self, drafts: Sequence[Draft], *, expected: Mapping[LaneName, int] | None = None) -> list[int]:
         """As `Publisher.publish_group`."""
         positions = await self._publisher.publish_group(drafts, expected=expected)
         self.promises += [Promise(draft.id, position) for draft, position in zip(drafts, positions, strict=True)]

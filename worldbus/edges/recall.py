@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from bus.connection import Connection
-from projections.knowledge.recall import Recall, Wanted
+from projections.knowledge.recall import Found, Wanted
 from projections.knowledge.search import BadQuery
 from worldbus.edges.requests import serve_requests
 
@@ -59,8 +59,14 @@ def wanted(world: str, payload: bytes) -> Wanted:
     )
 
 
+class Recalls(Protocol):
+    """What answers a wish; `projections.knowledge.recall.Recall` does."""
+
+    async def passages(self, wanted: Wanted) -> list[Found]: ...
+
+
 @asynccontextmanager
-async def serve_recall(connection: Connection, recall: Recall) -> AsyncIterator[None]:
+async def serve_recall(connection: Connection, recall: Recalls) -> AsyncIterator[None]:
     """Answer questions for the block."""
 
     async def answer(world: str, payload: bytes) -> dict[str, Any]:

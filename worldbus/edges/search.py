@@ -19,7 +19,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -29,7 +29,7 @@ from bus.errors import Rejected, Transient, Unknown, WorldbusError
 from bus.event import Draft
 from bus.publisher import Publisher
 from bus.subjects import check_token
-from projections.knowledge.search import Answer, BadQuery, Hit, Mode, Query, Search
+from projections.knowledge.search import Answer, BadQuery, Hit, Mode, Query
 from schemas.gen.worldbus.knowledge.v1.knowledge_pb2 import KnowledgeSearched
 from schemas.gen.worldbus.knowledge.v1.types_pb2 import KnowledgeHit
 from worldbus.edges.requests import serve_requests
@@ -42,6 +42,12 @@ MOST_UNSAID: Final = 1024
 """Questions whose record waits for the log; further ones go unrecorded."""
 
 log = structlog.get_logger(__name__)
+
+
+class NobodyServes(Transient):
+    """No process answers questions at the moment."""
+
+    code = "KNOWLEDGE_AWAY"
 
 
 class _Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -140,8 +146,14 @@ def searched(query: Query, asker: str, answer: Answer) -> KnowledgeSearched:
     )
 
 
+class Searches(Protocol):
+    """What answers a question; `projections.knowledge.search.Search` does."""
+
+    async def search(self, query: Query) -> Answer: ...
+
+
 @asynccontextmanager
-async def serve_search(connection: Connection, search: Search, publisher: Publisher | None) -> AsyncIterator[None]:
+async def serve_search(connection: Connection, search: Searches, publisher: Publisher | None) -> AsyncIterator[None]:
     """Answer questions for the block; with a publisher, record them."""
     queries = QueryLog(publisher) if publisher is not None else None
 
@@ -165,7 +177,7 @@ async def serve_search(connection: Connection, search: Search, publisher: Publis
 async def ask(connection: Connection, query: Query, *, asker: str = "", timeout: float = 2.0) -> Answer:
     """Ask whoever serves `req.<world>.kb.search`.
 
-    Raises `Transient` (at once if nobody serves it), `Unknown` (no answer in time), or `Rejected` with what the service found wrong.
+    Raises `NobodyServes` (at once), `Transient`, `Unknown` (no answer in time), or `Rejected` with what the service found wrong.
     """
     fields = {name: value for name, value in asdict(query).items() if name != "world"}
     payload = msgspec.json.encode(fields | {"asker": asker})
@@ -175,7 +187,8 @@ async def ask(connection: Connection, query: Query, *, asker: str = "", timeout:
     except Unknown:
         raise
     except Transient as error:
-        raise Transient(f"nobody serves {subject}: start the knowledge base (`worldbus up`)", subject=subject) from error
+        words = f"nobody answers {subject}: start a process that runs the projector (`worldbus up`, `worldbus run`)"
+        raise NobodyServes(words, subject=subject) from error
     return answered(raw)
 
 

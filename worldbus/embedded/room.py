@@ -42,7 +42,7 @@ def require(folder: Path, *, fresh: bool) -> None:
     if found < wanted:
         raise Misuse(
             f"data folder {folder}: wanted {wanted} MB free on its disk to {'begin a world' if fresh else 'start'}, found {found} MB: "
-            "make room, or choose a folder on another disk with --data",
+            "make room, or choose a folder on another disk with --data-dir",
             wanted_mb=wanted,
             found_mb=found,
         )

@@ -13,6 +13,8 @@ MAY_SAY = (
     "$JS.API.CONSUMER.CREATE.LOG.>",
     "$JS.API.CONSUMER.INFO.LOG.*",
     "$JS.API.CONSUMER.MSG.NEXT.LOG.*",
+    "$JS.API.DIRECT.GET.LOG",  # where a lane is that a group expected elsewhere
+    "$JS.API.DIRECT.GET.LOG.>",
 )
 MAY_HEAR = ("_INBOX.>", "sig.>")
 

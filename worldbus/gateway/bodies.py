@@ -23,6 +23,7 @@ from bus.json_format import MAX_JSON, from_document, parse
 from bus.protobuf_format import from_protobuf
 from bus.publication import pack
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
+from worldbus.gateway import expected
 from worldbus.gateway.problem import Problem, problem_of
 
 JSON: Final = "application/cloudevents+json"
@@ -46,6 +47,8 @@ class Item(NamedTuple):
     """Its id was made here a moment ago: nobody can have used it."""
     timeless: bool
     """Its time was not given but taken from our clock, so it is no part of what makes two events the same."""
+    expected: int | None = None
+    """Where the last event of its lane has to be, if that matters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +129,19 @@ def _parsed(body: bytes, limit: int = MAX_JSON) -> Any:
 
 
 def _of_document(document: Any, sender: Sender, key: str) -> Item:
+    where: int | None = None
     if isinstance(document, dict):
+        document, where = expected.of_document(document)
         if sender.world and document.get("world") is None:
             document = {**document, "world": sender.world}
         if key:
             document = _with_key(document, key)
         if document.get("data_base64") is not None:
-            return _of_base64(document, sender, key)
+            return _of_base64(document, sender, key)._replace(expected=where)
         item = Item(from_document(document), document.get("id") is None, document.get("time") is None)
     else:
         item = Item(from_document(document), True, True)
-    return _fits(item, sender)
+    return _fits(item if where is None else item._replace(expected=where), sender)
 
 
 def _with_key(document: dict[str, Any], key: str) -> dict[str, Any]:
@@ -168,6 +173,7 @@ def _of_bytes(body: bytes, sender: Sender, key: str) -> Item:
 
 def _of_message(event: Any, sender: Sender, key: str) -> Item:
     fresh, timeless = not (event.id or key), "time" not in event.attributes
+    where = expected.of_message(event)
     if not event.id:
         event.id = check_id(key, "Idempotency-Key") if key else new_id()
     if key and event.id != key:
@@ -178,7 +184,7 @@ def _of_message(event: Any, sender: Sender, key: str) -> Item:
         event.source = f"/worldbus/{EDGE}"
     if timeless:
         event.attributes["time"].ce_timestamp.FromNanoseconds(time.time_ns())
-    return _fits(Item(from_protobuf(event.SerializeToString()), fresh, timeless), sender)
+    return _fits(Item(from_protobuf(event.SerializeToString()), fresh, timeless, where), sender)
 
 
 def _split(body: bytes) -> list[Any]:
@@ -197,17 +203,18 @@ def _binary(body: bytes, kind: str, sender: Sender) -> Item:
     }
     if "data" in attributes:
         raise BadEvent("ce-data is no attribute: in binary mode the body is the data", code="UNKNOWN_ATTRIBUTE")
-    if "depth" in attributes:
-        attributes["depth"] = _whole(attributes["depth"])
+    for name in ("depth", expected.ATTRIBUTE):
+        if name in attributes:
+            attributes[name] = _whole(name, attributes[name])
     if kind == PLAIN_PROTOBUF:
         return _with_payload(body, attributes, sender, sender.key)
     data = _parsed(body) if body.strip() else {}
     return _of_document({**attributes, "data": data}, sender, sender.key)
 
 
-def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 10:
-        raise BadEvent(f"ce-depth must be a whole number, found {ascii(text)[:40]}", code="OUT_OF_RANGE", field="depth")
+def _whole(name: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise BadEvent(f"ce-{name} must be a whole number, found {ascii(text)[:40]}", code="OUT_OF_RANGE", field=name)
     return int(text)
 
 
@@ -255,7 +262,7 @@ def _each(events: list[Any], read_one: Callable[[Any, Sender, str], Item], sende
         raise Problem(422, "EMPTY_BATCH", f"wanted 1 to {sender.most} events, found none")
     if len(events) > sender.most:
         detail = f"wanted at most {sender.most} events in a batch, found {len(events)}: split it"
-        raise Problem(413, "BATCH_TOO_LARGE", detail, limit=sender.most, found=len(events))
+        raise Problem(413, "BATCH_TOO_LARGE", detail, events=len(events), limit=sender.most, found=len(events))
     items: list[Item] = []
     wrong: list[dict[str, Any]] = []
     for index, event in enumerate(events):
@@ -268,6 +275,7 @@ def _each(events: list[Any], read_one: Callable[[Any, Sender, str], Item], sende
             max(one["status"] for one in wrong),
             wrong[0]["code"] if len({one["code"] for one in wrong}) == 1 else "BAD_BATCH",
             f"wanted {len(events)} valid events, found {len(wrong)} that are not; nothing was recorded: mend them and send the batch again",
+            events=len(events),
             refused=len(wrong),
             errors=wrong[:SHOWN],
         )

@@ -1,28 +1,37 @@
-"""`POST /v1/events` and `GET /v1/events/{position}`: publishing, and looking at what was published."""
+"""`POST /v1/events`, `POST /v1/batches` and `GET /v1/events/{position}`: publishing, and looking at what was published."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from aiohttp import web
+from multidict import MultiDict, MultiMapping
 
-from bus.errors import LogDamaged
+from bus.errors import LogDamaged, WorldbusError
 from bus.json_format import to_json
-from worldbus.gateway.bodies import JSON, Item, Sender, read
+from worldbus.gateway import expected
+from worldbus.gateway.bodies import JSON, JSON_BATCH, Item, Sender, read
 from worldbus.gateway.problem import Problem, later, problem_of
 from worldbus.gateway.rate import Bucket
 
 if TYPE_CHECKING:
     from bus.log import Log
+    from bus.subjects import LaneName
     from worldbus.gateway.grants import Grant
     from worldbus.gateway.limits import Limits
     from worldbus.gateway.metrics import Metrics
     from worldbus.gateway.recorder import Outcome, Recorder
 
 REPLAYED: Final = {"Idempotent-Replayed": "true"}
+EVENTS: Final = "/v1/events"
+BATCHES: Final = "/v1/batches"
+"""For batches alone: generated clients, which know one format for each path, have a call of its own for it."""
+LANES: Final = "expected"
 _TRUE: Final = ("true", "1")
+_BOOLEANS: Final = (*_TRUE, "false", "0")
+_NOTHING: Final[MultiMapping[str]] = MultiDict()
 
 
 def authorise(items: Sequence[Item], grant: Grant) -> None:
@@ -63,8 +72,16 @@ class Meter:
             raise later(429, "TOO_MANY_EVENTS", detail, wait_s)
 
 
+class Order(NamedTuple):
+    """What a request wants recorded. `group`: together or not at all, if these lanes are where they are expected; None: each for itself."""
+
+    items: Sequence[Item]
+    batch: bool
+    group: Mapping[LaneName, int] | None
+
+
 class Events:
-    """The two routes."""
+    """The routes of events."""
 
     def __init__(self, recorder: Recorder, log: Log, limits: Limits, metrics: Metrics) -> None:
         self._recorder = recorder
@@ -81,27 +98,45 @@ class Events:
         """Count something that costs as much as so many events. Raises a 429 problem."""
         self._meter.take(grant, number, now)
 
-    async def publish(self, request: web.BaseRequest, body: bytes, grant: Grant, now: float) -> web.Response:
-        """Record the events of a request, and say where they are. Raises `Problem` or `WorldbusError`."""
+    def read(self, request: web.BaseRequest, body: bytes, grant: Grant, now: float) -> Order:
+        """What a request wants recorded, if this token may do so now. Raises `Problem`, or `Rejected` for a single event with a fault."""
         headers = request.headers
         key = headers.get("Idempotency-Key", "").strip().strip('"') if "Idempotency-Key" in headers else ""
-        together = self._atomic(request)
+        query = _query(request)
+        many = request.path == BATCHES
         reading = read(body, Sender(headers=headers, world=grant.only_world, key=key, most=self._limits.batch))
-        authorise(reading.items, grant)
-        self._meter.take(grant, len(reading.items), now)
-        atomic = reading.batch and together
-        outcomes = await (self._recorder.record_group(reading.items) if atomic else self._recorder.record(reading.items))
-        self._count(outcomes)
-        return _batch(reading.items, outcomes) if reading.batch else _single(reading.items[0], outcomes[0])
+        items = reading.items
+        if many and not reading.batch:
+            detail = f"wanted a batch, found one event: send it to {EVENTS}, or several as {JSON_BATCH}"
+            raise Problem(400, "BAD_PAYLOAD", detail)
+        try:
+            authorise(items, grant)
+            together = reading.batch and query.get("atomic") in _TRUE
+            lanes = expected.of_query(query.getall(LANES), items[0].draft.world, grant) if LANES in query else {}
+            if lanes and reading.batch and not together:
+                detail = "wanted atomic=true with expected lanes in the address of a batch: without it each event is recorded for itself"
+                raise Problem(400, "EXPECTED_NEEDS_ATOMIC", detail)
+            group = expected.together(items, lanes) if together or lanes else None
+            self._meter.take(grant, len(items), now)
+        except Problem as problem:
+            problem.events = len(items)
+            raise
+        return Order(items, reading.batch, group)
 
-    def _atomic(self, request: web.BaseRequest) -> bool:
-        if "?" not in request.raw_path:
-            return False
-        query = request.query
-        unknown = [name for name in query if name != "atomic"]
-        if unknown or query["atomic"] not in ("true", "false", "1", "0"):
-            raise Problem(400, "UNKNOWN_PARAMETER", "wanted atomic=true or atomic=false and no other parameter")
-        return query["atomic"] in _TRUE
+    async def record(self, order: Order) -> web.Response:
+        """Record the events of a request, and say where they are. Raises `Problem` or `WorldbusError`."""
+        items, group = order.items, order.group
+        try:
+            outcomes = await (self._recorder.record(items) if group is None else self._recorder.record_group(items, group))
+        except WorldbusError as error:
+            self.refused(problem_of(error), len(items))
+            raise
+        self._count(outcomes)
+        return _batch(items, outcomes) if order.batch else _single(items[0], outcomes[0])
+
+    def refused(self, problem: Problem, events: int = 0) -> None:
+        """Count the events of a request that ends with this problem; 0: as many as the problem says."""
+        self._metrics.events[_outcome(problem)] += events or problem.events
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         events = self._metrics.events
@@ -109,7 +144,7 @@ class Events:
             if outcome.error is None:
                 events["replayed" if outcome.replayed else "recorded"] += 1
             else:
-                events["unknown" if problem_of(outcome.error).status == 503 else "refused"] += 1
+                events[_outcome(problem_of(outcome.error))] += 1
 
     async def look(self, position: int, grant: Grant) -> web.Response:
         """The event at a position, if it is this token's business."""
@@ -125,6 +160,21 @@ class Events:
         if not grant.sees(event.world):
             raise missing
         return web.Response(body=to_json(event).encode(errors="replace"), content_type=JSON)
+
+
+def _query(request: web.BaseRequest) -> MultiMapping[str]:
+    if "?" not in request.raw_path:
+        return _NOTHING
+    query = request.query
+    if query.keys() - {"atomic", LANES} or any(one not in _BOOLEANS for one in query.getall("atomic", [])):
+        raise Problem(
+            400, "UNKNOWN_PARAMETER", "wanted atomic=true or atomic=false, and expected=<subsystem>/<entity>:<position>, no other"
+        )
+    return query
+
+
+def _outcome(problem: Problem) -> str:
+    return "refused" if problem.status < 500 else "unknown"
 
 
 def _single(item: Item, outcome: Outcome) -> web.Response:

@@ -1,14 +1,43 @@
-"""Counters of the gateway, in Prometheus' text format. They name routes, codes and counts: no tokens, no worlds, no players."""
+"""Counters of the gateway, for Prometheus. They name routes, codes and counts: no tokens, no worlds, no players.
+
+Counting is plain arithmetic; Prometheus' own client writes it down when somebody asks.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX: Final = "worldbus_gateway_"
+OUTCOMES: Final = ("recorded", "replayed", "refused", "unknown")
+COUNTED: Final[Mapping[str, str]] = {
+    "streamed_events": "Recorded events sent to subscribers.",
+    "connections_refused": "Connections refused because all were taken and none was idle.",
+    "connections_gave_way": "Idle connections closed in favour of new ones.",
+    "slow_requests": "Connections closed because a request's headers did not come in time.",
+    "unread_answers": "Connections cut because their answer was not read in time.",
+    "archive_questions": "Questions put to the archive: whether it knows ids.",
+    "ids_recorded_twice": "Ids that the log holds twice. Always 0, or a promise was broken.",
+}
+"""Counters without labels, each with its HELP; `_total` is added to their names."""
+MOMENTARY: Final[Mapping[str, str]] = {
+    "subscribers": "Open streams of events and signals.",
+    "connected": "1 while the gateway is connected to NATS, else 0.",
+    "events_in_flight": "Events sent to the log without an answer yet.",
+    "log_head": "Position of the last event that was seen in the log.",
+    "log_stale_seconds": "Seconds since everything in the log was last known to be seen.",
+    "ids_remembered": "Ids of events that the gateway remembers because the archive may not have them yet.",
+}
+"""Gauges, each with its HELP."""
 
 
 class Metrics:
@@ -16,7 +45,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()
-        self.events: Counter[str] = Counter()  # recorded, replayed, refused, unknown
+        self.events: Counter[str] = Counter()
+        """By one of `OUTCOMES`."""
         self.refusals: Counter[str] = Counter()
         self.streamed = 0
         self.dropped: Counter[str] = Counter()
@@ -37,45 +67,58 @@ class Metrics:
         self._took[bisect_left(BUCKETS, seconds)] += 1
         self._took_s += seconds
 
-    def lines(self, gauges: dict[str, float]) -> Iterator[str]:
-        """The text, line by line; `gauges` are what others know now."""
-        yield from _family("requests_total", "counter", "Requests by route and status.")
+    def exposition(self, now: Mapping[str, float]) -> bytes:
+        """Everything in Prometheus' text format; `now` holds what others know: values of `COUNTED` and `MOMENTARY` by name."""
+        registry = CollectorRegistry()
+        registry.register(_Shown(self, now))
+        return generate_latest(registry)
+
+    def families(self, now: Mapping[str, float]) -> Iterator[Metric]:
+        """The families of `exposition`."""
+        requests = CounterMetricFamily(f"{PREFIX}requests", "Requests by route and status.", labels=("route", "status"))
         for (route, status), count in sorted(self.requests.items()):
-            yield f'worldbus_gateway_requests_total{{route="{route}",status="{status}"}} {count}'
-        yield from _family("events_total", "counter", "Events of requests, by what became of them.")
-        for outcome in ("recorded", "replayed", "refused", "unknown"):
-            yield f'worldbus_gateway_events_total{{outcome="{outcome}"}} {self.events[outcome]}'
-        yield from _family("refusals_total", "counter", "Problems, by code.")
-        for code, count in sorted(self.refusals.items()):
-            yield f'worldbus_gateway_refusals_total{{code="{code}"}} {count}'
-        yield from _family("streams_dropped_total", "counter", "Streams ended by the gateway, by reason.")
-        for reason, count in sorted(self.dropped.items()):
-            yield f'worldbus_gateway_streams_dropped_total{{reason="{reason}"}} {count}'
-        yield from self._histogram()
-        singles = {
-            "streamed_events_total": self.streamed,
-            "connections_refused_total": self.refused_connections,
-            "connections_gave_way_total": self.gave_way,
-            "slow_requests_total": self.slow_requests,
-            "unread_answers_total": self.unread_answers,
+            requests.add_metric((route, str(status)), count)
+        yield requests
+        words = (
+            "Events of publishing requests by what became of them. refused: not recorded, answered with 4xx; unknown: answered with 5xx, "
+            "to be sent again. A body that cannot be taken apart counts as one event."
+        )
+        yield _counter("events", words, "outcome", {outcome: self.events[outcome] for outcome in OUTCOMES})
+        yield _counter("refusals", "Problem documents sent, by code.", "code", self.refusals)
+        yield _counter("streams_dropped", "Streams ended by the gateway, by reason.", "reason", self.dropped)
+        yield self._histogram()
+        values = {
+            "streamed_events": self.streamed,
+            "connections_refused": self.refused_connections,
+            "connections_gave_way": self.gave_way,
+            "slow_requests": self.slow_requests,
+            "unread_answers": self.unread_answers,
+            "subscribers": self.subscribers,
+            **now,
         }
-        for name, value in singles.items():
-            yield from _family(name, "counter", name.replace("_", " ") + ".")
-            yield f"worldbus_gateway_{name} {value}"
-        for name, number in {"subscribers": float(self.subscribers), **gauges}.items():
-            yield from _family(name, "gauge", name.replace("_", " ") + ".")
-            yield f"worldbus_gateway_{name} {number:g}"
+        for name, words in COUNTED.items():
+            yield CounterMetricFamily(PREFIX + name, words, value=values[name])
+        for name, words in MOMENTARY.items():
+            yield GaugeMetricFamily(PREFIX + name, words, value=values[name])
 
-    def _histogram(self) -> Iterator[str]:
-        yield from _family("publish_seconds", "histogram", "From a publishing request's headers to its answer.")
-        total = 0
-        for bound, count in zip((*BUCKETS, float("inf")), self._took, strict=True):
-            total += count
-            yield f'worldbus_gateway_publish_seconds_bucket{{le="{"+Inf" if bound == float("inf") else f"{bound:g}"}"}} {total}'
-        yield f"worldbus_gateway_publish_seconds_sum {self._took_s:g}"
-        yield f"worldbus_gateway_publish_seconds_count {total}"
+    def _histogram(self) -> Metric:
+        bounds = (*map(str, BUCKETS), "+Inf")
+        buckets = list(zip(bounds, map(float, accumulate(self._took)), strict=True))
+        words = "Seconds from a publishing request's headers to its answer."
+        return HistogramMetricFamily(f"{PREFIX}publish_seconds", words, buckets=buckets, sum_value=self._took_s)
 
 
-def _family(name: str, kind: str, words: str) -> Iterator[str]:
-    yield f"# HELP worldbus_gateway_{name} {words}"
-    yield f"# TYPE worldbus_gateway_{name} {kind}"
+def _counter(name: str, words: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(PREFIX + name, words, labels=(label,))
+    for value, count in sorted(counts.items()):
+        family.add_metric((value,), count)
+    return family
+
+
+class _Shown(Collector):
+    def __init__(self, metrics: Metrics, now: Mapping[str, float]) -> None:
+        self._metrics = metrics
+        self._now = now
+
+    def collect(self) -> Iterator[Metric]:
+        return self._metrics.families(self._now)

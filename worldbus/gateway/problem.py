@@ -28,7 +28,7 @@ TITLES: Final = {
     404: "No such thing here",
     405: "Not with this method",
     408: "The request came too slowly",
-    409: "The event id is taken",
+    409: "In conflict with the log",
     411: "Length missing",
     413: "Too large",
     415: "Not a format that is understood",
@@ -48,12 +48,23 @@ class Problem(WorldbusError):
     code = "HTTP"
 
     def __init__(
-        self, status: int, code: str, detail: str, /, *, headers: Mapping[str, str] | None = None, close: bool = False, **more: Any
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        /,
+        *,
+        headers: Mapping[str, str] | None = None,
+        close: bool = False,
+        events: int = 1,
+        **more: Any,
     ) -> None:
         super().__init__(detail, **more)
         self.status = status
         self.code = code
         self.headers = dict(headers or {})
+        self.events = events
+        """How many events of the request it keeps out of the log; one where nobody can say."""
         self.close = close
         """Whether the connection ends with this answer: what is left of the request is not worth reading."""
 

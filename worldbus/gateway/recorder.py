@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bus.event import Draft, Event
     from bus.log import Log
     from bus.publisher import Publisher
+    from bus.subjects import LaneName
     from worldbus.gateway.bodies import Item
     from worldbus.gateway.feed import Feed
     from worldbus.gateway.known import Known, Recognised
@@ -65,7 +66,7 @@ class Recorder:
         """A future of the event's position, and whether it was somebody else's before: nothing between here and sending it waits."""
         own = item.draft.id
         if item.fresh:
-            return item, self._submit(item.draft), False
+            return item, self._submit(item), False
         flying = self._flying.get(own)
         if flying is not None:
             return item, flying, True
@@ -74,21 +75,21 @@ class Recorder:
             future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             future.set_result(position)
             return item, future, True
-        future_or_error = self._submit(item.draft) if known.sure else self._look_and_submit(item.draft)
+        future_or_error = self._submit(item) if known.sure else self._look_and_submit(item)
         if isinstance(future_or_error, asyncio.Future):
             self._flying[own] = future_or_error
             future_or_error.add_done_callback(lambda done: self._landed(own, done))
         return item, future_or_error, False
 
-    def _submit(self, draft: Draft) -> asyncio.Future[int] | WorldbusError:
+    def _submit(self, item: Item) -> asyncio.Future[int] | WorldbusError:
         try:
-            return self._publisher.submit(draft)
+            return self._publisher.submit(item.draft, expected=item.expected)
         except WorldbusError as error:
             return error
 
-    def _look_and_submit(self, draft: Draft) -> asyncio.Future[int]:
+    def _look_and_submit(self, item: Item) -> asyncio.Future[int]:
         """Nobody can say whether the id is new: look through everything that was said about the entity. Slow, and right."""
-        return asyncio.ensure_future(self._publisher.publish(draft, once=True))
+        return asyncio.ensure_future(self._publisher.publish(item.draft, expected=item.expected, once=True))
 
     def _landed(self, id: str, future: asyncio.Future[int]) -> None:
         self._flying.pop(id, None)
@@ -134,8 +135,11 @@ class Recorder:
             return self._feed.after(position - 1, 1)[0]
         return await self._log.get(position)
 
-    async def record_group(self, items: Sequence[Item]) -> list[Outcome]:
-        """Record all items or none. Raises the error, or a problem if some of them are in the log already and some are not."""
+    async def record_group(self, items: Sequence[Item], expected: Mapping[LaneName, int]) -> list[Outcome]:
+        """Record all items or none, if the lanes are where they are expected.
+
+        Raises the error, or a problem if some of the items are in the log already and some are not.
+        """
         drafts = [item.draft for item in items]
         ids = [draft.id for draft in drafts]
         if len(set(ids)) < len(ids):
@@ -149,7 +153,7 @@ class Recorder:
                     503, "ARCHIVE_AWAY", "an atomic batch needs the archive to tell old ids from new ones; retry, or send it without atomic"
                 )
             try:
-                positions = await self._publisher.publish_group(drafts)
+                positions = await self._publisher.publish_group(drafts, expected=expected)
             except IdReused:  # recorded a moment ago: what has just been recorded is in sight soon
                 await self._feed.catch_up()
                 continue

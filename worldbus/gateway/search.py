@@ -14,7 +14,7 @@ from bus.errors import Rejected
 from bus.subjects import check_token
 from projections.knowledge.search import MOST, Answer, Mode, Query
 from worldbus.gateway.grants import ANY
-from worldbus.gateway.problem import Problem
+from worldbus.gateway.problem import Problem, later
 
 if TYPE_CHECKING:
     from multidict import MultiMapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from worldbus.gateway.grants import Grant
 
 TIMEOUT_S: Final = 5.0
+AWAY_S: Final = 10.0  # after which it is worth asking again where nobody answers
 LISTS: Final = ("tokens", "tags", "kinds")
 NUMBERS: Final = ("most", "as_of")
 
@@ -112,10 +113,13 @@ def permitted(question: Question, grant: Grant) -> Query:
 
 async def search(connection: Connection, question: Question, grant: Grant) -> dict[str, Any]:
     """What was found, as a document. Who else may know of it is nobody's business. Raises `Problem`, `Rejected` or `Transient`."""
-    from worldbus.edges.search import ask
+    from worldbus.edges.search import NobodyServes, ask
 
     query = permitted(question, grant)
-    found: Answer = await ask(connection, query, asker=question.asker, timeout=TIMEOUT_S)
+    try:
+        found: Answer = await ask(connection, query, asker=question.asker, timeout=TIMEOUT_S)
+    except NobodyServes as error:
+        raise later(503, error.code, str(error), AWAY_S) from error
     document = asdict(found)
     for hit in document["hits"]:
         del hit["audience"]

@@ -18,7 +18,7 @@ from bus.errors import StoreUnavailable, WorldbusError
 from projections.store import open_pool
 from worldbus.edges.payments import PaymentsEdge, owners_in
 from worldbus.gateway import search, signals
-from worldbus.gateway.events import Events, answer
+from worldbus.gateway.events import BATCHES, EVENTS, Events, answer
 from worldbus.gateway.feed import Feed
 from worldbus.gateway.guard import GuardedServer
 from worldbus.gateway.intake import body_of
@@ -35,10 +35,9 @@ from worldbus.gateway.subscribe import Subscriptions, wanted
 if TYPE_CHECKING:
     import asyncpg
 
-    from worldbus.compose import World
     from worldbus.gateway.grants import Grant, Tokens
+    from worldbus.opening import World
 
-EVENTS: Final = "/v1/events"
 _EVENT: Final = re.compile(r"/v1/events/([0-9]{1,18})", re.ASCII)
 ENDLESS: Final = ("/v1/subscribe", "/v1/signals")
 FRESH_S: Final = 10.0  # that the feed may be behind until we call ourselves not ready
@@ -81,6 +80,7 @@ class Gateway:
         self._document = openapi_json().encode()
         self._routes: dict[str, dict[str, Route]] = {
             EVENTS: {"POST": self._publish},
+            BATCHES: {"POST": self._publish},
             "/v1/subscribe": {"GET": self._subscribe},
             "/v1/signals": {"GET": self._signals},
             "/v1/search": {"GET": self._search, "POST": self._search},
@@ -156,10 +156,15 @@ class Gateway:
 
     async def _publish(self, request: web.BaseRequest) -> web.StreamResponse:
         began = self._loop.time()
-        grant = self._grant(request)
-        self._events.welcome(grant, began)
-        body = await body_of(request, min(grant.max_body, self.limits.body), self.limits.body_s)
-        response = await self._events.publish(request, body, grant, began)
+        try:
+            grant = self._grant(request)
+            self._events.welcome(grant, began)
+            body = await body_of(request, min(grant.max_body, self.limits.body), self.limits.body_s)
+            order = self._events.read(request, body, grant, began)
+        except WorldbusError as error:
+            self._events.refused(problem_of(error))
+            raise
+        response = await self._events.record(order)
         self.metrics.took(self._loop.time() - began)
         return response
 
@@ -229,10 +234,9 @@ class Gateway:
         return web.Response(body=self._document, content_type="application/json")
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        text = "\n".join([*self.metrics.lines(self._gauges()), ""])
-        return web.Response(body=text.encode(), headers={"Content-Type": METRICS_TYPE})
+        return web.Response(body=self.metrics.exposition(self._figures()), headers={"Content-Type": METRICS_TYPE})
 
-    def _gauges(self) -> dict[str, float]:
+    def _figures(self) -> dict[str, float]:
         return {
             "connected": float(self._world.connection.connected),
             "events_in_flight": self._recorder.in_flight,

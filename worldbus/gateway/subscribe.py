@@ -12,6 +12,7 @@ from bus.check import check_type
 from bus.errors import BadEvent, Rejected
 from bus.json_format import to_json
 from bus.subjects import check_token, stored_filter
+from schemas.upcast import names_through
 from worldbus.gateway.problem import Problem
 from worldbus.gateway.stream import ReaderGone, Stream, alive, named, recorded
 
@@ -79,7 +80,7 @@ def wanted(query: MultiMapping[str], headers: Mapping[str, str], grant: Grant) -
         worlds=frozenset(worlds),
         subsystems=frozenset(_tokens(query, "subsystem")),
         entities=frozenset(_tokens(query, "entity")),
-        names=frozenset(_name(one) for one in _tokens(query, "event")),
+        names=frozenset(name for one in _tokens(query, "event") for name in _names(one)),
         after=_after(query, headers),
     )
 
@@ -98,9 +99,10 @@ def _tokens(query: MultiMapping[str], name: str) -> list[str]:
         raise Problem(400, error.code, str(error)) from error
 
 
-def _name(given: str) -> str:
+def _names(given: str) -> frozenset[str]:
+    """The names under which events of a type stand in the log: several, if it was renamed."""
     try:
-        return check_type(given).rpartition(".")[2]
+        return names_through(check_type(given))
     except Rejected as error:
         raise Problem(400, error.code, str(error)) from error
 

@@ -20,6 +20,7 @@ from bus.errors import WorldbusError
 from bus.event import Event, LaneMark, output_id
 from bus.handler import Handler
 from bus.lane import RUNTIME_EVENTS
+from schemas.upcast import recorded_names
 
 RUNTIME = frozenset(kind.DESCRIPTOR.name for kind in RUNTIME_EVENTS)
 ASIDE = frozenset({"EventParked", "EventDeferred"})
@@ -57,7 +58,7 @@ def check(history: History, handlers: Iterable[Handler[Any]]) -> list[Violation]
 
 
 def _lanes(history: History, handler: Handler[Any]) -> dict[LaneKey, _Lane]:
-    names = frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to)
+    names = recorded_names(handler.listens_to)
     lanes: dict[LaneKey, _Lane] = {}
 
     def lane(world: str, entity: str) -> _Lane:
@@ -110,6 +111,8 @@ def _walk(lane: _Lane, log: Mapping[int, Event]) -> list[Violation]:
             found.append(Violation("H1", f"{where}: answers position {mark.position}, which is no such input"))
             continue
         again = bool({"LaneInputRetried", "LaneRetryFailed", "LaneInputDropped"} & set(names))
+        if names == ["LaneInputDropped"] and not waiting and mark.position not in answered:
+            again = False  # given up before it was parked
         if not again:
             if mark.position in answered:
                 found.append(Violation("H1", f"{where}: input {mark.position} is answered twice"))
@@ -119,7 +122,8 @@ def _walk(lane: _Lane, log: Mapping[int, Event]) -> list[Violation]:
             answered.add(mark.position)
         elif next(iter(waiting), 0) != mark.position:
             found.append(Violation("D3", f"{where}: takes up {mark.position}, wanted {next(iter(waiting), 'none')} of those that wait"))
-        found += _judge(lane, where, group, wanted, state, parked=bool(waiting))
+        if again or names != ["LaneInputDropped"]:
+            found += _judge(lane, where, group, wanted, state, parked=bool(waiting))
         for event, _ in group:
             if event.name in ASIDE:
                 waiting[mark.position] = None

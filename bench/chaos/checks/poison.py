@@ -13,6 +13,7 @@ from bench.chaos.history import History, Violation
 from bus.errors import BadEvent
 from bus.event import Event
 from bus.handler import Handler
+from schemas.upcast import recorded_names
 
 RECORDS = frozenset({"EventParked", "EventDeferred"})
 
@@ -34,7 +35,7 @@ def put_aside_once(history: History, handlers: Iterable[Handler[Any]]) -> list[V
             records[event.subsystem, event.lane.position].append(event)
     found = []
     for handler in handlers:
-        names = {kind.DESCRIPTOR.name for kind in handler.listens_to}
+        names = recorded_names(handler.listens_to)
         for event in history.events:
             if event.name not in names or not event.entity or not unreadable(event):
                 continue

@@ -35,6 +35,7 @@ LogAnswer read_answer(std::string_view json) {
     const auto code = number(json, "\"code\":").value_or(503);
     // 503: no leader, no space, too many at once; 408 and 429: too slow, too many. All of them pass; anything else is about the event.
     answer.kind = code == 503 || code == 408 || code == 429 || code == 500 ? LogAnswer::Kind::later : LogAnswer::Kind::never;
+    answer.error = number(json, "\"err_code\":").value_or(0);
     answer.reason = text(json, "\"description\":\"");
     return answer;
   }

@@ -12,6 +12,7 @@ struct LogAnswer {
   Kind kind = Kind::later;      ///< in the log; not now (ask again); never
   std::uint64_t position = 0;   ///< where, if stored
   bool duplicate = false;       ///< whether its id was there before
+  std::uint64_t error = 0;      ///< the server's own code for its "no", if it says one
   std::string reason;           ///< for a person, if not stored
 };
 

@@ -5,6 +5,7 @@
 #include "check.hpp"
 #include "connection.hpp"
 #include "envelope.hpp"
+#include "group.hpp"
 #include "names.hpp"
 #include "ring.hpp"
 #include "sender.hpp"
@@ -47,6 +48,7 @@ const char* to_string(Outcome outcome) {
     case Outcome::repeated: return "repeated";
     case Outcome::refused: return "refused";
     case Outcome::unknown: return "unknown";
+    case Outcome::conflict: return "conflict";
   }
   return "?";
 }
@@ -105,6 +107,16 @@ Submitted Client::publish(std::string_view entity, const google::protobuf::Messa
   }
   it.sender.wake();
   return Submitted::queued;
+}
+
+GroupReceipt Client::publish_group(const std::vector<Draft>& drafts, const std::vector<Expected>& expected) {
+  try {
+    return worldbus::publish_group(inside_->hearing(), inside_->settings, drafts, expected);
+  } catch (const Error& error) {  // its connection, made for the first group, found no server
+    GroupReceipt receipt;
+    receipt.reason = std::string("the group was not sent: ") + error.what();
+    return receipt;
+  }
 }
 
 bool Client::flush(std::chrono::milliseconds timeout) { return inside_->sender.wait_for(inside_->queue.pushed(), timeout); }

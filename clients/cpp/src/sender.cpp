@@ -303,6 +303,7 @@ void Sender::end(Parcel& parcel, Outcome outcome, std::uint64_t position, std::s
       ++refused_;
       break;
     case Outcome::unknown:
+    case Outcome::conflict:  // of groups alone
       ++unknown_;
       break;
   }

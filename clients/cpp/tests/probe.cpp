@@ -5,6 +5,8 @@
 //   probe follow URL WORLD SUBSYSTEM EVENT COUNT      prints so many events as they come
 //   probe listen URL WORLD KIND COUNT                 prints so many signals as they come
 //   probe refuse URL WORLD                            bad names and payloads
+//   probe race URL WORLD ROUNDS                       two clients race for one coin in two purses, says how often the rule held
+//   probe groups URL WORLD                            groups, one after the other; waits for a line before the last ones
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -145,6 +147,56 @@ int refuse(Client& client) {
   return 0;
 }
 
+int race(Client& east, Client& west, int rounds) {
+  player::v1::PlayerMoved coin, taken, note;
+  coin.set_x(1);
+  taken.set_x(-1);
+  int held = 0;
+  for (int number = 0; number < rounds; ++number) {
+    const std::string sides[] = {"east-" + std::to_string(number), "west-" + std::to_string(number)};
+    const auto filled = east.publish_group({{sides[number % 2], &coin, "", "", "", 0}});
+    std::vector<Expected> expected;
+    for (int side = 0; side < 2; ++side) expected.push_back({sides[side], side == number % 2 ? filled.first : 0, ""});
+    GroupReceipt receipts[2];
+    std::thread other([&] { receipts[1] = west.publish_group({{sides[1], &taken, "", "", "", 0}, {sides[1], &note, "", "", "", 0}}, expected); });
+    receipts[0] = east.publish_group({{sides[0], &taken, "", "", "", 0}, {sides[0], &note, "", "", "", 0}}, expected);
+    other.join();
+    const int won = receipts[0].outcome == Outcome::recorded ? 0 : 1;
+    const auto& lost = receipts[1 - won];
+    if (receipts[won].outcome == Outcome::recorded && lost.outcome == Outcome::conflict && lost.moved.entity == sides[won] && lost.found == filled.first + 2)
+      ++held;
+  }
+  say("{\"held\":" + std::to_string(held) + "}");
+  return 0;
+}
+
+int groups(Client& client) {
+  player::v1::PlayerMoved moved, other;
+  other.set_x(7);
+  const auto draft = [&](const std::string& entity, const std::string& id = "") { return Draft{entity, &moved, id, "", "", id.empty() ? 0 : 1000}; };
+  const auto end = [&](const std::vector<Draft>& drafts, const std::vector<Expected>& expected = {}) {
+    const auto it = client.publish_group(drafts, expected);
+    std::string said = "[\"" + std::string(to_string(it.outcome)) + "\"," + std::to_string(it.first);
+    if (it.outcome == Outcome::conflict)
+      said += ",\"" + it.moved.subsystem + "\",\"" + it.moved.entity + "\"," + std::to_string(it.moved.position) + "," + std::to_string(it.found);
+    return said + "]";
+  };
+  const auto tell = [](const std::vector<std::string>& ended) {
+    std::string line = "{\"ended\":[";
+    for (std::size_t i = 0; i < ended.size(); ++i) line += (i ? "," : "") + ended[i];
+    say(line + "]}");
+  };
+  const std::vector<Draft> first{draft("a", "g1"), draft("b", "g2")}, only{draft("c", "g3"), draft("d", "g4")};
+  const std::vector<Expected> both{{"a", 0, ""}, {"b", 0, ""}}, read{{"nobody", 0, "tools"}};
+  tell({end(first, both), end(first, both), end(only, read), end(only), end({draft("a"), draft("b")}, both)});
+  tell({end({draft("a")}, {{"b", 2, ""}}), end({draft("a")}, {{"b", 1, ""}})});
+  std::getchar();
+  tell({end(first, both), end({draft("a", "g1"), Draft{"b", &other, "g2", "", "", 1000}}, both)});
+  tell({end({}), end({draft("a", "x"), draft("b", "x")}), end({draft("a.b")}), end({draft("a", "two words")}), end({draft("a")}, both),
+        end({draft("a"), draft("b")}, {{"a", 0, ""}, {"a", 1, ""}}), end({draft("a")}, {{"*", 0, ""}}), end({Draft{"a", nullptr, "", "", "", 0}})});
+  return 0;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) try {
@@ -157,6 +209,11 @@ int main(int count, char** arguments) try {
   if (what == "follow") return follow(client, arguments[4], arguments[5], number(6, 1));
   if (what == "listen") return listen(client, arguments[4], number(5, 1));
   if (what == "refuse") return refuse(client);
+  if (what == "groups") return groups(client);
+  if (what == "race") {
+    Client west(settings(arguments));
+    return race(client, west, number(4, 1));
+  }
   return 2;
 } catch (const Error& error) {
   std::fprintf(stderr, "%s\n", error.what());

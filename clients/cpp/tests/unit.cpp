@@ -13,6 +13,7 @@
 #include "check.hpp"
 #include "envelope.hpp"
 #include "flight.hpp"
+#include "group.hpp"
 #include "ids.hpp"
 #include "io/cloudevents/v1/cloudevents.pb.h"
 #include "names.hpp"
@@ -168,4 +169,10 @@ TEST_CASE("answers of the log are told apart") {
   }
   CHECK(read_answer("").kind == LogAnswer::Kind::later);
   CHECK(read_answer(R"({"seq":0})").kind == LogAnswer::Kind::later);
+}
+
+TEST_CASE("a partition is the one that the server chooses") {
+  CHECK(partition_of("w1", "mira", 8) == 6);
+  CHECK(partition_of("duskmarket", "old-marten", 8) == 7);
+  CHECK(partition_of("w", "", 1) == 0);
 }

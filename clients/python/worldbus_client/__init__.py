@@ -3,9 +3,10 @@
 from schemas.gen_better.worldbus.player.v1 import PlayerMoved
 from worldbus_client import Client
 
-with Client("nats://127.0.0.1:4222", world="w1") as bus:
+with Client() as bus:                                                 # where WORLDBUS_NATS_URL and WORLDBUS_WORLD say
     position = bus.publish("player-7", PlayerMoved(zone="quay"))      # waits for the log's answer
     ticket = bus.submit("player-7", PlayerMoved(zone="moor"))         # returns at once
+    bus.publish_group([Draft("a", took), Draft("b", gave)], expected={"a": 17, "b": 12})  # both or none, if neither has moved
     for event in bus.follow(event="NpcSpoke"):                        # what is said from here on
         print(event.position, event.entity, event.data.text)
 """
@@ -16,12 +17,14 @@ from worldbus_client.errors import (
     BadSettings,
     ClientError,
     Closed,
+    Conflict,
     NotConnected,
     QueueFull,
     Refused,
     Unknown,
     WrongThread,
 )
+from worldbus_client.group import Draft, Lane
 from worldbus_client.received import Event, Signal
 
 __all__ = [
@@ -30,7 +33,10 @@ __all__ = [
     "Client",
     "ClientError",
     "Closed",
+    "Conflict",
+    "Draft",
     "Event",
+    "Lane",
     "NotConnected",
     "QueueFull",
     "Refused",

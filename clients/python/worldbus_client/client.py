@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from types import TracebackType
@@ -20,6 +21,7 @@ from nats.aio.msg import Msg
 from worldbus_client.envelope import Parcel, pack
 from worldbus_client.errors import BadEvent, BadSettings, ClientError, Closed, QueueFull, Unknown
 from worldbus_client.following import Following, subject_of
+from worldbus_client.group import Draft, Groups, Lane, group_of
 from worldbus_client.link import Link
 from worldbus_client.received import Event, Signal
 from worldbus_client.rules import check_token
@@ -39,9 +41,9 @@ class Client:
 
     def __init__(
         self,
-        url: str = "nats://127.0.0.1:4222",
+        url: str | None = None,
         *,
-        world: str,
+        world: str | None = None,
         subsystem: str = "game",
         name: str = "worldbus-client",
         credentials: str = "",
@@ -51,7 +53,10 @@ class Client:
         answer_timeout: float = 5.0,
         give_up: float = 30.0,
     ) -> None:
-        """`queue`: events that may wait for their answer; `window`: of these, so many are under way at once. Times are seconds: without an
+        """`url` and `world` are by default what WORLDBUS_NATS_URL and WORLDBUS_WORLD say (`eval "$(worldbus env)"`); without an address it
+        is a server of this machine that wants no password.
+
+        `queue`: events that may wait for their answer; `window`: of these, so many are under way at once. Times are seconds: without an
         answer for `answer_timeout` an event is sent again with the same id, after `give_up` it ends as `Unknown`. Raises `BadSettings`.
         """
         if queue < 1 or window < 1:
@@ -61,6 +66,9 @@ class Client:
                 f"wanted 0 < answer_timeout <= give_up <= {MOST_S:g} s (the log remembers ids for two minutes), "
                 f"found {answer_timeout:g} s and {give_up:g} s"
             )
+        url = url or os.environ.get("WORLDBUS_NATS_URL") or "nats://127.0.0.1:4222"
+        if world is None and not (world := os.environ.get("WORLDBUS_WORLD")):
+            raise BadSettings("wanted a world, found none: name it, or say it in WORLDBUS_WORLD")
         self.world = check_token(world, "world")
         self.subsystem = check_token(subsystem, "subsystem")
         self._queue = queue
@@ -73,6 +81,7 @@ class Client:
             answer_timeout=answer_timeout,
             give_up=give_up,
         )
+        self._groups = Groups(self._link, answer_timeout, give_up)
         self._lock = threading.Condition()
         self._waiting = 0
         self._closed = False
@@ -135,6 +144,24 @@ class Client:
         return self.submit_parcel(
             pack(self.world, self.subsystem, entity, event, id=id, cause=cause, correlation=correlation, time_ns=time_ns)
         )
+
+    def publish_group(self, drafts: Sequence[Draft], *, expected: Mapping[Lane | str, int] | None = None) -> list[int]:
+        """Record all of `drafts`, in order and behind one another, or none; returns their positions. At most 1000.
+
+        With `expected`, only if the last event of each of these lanes is at its position (0: there is none), all at the same moment: by
+        entity, for what this client's subsystem says about it, or by `Lane`; lanes that were only read as well, as many as there are
+        drafts. So a rule over several entities holds, if all who write to them expect them. Groups and single events of one client have
+        no order among each other. The same ids twice are recorded once within two minutes, and for ever where a lane of the drafts is
+        expected.
+
+        Raises `BadEvent`, `Conflict` (look again), `Refused`, `Unknown` (publish it again with the same ids), `NotConnected` (it was never
+        sent), `Closed`, and `WrongThread` in a callback.
+        """
+        if self._closed:
+            raise Closed("the client is closed: make a new one")
+        self._link.check_waiting("publish_group")
+        group = group_of(self.world, self.subsystem, drafts, expected or {})
+        return self._link.call(lambda: self._groups.publish(group))
 
     def submit_parcel(self, parcel: Parcel, *, since: float = 0.0) -> Future[int]:
         """As `submit`, for an event that was packed elsewhere. `since`: by `time.monotonic`, when it was first submitted, here or

@@ -23,6 +23,15 @@ class Refused(ClientError):
     """The log does not take it, and will not: it is not recorded."""
 
 
+class Conflict(ClientError):
+    """A lane is not at the position where it was expected: nothing was recorded. Look again, and decide again."""
+
+    def __init__(self, subsystem: str, entity: str, expected: int, found: int) -> None:
+        """`found` is where the last event of `subsystem` about `entity` is, 0 if there is none."""
+        super().__init__(f"expected the last event of {subsystem}/{entity} at {expected}, found it at {found}: look again and decide again")
+        self.subsystem, self.entity, self.expected, self.found = subsystem, entity, expected, found
+
+
 class Unknown(ClientError):
     """No answer came: it may be recorded. Publish it again with the same id within two minutes to be sure."""
 

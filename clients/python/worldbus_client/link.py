@@ -83,6 +83,20 @@ class Link:
         """The connection of the moment."""
         return self._nats
 
+    @property
+    def trouble(self) -> str:
+        """Why the log has to be left alone: it came back shorter than it was; empty if all is well."""
+        return self._damage
+
+    @property
+    def objection(self) -> str:
+        """What the server said last that it forbids, to be added to a sentence; empty for nothing."""
+        return self._objection
+
+    def acknowledged(self, position: int) -> None:
+        """The log said that it has this position: it may never come back shorter."""
+        self._highest = max(self._highest, position)
+
     # -- from any thread -----------------------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
@@ -307,7 +321,7 @@ class Link:
             else:
                 self._end(ticket, Refused(f"the log does not take {ticket.parcel.id}: {error.get('description', error)}"))
             return
-        self._highest = max(self._highest, answer["seq"])
+        self.acknowledged(answer["seq"])
         self._end(ticket, answer["seq"])
 
     def _end(self, ticket: Ticket, outcome: int | Exception) -> None:

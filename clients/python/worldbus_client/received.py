@@ -87,6 +87,14 @@ class Event:
             raise BadEvent(f"event {self.position}: not a valid {said.type}: {error!r}") from error
 
 
+def id_of(raw: bytes) -> str:
+    """The id of an event's bytes; empty if they are damaged."""
+    try:
+        return Event(0, "", "", "", "", raw).id
+    except BadEvent:
+        return ""
+
+
 @dataclass(frozen=True)
 class Signal:
     """One signal `sig.<world>.<kind>.<key>`: never stored."""

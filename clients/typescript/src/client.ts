@@ -5,9 +5,12 @@ import { jetstream, JetStreamApiError, type ConsumerMessages, type JetStreamClie
 import { wsconnect, type NatsConnection } from "@nats-io/nats-core";
 
 import { TokensDeliveredSchema, type TokensDelivered } from "../gen/worldbus/inference/v1/types_pb.js";
+import { address, variable } from "./environment.js";
 import { pack, token, unpack, type About, type Parcel, type Received } from "./envelope.js";
+import { Conflict, Group, NotTaken, type Draft, type Expected } from "./group.js";
 
 export { BadEvent, type About, type Received } from "./envelope.js";
+export { Conflict, draft, type Draft, type Expected } from "./group.js";
 
 /** More events wait for the log than the queue holds: nothing was taken. */
 export class QueueFull extends Error {}
@@ -21,9 +24,13 @@ export class Refused extends Error {
 export class Unknown extends Error {}
 
 export interface Settings {
-  /** `ws://` or `wss://`, of the server's `websocket` block. */
-  url: string;
-  world: string;
+  /**
+   * `ws://` or `wss://`, of the server's `websocket` block; user and password may stand in it. In node, default: `WORLDBUS_WEBSOCKET_URL`, or
+   * `WORLDBUS_NATS_URL` if that is one.
+   */
+  url?: string;
+  /** In node, default: `WORLDBUS_WORLD`. */
+  world?: string;
   user?: string;
   password?: string;
   token?: string;
@@ -81,18 +88,18 @@ export class Client {
   private busy = false;
   private closed = false;
 
-  private constructor(private readonly connection: NatsConnection, private readonly settings: Required<Omit<Settings, "user" | "password" | "token">>) {
+  private constructor(private readonly connection: NatsConnection, private readonly settings: Required<Omit<Settings, "url" | "user" | "password" | "token">>) {
     this.stream = jetstream(connection, { timeout: settings.answerMs });
     // A server that was started again has forgotten the consumers, which the library would notice after half a minute of silence.
     this.onStatus((connected) => connected && this.followed.forEach((end) => end()));
   }
 
   /** Connect; throws when no server answers. From then on it reconnects by itself, for ever. */
-  static async connect(settings: Settings): Promise<Client> {
-    const { user, password, token: secret, ...rest } = settings;
-    token(settings.world, "world");
+  static async connect(settings: Settings = {}): Promise<Client> {
+    const { url, user, password, token: secret, world: named, ...rest } = settings;
+    const world = token(named ?? variable("WORLDBUS_WORLD") ?? "", "world");
     const connection = await wsconnect({
-      servers: settings.url,
+      ...address(url),
       name: "worldbus-client-ts",
       maxReconnectAttempts: -1,
       reconnectTimeWait: PAUSE_MS,
@@ -101,7 +108,7 @@ export class Client {
       ...(password === undefined ? {} : { pass: password }),
       ...(secret === undefined ? {} : { token: secret }),
     });
-    return new Client(connection, { subsystem: "game", log: "LOG", queue: 1024, answerMs: 5000, giveUpMs: 30_000, ...rest });
+    return new Client(connection, { subsystem: "game", log: "LOG", queue: 1024, answerMs: 5000, giveUpMs: 30_000, ...rest, world });
   }
 
   /** Record one event about an entity; settles once the log has it. Rejects with `BadEvent`, `QueueFull`, `Refused` or `Unknown`. */
@@ -115,6 +122,35 @@ export class Client {
       this.waiting.push({ parcel, resolve, reject });
       if (!this.busy) this.sending = this.send();
     });
+  }
+
+  /**
+   * Record all of `drafts` (made by `draft`), in order and behind one another, or none. At most 1000.
+   *
+   * With `expected`, only if the last event of each of these lanes is at its position, all at the same moment; lanes that were only read as
+   * well, as many as there are drafts. So a rule over several entities holds, if all who write to them expect them. Groups and single events
+   * of one client have no order among each other. Rejects with `BadEvent`, `Conflict`, `Refused`, or `Unknown`: then publish the same drafts
+   * again, which records them once (within two minutes; for ever where a lane of the drafts is expected).
+   */
+  async publishGroup(drafts: readonly Draft[], expected: readonly Expected[] = []): Promise<Recorded[]> {
+    const group = new Group(this.settings.world, this.settings.subsystem, drafts, expected);
+    const until = Date.now() + this.settings.giveUpMs;
+    let reason: unknown = "the client is closed";
+    while (!this.closed && Date.now() < until) {
+      try {
+        const manager = await this.stream.jetstreamManager(false);
+        const positions = await group.attempt(this.connection, manager, this.settings.log, this.settings.answerMs);
+        if (positions !== undefined) {
+          return positions.map((position, index) => ({ id: group.parcels[index]!.id, position, repeated: false }));
+        }
+      } catch (error) {
+        if (error instanceof Conflict) throw error;
+        if (error instanceof NotTaken) throw new Refused(error.message, error.code);
+        reason = error;
+      }
+      await pause();
+    }
+    throw new Unknown(`a group of ${drafts.length} events has no answer after ${this.settings.giveUpMs} ms: ${String(reason)}`, { cause: reason });
   }
 
   /**

@@ -67,6 +67,11 @@ class Probe:
         said: dict[str, Any] = json.loads(line)
         return said
 
+    def go_on(self) -> None:
+        """The word that it waits for."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"go on\n")
+
     async def end(self, code: int | None = 0) -> str:
         """Wait for its end; returns its stderr, where sanitizers complain."""
         assert self._process.stderr is not None
@@ -83,6 +88,6 @@ def probe(programs: Path) -> Any:
     async def start(*arguments: object) -> Probe:
         command = [str(programs / "probe"), *map(str, arguments)]
         pipe = asyncio.subprocess.PIPE
-        return Probe(await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe))
+        return Probe(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe))
 
     return start

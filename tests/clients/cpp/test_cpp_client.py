@@ -17,6 +17,7 @@ from bus.publisher import open_publisher
 from bus.signals import signal
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
+from tests.streams import forget_ids
 from worldbus.embedded import NatsServer
 
 
@@ -167,3 +168,30 @@ async def test_no_server_is_said_plainly(probe: Any) -> None:
 async def test_settings_that_cannot_work_are_said_plainly(server: NatsServer, probe: Any) -> None:
     program = await probe("refuse", server.url, "no world")
     assert "world must be 1 to 64 of A-Z a-z 0-9 _ -" in await program.end(code=4)
+
+
+async def test_a_rule_over_two_purses_holds_whoever_races(server: NatsServer, log: Log, probe: Any) -> None:
+    program = await probe("race", server.url, "w1", 50)
+    assert await program.line() == {"held": 50}
+    await program.end()
+
+    assert len(await recorded(log)) == 150
+
+
+async def test_groups_end_as_they_should_and_are_recognised_for_ever_under_expectations(
+    server: NatsServer, connection: Connection, log: Log, probe: Any
+) -> None:
+    program = await probe("groups", server.url, "w1")
+    first, only = ["recorded", 1], ["recorded", 3]
+    assert await program.line() == {"ended": [first, first, only, only, ["conflict", 0, "game", "a", 0, 1]]}
+    assert await program.line() == {"ended": [["recorded", 5], ["conflict", 0, "game", "b", 1, 2]]}
+    await forget_ids(connection)
+    program.go_on()
+    assert await program.line() == {"ended": [first, ["refused", 0]]}
+    assert await program.line() == {"ended": [["refused", 0]] * 8}
+    await program.end()
+
+    events = await recorded(log)
+    assert [event.id for event in events[:4]] == ["g1", "g2", "g3", "g4"]
+    assert len(events) == 5
+    assert [from_protobuf(event.raw).entity for event in events] == ["a", "b", "c", "d", "a"]

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from bus.connection import connect
 from bus.errors import BadSettings
 from bus.log import Log, open_log
+from bus.presence import Part
 from bus.publisher import open_publisher
 from projections import Checkpoints, Listed, Projector
 from projections.dump import dump
@@ -33,7 +34,6 @@ from tests.projected import Batches, events, places
 from tests.streams import delete_streams
 from worldbus.embedded import NatsServer, PostgresServer
 from worldbus.embedded.nats import free_ports
-from worldbus.projecting import ProjectorState
 from worldbus.standby import project
 
 pytestmark = pytest.mark.skipif(os.environ.get("WORLDBUS_POOLER") != "1", reason="`make test-pooler` runs it, with a real pgbouncer")
@@ -53,6 +53,11 @@ max_client_conn = 200
 logfile = {folder}/log
 pidfile = {folder}/pid
 {more}
+"""
+
+
+LEFT = """
+    SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database WHERE locktype = 'advisory' AND datname = current_database()
 """
 
 
@@ -138,8 +143,7 @@ async def test_projector_rebuild_and_past_work_through_it(pooled: Pooler, fresh_
         live = await dump(connection, places())
         await rebuild(places(), fresh_database)
         assert await dump(connection, places()) == live
-        left = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        assert await connection.fetchval(left) == 0
+        assert await connection.fetchval(LEFT) == 0
 
 
 async def _noise(dsn: str) -> None:
@@ -150,15 +154,15 @@ async def _noise(dsn: str) -> None:
 
 
 async def test_of_two_projectors_one_works_and_the_other_stands_by(pooled: Pooler, fresh_database: str, log: Log) -> None:
-    dsn, states = pooled(fresh_database), (ProjectorState(), ProjectorState())
+    dsn, states = pooled(fresh_database), (Part("projector"), Part("projector"))
     with capture_logs() as said:
         working = [asyncio.create_task(project(dsn, [places()], log, state)) for state in states]
         async with open_publisher(log.connection, log, "relaxed") as publisher, Checkpoints.open(fresh_database) as checkpoints:
             for number in range(20):
                 position = (await asyncio.gather(*(publisher.publish(moved(number * 50 + n)) for n in range(50))))[-1]
                 await checkpoints.wait_for(position, 100)
-            assert sorted(state.now.doing for state in states) == ["stands by", "works"]
-            first = next(number for number, state in enumerate(states) if state.now.doing == "works")
+            assert sorted(state.state for state in states) == ["stands by", "works"]
+            first = next(number for number, state in enumerate(states) if state.state == "works")
             working[first].cancel()
             position = await publisher.publish(moved(1))
             await checkpoints.wait_for(position, 100)
@@ -188,7 +192,7 @@ async def test_a_refused_parameter_is_named_with_the_setting(pooled: Pooler, fre
 async def test_a_pooler_whose_server_is_away_is_waited_for(
     pooled: Pooler, fresh_database: str, log: Log, postgres_server: PostgresServer
 ) -> None:
-    state = ProjectorState()
+    state = Part("projector")
     working = asyncio.create_task(project(pooled(fresh_database), [places()], log, state))
     async with open_publisher(log.connection, log, "relaxed") as publisher, Checkpoints.open(fresh_database) as checkpoints:
         await checkpoints.wait_for(await publisher.publish(moved(1)), 100)
@@ -196,7 +200,7 @@ async def test_a_pooler_whose_server_is_away_is_waited_for(
     try:
         async with open_publisher(log.connection, log, "relaxed") as publisher:
             position = await publisher.publish(moved(2))
-        while state.now.doing != "waits":
+        while state.state != "waits":
             await asyncio.sleep(0.05)
     finally:
         await asyncio.to_thread(postgres_server.start)

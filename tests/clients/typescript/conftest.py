@@ -84,6 +84,11 @@ class Probe:
         said: dict[str, Any] = json.loads(line)
         return said
 
+    def go_on(self) -> None:
+        """The word that it waits for."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"go on\n")
+
     async def end(self) -> None:
         """Let it end; fails if it does so with an error."""
         said, errors = await self._process.communicate(b"end\n")

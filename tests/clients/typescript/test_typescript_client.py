@@ -19,6 +19,7 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
 from tests.clients.typescript.conftest import WebSocketServer
+from tests.streams import forget_ids
 
 ROOT = Path(__file__).parents[3]
 GIVEN = """
@@ -125,3 +126,27 @@ async def test_a_browser_hears_lines_and_chunks_also_over_a_restart_of_the_serve
     await program.end()
     first, *_ = await recorded(log)
     assert isinstance(first.data, PlayerSpoke)
+
+
+async def test_a_rule_over_two_purses_holds_whoever_races(log: Log, probe: Any) -> None:
+    program = await probe("race", 50)
+    assert await program.line() == {"held": 50}
+    await program.end()
+
+    assert len(await recorded(log)) == 150
+
+
+async def test_groups_end_as_they_should_and_are_recognised_for_ever_under_expectations(
+    connection: Connection, log: Log, probe: Any
+) -> None:
+    program = await probe("groups")
+    first, only = [1, 2], [3, 4]
+    assert await program.line() == {"ended": [first, first, only, only, ["game", "a", 0, 1]]}
+    assert await program.line() == {"ended": [[5], ["game", "b", 1, 2]]}
+    await forget_ids(connection)
+    program.go_on()
+    assert await program.line() == {"ended": [first, "Refused"]}
+    assert await program.line() == {"ended": ["BadEvent"] * 8}
+    await program.end()
+
+    assert (await log.state()).last == 5

@@ -470,7 +470,8 @@ async def test_b27_wrong_expectations(gate: Gate) -> None:
     for expected in [at + n for n in range(-1, 30) if n]:
         with pytest.raises(WorldbusError) as refused:
             await gate.publisher.publish(moved(2, entity="hero"), expected=expected)
-        assert ("CONFLICT", {"expected": expected, "found": at}) == (refused.value.code, refused.value.facts)
+        facts = {**moved(2, entity="hero").subject.lane._asdict(), "expected": expected, "found": at}
+        assert ("CONFLICT", facts) == (refused.value.code, refused.value.facts)
     assert at == (await gate.log.state()).last
 
 

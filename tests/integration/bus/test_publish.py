@@ -29,9 +29,10 @@ from bus.event import Event
 from bus.group_commit import SINGLES, GroupCommit
 from bus.log import Log, LogConfig, attach, open_log
 from bus.publisher import Publisher, open_publisher
-from bus.subjects import stored_filter
-from tests.integration.bus.drafts import moved
+from bus.subjects import LaneName, stored_filter
+from tests.integration.bus.drafts import WORLD, moved
 from tests.integration.bus.waiting import eventually
+from tests.pausing import pause
 from worldbus.embedded import NatsServer
 
 
@@ -113,7 +114,7 @@ async def test_expected_lets_exactly_one_of_many_writers_in(log: Log, publisher:
     assert 1 == sum(isinstance(answer, int) for answer in answers)
     assert 29 == sum(isinstance(answer, Conflict) for answer in answers)
     conflict = next(answer for answer in answers if isinstance(answer, Conflict))
-    assert {"expected": 1, "found": 2} == conflict.facts
+    assert {"world": WORLD, "subsystem": "game", "entity": "hero", "expected": 1, "found": 2} == conflict.facts
 
 
 async def test_expected_zero_means_nothing_was_said_yet(log: Log, publisher: Publisher) -> None:
@@ -157,7 +158,7 @@ async def test_a_group_with_one_bad_apple_leaves_nothing(log: Log, publisher: Pu
         with pytest.raises((IdReused, BadEvent)):
             await publisher.publish_group(group)
     with pytest.raises(Conflict):
-        await publisher.publish_group([moved(1, entity="hero"), moved(2, entity="hero")], expected=7)
+        await publisher.publish_group([moved(1, entity="hero"), moved(2, entity="hero")], expected={LaneName(WORLD, "game", "hero"): 7})
 
     assert 1 == (await log.state()).last
     with pytest.raises(TooLarge) as large:
@@ -216,7 +217,7 @@ async def test_without_an_answer_the_outcome_is_unknown(own_server: NatsServer) 
         publisher = Publisher(connection, log, "relaxed", deadline=0.3)
         await publisher.open()
         draft = moved(1)
-        own_server.signal(signal.SIGSTOP)
+        pause(own_server.pid)
         try:
             with pytest.raises(Unknown, match="same id"):
                 await publisher.publish(draft)
@@ -246,7 +247,7 @@ async def test_closing_tells_whoever_waits_that_nobody_knows(own_server: NatsSer
         log = await open_log(connection)
         publisher = Publisher(connection, log, "relaxed")
         await publisher.open()
-        own_server.signal(signal.SIGSTOP)
+        pause(own_server.pid)
         future = publisher.submit(moved(1))
         await publisher.aclose()
         own_server.signal(signal.SIGCONT)
@@ -298,12 +299,14 @@ async def test_nothing_is_published_to_a_log_that_came_back_shorter(own_server: 
             await asyncio.to_thread(own_server.stop)
             shutil.copytree(own_server.store, tmp_path / "older")
             await asyncio.to_thread(own_server.start)
-            await publisher.publish_many(moved(number) for number in range(20, 50))
+            await publisher.publish_group([moved(number) for number in range(20, 50)])
             await asyncio.to_thread(own_server.kill)
             shutil.rmtree(own_server.store)
             if lost == "some":
                 shutil.copytree(tmp_path / "older", own_server.store)
             await asyncio.to_thread(own_server.start)
+            with pytest.raises(LogDamaged, match="came back with 20 events|is gone"):
+                await publisher.publish_group([moved(50), moved(51)])
             with pytest.raises(LogDamaged, match="came back with 20 events|is gone"):
                 await publisher.publish(moved(50))
         await log.aclose()

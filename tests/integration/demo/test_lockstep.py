@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bus.envelope import decode
 from bus.errors import BadSettings
+from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryFactEstablished
 from worldbus.compose import open_bus
 from worldbus.demo.lockstep import Wanted, run
 from worldbus.demo.report import Report
@@ -53,6 +55,8 @@ async def test_the_same_seed_gives_the_same_log_byte_for_byte(folder: Path) -> N
     async with log_of(folder, "a") as one, log_of(folder, "b") as two:
         assert one == two
     assert first.problems == []
+    facts = [StoryFactEstablished.FromString(decode(raw).proto_data.value) for _, _, raw in one if b"StoryFactEstablished" in raw]
+    assert not [fact for fact in facts if fact.source == "narration"]  # no model runs here: nobody narrated anything
     assert {name for name, share in first.per_handler.items() if share.events_out} >= BUSY
     proof = first.proof
     assert proof is not None

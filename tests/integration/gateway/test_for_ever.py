@@ -9,7 +9,8 @@ import pytest
 
 from bus.connection import Connection
 from bus.log import Log
-from tests.integration.gateway.conftest import Open, archived, forget_ids, joined, recorded
+from tests.integration.gateway.conftest import Open, archived, joined, recorded
+from tests.streams import forget_ids
 from worldbus.embedded import NatsServer, PostgresServer
 from worldbus.gateway import known
 

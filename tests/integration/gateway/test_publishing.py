@@ -9,11 +9,13 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from bus.event import Draft
 from bus.log import Log
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
+from tests.exposition import faults
 from tests.integration.gateway.conftest import DEAF, MUTE, OTHER, SLOW, TOKEN, Caller, joined, recorded
 from worldbus.gateway.bodies import PROTOBUF, PROTOBUF_BATCH
 
@@ -397,6 +399,39 @@ async def test_it_says_how_it_is(caller: Caller) -> None:
 
     assert ready.body == {"status": "ready", "checks": {"nats": True, "log": True, "archive": False}}
     assert (await caller.ask("GET", "/healthz", token=None)).body == {"status": "ok"}
-    assert 'worldbus_gateway_events_total{outcome="recorded"} 1' in text
-    assert 'worldbus_gateway_requests_total{route="/v1/events",status="201"} 1' in text
+    assert 'worldbus_gateway_events_total{outcome="recorded"} 1.0' in text
+    assert 'worldbus_gateway_requests_total{route="/v1/events",status="201"} 1.0' in text
     assert "wbt_one" not in text
+
+
+async def _events(caller: Caller) -> dict[str, float]:
+    """`worldbus_gateway_events_total` by outcome, as Prometheus reads it."""
+    text = (await caller.ask("GET", "/metrics", token=None)).body.decode()
+    assert faults(text, "worldbus_gateway_") == []
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    return {one.labels["outcome"]: one.value for one in families["worldbus_gateway_events"].samples if one.value}
+
+
+async def test_every_event_of_a_request_is_counted_once_whoever_refuses_it(caller: Caller, log: Log) -> None:
+    await caller.publish(joined("e1"))
+    await caller.publish(joined("e1"))
+    refused = [
+        (await caller.ask("POST", "/v1/events", "{}", Content_Type="text/plain"), 415, 1),
+        (await caller.ask("POST", "/v1/events", "{", Content_Type="application/json"), 400, 1),
+        (await caller.ask("POST", "/v1/events", "x" * 3000, token=SLOW, Content_Type="application/json"), 413, 1),
+        (await caller.publish({**joined("e2"), "subject": "a.b"}), 422, 1),
+        (await caller.publish(joined("e1", entity="other")), 409, 1),
+        (await caller.publish(joined("e3"), path="/v1/events?nosuch=1"), 400, 1),
+        (await caller.publish(joined("e3"), token=None), 401, 1),
+        (await caller.publish(joined("e3"), token=OTHER), 422, 1),
+        (await caller.publish([joined("e4"), joined("e5", world="elsewhere")]), 403, 2),
+        (await caller.publish([joined("e6"), joined("e7"), {**joined("e8"), "type": "NoSuch"}]), 422, 3),
+        (await caller.publish([joined(f"b{number}") for number in range(51)]), 413, 51),
+        (await caller.publish([joined("e9"), joined("e9")], path="/v1/events?atomic=true"), 422, 2),
+        (await caller.publish([joined("f1"), joined("e1", entity="other")]), 409, 1),
+    ]
+
+    assert [answer.status for answer, _, _ in refused] == [status for _, status, _ in refused]
+    counted = await _events(caller)
+    assert counted == {"recorded": 2, "replayed": 1, "refused": sum(events for _, _, events in refused)}
+    assert [event.id for event in await recorded(log)] == ["e1", "f1"]

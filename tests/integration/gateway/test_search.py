@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -16,17 +19,20 @@ from projections import Projector
 from projections.knowledge.knowledge import knowledge
 from projections.knowledge.search import open_search
 from projections.knowledge.text import content_hash
+from projections.store import connected
 from schemas.gen.worldbus.knowledge.v1.knowledge_pb2 import LoreChunkAdded, LoreDocumentIngested
 from schemas.gen.worldbus.knowledge.v1.types_pb2 import LorePlace
-from tests.integration.gateway.conftest import DEAF, MUTE, OTHER, Caller, Open
+from tests.integration.gateway.conftest import DEAF, MUTE, OTHER, Answer, Caller, Open
+from worldbus.compose import World, open_world, serve
 from worldbus.edges.search import serve_search
 from worldbus.embedded import NatsServer
+from worldbus.settings import Settings
 
 PASSAGES = {("public",): "The harbour lantern burns whale oil.", ("npc:mira",): "The harbour lantern hides a key."}
 
 
-async def _tell(connection: Connection, log: Log, dsn: str) -> None:
-    """A document with one passage for everybody and one for Mira, in the tables."""
+async def _say(connection: Connection, log: Log) -> None:
+    """A document with one passage for everybody and one for Mira, in the log."""
     said: list[LoreChunkAdded | LoreDocumentIngested] = []
     places = []
     for number, (audience, text) in enumerate(PASSAGES.items(), start=1):
@@ -43,14 +49,14 @@ async def _tell(connection: Connection, log: Log, dsn: str) -> None:
     said.append(LoreDocumentIngested(document="harbour", revision=1, chunks=len(places), places=places))
     async with open_publisher(connection, log, "relaxed") as publisher:
         await publisher.publish_many([Draft(data=one, world="main", entity="harbour", subsystem="lore") for one in said])
-    await Projector(dsn, [knowledge]).run(log, follow=False)
 
 
 @pytest_asyncio.fixture
 async def library(
     open_caller: Open, nats_server: NatsServer, connection: Connection, log: Log, fresh_database: str
 ) -> AsyncIterator[Caller]:
-    await _tell(connection, log, fresh_database)
+    await _say(connection, log)
+    await Projector(fresh_database, [knowledge]).run(log, follow=False)
     async with (
         open_search(fresh_database, None) as search,
         serve_search(connection, search, None),
@@ -101,4 +107,55 @@ async def test_what_may_not_be_asked_is_refused(library: Caller, query: str, tok
 async def test_where_nobody_serves_the_knowledge_base_it_says_so_at_once(caller: Caller) -> None:
     answer = await caller.ask("GET", "/v1/search?text=harbour")
 
-    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "KNOWLEDGE_AWAY", "10")
+    assert "start a process that runs the projector" in answer.body["detail"]
+
+
+@pytest.fixture
+async def empty_world(nats_server: NatsServer, log: Log, fresh_database: str, tmp_path: Path) -> AsyncIterator[World]:
+    """A world with a projector and its knowledge base, in which nobody has told anything."""
+    settings = Settings(
+        nats_url=nats_server.url,
+        postgres_dsn=fresh_database,
+        durability="relaxed",
+        data=tmp_path / "world",
+        world="main",
+        embedder="hashing",
+    )
+    async with open_world(settings, name="world") as world, serve(world, projections=[knowledge]):
+        yield world
+
+
+async def _first_answer(caller: Caller, path: str) -> Answer:
+    """Once somebody answers: the world has just been started."""
+    while (answer := await caller.ask("GET", path)).status == 503 and answer.code == "KNOWLEDGE_AWAY":
+        await asyncio.sleep(0.02)
+    return answer
+
+
+async def test_a_world_without_lore_finds_nothing_and_then_what_is_told(
+    empty_world: World, open_caller: Open, nats_server: NatsServer, connection: Connection, log: Log
+) -> None:
+    async with open_caller(nats_server.url) as caller:
+        nothing = await _first_answer(caller, "/v1/search?text=harbour+lantern")
+        modes = [await caller.ask("GET", f"/v1/search?text=harbour+lantern&mode={mode}") for mode in ("text", "vector", "hybrid")]
+        bad = await caller.ask("GET", "/v1/search?text=")
+        assert [(answer.status, answer.body["hits"]) for answer in (nothing, *modes)] == [(200, [])] * 4
+        assert (bad.status, bad.code) == (422, "BAD_QUERY")
+
+        await _say(connection, log)
+        answers = [nothing]
+        while not answers[-1].body["hits"] or answers[-1].body["mode"] != "hybrid":
+            answers.append(await caller.ask("GET", "/v1/search?text=harbour+lantern"))
+            assert answers[-1].status == 200, "from the first moment on somebody answers"
+        assert [hit["body"] for hit in answers[-1].body["hits"]] == [PASSAGES[("public",)]]
+        found = [bool(answer.body["hits"]) for answer in answers]
+        assert found == sorted(found), "what was found once is found again"
+
+
+async def test_while_nothing_is_known_nobody_asks_postgres_again_and_again(empty_world: World, fresh_database: str) -> None:
+    idle = """SELECT now() - max(query_start) FROM pg_stat_activity
+              WHERE datname = current_database() AND query LIKE 'SELECT EXISTS (SELECT FROM world.passages)'"""
+    async with connected(fresh_database) as looking:
+        while (since := await looking.fetchval(idle)) is None or since < timedelta(seconds=3):
+            await asyncio.sleep(0.05)

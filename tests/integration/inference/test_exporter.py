@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from bus.errors import BadSettings
 from bus.log import Log
 from bus.publisher import Publisher
 from inference.tiers import TIERS
+from tests.exposition import faults
 from tests.integration.inference.conftest import Game
 from worldbus.exporter import exporting
 from worldbus.settings import Settings
@@ -47,12 +49,16 @@ async def test_the_workers_of_a_process_are_shown_while_they_work(
             await game.ask(budget_ms=5000)
             await game.ends(1)
             families = await _families(url)
+            text, _ = await _fetch(url)
         after = await _families(url)
 
     slots = {one.labels["tier"]: one.value for one in families["worldbus_inference_slots"].samples if one.value}
     offered = [one for one in families["worldbus_inference_requests"].samples if one.labels["what"] == "offered" and one.value]
     assert slots == {"gold": 2, "silver": 3}
     assert [(one.name, one.labels["tier"], one.value) for one in offered] == [("worldbus_inference_requests_total", "gold", 1)]
+    assert faults(text, "worldbus_") == []
+    ours = [one for name, family in families.items() if name.startswith("worldbus_") for one in family.samples]
+    assert not [one for one in ours if str(os.getpid()) in one.labels["worker"]], "a restart makes no new series"
     assert "python_info" in families, "what the process itself counts comes along"
     assert not after["worldbus_inference_requests"].samples
 

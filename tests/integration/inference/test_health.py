@@ -10,9 +10,11 @@ from bus.log import Log
 from bus.publisher import Publisher
 from inference.engines.grammar import GrammarEngine
 from inference.engines.timed import Pace, TimedEngine
+from inference.health import is_news
 from inference.keeper import Keeper
 from inference.settings import WorkerSettings
 from inference.worker import run_worker
+from schemas.gen.worldbus.inference.v1.inference_pb2 import ModelHealthReported
 from tests.integration.inference.conftest import LADDERS, Game, Until
 
 
@@ -35,6 +37,46 @@ async def test_failures_are_counted_and_an_engine_that_goes_down_is_told_at_once
     assert reports[0].ready
     assert all(report.failures <= report.requests for report in reports)
     assert sum(report.failures for report in reports) == 1
+
+
+async def test_an_idle_worker_says_nothing_more(game: Game, connection: Connection, log: Log, publisher: Publisher, until: Until) -> None:
+    engine, grammar = TimedEngine(Pace(first=0.001, per_token=0.001)), GrammarEngine()
+    settings = WorkerSettings(tier="gold", name="w1", report_s=0.01)
+    async with grammar.open(), run_worker(connection, log, publisher, LADDERS, settings, engine=engine, grammar=grammar):
+
+        async def settled(requests: int) -> list[Any]:
+            """The reports, once they tell of so many requests, and of an engine that is idle again."""
+            while True:
+                found = [event.data for event in await game.said("ModelHealthReported")]
+                if found and sum(one.requests for one in found) == requests and found[-1].free_slots == engine.slots:
+                    return found
+                await asyncio.sleep(0.01)
+
+        for asked in range(3):
+            if asked:
+                await game.ask(max_tokens=5, budget_ms=5000)
+            await settled(asked)
+            await asyncio.sleep(0.5)  # fifty spans in which nothing happens
+        found = await settled(2)
+
+    idle = [report for report in found if report.ready and not report.requests and report.free_slots == engine.slots]
+    assert len(idle) <= 3, "once at the start, and once after each request at most"
+
+
+def _stood(**fields: Any) -> ModelHealthReported:
+    return ModelHealthReported(**{"tier": "gold", "worker": "w1", "ready": True, "slots": 2, "free_slots": 2, "span_ms": 10, **fields})
+
+
+def test_only_what_happened_or_changed_is_news() -> None:
+    told = _stood(requests=3)
+
+    assert not is_news(_stood(span_ms=9_000), told)
+    assert is_news(told, None)
+    for fields in ({"requests": 1}, {"requests": 1, "failures": 1}, {"late": 1}, {"free_slots": 0}, {"slots": 1, "free_slots": 1}):
+        assert is_news(_stood(**fields), told), fields
+    down = _stood(ready=False, free_slots=0)
+    assert is_news(down, told)
+    assert is_news(down, down), "model management counts the reports of an engine that stays down"
 
 
 async def test_an_engine_that_fails_without_an_answer_between_is_left_alone_for_longer_each_time(until: Until) -> None:

@@ -17,6 +17,7 @@ from projections.npcs import npcs
 from projections.query import query
 from schemas.gen.worldbus.game.v1.game_pb2 import GiftGiven, NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceRequested
+from schemas.gen.worldbus.inference.v1.types_pb2 import Measured
 from schemas.gen.worldbus.language.v1.language_pb2 import LanguageStudied, UtteranceRequested
 from schemas.gen.worldbus.language.v1.types_pb2 import Meaning, Thing
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
@@ -56,7 +57,8 @@ def _talk(town: Rehearsal, who: str, words: str, answer: str, action: str) -> No
     town.say(PlayerSpoke(npc=who, text=words), entity="mira")
     request = town.said(InferenceRequested, entity=who)[-1]
     text = json.dumps({"say": answer, "emotion": "wary", "action": action})
-    ended = InferenceCompleted(request_id=request.request_id, requester_subsystem="npc", requester_entity=who, text=text, rung="full")
+    to = {"request_id": request.request_id, "requester_subsystem": "npc", "requester_entity": who, "measured": Measured(engine="vllm")}
+    ended = InferenceCompleted(**to, text=text, rung="full")
     town.say(ended, entity=who, subsystem="inference")
 
 

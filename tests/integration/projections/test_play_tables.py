@@ -16,6 +16,7 @@ from projections.scenes import scenes
 from projections.stories import stories
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, ItemCollected, ObjectExamined, PartyFormed, PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceRequested
+from schemas.gen.worldbus.inference.v1.types_pb2 import Measured
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
 from schemas.gen.worldbus.quest.v1.quest_pb2 import (
     QuestAbandonRequested,
@@ -73,7 +74,9 @@ def _answer(town: Rehearsal) -> None:
     arc = [event.entity for event in town.log if isinstance(event.data, InferenceRequested)][-1:]
     if request and request[0].json_schema:
         to = {"request_id": request[0].request_id, "requester_subsystem": "storyteller", "requester_entity": arc[0]}
-        town.say(InferenceCompleted(text=CLAIM, rung="full", **to), entity=arc[0], subsystem="inference")
+        town.say(
+            InferenceCompleted(text=CLAIM, rung="full", measured=Measured(engine="openai"), **to), entity=arc[0], subsystem="inference"
+        )
 
 
 async def test_the_tables_hold_what_was_said(database: str, connection: asyncpg.Connection) -> None:

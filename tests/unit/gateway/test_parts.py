@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+from prometheus_client.parser import text_string_to_metric_families
 
 from bus import errors
 from bus.errors import Rejected, WorldbusError
 from bus.event import Draft
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
+from tests.exposition import faults
 from worldbus.gateway import signals
 from worldbus.gateway.bodies import FORMATS, Item, Sender, read
-from worldbus.gateway.metrics import Metrics
+from worldbus.gateway.metrics import COUNTED, MOMENTARY, OUTCOMES, Metrics
 from worldbus.gateway.problem import Problem, later, problem_of
 from worldbus.gateway.rate import Bucket
 from worldbus.gateway.stream import named, recorded
@@ -146,14 +148,40 @@ def test_no_text_breaks_a_stream_into_other_blocks(subject: str, words: str) -> 
         assert all(line.partition(b": ")[0] in (b"event", b"data", b"id") for line in block[:-2].split(b"\n"))
 
 
+NOW = {name: 7.0 for name in ("archive_questions", "ids_recorded_twice", *MOMENTARY) if name != "subscribers"}
+
+
 def test_counters_are_in_prometheus_format() -> None:
     metrics = Metrics()
     metrics.answered("/v1/events", 201)
+    metrics.refusals["BAD_EVENT"] += 1
+    metrics.dropped["slow"] += 1
     for seconds in (0.0005, 0.3, 99):
         metrics.took(seconds)
-    lines = list(metrics.lines({"log_head": 7}))
+    text = metrics.exposition(NOW).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
 
-    assert 'worldbus_gateway_publish_seconds_bucket{le="0.001"} 1' in lines
-    assert 'worldbus_gateway_publish_seconds_bucket{le="+Inf"} 3' in lines
-    assert "worldbus_gateway_log_head 7" in lines
-    assert all(line.startswith("#") or len(line.rsplit(" ", 1)) == 2 for line in lines)
+    assert faults(text, "worldbus_gateway_") == []
+    assert 'worldbus_gateway_publish_seconds_bucket{le="0.001"} 1.0' in text.splitlines()
+    assert 'worldbus_gateway_publish_seconds_bucket{le="+Inf"} 3.0' in text.splitlines()
+    assert "worldbus_gateway_log_head 7.0" in text.splitlines()
+    assert {name.removeprefix("worldbus_gateway_") for name, family in families.items() if family.type == "counter"} == {
+        *("requests", "events", "refusals", "streams_dropped"),
+        *COUNTED,
+    }
+    assert {one.labels["outcome"] for one in families["worldbus_gateway_events"].samples} == set(OUTCOMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("# HELP g_archive_questions archive questions.\n# TYPE g_archive_questions gauge\ng_archive_questions 1\n", "HELP says nothing"),
+        ("# HELP g_x Questions that were asked.\ng_x 1\n", "no TYPE"),
+        ("# HELP g_x_total Questions that were asked.\n# TYPE g_x_total gauge\ng_x_total 1\n", "must not end like"),
+        ("# HELP g_x_ms How long it took.\n# TYPE g_x_ms gauge\ng_x_ms 1\n", "base units"),
+        ("# HELP g_x How long it took.\n# TYPE g_x gauge\ng_x 1\ng_x 2\n", "stands 2 times"),
+        ('# HELP g_x How long it took.\n# TYPE g_x histogram\ng_x_bucket{le="1"} 2\ng_x_bucket{le="+Inf"} 1\ng_x_count 1\n', "do not rise"),
+    ],
+)
+def test_the_linter_of_metrics_sees_what_was_wrong_before(text: str, word: str) -> None:
+    assert word in " ".join(faults(text, "g_"))

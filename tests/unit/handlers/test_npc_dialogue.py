@@ -26,7 +26,7 @@ from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceRejected,
     InferenceRequested,
 )
-from schemas.gen.worldbus.inference.v1.types_pb2 import Knowledge, PromptPart
+from schemas.gen.worldbus.inference.v1.types_pb2 import Knowledge, Measured, PromptPart
 from schemas.gen.worldbus.npc.v1.npc_pb2 import (
     NpcActed,
     NpcActionRejected,
@@ -73,9 +73,17 @@ def answer(case: Case[Npc], request_id: str, say: str = "No.", emotion: str = "s
     return answer_raw(case, request_id, json.dumps({"say": say, "emotion": emotion, "action": action}))
 
 
-def answer_raw(case: Case[Npc], request_id: str, text: str, cls: Any = InferenceCompleted, rung: str = "full") -> Case[Npc]:
-    said = cls(request_id=request_id, requester_subsystem="npc", requester_entity="widow-hask", text=text, rung=rung)
+def answer_raw(
+    case: Case[Npc], request_id: str, text: str, cls: Any = InferenceCompleted, rung: str = "full", engine: str = "vllm"
+) -> Case[Npc]:
+    took = Measured(engine=engine)
+    said = cls(request_id=request_id, requester_subsystem="npc", requester_entity="widow-hask", text=text, rung=rung, measured=took)
     return case.when(said, subsystem="inference")
+
+
+def by_a_model(request_id: str, npc: str, text: str) -> InferenceCompleted:
+    to = {"request_id": request_id, "requester_subsystem": "npc", "requester_entity": npc}
+    return InferenceCompleted(text=text, rung="full", measured=Measured(engine="openai"), **to)
 
 
 def talk(*history: Any) -> tuple[Case[Npc], str]:
@@ -285,6 +293,16 @@ def test_an_answer_is_spoken() -> None:
     ).then_state(questions={})
 
 
+@pytest.mark.parametrize(("rung", "engine"), [("grammar", "grammar"), ("authored", "authored"), ("full", "timed"), ("full", "grammar")])
+def test_nothing_is_done_in_an_answer_that_no_model_chose(rung: str, engine: str) -> None:
+    case, request_id = talk(tie(trust=300))
+    text = json.dumps({"say": "Come closer.", "emotion": "warm", "action": "confide"})
+
+    case = answer_raw(case, request_id, text, InferenceCompleted if rung == "full" else InferenceDegraded, rung, engine)
+
+    case.then_types(NpcSpoke)
+
+
 def test_an_answer_with_a_deed_is_spoken_and_done() -> None:
     case, request_id = talk(tie(trust=300))
     case = answer(case, request_id, action="confide").then_types(NpcSpoke, NpcActed, RelationshipChanged)
@@ -315,7 +333,7 @@ def test_an_answer_to_somebody_forgotten_meanwhile_makes_room_before_it_makes_an
     open_one = InferenceRequested(request_id="npc-1", player="mira", prompt=[PromptPart(role="user", name="words", text="?")])
     case = given(npc, NpcAppeared(place="fishmarket"), open_one, *known, entity="doctor-vane")
     text = '{"say": "Leave.", "emotion": "cold", "action": "threaten"}'
-    said = InferenceCompleted(request_id="npc-1", requester_subsystem="npc", requester_entity="doctor-vane", text=text)
+    said = by_a_model("npc-1", "doctor-vane", text)
     case = case.when(said, subsystem="inference").then_types(NpcSpoke, NpcActed, NpcForgotPlayer, RelationshipChanged)
 
     assert len(case.state.page("mira")) == MOST_PER_PAGE
@@ -351,7 +369,7 @@ def test_who_is_too_afraid_does_not_threaten() -> None:
     case = given(npc, NpcAppeared(place="fishmarket"), tie(fear=500), entity="doctor-vane")
     case = case.when(PlayerSpoke(npc="doctor-vane", text="You."), entity="mira")
     text = '{"say": "Leave.", "emotion": "cold", "action": "threaten"}'
-    said = InferenceCompleted(request_id=asked(case).request_id, requester_subsystem="npc", requester_entity="doctor-vane", text=text)
+    said = by_a_model(asked(case).request_id, "doctor-vane", text)
 
     assert rejected(case.when(said, subsystem="inference")) == "TOO_AFRAID"
 

@@ -11,7 +11,7 @@ from bus.errors import BadSettings
 from bus.testing import Case, Rehearsal, given, recorded
 from handlers.capability_registry import REGISTRY, capability
 from handlers.router import Routing, router, router_of
-from handlers.router.state import MAX_WORKERS
+from handlers.router.state import MAX_WORKERS, worker_key
 from handlers.router.tables import rules
 from handlers.router.tiers import ALL_LANES, SPREAD
 from handlers.time_manager import time
@@ -364,6 +364,62 @@ def test_health_is_said_only_when_it_changed_on_all_lanes_of_all_tiers() -> None
     assert len(set(ALL_LANES)) == 3 * SPREAD
 
 
+def one_process(lane: str, *, silver_requests: int, times: int = FAILURES) -> Case[Routing]:
+    """Gold fails in every report; silver, in the same process and so under the same name, has no failures."""
+    case = tier_lane(lane)
+    for number in range(times):
+        at_ms = number * 10
+        case = worker(case, "gold", "vm-1", requests=3, failures=3, at_ms=at_ms)
+        case = worker(case, "silver", "vm-1", requests=silver_requests, at_ms=at_ms)
+        case = worker(case, "bronze", "vm-1", at_ms=at_ms)
+    return case
+
+
+@pytest.mark.parametrize("requests", [0, 50], ids=["idle", "busy"])
+def test_a_tier_that_always_fails_is_cut_off_and_its_neighbours_in_one_process_are_not(requests: int) -> None:
+    gold, silver = stands("gold", "vm-1"), stands("silver", "vm-1")
+    full = stands("silver", "other", free=0, takes_ms=9000)
+
+    assert route(one_process("silver", silver_requests=requests, times=FAILURES - 1), full, gold, tier="silver").tier == "gold"
+    cut_off = route(one_process("silver", silver_requests=requests), full, gold, tier="silver")
+    assert (cut_off.tier, cut_off.code) == ("silver", "no_better")
+    assert "gold has open circuits" in cut_off.reason
+    assert route(one_process("gold", silver_requests=requests), gold, silver).tier == "silver"
+
+
+def test_an_idle_process_of_three_tiers_is_told_of_once() -> None:
+    case = tier_lane()
+    for number in range(6):
+        for tier in ("gold", "silver", "bronze"):
+            case = worker(case, tier, "vm-1", free_slots=8, at_ms=number * 10_000)
+            if number:
+                case.then_nothing()
+
+    assert len(case.state.workers) == 3
+
+
+def test_a_process_that_is_gone_serves_none_of_its_tiers() -> None:
+    case = worker(worker(worker(tier_lane(), "gold", "vm-1"), "silver", "vm-1"), "gold", "vm-2")
+
+    gone = heard(case, ServiceExpired(service="vm-1", capabilities=["inference-gold"]))
+    assert [(it.tier, it.worker, it.ready) for it in gone.said if isinstance(it, said.TierHealthChanged)] == [
+        ("gold", "vm-1", False),
+        ("silver", "vm-1", False),
+    ]
+
+
+def test_a_log_of_the_former_rules_folds_to_one_worker_of_each_tier() -> None:
+    """They told of the tiers of one process in turn, as if one worker changed; what each was told last is what holds."""
+    told = [
+        said.TierHealthChanged(tier=tier, pool=tier, worker="vm-1", ready=True, free=True, failures=failures)
+        for failures in (1, 2)
+        for tier in ("bronze", "gold", "silver")
+    ]
+    state = given(router, *told, entity="inference-gold").state
+
+    assert {key: one.failures for key, one in state.workers.items()} == {"bronze/vm-1": 2, "gold/vm-1": 2, "silver/vm-1": 2}
+
+
 def test_a_lane_remembers_a_bounded_number_of_workers() -> None:
     case = worker(tier_lane(), "gold", "down", ready=True)
     case = worker(case, "gold", "down", ready=False)
@@ -371,7 +427,7 @@ def test_a_lane_remembers_a_bounded_number_of_workers() -> None:
         case = worker(case, "gold", f"g{number}")
 
     assert len(case.state.workers) == MAX_WORKERS
-    assert "down" not in case.state.workers
+    assert worker_key("gold", "down") not in case.state.workers
 
 
 def test_only_workers_are_believed_and_no_tier_is_invented() -> None:

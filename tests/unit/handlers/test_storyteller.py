@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from bus.testing import Case, given
+from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.storyteller import storyteller_of
 from handlers.storyteller.decide import PATIENCE_MS
 from handlers.storyteller.state import Arc
-from handlers.storyteller.tables import parse
+from handlers.storyteller.tables import load, parse
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain
 from schemas.gen.worldbus.inference.v1.inference_pb2 import (
@@ -22,6 +23,7 @@ from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceRejected,
     InferenceRequested,
 )
+from schemas.gen.worldbus.inference.v1.types_pb2 import Measured
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneChangeRequested, SceneDiscovered
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted, QuestFailed
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import (
@@ -115,8 +117,13 @@ def one(case: Case[Arc], kind: type[Any]) -> Any:
     return it
 
 
-def answered(case: Case[Arc], text: str, rung: str = "full") -> Case[Arc]:
-    to = {"request_id": case.state.request, "requester_subsystem": "storyteller", "requester_entity": "tally"}
+def answered(case: Case[Arc], text: str, rung: str = "full", engine: str = "openai") -> Case[Arc]:
+    to = {
+        "request_id": case.state.request,
+        "requester_subsystem": "storyteller",
+        "requester_entity": "tally",
+        "measured": Measured(engine=engine),
+    }
     answer: Any = InferenceCompleted if rung == "full" else InferenceDegraded
     return case.when(answer(text=text, rung=rung, **to), entity="tally", subsystem="inference")
 
@@ -269,8 +276,30 @@ def test_an_answer_that_cannot_be_used_is_told_in_the_authors_words(text: str) -
     assert (one(case, StoryNarrated).text, one(case, StoryNarrated).rung) == ("All quiet.", "authored")
 
 
-def test_a_degraded_answer_keeps_its_rung() -> None:
-    assert one(answered(telling(), "Plain words.", "grammar"), StoryNarrated).rung == "grammar"
+def test_a_shorter_answer_of_a_model_keeps_its_rung() -> None:
+    assert one(answered(telling(), "Plain words.", "shorter"), StoryNarrated).rung == "shorter"
+
+
+@pytest.mark.parametrize(("rung", "engine"), [("grammar", "grammar"), ("authored", "authored"), ("full", "timed"), ("full", "grammar")])
+def test_told_without_a_model_the_words_are_the_authors_and_no_fact_comes_of_them(rung: str, engine: str) -> None:
+    case = answered(telling(), '{"text": "It was Pell.", "facts": {"who": "pell"}}', rung, engine)
+
+    case.then_types(StoryNarrated, WakeCancelRequested)
+    assert (one(case, StoryNarrated).text, one(case, StoryNarrated).rung) == ("All quiet.", "authored")
+    assert case.state.facts == ()
+
+
+def test_what_players_did_is_true_whoever_tells_the_story() -> None:
+    stirs = [{"key": "told", "on": "quest", "value": "ferryman=told", "tension": 5, "establishes": {"ferryman": "sold"}}]
+    arc = {**TABLE["arcs"]["tally"], "stirs": stirs}
+    case = given(storyteller_of(parse({"arcs": {"tally": arc}}, "test")), entity="tally").when(StoryArcStartRequested(), entity="tally")
+
+    case = case.when(QuestCompleted(quest="ferryman", ending="told"), entity="mira", subsystem="quest")
+    case.then_types(StoryTensionChanged, StoryFactEstablished)
+    assert one(case, StoryFactEstablished) == StoryFactEstablished(fact="ferryman", value="sold", source="deed")
+
+    again = case.when(QuestCompleted(quest="ferryman", ending="told"), entity="tam", subsystem="quest")
+    again.then_types(StoryTensionChanged)
 
 
 @pytest.mark.parametrize("end", [InferenceExpired, InferenceCancelled, InferenceRejected])
@@ -368,3 +397,52 @@ def test_an_arc_of_which_nothing_can_come_any_more_ends() -> None:
     case = woken(answered(woken(case, "pulse"), "Once."), "pulse")
 
     case.then(StoryArcEnded(beat="only", beats=1))
+
+
+# -- the sample world without any model ----------------------------------------------------------------------------------------------------
+
+DUSKMARKET = storyteller_of(load(WORLDS / DEFAULT_WORLD / "story.toml"))
+TOLD = QuestCompleted(quest="missing-ferryman", ending="told")
+SILENCED = QuestCompleted(quest="missing-ferryman", ending="silenced")
+BELL = QuestCompleted(quest="bell-for-the-drowned", ending="tolled")
+
+
+def the_tally(*deeds: QuestCompleted) -> list[Any]:
+    """Everything that the arc publishes over five weeks without a model, players having done these deeds on its first day."""
+    case = given(DUSKMARKET, entity="the-tally").when(SceneDiscovered(scene="chalk-on-the-quay"), entity="mira", subsystem="narrative")
+    log = list(case.said)
+    wakes = [it.name for it in log if isinstance(it, WakeRequested)]
+    for pulse in range(35 * 48):
+        if pulse % 48 == 47:
+            case = case.when(DayBegan(), entity="clock", subsystem="time", id=f"day-{pulse}")
+            log += case.said
+        for deed in deeds if pulse == 10 else ():
+            case = case.when(deed, entity="mira", subsystem="quest", id=f"deed-{deed.quest}")
+            log += case.said
+        for name in ("pulse", *(name for name in wakes if name.startswith("told"))):
+            case = case.when(
+                WakeFired(subsystem="storyteller", entity="the-tally", name=name), entity="clock", subsystem="time", id=f"{name}-{pulse}"
+            )
+            log += case.said
+            wakes += [it.name for it in case.said if isinstance(it, WakeRequested)]
+        if case.state.phase == "choosing":
+            case = case.when(StoryChoiceRequested(player="mira", choice=case.state.open[0]), entity="the-tally", id=f"choice-{pulse}")
+            log += case.said
+    return log
+
+
+@pytest.mark.parametrize(
+    ("deeds", "end"),
+    [((), "the-reckoning"), ((TOLD,), "the-reckoning"), ((TOLD, BELL), "the-drowned-are-named"), ((SILENCED,), "he-comes-ashore")],
+)
+def test_every_end_of_the_tally_can_be_reached_without_a_model_by_what_players_did(deeds: tuple[QuestCompleted, ...], end: str) -> None:
+    log = the_tally(*deeds)
+
+    beats = [it.beat for it in log if isinstance(it, StoryBeatBegan)]
+    assert end in beats
+    assert not {"the-reckoning", "the-drowned-are-named", "he-comes-ashore"} - {end} & set(beats)
+    assert isinstance([it for it in log if isinstance(it, (StoryNarrated, StoryArcEnded))][-1], StoryArcEnded)
+    assert {it.source for it in log if isinstance(it, StoryFactEstablished)} <= {"beat", "choice", "deed"}
+    known = {it.fact: it.value for it in log if isinstance(it, StoryFactEstablished)}
+    if TOLD in deeds:
+        assert known["ferryman"] == "sold"

@@ -153,7 +153,8 @@ def text(name: str) -> str | None:
     ("shape", "value"),
     [
         ({"properties": {"say": {"type": "string"}, "mood": {"enum": ["cold", "warm"]}}}, {"say": "one two three", "mood": "warm"}),
-        ({"properties": {"deed": {"enum": ["none", "bow"]}}}, {"deed": "none"}),
+        ({"properties": {"deed": {"enum": ["bow", "none"]}}, "required": ["deed"]}, {"deed": "none"}),
+        ({"properties": {"deed": {"enum": ["bow", "none"]}, "mood": {"enum": ["cold", "warm"]}}}, {"mood": "warm"}),
         ({"type": "object", "required": ["say"]}, {"say": "one two three"}),
         ({"type": "string", "maxLength": 5}, "one"),
         ({"type": "string", "maxLength": 2}, "on"),
@@ -170,7 +171,7 @@ def test_json_of_authored_text(shape: dict[str, object], value: object) -> None:
 
 
 def test_texts_hold_no_more_words_than_asked_for() -> None:
-    shape = {"properties": {"say": {"type": "string"}, "more": {"type": "string"}}}
+    shape = {"properties": {"say": {"type": "string"}, "more": {"type": "string"}}, "required": ["say", "more"]}
 
     assert json.loads(fill(shape, text, 4)) == {"say": "one two three", "more": "one"}
 

@@ -22,6 +22,7 @@ from inference.settings import WorkerSettings
 from inference.tiers import TIERS
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import PromptPart
+from tests.exposition import faults
 
 LADDERS = ladder.load(WORLDS / "duskmarket" / "ladder.toml")
 NPC = LADDERS.of("npc_line")
@@ -136,7 +137,9 @@ def test_the_exposition_adds_up() -> None:
     metrics = Metrics("gold", "gold", "w")
     metrics.observe("queue", 0.004)
     metrics.observe("queue", 100.0)
-    families = {family.name: family for family in text_string_to_metric_families(metrics.exposition(free_slots=3))}
+    text = metrics.exposition(free_slots=3)
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert faults(text, "worldbus_inference_") == []
     queue = {(one.name.rpartition("_")[2], one.labels.get("le")): one.value for one in families["worldbus_inference_queue_seconds"].samples}
 
     assert (queue["count", None], queue["bucket", "0.005"], queue["bucket", "60.0"], queue["bucket", "+Inf"]) == (2, 1, 1, 2)
@@ -154,6 +157,21 @@ def test_a_pool_without_an_engine_is_a_worker_without_a_model() -> None:
     settings, engine = pools.pool_of("gold", {"pool": "spare"})
 
     assert (settings.pool_name, engine) == ("spare", None)
+
+
+@pytest.mark.parametrize("role", ["", "ladder"])
+def test_a_worker_that_starts_again_is_another_one_with_the_same_series(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "game.eu-1." + 60 * "x")
+    workers = []
+    for pid in (71, 4_194_304):
+        monkeypatch.setattr("os.getpid", lambda pid=pid: pid)
+        workers.append(WorkerSettings.of_this_process("gold", role=role))
+    first, second = workers
+
+    assert first.name != second.name
+    assert first.series_name == second.series_name
+    assert all(one.name.startswith(role) and one.series_name.startswith(role) for one in workers)
+    assert WorkerSettings(tier="gold", name="given-71").series_name == "given-71"
 
 
 def test_a_wrong_worker_is_refused_with_every_problem() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.dressing import dressed, fits, plain, spoken_of
-from inference.speech import TOO_LONG, Chunker, SayField, Voice
+from inference.speech import TOO_LONG, Chunker, SpokenFields, Voice
 
 
 def _fed(pieces: list[str], step: float = 0.0) -> list[str]:
@@ -40,7 +40,7 @@ def test_the_chunks_joined_are_the_text(pieces: list[str], step: float) -> None:
     st.booleans(),
 )
 def test_only_say_is_spoken_however_the_json_is_cut(answer: dict[str, object], cuts: list[int], escape: bool) -> None:
-    text, field, said, at = json.dumps(answer, ensure_ascii=escape), SayField(), "", 0
+    text, field, said, at = json.dumps(answer, ensure_ascii=escape), SpokenFields(["say"]), "", 0
     while at < len(text):
         size = cuts[at % len(cuts)]
         said += field.feed(text[at : at + size])
@@ -53,15 +53,15 @@ def test_only_say_is_spoken_however_the_json_is_cut(answer: dict[str, object], c
 
 @given(st.text())
 def test_json_that_is_none_raises_nothing(text: str) -> None:
-    SayField().feed(text)
+    SpokenFields(["say"]).feed(text)
 
 
 def test_a_say_inside_another_value_is_not_spoken() -> None:
-    assert SayField().feed('{"a": {"say": "no"}, "b": ["say", "no"], "c": "\\"say\\": \\"no\\"", "say": "yes"}') == "yes"
+    assert SpokenFields(["say"]).feed('{"a": {"say": "no"}, "b": ["say", "no"], "c": "\\"say\\": \\"no\\"", "say": "yes"}') == "yes"
 
 
 def test_a_choice_is_spoken_when_it_is_whole() -> None:
-    voice = Voice(schema=False, whole=True)
+    voice = Voice(whole=True)
 
     assert voice.feed("Yes. No. ", 0.0) == ""
     assert voice.finish() == "Yes. No. "

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import yaml
 from google.protobuf.json_format import MessageToDict
@@ -15,10 +16,14 @@ from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.asyncapi import document, to_json, to_yaml
+from bus.event import Event
+from bus.json_format import from_document, to_dict
+from schemas.asyncapi import ENVELOPE, document, to_json, to_yaml
+from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import EventDeferred, EventParked, LaneDropRequested, LaneRetryRequested
 from schemas.jsonschema import schemas
 from schemas.registry import all_events, subsystem
+from tests.laws import examples
 from tests.strategies import messages
 
 
@@ -38,7 +43,7 @@ EVERYTHING = [
     for name in sorted({subsystem(cls) for cls in all_events()})
 ]
 
-# The fixed fields of AsyncAPI 3.0.0 (https://www.asyncapi.com/docs/reference/specification/v3.0.0) for the objects that we write.
+# The fixed fields of AsyncAPI 3.1.0 (https://www.asyncapi.com/docs/reference/specification/v3.1.0) for the objects that we write.
 FIELDS: dict[str, tuple[set[str], set[str]]] = {  # object → required, allowed
     "document": ({"asyncapi", "info"}, {"asyncapi", "id", "info", "servers", "defaultContentType", "channels", "operations", "components"}),
     "info": ({"title", "version"}, {"title", "version", "description", "termsOfService", "contact", "license", "tags", "externalDocs"}),
@@ -86,7 +91,7 @@ def test_the_document_has_the_shape_of_asyncapi_3(handlers: list[Says]) -> None:
 
     check("document", found)
     check("info", found["info"])
-    assert found["asyncapi"] == "3.0.0"
+    assert found["asyncapi"] == "3.1.0"
     for server in found["servers"].values():
         check("server", server)
     for channel in found["channels"].values():
@@ -154,9 +159,31 @@ def test_every_message_and_field_is_explained() -> None:
 def test_examples_are_valid() -> None:
     found = document(EVERYTHING)
 
-    for message in found["components"]["messages"].values():
+    for name, message in found["components"]["messages"].items():
         for example in message["examples"]:
-            assert list(violations(example["payload"], message["payload"], found["components"]["schemas"])) == []
+            known = {**found["components"]["schemas"], "payload": message["payload"]}
+            jsonschema_rs.validator_for({"components": {"schemas": known}, "$ref": "#/components/schemas/payload"}).validate(
+                example["payload"]
+            )
+            event, data = found["components"]["schemas"][ENVELOPE], found["components"]["schemas"][name]
+            assert list(violations(example["payload"], {**event, "properties": {**event["properties"], "data": data}}, known)) == []
+
+
+def test_the_payload_is_what_is_on_the_wire() -> None:
+    """The whole event: what a client would parse, type it as its examples do and publish, is what the log takes and gives back."""
+    found = document(EVERYTHING)
+
+    for name, message in found["components"]["messages"].items():
+        (example,) = message["examples"]
+        draft = from_document(example["payload"])
+        wire = CloudEvent.FromString(draft.encode())
+        event = Event(raw=draft.encode(), subject=draft.subject, partition=0, position=1)
+        assert (wire.type, wire.proto_data.type_url) == (name, f"type.googleapis.com/{name}")
+        back = to_dict(event)
+        assert {key: back[key] for key in example["payload"]} == example["payload"]
+        assert set(back) - {"position", "partition", "recorded", "datacontenttype"} <= set(
+            found["components"]["schemas"][ENVELOPE]["properties"]
+        )
 
 
 KINDS = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
@@ -189,11 +216,11 @@ def violations(value: Any, schema: dict[str, Any], known: dict[str, Any], path: 
             yield from violations(inner, schema.get("items", {}), known, f"{path}[{index}]")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=st.data())
 def test_any_event_in_json_fits_its_schema(data: st.DataObject) -> None:
     cls = data.draw(st.sampled_from(all_events()))
     message = data.draw(messages(cls))
     known = schemas(cls)
 
-    assert list(violations(MessageToDict(message), known[cls.DESCRIPTOR.full_name], known)) == []
+    assert list(violations(MessageToDict(message, preserving_proto_field_name=True), known[cls.DESCRIPTOR.full_name], known)) == []

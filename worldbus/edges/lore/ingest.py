@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -21,7 +21,7 @@ import structlog
 from bus.errors import BadEvent, BadSettings, Conflict, Transient
 from bus.event import Draft, new_id
 from bus.publication import pack
-from bus.subjects import lane_filter, partition_of, stored_filter
+from bus.subjects import LaneName, lane_filter, partition_of, stored_filter
 from worldbus.edges.lore.document import Chunk, Document
 from worldbus.edges.lore.revision import EDGE, ENDS, Known, Revision, removed, revised
 
@@ -42,7 +42,7 @@ class Publishes(Protocol):
     def connection(self) -> Connection:
         """Its connection: how large an event may be."""
 
-    async def publish_group(self, drafts: Sequence[Draft], *, expected: int | None = None) -> list[int]:
+    async def publish_group(self, drafts: Sequence[Draft], *, expected: Mapping[LaneName, int] | None = None) -> list[int]:
         """As `bus.publisher.Publisher.publish_group`."""
 
 
@@ -218,7 +218,7 @@ class Ingest:
             for name, time_ns in [self._stamp(revision.slug, revision.number, number)]
         ]
         for group in list(_groups(drafts, self._publisher.connection.max_payload)):
-            expected = (await self._publisher.publish_group(group, expected=expected))[-1]
+            expected = (await self._publisher.publish_group(group, expected={group[0].subject.lane: expected}))[-1]
         return expected
 
 

@@ -1,8 +1,6 @@
 // Publishing to the bus from a game thread, and receiving from it.
 //
-//   worldbus::Settings settings;
-//   settings.url = "nats://127.0.0.1:4222";
-//   settings.world = "w1";
+//   worldbus::Settings settings;              // url and world as WORLDBUS_NATS_URL and WORLDBUS_WORLD say
 //   worldbus::Client client(settings);
 //
 //   worldbus::player::v1::PlayerMoved moved;
@@ -21,8 +19,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "worldbus/event.hpp"
+#include "worldbus/group.hpp"
 #include "worldbus/settings.hpp"
 
 namespace worldbus {
@@ -76,6 +76,14 @@ class Client {
 
   /// Queue an event about an entity of the world. Thread-safe, never waits. `ticket` is written when it was queued.
   Submitted publish(std::string_view entity, const google::protobuf::Message& event, const About& about = {}, std::uint64_t* ticket = nullptr) noexcept;
+
+  /// Record all of `drafts`, in order and behind one another, or none; at most 1000. Thread-safe, and waits for the log's answer, `give_up` at
+  /// most: not for the game's own thread. Has no order with what `publish` queued.
+  ///
+  /// With `expected`, only if the last event of each of these lanes is at its position, all at the same moment: lanes of the drafts and lanes
+  /// that were only read, as many as there are drafts. So a rule over several entities holds, if all who write to them expect them. The same
+  /// ids twice are recorded once within two minutes, and for ever where a lane of the drafts is expected.
+  GroupReceipt publish_group(const std::vector<Draft>& drafts, const std::vector<Expected>& expected = {});
 
   /// Wait until everything queued so far has ended. False if that took longer.
   bool flush(std::chrono::milliseconds timeout);

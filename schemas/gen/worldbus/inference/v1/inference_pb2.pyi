@@ -52,6 +52,7 @@ class InferenceRequested(_message.Message):
     STOP_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     KNOWLEDGE_FIELD_NUMBER: _builtins.int
+    SPEAKABLE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Id, unique in the world, 1 to 64 of A-Z a-z 0-9 _ -. A handler derives it from what it answers, so that deciding again asks the same."""
     tier: _builtins.str
@@ -106,6 +107,12 @@ class InferenceRequested(_message.Message):
     def knowledge(self) -> _types_pb2.Knowledge:
         """What the worker shall look up and show to the model behind the leading `system` parts; unset: nothing. Prompts of `token_ids` get nothing."""
 
+    @_builtins.property
+    def speakable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Properties of the answer's JSON object whose texts are spoken, in the order of the answer; at most 8 names of 1 to 64 characters.
+        Empty: the property `say`. Without a `json_schema` the whole answer is spoken.
+        """
+
     def __init__(
         self,
         *,
@@ -128,10 +135,11 @@ class InferenceRequested(_message.Message):
         stop: _abc.Iterable[_builtins.str] | None = ...,
         fallback: _types_pb2.Fallback | None = ...,
         knowledge: _types_pb2.Knowledge | None = ...,
+        speakable: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "fallback", b"fallback", "knowledge", b"knowledge", "temperature", b"temperature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "budget_ms", b"budget_ms", "cancel_key", b"cancel_key", "choices", b"choices", "deadline_ms", b"deadline_ms", "fallback", b"fallback", "json_schema", b"json_schema", "kind", b"kind", "knowledge", b"knowledge", "max_tokens", b"max_tokens", "npc", b"npc", "player", b"player", "prompt", b"prompt", "request_id", b"request_id", "salience", b"salience", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "tier", b"tier", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "budget_ms", b"budget_ms", "cancel_key", b"cancel_key", "choices", b"choices", "deadline_ms", b"deadline_ms", "fallback", b"fallback", "json_schema", b"json_schema", "kind", b"kind", "knowledge", b"knowledge", "max_tokens", b"max_tokens", "npc", b"npc", "player", b"player", "prompt", b"prompt", "request_id", b"request_id", "salience", b"salience", "seed", b"seed", "speakable", b"speakable", "stop", b"stop", "temperature", b"temperature", "tier", b"tier", "token_ids", b"token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
@@ -352,7 +360,9 @@ class InferenceDegraded(_message.Message):
     rung: _builtins.str
     """Rung of the ladder: `shorter`, `choice`, `grammar` or `authored`."""
     code: _builtins.str
-    """Stable name of why no higher rung was taken: `no_engine`, `no_slot`, `too_late`, `engine_failed`, `bad_answer` or `preempted`."""
+    """Stable name of why no higher rung was taken: `no_engine`, `no_slot`, `too_late`, `engine_failed` (this answer broke off), `bad_answer`,
+    `refused` (the engine does not take the prompt), `refused_by_model` (a filter or policy ended it) or `preempted`.
+    """
     reason: _builtins.str
     """For a person: what was predicted, what was left of the deadline."""
     tier: _builtins.str
@@ -579,7 +589,7 @@ Global___InferenceRejected: _TypeAlias = InferenceRejected  # noqa: Y015
 
 @_typing.final
 class ModelHealthReported(_message.Message):
-    """A worker's look at one model over a span of time, said about the model; at most one per worker and 10 seconds."""
+    """A worker's look at one model over a span of time, said about the model: at most one per worker and 10 seconds, and none while it is idle and well."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -196,9 +196,9 @@ class StoryFactEstablished(_message.Message):
     value: _builtins.str
     """Its value."""
     number: _builtins.int
-    """Number of the beat that established it."""
+    """Number of the beat that established it; for a deed, that of the last beat before it, 0 if there is none."""
     source: _builtins.str
-    """By what: `beat`, `choice` or `narration`."""
+    """By what: `beat`, `choice`, `narration` (of a model) or `deed` (of a player: a stir of the table)."""
     def __init__(
         self,
         *,

@@ -338,7 +338,8 @@ class InferenceDegraded(betterproto2.Message):
 
     code: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
     """
-    Stable name of why no higher rung was taken: `no_engine`, `no_slot`, `too_late`, `engine_failed`, `bad_answer` or `preempted`.
+    Stable name of why no higher rung was taken: `no_engine`, `no_slot`, `too_late`, `engine_failed` (this answer broke off), `bad_answer`,
+    `refused` (the engine does not take the prompt), `refused_by_model` (a filter or policy ended it) or `preempted`.
     """
 
     reason: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
@@ -592,6 +593,12 @@ class InferenceRequested(betterproto2.Message):
     knowledge: "Knowledge | None" = betterproto2.field(19, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What the worker shall look up and show to the model behind the leading `system` parts; unset: nothing. Prompts of `token_ids` get nothing.
+    """
+
+    speakable: "list[str]" = betterproto2.field(20, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Properties of the answer's JSON object whose texts are spoken, in the order of the answer; at most 8 names of 1 to 64 characters.
+    Empty: the property `say`. Without a `json_schema` the whole answer is spoken.
     """
 
 
@@ -878,7 +885,7 @@ default_message_pool.register_message("worldbus.inference.v1", "Measured", Measu
 @dataclass(eq=False, repr=False)
 class ModelHealthReported(betterproto2.Message):
     """
-    A worker's look at one model over a span of time, said about the model; at most one per worker and 10 seconds.
+    A worker's look at one model over a span of time, said about the model: at most one per worker and 10 seconds, and none while it is idle and well.
     """
 
     tier: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)

@@ -276,12 +276,12 @@ class StoryFactEstablished(betterproto2.Message):
 
     number: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
     """
-    Number of the beat that established it.
+    Number of the beat that established it; for a deed, that of the last beat before it, 0 if there is none.
     """
 
     source: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    By what: `beat`, `choice` or `narration`.
+    By what: `beat`, `choice`, `narration` (of a model) or `deed` (of a player: a stir of the table).
     """
 
 
