@@ -152,6 +152,7 @@ ts: $(STAMP)  ## the TypeScript client and its example page: installs its locked
 	@cd clients/typescript && npm run --silent build && npm run --silent page -- --log-level=warning
 
 test-ts: ts  ## the TypeScript client over WebSocket, in node against a real nats-server
+	@cd tests/clients/typescript/sdk && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@WORLDBUS_TS=1 $(PY) -m pytest tests/clients/typescript $(ARGS)
 
 test-contracts: $(STAMP) $(CONTRACTS)/.ready  ## clients generated from the OpenAPI document publish and read; AsyncAPI's parser and `buf lint` agree

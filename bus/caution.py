@@ -76,7 +76,7 @@ class Caution(Generic[S]):
         if self.alarmed and self._unroutable(place_of(event), event.position) is not None:
             return [place_of(event)]
         try:
-            lanes = lanes_of(self._runner.handler, event, self._runner.watch)
+            lanes = lanes_of(self._runner.handler, event, self._runner.watch, skipped=self._runner.skips.take)
         except HandlerHung as error:
             self._astray[event.position] = error
             self._look()

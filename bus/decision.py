@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from bus.attributes import check_state
 from bus.bounded import bounded, excerpt
 from bus.check import FIRST_SECOND, LAST_SECOND, MAX_ID
 from bus.envelope import NANOS
@@ -75,6 +76,7 @@ def answers(lane: Lane[Any], event: Event, messages: Sequence[Message], *, salt:
     handler, entity = lane.handler, lane.entity
     cause, count = _identity(event), len(messages)
     root, depth, time_ns, deadline_ns, traceparent = _context(event)
+    tracestate = _state(event) if traceparent else ""
     version = producer(handler)
     return [
         Draft(
@@ -90,6 +92,7 @@ def answers(lane: Lane[Any], event: Event, messages: Sequence[Message], *, salt:
             depth=depth + 1,
             deadline_ns=deadline_ns,
             traceparent=traceparent,
+            tracestate=tracestate,
             producer_version=version,
         )
         for index, message in enumerate(messages)
@@ -119,6 +122,16 @@ def _context(event: Event) -> tuple[str, int, int, int, str]:
     if not (_FIRST_NS <= time_ns <= _LAST_NS and _FIRST_NS <= deadline_ns <= _LAST_NS):
         time_ns, deadline_ns = _moment(time_ns), _moment(deadline_ns)
     return root, depth, time_ns, deadline_ns, trace
+
+
+def _state(event: Event) -> str:
+    """The input's `tracestate`, or nothing where it is none: a cut one would say something else."""
+    state = event.tracestate
+    try:
+        check_state(state)
+    except BadEvent:
+        return ""
+    return state
 
 
 def _moment(ns: int) -> int:

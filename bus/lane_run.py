@@ -78,6 +78,7 @@ class Tally:
     conflicts: int = 0
     parked: int = 0
     deferred: int = 0
+    skipped: int = 0  # inputs of edges that nobody can ever decide
     loads: int = 0
     last: int = 0  # position of the input that was decided last
     last_ns: int = 0  # when that was, Unix time

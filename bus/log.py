@@ -312,6 +312,7 @@ def _event(answer: Answer) -> Event:
         header_value(header, b"Nats-Subject").decode(errors="replace"),
         int(header_value(header, b"Nats-Sequence")),
         parse_stamp(header_value(header, b"Nats-Time-Stamp").decode()),
+        header,
     )
 
 

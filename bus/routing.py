@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -19,8 +20,13 @@ CONTROL_EVENTS = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
 log = structlog.get_logger(__name__)
 
 
-def lanes_of(handler: Handler[Any], event: Event, watch: Watch = UNWATCHED) -> list[tuple[str, str]]:
-    """The lanes (world, entity) of `handler` that an input concerns, each once. Raises `HandlerHung` and `Stopped` alone."""
+def lanes_of(
+    handler: Handler[Any], event: Event, watch: Watch = UNWATCHED, *, skipped: Callable[[Event], bool] = lambda _: False
+) -> list[tuple[str, str]]:
+    """The lanes (world, entity) of `handler` that an input concerns, each once. Raises `HandlerHung` and `Stopped` alone.
+
+    `skipped` is asked about inputs that no lane can be found for: those that it takes concern none.
+    """
     try:
         if event.name in CONTROL_EVENTS:
             return [(event.world, event.entity)] if getattr(event.data, "handler", "") == handler.name else []
@@ -31,6 +37,8 @@ def lanes_of(handler: Handler[Any], event: Event, watch: Watch = UNWATCHED) -> l
     except (HandlerHung, Stopped):
         raise
     except Exception as error:  # whatever `entities` raises, the input is parked where its subject points
+        if skipped(event):
+            return []
         log.debug("unroutable_input", handler=handler.name, position=event.position, error=str(error))
         return [place_of(event)]
 

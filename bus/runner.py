@@ -17,7 +17,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Set
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
@@ -32,7 +32,8 @@ from bus.lane import Lane
 from bus.lane_run import Entry, LaneRun, LaneStore, Limits, Tally
 from bus.lane_writer import LaneWriter
 from bus.patience import Patience
-from bus.routing import CONTROL_EVENTS
+from bus.routing import CONTROL_EVENTS, lanes_of
+from bus.skipping import Skips
 from bus.turns import Turn, Turns
 from bus.unfinished import Unfinished
 from bus.watch import UNWATCHED, Watch
@@ -61,7 +62,9 @@ class Runner(Generic[S]):
         partitions: int,
         limits: Limits | None = None,
         watch: Watch = UNWATCHED,
+        known: Set[str] = frozenset(),
     ) -> None:
+        """`known` are the names of all handlers of this bus, in whichever process they run: whatever others say comes from an edge."""
         self.handler = handler
         self.watch = watch
         self.store = store
@@ -69,6 +72,7 @@ class Runner(Generic[S]):
         self.partitions = partitions
         self.limits = limits or Limits()
         self.tally = Tally()
+        self.skips = Skips(handler.name, known, self.tally)
         self.patience = Patience(handler.name, self.limits.first_retry_s)
         self.writer = LaneWriter(self)
         self.unfinished = Unfinished(self)
@@ -98,6 +102,10 @@ class Runner(Generic[S]):
             else:
                 self.enter(world, entity, entry)
         entry.leave()
+
+    def route(self, event: Event) -> list[tuple[str, str]]:
+        """The lanes (world, entity) that an input will be put into, by its rules alone."""
+        return lanes_of(self.handler, event, self.watch, skipped=self.skips.would_take)
 
     def enter(self, world: str, entity: str, entry: Entry) -> None:
         """Put an entry behind the others of one lane."""
@@ -195,7 +203,7 @@ class Runner(Generic[S]):
             self.done(run)
             return True
         if lane.waiting or lane.fault is not None:
-            return self.failing.put_aside(run, event)
+            return self._skip(run, event) or self.failing.put_aside(run, event)
         if self.caution.alarmed and self.caution.stops(run, event):
             return False
         if self._bundle(run):
@@ -204,7 +212,7 @@ class Runner(Generic[S]):
             drafts = self._decide(lane, event)
             outputs = outputs_of(lane, event, drafts) if drafts else ()
         except Exception as error:
-            return self.failing.failed(run, event, error)
+            return self._skip(run, event) or self.failing.failed(run, event, error)
         if outputs:
             self.writer.write(run, event, outputs, self.answered, self.failing.failed)
             return False
@@ -213,6 +221,13 @@ class Runner(Generic[S]):
             # member writes too, for inputs of other partitions. An output would have been fenced; silence is not, so look first.
             return self._confirm_silence(run, event)
         run.streak = 0
+        self.done(run)
+        return True
+
+    def _skip(self, run: LaneRun[S], event: Event) -> bool:
+        """Whether the first input of a lane is garbage of an edge, and passed over."""
+        if not self.skips.take(event):
+            return False
         self.done(run)
         return True
 

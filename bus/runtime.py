@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence, Set
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -74,6 +74,7 @@ class Runtime:
         pace: Pace,
         limits: Limits,
         budgets: Budgets,
+        known: Set[str],
         presence: Presence | None = None,
     ) -> None:
         self.connection = connection
@@ -85,7 +86,9 @@ class Runtime:
         self.hangs = Hangs(log_)
         watch = Watch()
         self.runners = {
-            handler.name: Runner(handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits, watch=watch)
+            handler.name: Runner(
+                handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits, watch=watch, known=known
+            )
             for handler in handlers
         }
         self.membership = Membership(
@@ -217,20 +220,24 @@ async def run_handlers(
     limits: Limits | None = None,
     budgets: Budgets | None = None,
     presence: Presence | None = None,
+    known: Iterable[str] = (),
 ) -> AsyncIterator[Runtime]:
     """Run `handlers` for the block. Every input is decided, in log order per entity, with effects exactly once, however often this
     process dies.
 
     A decision that does not return is interrupted and parked; one that cannot be interrupted ends the process with code 71 (`budgets`).
-    `presence` is what operators are told about this process.
+    `presence` is what operators are told about this process. `known` are the names of handlers that other processes run. What any other
+    subsystem publishes comes from an edge; if nobody can ever decide it, it is skipped, where a handler's output would stop the lane.
     """
+    handlers = list(handlers)
     runtime = Runtime(
         connection,
         log_,
-        list(handlers),
+        handlers,
         pace=pace or Pace(),
         limits=limits or Limits(),
         budgets=budgets or Budgets(),
+        known=frozenset(known) | {handler.name for handler in handlers},
         presence=presence,
     )
     with runtime.watchdog:

@@ -347,7 +347,8 @@ class Session:
                 self._doubt = True  # its order among those of its own partition is not ours to give
                 self.lose(f"an event of partition {partition} came")
                 return
-            event = Event(raw=payload, subject=tokens, partition=partition, position=delivered.position, recorded_ns=delivered.recorded_ns)
+            position, recorded_ns = delivered.position, delivered.recorded_ns
+            event = Event(raw=payload, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns, header=header)
             entry = Entry(event, reply, self, self.epoch, settle=self._settle)
             self._open.append(entry)
             self._drained.clear()

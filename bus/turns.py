@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bus.errors import WorldbusError
-from bus.routing import lanes_of
 from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class Turns:
         idle = not self._turns
         for runner, names in self._hear:
             if event.name in names:
-                turns = [Turn(event.position, runner.handler.name, world, entity) for world, entity in lanes_of(runner.handler, event)]
+                turns = [Turn(event.position, runner.handler.name, world, entity) for world, entity in runner.route(event)]
                 self._turns.extend(turns)
                 self._open.update(turns)
         if idle:

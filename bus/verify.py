@@ -27,6 +27,7 @@ from bus.lane import Lane
 from bus.quarantine import QUARANTINE, code_of, mark_of
 from bus.routing import CONTROL_EVENTS, lanes_of, place_of
 from bus.rules import producer
+from bus.unreadable import from_edge, undecodable
 from bus.verify_report import Difference, Report, Since, Tally
 from bus.watch import UNWATCHED, Watch
 from schemas.upcast import recorded_names
@@ -35,8 +36,6 @@ __all__ = ["Difference", "Report", "Since", "Tally", "Verifier", "same", "verify
 
 KEPT = 50_000  # inputs held in memory; older ones are asked for again
 KEPT_DIFFERENCES = 1000
-
-SILENCE: tuple[list[Draft], str] = ([], "")
 
 
 @dataclass(slots=True)
@@ -64,11 +63,22 @@ class _Track:
 class Verifier:
     """Takes the log in order, from its first event on."""
 
-    def __init__(self, handlers: Iterable[Handler[Any]], *, partitions: int = 8, kept: int = KEPT, watch: Watch = UNWATCHED) -> None:
-        """`watch` is that of a watchdog, which gets us out of a decision that hangs, as it did then."""
+    def __init__(
+        self,
+        handlers: Iterable[Handler[Any]],
+        *,
+        partitions: int = 8,
+        kept: int = KEPT,
+        watch: Watch = UNWATCHED,
+        known: Iterable[str] = (),
+    ) -> None:
+        """`watch` is that of a watchdog, which gets us out of a decision that hangs, as it did then. `known` are the names of all handlers
+        of the bus, if `handlers` are not all: what others said comes from edges.
+        """
         self._watch = watch
         self._hung: set[tuple[str, str, str, int]] = set()  # decisions that are not tried again
         self._handlers = {handler.name: handler for handler in handlers}
+        self._known = frozenset(known) | self._handlers.keys()
         self._partitions = partitions
         self._kept = kept
         self._listeners: dict[str, list[Handler[Any]]] = {}
@@ -160,7 +170,7 @@ class Verifier:
         astray = (handler.name, "", "", event.position)
         if astray not in self._hung:
             try:
-                return lanes_of(handler, event, self._watch)
+                return lanes_of(handler, event, self._watch, skipped=self._skipped)
             except HandlerHung:
                 self._hung.add(astray)
         self._hung.add((handler.name, *place_of(event), event.position))  # it was parked there
@@ -181,12 +191,23 @@ class Verifier:
             if event is None:
                 self._stalled.append((track, partition))
                 return
-            if self._today(track, event) != SILENCE:
+            if not self._silent(track, event):
                 return
             queue.popleft()
-            tally = self._tallies[track.lane.handler.name]
-            tally.decisions += 1
-            tally.identical += 1
+            self._count_silence(track)
+
+    def _silent(self, track: _Track, event: Event) -> bool:
+        """Whether there is nothing to say to it: the rules say nothing, or a runner skips it."""
+        drafts, error = self._today(track, event)
+        return not drafts and (not error or self._skipped(event))
+
+    def _skipped(self, event: Event) -> bool:
+        return from_edge(event, self._known) and undecodable(event) is not None
+
+    def _count_silence(self, track: _Track) -> None:
+        tally = self._tallies[track.lane.handler.name]
+        tally.decisions += 1
+        tally.identical += 1
 
     # -- answers -----------------------------------------------------------------------------------------------------------------
 
@@ -283,7 +304,9 @@ class Verifier:
         """There is no answer on record, and today there would be one."""
         cause = self._inputs.get(position)
         drafts, error = self._today(track, cause) if cause is not None else ([], "")
-        self._judge(track, position, same=False, recorded=recorded, today=drafts, error=error)
+        if error and cause is not None and self._skipped(cause):
+            return self._count_silence(track)
+        return self._judge(track, position, same=False, recorded=recorded, today=drafts, error=error)
 
     def _judge(
         self, track: _Track, position: int, *, same: bool, recorded: Sequence[Event], today: Sequence[Draft], error: str = ""

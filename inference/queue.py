@@ -194,7 +194,8 @@ class TierQueue:
             pull.asked -= 1
             delivered = parse_ack(reply)
             partition, tokens = place(subject)
-            event = Event(raw=payload, subject=tokens, partition=partition, position=delivered.position, recorded_ns=delivered.recorded_ns)
+            position, recorded_ns = delivered.position, delivered.recorded_ns
+            event = Event(raw=payload, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns, header=header)
             self._on_request(event, _attempt(reply), reply)
 
         return receive

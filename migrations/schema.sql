@@ -542,7 +542,8 @@ CREATE TABLE worldbus.events (
     correlation text,
     odd_subject bytea,
     raw bytea NOT NULL,
-    chain bytea NOT NULL
+    chain bytea NOT NULL,
+    header bytea
 );
 
 
@@ -585,7 +586,14 @@ COMMENT ON COLUMN worldbus.events.odd_subject IS 'The stored subject where text 
 -- Name: COLUMN events.chain; Type: COMMENT; Schema: worldbus; Owner: -
 --
 
-COMMENT ON COLUMN worldbus.events.chain IS 'sha256(chain of position - 1 || position as 8 bytes || byte length of the stored subject as 4 bytes || stored subject || raw); 32 zero bytes before position 1. Numbers are big-endian.';
+COMMENT ON COLUMN worldbus.events.chain IS 'sha256(chain of position - 1 || position as 8 bytes || byte length of the stored subject as 4 bytes || stored subject || raw); 32 zero bytes before position 1. Numbers are big-endian. Where there is a header, the length of the subject has its highest bit set, and byte length of the header as 4 bytes || header come before raw.';
+
+
+--
+-- Name: COLUMN events.header; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.events.header IS 'The header lines that are part of the event, as they came: those of a CloudEvent in binary mode. Null for every other event.';
 
 
 --
@@ -608,7 +616,8 @@ CREATE VIEW world.events AS
     correlation,
     depth,
     raw,
-    chain
+    chain,
+    header
    FROM worldbus.events;
 
 
@@ -698,7 +707,7 @@ COMMENT ON TABLE worldbus.skipped IS 'Events that a projection could not take in
 -- Name: COLUMN skipped.projection; Type: COMMENT; Schema: worldbus; Owner: -
 --
 
-COMMENT ON COLUMN worldbus.skipped.projection IS 'Its name, or * when the envelope itself cannot be read.';
+COMMENT ON COLUMN worldbus.skipped.projection IS 'Its name, or * when the event itself cannot be read: then nobody decides it either.';
 
 
 --
@@ -911,4 +920,5 @@ INSERT INTO public.worldbus_migrations (version) VALUES
     ('20261122000003'),
     ('20261122000004'),
     ('20261130000101'),
+    ('20261130000201'),
     ('20261130000301');

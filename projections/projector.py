@@ -20,7 +20,7 @@ from bus.errors import CheckpointMoved, StoreUnavailable
 from bus.presence import Part
 from projections import checkpoints, generations
 from projections.batch import Batch, Lineup
-from projections.chain import COLUMNS
+from projections.chain import COLUMNS, HEADED
 from projections.checkpoints import ADVANCE, Checkpoint
 from projections.feed import Feed
 from projections.generations import Generation
@@ -250,6 +250,8 @@ class Projector:
             if await connection.fetchval(ADVANCE, batch.start, batch.position, batch.chain, epoch) is None:
                 await self._moved(connection, batch)
             await connection.copy_records_to_table("events", schema_name="worldbus", columns=COLUMNS, records=batch.records)
+            if batch.headed:
+                await connection.copy_records_to_table("events", schema_name="worldbus", columns=HEADED, records=batch.headed)
             if careful:
                 await write_carefully(connection, batch)
             else:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from bus.binary_mode import without_recorded
 from bus.errors import LogDamaged, Misuse
+from bus.event import Event
 from projections import checkpoints
 from projections.archive import DAMAGED_PAGES, STEP, CheckedLog, Progress, broken_link
-from projections.chain import COLUMNS, START, link_event, record
+from projections.chain import HEADED, START, link_event, record
 from projections.hold import PROJECTOR, holding
 from projections.reader import reading
 from projections.store import connected, in_our_words, transaction
@@ -25,7 +27,6 @@ from projections.store import connected, in_our_words, transaction
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-    from bus.event import Event
     from projections.checkpoints import Checkpoint
 
 log_ = structlog.get_logger(__name__)
@@ -39,6 +40,15 @@ class Rearchived:
     damaged: int
     proven: int
     rewritten: int
+
+
+class Proof(NamedTuple):
+    """The chain of the log before the first event to be written, and at the checkpoint; and the events that were archived with other
+    headers than the log has now, by position."""
+
+    before: bytes
+    end: bytes
+    others: dict[int, Event]
 
 
 async def rebuild_archive(dsn: str, log: CheckedLog, *, whole: bool = False, progress: Progress | None = None) -> Rearchived:
@@ -62,13 +72,13 @@ async def _rebuild(connection: Connection, log: CheckedLog, whole: bool, progres
     first = 1 if whole else damaged
     if first == 0 or head.position == 0:
         return Rearchived(damaged=0, proven=0, rewritten=0)
-    before, end = await _prove(connection if readable else None, log, head, first, damaged, progress)
+    proof = await _prove(connection if readable else None, log, head, first, damaged, progress)
     if not readable:
         log_.warning("archive_emptied", reason="its pages cannot be read; the log is proven to hold every event of it")
         await connection.execute("TRUNCATE worldbus.events")
-    await _rewrite(connection, log, first - 1, before, head.position, progress)
-    if end != head.chain:
-        await connection.execute("UPDATE worldbus.checkpoint SET chain = $1 WHERE position = $2", end, head.position)
+    await _rewrite(connection, log, first - 1, proof, head.position, progress)
+    if proof.end != head.chain:
+        await connection.execute("UPDATE worldbus.checkpoint SET chain = $1 WHERE position = $2", proof.end, head.position)
     return Rearchived(damaged=damaged, proven=head.position, rewritten=head.position - first + 1)
 
 
@@ -83,8 +93,8 @@ async def _first_damage(connection: Connection, progress: Progress | None) -> tu
 
 async def _prove(
     connection: Connection | None, log: CheckedLog, head: Checkpoint, first: int, damaged: int, progress: Progress | None
-) -> tuple[bytes, bytes]:
-    """The log's own chain before `first` and at the checkpoint. Raises `LogDamaged` unless both are what was archived."""
+) -> Proof:
+    """The log's own chain, as far as the checkpoint. Raises `LogDamaged` unless it is what was archived."""
     last = (await log.state()).last
     if last < head.position:
         raise LogDamaged(
@@ -94,11 +104,15 @@ async def _prove(
         )  # fmt: skip
     chain = before = START
     met = 0
+    others: dict[int, Event] = {}
     async for events in _batches(log, 0, head.position):
         start = events[0].position - 1
         kept = {} if connection is None else dict(map(tuple, await connection.fetch(_CHAINS, start, events[-1].position)))
         for event in events:
-            chain = link_event(chain, event)
+            as_kept = _as_archived(event, chain, kept.get(event.position))
+            if as_kept is not event:
+                others[event.position] = as_kept
+            chain = link_event(chain, as_kept)
             if kept.get(event.position) == chain:
                 met = event.position
             elif 0 < event.position < damaged:
@@ -113,7 +127,28 @@ async def _prove(
             f"{met} the log is not what was archived, and so not what the archive may be written from; restore Postgres from a backup",
             position=met + 1,
         )
-    return before, chain
+    return Proof(before, chain, others)
+
+
+def _as_archived(event: Event, chain: bytes, kept: bytes | None) -> Event:
+    """The event with the headers that it was archived with. A restored log has lines that say when an event was first recorded, which the
+    archive it came from has not; archives of older releases have no headers."""
+    if event.header is None:
+        return event
+    headers = (without_recorded(event.header) or None, event.header, None)
+    forms = [event if header == event.header else _with(event, header) for header in headers]
+    return next((form for form in forms if link_event(chain, form) == kept), forms[0])
+
+
+def _with(event: Event, header: bytes | None) -> Event:
+    return Event(
+        raw=event.raw,
+        subject=event.subject,
+        partition=event.partition,
+        position=event.position,
+        recorded_ns=event.recorded_ns,
+        header=header,
+    )
 
 
 def _differs(position: int) -> LogDamaged:
@@ -124,16 +159,18 @@ def _differs(position: int) -> LogDamaged:
     )
 
 
-async def _rewrite(connection: Connection, log: CheckedLog, after: int, chain: bytes, until: int, progress: Progress | None) -> None:
+async def _rewrite(connection: Connection, log: CheckedLog, after: int, proof: Proof, until: int, progress: Progress | None) -> None:
+    chain = proof.before
     async for events in _batches(log, after, until):
         rows = []
-        for event in events:
+        for found in events:
+            event = proof.others.get(found.position, found)
             chain = link_event(chain, event)
-            rows.append(record(event, chain)[0])
+            rows.append((*record(event, chain)[0], event.header))
         last = events[-1].position
         async with transaction(connection):
             await connection.execute("DELETE FROM worldbus.events WHERE position > $1 AND position <= $2", events[0].position - 1, last)
-            await connection.copy_records_to_table("events", schema_name="worldbus", columns=COLUMNS, records=rows)
+            await connection.copy_records_to_table("events", schema_name="worldbus", columns=HEADED, records=rows)
         log_.info("archive_rewritten", position=last, until=until)
         if progress is not None:
             progress(last, until)

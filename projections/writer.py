@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from projections.batch import Batch, Skip
+from bus.unreadable import undecodable
+from projections.batch import EVERY, Batch, Skip
 from projections.fold import Fold, Shape
 from projections.projection import Projection
 from projections.store import Meaning, meaning, transaction
@@ -36,8 +37,8 @@ async def write_events(
         refused = fold.take(event)
         if refused is None:
             taken.append(event)
-        else:
-            skips.append(Skip(event.position, projection.name, *refused))
+        else:  # one that nobody can decode is no projection's own trouble
+            skips.append(Skip(event.position, projection.name if undecodable(event) is None else EVERY, *refused))
     try:
         async with transaction(connection):
             await fold.write(connection, schema)
@@ -61,7 +62,7 @@ async def write_carefully(connection: Connection, batch: Batch) -> None:
     """What `Batch.write_folds` does, when Postgres refused that."""
     refused = {(skip.position, skip.projection) for skip in batch.skips}
     for name, (projection, shapes) in batch.lineup.shapes.items():
-        events = [event for event in batch.events if not {(event.position, name), (event.position, "*")} & refused]
+        events = [event for event in batch.events if not {(event.position, name), (event.position, EVERY)} & refused]
         for schema in batch.lineup.schemas[name]:
             skips = await write_events(connection, projection, shapes, schema, wanted(projection, events))
             batch.skips += [skip for skip in skips if skip not in batch.skips]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -71,17 +71,7 @@ async def serve(
             if any(one.name == "knowledge" for one in projections):
                 tasks.append(group.create_task(serve_knowledge(world), name="knowledge"))
         async with AsyncExitStack() as stack:
-            runtime = None
-            if handlers:
-                running = run_handlers(
-                    world.connection,
-                    world.log,
-                    handlers,
-                    limits=limits,
-                    budgets=budgets_of(world.settings),
-                    presence=world.presence,
-                )
-                runtime = await stack.enter_async_context(running)
+            runtime = await stack.enter_async_context(_running(world, handlers, limits)) if handlers else None
             if tiers and world.settings.metrics:
                 await stack.enter_async_context(exporting(world.settings.metrics))
             if tiers:
@@ -111,6 +101,20 @@ async def _first_look(dsn: str) -> None:
         if not answered(error):
             raise
         log_.warning("postgres_awaited", reason=str(error))
+
+
+def _running(world: World, handlers: Iterable[Handler[Any]], limits: Limits) -> AbstractAsyncContextManager[Runtime]:
+    from handlers import by_name  # reads the world's tables
+
+    return run_handlers(
+        world.connection,
+        world.log,
+        handlers,
+        limits=limits,
+        budgets=budgets_of(world.settings),
+        presence=world.presence,
+        known=by_name(),
+    )
 
 
 async def _be_heard(world: World) -> None:

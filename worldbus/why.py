@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bus.errors import BadEvent, WorldbusError
 from bus.event import Event
-from bus.json_format import to_dict
+from bus.showing import UNREADABLE, shown
 from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Measured
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _CHAIN: Final = """
                SELECT position, cause FROM world.events WHERE event_id = c.cause AND position < c.position ORDER BY position DESC LIMIT 1) e
          WHERE c.hop < $2
     )
-    SELECT e.position, e.partition, e.world, e.subsystem, e.entity, e.name, e.raw,
+    SELECT e.position, e.partition, e.world, e.subsystem, e.entity, e.name, e.raw, e.header,
            (extract(epoch FROM e.recorded_at) * 1000000)::bigint * 1000 AS recorded_ns
       FROM chain c JOIN world.events e USING (position) ORDER BY e.position
 """
@@ -62,7 +62,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One event of a chain. `document` is it as JSON; `problem` is why it cannot be read, if so."""
+    """One event of a chain. `document` is it as JSON; `problem` is why it cannot be read, or shown as a whole, if so."""
 
     event: Event
     document: Mapping[str, Any]
@@ -72,7 +72,9 @@ class Link:
     @property
     def measured(self) -> Measured | None:
         """What an answer of a model took; None for any other event."""
-        return getattr(self.event.data, "measured", None) if not self.problem and self.event.subsystem == "inference" else None
+        if self.event.subsystem != "inference" or "data" not in self.document:
+            return None
+        return getattr(self.event.data, "measured", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,7 @@ async def _position(connection: Connection, wanted: str) -> int:
 
 def _event(row: Any) -> Event:
     subject = f"evt.{row['partition']}.{row['world']}.{row['subsystem']}.{row['entity']}.{row['name']}"
-    return Event.stored(row["raw"], subject, row["position"], row["recorded_ns"])
+    return Event.stored(row["raw"], subject, row["position"], row["recorded_ns"], row["header"])
 
 
 async def _texts(connection: Connection, events: Sequence[Event]) -> Mapping[str, str]:
@@ -156,9 +158,6 @@ def _citations(event: Event) -> Sequence[Citation]:
 
 
 def _link(event: Event, texts: Mapping[str, str]) -> Link:
-    try:
-        document = to_dict(event)
-    except BadEvent as error:
-        return Link(event=event, document={"position": event.position}, problem=str(error))
+    document = shown(event)
     passages = [Shown(citation=one, text=texts.get(one.passage_id, "")) for one in _citations(event)]
-    return Link(event=event, document=document, passages=passages)
+    return Link(event=event, document=document, passages=passages, problem=document["message"] if UNREADABLE in document else "")

@@ -13,8 +13,8 @@ from bus.event import Draft
 from bus.runtime import run_handlers
 from handlers.player import player
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
-from worldbus.compose import World, open_world
 from worldbus.lag import consumers, measure, seconds
+from worldbus.opening import World, open_world
 from worldbus.roll_call import Member, roll_call
 from worldbus.settings import Settings
 

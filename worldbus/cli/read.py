@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -207,21 +206,9 @@ async def _each(log: Log, *, until: int, filters: list[str], **begin: Any) -> As
 
 def show(event: Event, as_json: bool, *, whole: bool = True) -> None:
     """Print one event; one that cannot be read is shown as far as it goes."""
-    from bus.errors import BadEvent
-    from bus.json_format import format_time, to_dict
+    from bus.showing import shown
 
-    try:
-        document = to_dict(event)
-    except BadEvent as error:
-        document = {
-            "position": event.position,
-            "partition": event.partition,
-            "recorded": format_time(event.recorded_ns),
-            "stored_subject": ".".join(event.subject),
-            "error": error.code,
-            "message": str(error),
-            "raw_base64": base64.b64encode(event.raw).decode(),
-        }
+    document = shown(event)
     say_json(document) if as_json else show_line(line(event, document), whole=whole)
 
 
@@ -232,7 +219,9 @@ def line(event: Event, document: dict[str, Any]) -> str:
     recorded = str(document["recorded"])
     clock = f"{recorded[11:19]}.{(recorded[20:-1] + '000')[:3]}"
     who = f"{event.world} {event.subsystem}:{event.entity}"
-    fields = document.get("data", {"unreadable": document.get("message")})
+    fields = document.get("data")
     text = json.dumps(fields, ensure_ascii=False) if fields else ""
-    cause = f"  ← {event.lane.position}" if "lane" in document and event.lane else ""
-    return f"{event.position:>8} {clock}  {who}  {event.name} {text}{cause}".rstrip()
+    cause = str(document.get("lane", "")).split(":")[1:2]
+    behind = f"  ← {cause[0]}" if cause else ""
+    problem = f"  unreadable: {document['message']}" if "unreadable" in document else ""
+    return f"{event.position:>8} {clock}  {who}  {event.name} {text}{behind}{problem}".rstrip()

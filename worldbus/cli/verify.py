@@ -77,6 +77,7 @@ async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int |
     from bus.verify import Verifier
     from bus.watch import Watch
     from bus.watchdog import Watchdog
+    from handlers import by_name
     from worldbus.compose import budgets_of
     from worldbus.lag import consumers
     from worldbus.opening import open_bus
@@ -86,7 +87,7 @@ async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int |
         settled = {(one.handler, one.name.removeprefix(f"{one.handler}_")): one.settled for one in await consumers(bus.log, handlers)}
         last = until or (await bus.log.state()).last
         watch = Watch()
-        verifier = Verifier(handlers, partitions=bus.log.partitions, watch=watch)
+        verifier = Verifier(handlers, partitions=bus.log.partitions, watch=watch, known=by_name())
         with Progress() as progress, Watchdog(watch, Health(), None, budgets_of(settings)):
             async for events in bus.log.read(until=last):
                 for event in events:

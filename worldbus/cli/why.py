@@ -75,10 +75,9 @@ def _head(link: Link) -> str:
     event = link.event
     clock = str(link.document.get("recorded", ""))[11:23].rstrip("Z")
     who = f"{event.position} {clock}  {event.subsystem}:{event.entity}  {event.name}"
-    if link.problem:
-        return f"{who}  unreadable: {link.problem}"
     fields = {name: value for name, value in dict(link.document.get("data", {})).items() if name not in _ASIDE}
-    return f"{who} {_short(json.dumps(fields, ensure_ascii=False)) if fields else ''}".rstrip()
+    text = f"{who} {_short(json.dumps(fields, ensure_ascii=False)) if fields else ''}".rstrip()
+    return f"{text}  unreadable: {link.problem}" if link.problem else text
 
 
 def _decided(link: Link) -> Iterator[str]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import asyncpg
 import structlog
 
 from bus.errors import StoreUnavailable, Transient, WorldbusError
-from projections.store import TROUBLE, migrated
+from projections.store import TROUBLE, migrated, open_pool
 
 if TYPE_CHECKING:
     from worldbus.gateway.feed import Feed
@@ -196,3 +196,15 @@ class Known:
                 f"the newest part of the log is out of sight since {min(self._feed.stale_s, 86_400):.0f} s, so it cannot be told whether "
                 "these events are recorded already; nothing was recorded: send them again with the same ids",
             )
+
+
+async def open_archive(stack: AsyncExitStack, dsn: str) -> tuple[asyncpg.Pool | None, int]:
+    """A pool of readers, and how far the archive is: 0 while it cannot be asked. No pool without a database."""
+    if not dsn:
+        return None, 0
+    pool = await stack.enter_async_context(open_pool(dsn, name="worldbus-gateway", most=4, timeout_s=5, patient=True))
+    try:
+        return pool, await Archive(pool).checkpoint()
+    except StoreUnavailable as error:
+        log.warning("archive_away", reason=str(error))
+        return pool, 0

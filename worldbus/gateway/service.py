@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiohttp import web
 
-from bus.errors import StoreUnavailable, WorldbusError
-from projections.store import open_pool
+from bus.errors import WorldbusError
 from worldbus.edges.payments import PaymentsEdge, owners_in
 from worldbus.gateway import search, signals
 from worldbus.gateway.events import BATCHES, EVENTS, Events, answer
 from worldbus.gateway.feed import Feed
 from worldbus.gateway.guard import GuardedServer
 from worldbus.gateway.intake import body_of
-from worldbus.gateway.known import Archive, Known
+from worldbus.gateway.known import Archive, Known, open_archive
 from worldbus.gateway.limits import Limits
 from worldbus.gateway.metrics import CONTENT_TYPE as METRICS_TYPE
 from worldbus.gateway.metrics import Metrics
@@ -271,7 +270,7 @@ async def open_gateway(
     """
     limits = limits or Limits()
     async with AsyncExitStack() as stack:
-        pool, after = await _archive(stack, world.servers.gateway_dsn)
+        pool, after = await open_archive(stack, world.servers.gateway_dsn)
         gateway = Gateway(world, tokens, limits=limits, after=after, pool=pool, webhook_secrets=webhook_secrets)
         server = GuardedServer(gateway.handle, limits, gateway.metrics)
         async with asyncio.TaskGroup() as group:
@@ -288,15 +287,3 @@ async def open_gateway(
                 server.pre_shutdown()
                 await server.shutdown(GRACE_S)
                 background.cancel()
-
-
-async def _archive(stack: AsyncExitStack, dsn: str) -> tuple[asyncpg.Pool | None, int]:
-    """A pool of readers, and how far the archive is: 0 while it cannot be asked. No pool without a database."""
-    if not dsn:
-        return None, 0
-    opened = await stack.enter_async_context(open_pool(dsn, name="worldbus-gateway", most=4, timeout_s=5, patient=True))
-    try:
-        return opened, await Archive(opened).checkpoint()
-    except StoreUnavailable as error:
-        log.warning("archive_away", reason=str(error))
-        return opened, 0

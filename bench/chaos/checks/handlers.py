@@ -15,6 +15,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from bench.chaos.checks.poison import unreadable
 from bench.chaos.history import History, Violation, id_of
 from bus.errors import WorldbusError
 from bus.event import Event, LaneMark, output_id
@@ -68,7 +69,7 @@ def _lanes(history: History, handler: Handler[Any]) -> dict[LaneKey, _Lane]:
         if event.name in names:
             for entity in _entities(handler, event):
                 lane(event.world, entity).inputs[event.position] = event
-        if event.subsystem == handler.name and (mark := event.lane) is not None:
+        if event.subsystem == handler.name and not unreadable(event) and (mark := event.lane) is not None:
             lane(event.world, event.entity).said.append((event, mark))
     return lanes
 
@@ -192,7 +193,7 @@ def _silences(lane: _Lane) -> list[Violation]:
     answered = {position for _, position in lane.answered if position}
     found = []
     for position, event in lane.inputs.items():
-        if position in answered:
+        if position in answered or unreadable(event):  # whether that has a record, checks.poison says
             continue
         begin, end = _window(lane, event)
         if not any(_silent(lane.handler, event, lane.states[at]) for at in range(begin, end + 1) if not lane.parked[at]):

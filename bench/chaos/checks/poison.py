@@ -28,7 +28,10 @@ def unreadable(event: Event) -> bool:
 
 
 def put_aside_once(history: History, handlers: Iterable[Handler[Any]]) -> list[Violation]:
-    """D1. Each unreadable input is recorded once by each handler that listens to its type, with position, code and reason."""
+    """D1. Each unreadable input that came from a handler is recorded once by each one that listens to its type, with position, code and
+    reason; one of an edge by none."""
+    handlers = list(handlers)
+    known = {handler.name for handler in handlers}
     records: dict[tuple[str, int], list[Event]] = defaultdict(list)
     for event in history.events:
         if event.name in RECORDS and event.lane is not None:
@@ -40,8 +43,10 @@ def put_aside_once(history: History, handlers: Iterable[Handler[Any]]) -> list[V
             if event.name not in names or not event.entity or not unreadable(event):
                 continue
             there = records[handler.name, event.position]
-            if len(there) != 1:
-                found.append(Violation("D1", f"{handler.name} recorded unreadable input {event.position} {len(there)} times, wanted once"))
+            wanted = int(event.subsystem in known)
+            if len(there) != wanted:
+                times = f"{len(there)} times, wanted {wanted}"
+                found.append(Violation("D1", f"{handler.name} recorded unreadable input {event.position} of {event.subsystem} {times}"))
             for record in there:
                 found += _complete(record, event)
     return found

@@ -27,11 +27,13 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered as Token
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved as Moved
 from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
 from schemas.gen_better.worldbus.player.v1 import PlayerJoined, PlayerMoved
+from schemas.gen_better.worldbus.runtime.v1 import EventParked
 from tests.pausing import pause
 from worldbus.embedded import NatsServer
 from worldbus_client import BadEvent, BadSettings, Client, Closed, NotConnected, QueueFull, Unknown, WrongThread
 from worldbus_client.client import ROOM
 from worldbus_client.envelope import new_id, pack
+from worldbus_client.received import Event as Received
 
 CLIENT = Path(__file__).parents[3] / "clients" / "python"
 Recorded = Callable[[], list[Event]]
@@ -236,6 +238,18 @@ def test_a_field_of_another_type_is_refused(value: object) -> None:
     except BadEvent:
         return
     assert from_protobuf(parcel.payload).data.zone == (value or "")
+
+
+def test_the_runtimes_records_are_not_a_games_to_publish() -> None:
+    with pytest.raises(BadEvent, match="runtime's own record"):
+        pack("w1", "game", "p", EventParked(handler="player"), id="", cause="", correlation="", time_ns=0)
+
+
+def test_an_event_that_is_written_as_json_says_so() -> None:
+    event = Received(7, "w1", "game", "p", "PlayerMoved", b'{"data": {"zone": "quay"}}')
+    with pytest.raises(BadEvent, match="through the gateway"):
+        event.data  # noqa: B018
+    assert event.name == "PlayerMoved"
 
 
 def test_ids_are_fresh_and_sort_by_time() -> None:

@@ -69,7 +69,7 @@ def test_the_same_id_is_one_event_and_another_body_under_it_is_refused(worldbus:
     other = worldbus("publish", "PlayerLeft", "--entity", "nobody", "--id", "beat-1")
 
     assert again["position"] == first["position"]
-    assert (other.returncode, "is taken by another event" in other.stderr) == (1, True)
+    assert (other.returncode, "is taken by the event at" in other.stderr) == (1, True)
 
 
 def test_expected_is_compare_and_set(worldbus: Worldbus) -> None:
@@ -233,7 +233,7 @@ def test_a_second_owner_of_the_folder_is_refused(worldbus: Worldbus) -> None:
 
 
 def test_a_poisoned_lane_is_listed_retried_and_dropped(worldbus: Worldbus, up: Path) -> None:
-    position = asyncio.run(_poison(up, "evt.main.game.poisoned.PlayerMoved", b"\x00 this is no event"))
+    position = asyncio.run(_poison(up, "evt.main.weather.poisoned.PlayerMoved", b"\x00 this is no event"))
     assert worldbus("publish", "PlayerJoined", "--entity", "poisoned", "--data", '{"display_name": "Mira", "zone": "quay"}').returncode == 0
     eventually(
         worldbus,

@@ -20,7 +20,16 @@ from projections.rearchive import rebuild_archive
 from tests.projected import entered, events, places, rows, unreadable
 from worldbus.embedded import PostgresServer
 
-HISTORY = [*events(499), unreadable(500), *events(100, first=501)]
+LINES = b"ce-specversion: 1.0\r\nce-id: b320\r\nce-type: Odd\r\nce-source: /here\r\n"
+
+
+def headed(position: int, lines: bytes) -> Event:
+    """An event in binary mode, with these header lines."""
+    event = entered(position, players=3)
+    return Event(raw=b"{}", subject=event.subject, partition=event.partition, position=position, header=b"NATS/1.0\r\n" + lines + b"\r\n")
+
+
+HISTORY = [*events(319), headed(320, LINES), *events(179, first=321), unreadable(500), *events(100, first=501)]
 
 
 class State:
@@ -73,6 +82,17 @@ async def test_every_row_is_again_what_it_was(filled: str, connection: asyncpg.C
     assert await rows(connection, "SELECT position, chain FROM worldbus.checkpoint") == checkpoint
     assert (await check(connection, State(600), Listed(HISTORY), full=True)).ok
     assert await Projector(filled, [places()]).run(Listed(HISTORY)) == 600
+
+
+@pytest.mark.parametrize("damage", [DAMAGES["a byte of an event"], DAMAGES["all rows are gone"]])
+async def test_from_a_restored_log_that_says_when_events_were_recorded(filled: str, connection: asyncpg.Connection, damage: str) -> None:
+    before = await rows(connection, "SELECT * FROM worldbus.events ORDER BY position")
+    restored = headed(320, LINES + b"ce-recorded: 2026-01-01T00:00:00Z\r\n")
+    await connection.execute(damage)
+
+    await rebuild_archive(filled, Log([*HISTORY[:319], restored, *HISTORY[320:]]))
+
+    assert await rows(connection, "SELECT * FROM worldbus.events ORDER BY position") == before
 
 
 async def test_what_the_chain_does_not_cover_is_written_again_too_if_asked_for(filled: str, connection: asyncpg.Connection) -> None:
