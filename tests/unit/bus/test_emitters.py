@@ -68,7 +68,7 @@ def test_no_edge_is_named_like_a_handler_and_none_has_a_handlers_fact() -> None:
 
 def test_the_edges_are_those_that_speak_in_this_world() -> None:
     from inference.outcome import EDGE as INFERENCE
-    from worldbus.cli.parked import OPERATOR
+    from worldbus.cli.requests import OPERATOR
     from worldbus.edges.lore.revision import EDGE as LORE
     from worldbus.edges.payments import EDGE as PROVIDER
     from worldbus.edges.release_feed import EDGE as FEED
