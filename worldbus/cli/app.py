@@ -28,7 +28,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Find it": ("ps", "env"),
     "Publish and read": ("publish", "tail", "replay", "sql", "why", "kb"),
     "Is all well": ("check", "lag", "parked", "skipped", "verify"),
-    "Change and repair": ("rebuild", "migrate", "log"),
+    "Change and repair": ("rebuild", "migrate", "log", "archive"),
     "Work on it": ("bench", "asyncapi", "completion"),
 }
 """The verbs by what they are for, as `--help` shows them."""
@@ -41,6 +41,7 @@ WHERE: dict[str, tuple[str, ...]] = {
     "check": ("care",),
     "migrate": ("care",),
     "log": ("care",),
+    "archive": ("care",),
     "kb": ("kb", "kb_search", "kb_eval"),
 }
 """The modules of each verb: a call loads its own."""
