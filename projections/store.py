@@ -113,7 +113,10 @@ def translated(error: BaseException, while_doing: str, *, at_work: bool = False)
 
 def _told(error: BaseException) -> str:
     state = getattr(error, "sqlstate", None)
-    return f"{error} ({state})" if state else repr(error)
+    if state:
+        return f"{error} ({state})"
+    ended = isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError))
+    return f"the connection ended ({error!r})" if ended else repr(error)
 
 
 def _way_out(error: BaseException) -> str:

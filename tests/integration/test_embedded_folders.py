@@ -9,12 +9,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from bench.small_disk import fill, resize
 from bus.connection import connect
 from bus.errors import Misuse, StorageFull, Transient
 from bus.log import open_log
 from bus.publisher import Publisher, open_publisher
 from migrations import migrate
-from tests.disks import fill, resize, small_disk
+from tests.disks import small_disk
 from tests.integration.bus.drafts import moved
 from worldbus.embedded import embedded
 from worldbus.embedded.nats import free_ports
