@@ -24,6 +24,7 @@ from projections.chain import COLUMNS, HEADED
 from projections.checkpoints import ADVANCE, Checkpoint
 from projections.feed import Feed
 from projections.generations import Generation
+from projections.glossary import describe
 from projections.projection import Projection
 from projections.reader import Reader
 from projections.rebuild import catch_up
@@ -111,6 +112,7 @@ class Projector:
                 start = await checkpoints.next_epoch(connection)
                 known = await generations.load(connection)
             lineup = await self._lineup(connection, known)
+            await describe(connection, self._projections.values())
         self._start_catching_up(known)
         self._possible = {(start.position, start.chain)}
         self.position = start.position
