@@ -106,6 +106,20 @@ def test_what_no_handler_wrote_moves_the_position_of_a_lane_and_nothing_else(raw
     assert [event.data.zone for event in _answers(world)["a"][1:]] == [f"in-{2 * n}/{n}/0" for n in range(3)]  # type: ignore[attr-defined]
 
 
+def test_an_input_whose_lanes_cannot_be_read_is_parked_where_its_subject_points() -> None:
+    """Written under a handler's name, so that it is never skipped: its sender is ours to mend."""
+    world = _world(teller, ("1", ["b"], "a"))
+    world.log._append(replaced_subject("PlayerMoved"), b"\xff\xff")
+    _publish(world, 1, ("1", ["b"], "b"))
+    _settled(world)
+
+    assert _said(world, "a") == ["PlayerMoved", "EventParked"]
+    assert _said(world, "b") == ["PlayerEnteredZone"] * 2
+    parked: Any = _answers(world)["a"][1].data
+    assert (parked.position, parked.code) == (2, "BAD_PAYLOAD")
+    assert _floor(world) == 3
+
+
 def _failing(error: Exception) -> Callable[..., Any]:
     def fail(*_: Any) -> Any:
         raise error
