@@ -11,12 +11,12 @@ import asyncpg
 from bus.errors import BadSettings
 from projections.fold import Column, Shape
 from projections.projection import Projection
+from projections.store import VIEWS
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
 READERS = "worldbus_reader"
-VIEWS = "world"
 
 _LOAD = "SELECT projection, generation, version, schema_name, stopped_at, live FROM worldbus.generations ORDER BY projection, generation"
 _ADD = """

@@ -24,10 +24,10 @@ from projections import checkpoints, generations
 from projections.archive import archived
 from projections.catalogue import PROJECTIONS
 from projections.fold import Shape
-from projections.generations import READERS, VIEWS
+from projections.generations import READERS
 from projections.projection import Projection
 from projections.query import MAX_ROWS, TIMEOUT_S, Answer, ask
-from projections.store import connected, in_our_words, transaction
+from projections.store import VIEWS, connected, in_our_words, transaction
 from projections.writer import wanted, write_events
 
 if TYPE_CHECKING:

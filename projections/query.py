@@ -15,8 +15,7 @@ import asyncpg
 
 from bus.errors import Rejected
 from projections import values
-from projections.generations import VIEWS
-from projections.store import Meaning, connected, in_our_words, meaning, transaction
+from projections.store import VIEWS, Meaning, connected, in_our_words, meaning, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 TROUBLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """Whatever Postgres, the way to it or its driver may raise."""
 
+VIEWS: Final = "world"  # the schema that readers see
 CLOSE_S: Final = 2.0
 STATEMENTS: Final = 2000  # prepared and kept on one connection
 _PG_EPOCH: Final = 946_684_800_000_000  # microseconds from 1970 to 2000
