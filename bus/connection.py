@@ -339,6 +339,8 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
             log.debug("nats_error", error=str(error) or type(error).__name__, connection=name)
 
     async def on_disconnect() -> None:
+        if not client.is_closed:
+            log.warning("nats_disconnected", connection=name)
         # Half-written frames must not be sent again by nats-py after the reconnect: their owners decide.
         client._pending, client._pending_data_size = [], 0
         for callback in list(connection.on_disconnect):

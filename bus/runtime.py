@@ -25,7 +25,7 @@ from bus.membership import Membership, share
 from bus.presence import MS, HandlerReport, Presence
 from bus.progress import Progress
 from bus.runner import Runner
-from bus.session import Pace, Place, Session
+from bus.session import STOOD_STILL, Pace, Place, Session
 from bus.subjects import stored_filter
 from bus.succession import Succession
 from bus.watch import Watch
@@ -188,11 +188,12 @@ class Runtime:
         while True:
             before = loop.time()
             await asyncio.sleep(STALL_S)
-            if loop.time() - before > self._pace.pin_timeout_s:
+            if (stood_s := loop.time() - before) > self._pace.pin_timeout_s:
+                log.warning("process_stood_still", seconds=round(stood_s, 1))
                 for runner in self.runners.values():
                     runner.distrust()
                 for session, _ in self._sessions.values():
-                    session.lose("this process stood still")
+                    session.lose(STOOD_STILL)
 
     async def aclose(self) -> None:
         """Settle what is open (for about a second), hand over the partitions, stop."""

@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 _PRESENT = "world_of_the_present"
 _PATIENT = "SET LOCAL idle_in_transaction_session_timeout = 0"  # whoever asks may think in between
+# Views that count on from a moment (projections/clock.sql) count up to this one: not into the future, nor on from the position's own time.
+_AS_OF = """
+    SELECT set_config('worldbus.as_of', coalesce(least($1::timestamptz, now.moment), '-infinity')::text, true)
+      FROM {views}.checkpoint, LATERAL (SELECT CASE WHEN $1::timestamptz IS NULL THEN moved_at ELSE now() END AS moment) now
+"""
 
 
 class Past:
@@ -48,6 +53,7 @@ class Past:
         self._scratch = scratch  # by schema name
         self.archived_to = archived_to
         self.position = 0
+        self.moment: datetime | None = None  # as of which clocks are read; None: when the position was recorded
         self.skips: list[Skip] = []
 
     async def advance(self, position: int, *, progress: Progress | None = None) -> None:
@@ -83,6 +89,7 @@ class Past:
         await execute(f"CREATE VIEW {VIEWS}.events AS SELECT * FROM {_PRESENT}.events WHERE position <= {self.position}")  # noqa: S608
         moved = f"(SELECT recorded_at FROM {VIEWS}.events WHERE position = {self.position})"  # noqa: S608
         await execute(f"CREATE VIEW {VIEWS}.checkpoint AS SELECT {self.position}::bigint AS position, {moved} AS moved_at")
+        await execute(_AS_OF.format(views=VIEWS), self.moment)
         await execute(f"GRANT USAGE ON SCHEMA {VIEWS} TO {READERS}; GRANT SELECT ON ALL TABLES IN SCHEMA {VIEWS} TO {READERS}")
         try:
             await execute(f"SET LOCAL search_path = {VIEWS}; SET LOCAL ROLE {READERS}; SET TRANSACTION READ ONLY")
@@ -121,4 +128,5 @@ async def ask_past(
     position = at if isinstance(at, int) else await position_at(dsn, at)
     async with past(dsn, projections) as then:
         await then.advance(position)
+        then.moment = None if isinstance(at, int) else at
         return position, await then.ask(sql, **limits)

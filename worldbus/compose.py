@@ -83,9 +83,11 @@ async def serve(
             try:
                 yield runtime
             finally:
-                for edge in (ticker, feed):
-                    if edge is not None:
-                        edge.cancel()
+                edges = [edge for edge in (ticker, feed) if edge is not None]
+                for edge in edges:
+                    edge.cancel()
+                if edges:
+                    await asyncio.wait(edges)  # while the handlers run: the clock answers the ticker's farewell
         for task in tasks:
             task.cancel()
 

@@ -111,6 +111,7 @@ async def _answer_then(servers: Servers, statement: str, as_of: str, limits: dic
     with Progress() as progress:
         async with past(servers.postgres_dsn) as then:
             await then.advance(position, progress=lambda done, goal: progress(f"folding up to {goal}: {done}", done / max(1, goal)))
+            then.moment = None if isinstance(at, int) else at
             progress.clear()
             remark(f"as of position {position}")
             return await then.ask(statement, **limits)

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from bus.errors import WorldbusError
 from worldbus.edges.payments import PaymentsEdge, owners_in
-from worldbus.gateway import search, signals
+from worldbus.gateway import clock, search, signals
 from worldbus.gateway.events import BATCHES, EVENTS, Events, answer
 from worldbus.gateway.feed import Feed
 from worldbus.gateway.guard import GuardedServer
@@ -82,6 +82,7 @@ class Gateway:
             BATCHES: {"POST": self._publish},
             "/v1/subscribe": {"GET": self._subscribe},
             "/v1/signals": {"GET": self._signals},
+            "/v1/clock": {"GET": self._clock},
             "/v1/search": {"GET": self._search, "POST": self._search},
             "/v1/webhooks/payments": {"POST": self._webhook},
             "/openapi.json": {"GET": self._openapi},
@@ -188,6 +189,12 @@ class Gateway:
         return await self._streamed(
             request, grant, lambda stream: signals.follow(self._world.connection, stream, subject, self.limits, closing)
         )
+
+    async def _clock(self, request: web.BaseRequest) -> web.StreamResponse:
+        grant = self._listener(request)
+        world = clock.world_of(request.query, grant)
+        self._events.count(grant, 1, self._loop.time())
+        return answer(200, await clock.shown(self._world.log, world))
 
     async def _streamed(self, request: web.BaseRequest, grant: Grant, work: Callable[[Stream], Awaitable[None]]) -> web.StreamResponse:
         if self._open[grant.name] >= grant.subscriptions:
