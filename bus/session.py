@@ -144,7 +144,7 @@ class Session:
                 finally:
                     await self._let_go()
         finally:
-            self._connection.on_reconnect.remove(self._changed.set)
+            self._connection.on_reconnect.discard(self._changed.set)
             self._stopping = True
 
     def _tell(self, error: WorldbusError) -> None:
@@ -313,7 +313,7 @@ class Session:
                         await self._changed.wait()
                 self._keep_asking()
         finally:
-            self._connection.on_disconnect.remove(self._on_disconnect)
+            self._connection.on_disconnect.discard(self._on_disconnect)
 
     def _keep_asking(self) -> None:
         """Asking is what keeps the pin, also while there is no room: then for one at a time. A request whose end we were not told of has
