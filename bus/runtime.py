@@ -199,7 +199,10 @@ class Runtime:
         """Settle what is open (for about a second), hand over the partitions, stop."""
         for task in self._tasks[1:]:
             task.cancel()
-        await asyncio.gather(*(self._end(*held) for held in self._sessions.values()))
+        ends = await asyncio.gather(*(self._end(*held) for held in self._sessions.values()), return_exceptions=True)
+        for name, end in zip(self._sessions, ends, strict=True):
+            if isinstance(end, Exception):  # it must not hide what ended us; what was not settled comes again
+                log.warning("session_ended_badly", consumer=name, error=repr(end))
         for task in self._tasks[:1]:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._leaving, return_exceptions=True)
@@ -239,8 +242,8 @@ async def run_handlers(
         presence=presence,
     )
     with runtime.watchdog:
-        await runtime.open()
         try:
+            await runtime.open()
             yield runtime
         finally:
             await runtime.aclose()

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from bus.errors import BadSettings, Misuse, StoreUnavailable
+from bus.errors import BadSettings, Misuse
 from projections import checkpoints, generations
 from projections.archive import archived
 from projections.catalogue import PROJECTIONS
 from projections.fold import Shape
-from projections.generations import READERS, VIEWS
+from projections.generations import READERS
 from projections.projection import Projection
 from projections.query import MAX_ROWS, TIMEOUT_S, Answer, ask
-from projections.store import connected, is_lost
+from projections.store import VIEWS, connected, in_our_words, transaction
 from projections.writer import wanted, write_events
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 _PRESENT = "world_of_the_present"
+_PATIENT = "SET LOCAL idle_in_transaction_session_timeout = 0"  # whoever asks may think in between
 # Views that count on from a moment (projections/clock.sql) count up to this one: not into the future, nor on from the position's own time.
 _AS_OF = """
     SELECT set_config('worldbus.as_of', coalesce(least($1::timestamptz, now.moment), '-infinity')::text, true)
@@ -72,13 +73,9 @@ class Past:
 
     async def ask(self, sql: str, *, limit: int = MAX_ROWS, timeout: float = TIMEOUT_S) -> Answer:
         """Answer `sql` as a reader would have been answered then. Raises what `projections.query.query` raises."""
-        savepoint = self._connection.transaction()
-        await savepoint.start()
-        try:
+        async with transaction(self._connection, undo=True):
             await self._become_the_past()
             return await ask(self._connection, sql, limit, timeout)
-        finally:
-            await savepoint.rollback()
 
     async def _become_the_past(self) -> None:
         """Give the scratch views the name of the readers' schema, and ourselves the readers' rights; the rollback takes both back."""
@@ -105,20 +102,14 @@ class Past:
 @asynccontextmanager
 async def past(dsn: str, projections: Iterable[Projection] = PROJECTIONS) -> AsyncIterator[Past]:
     """Open the past at position 0. `dsn` is the owner's: it reads the archive and makes scratch tables, which nobody else ever sees."""
-    async with connected(dsn, idle_in_transaction_session_timeout="0") as connection:
-        try:
-            transaction = connection.transaction(isolation="repeatable_read")
-            await transaction.start()
-            head = await checkpoints.read(connection)
-            mark = secrets.token_hex(4)  # two pasts may be open at once; making one schema twice would wait for the first to end
-            names = {f"past_{mark}_{projection.name}": projection for projection in projections}
-            scratch = {schema: (one, await generations.build(connection, one, schema)) for schema, one in names.items()}
-            yield Past(connection, scratch, head.position)
-            await transaction.rollback()
-        except Exception as error:
-            if is_lost(error, connection):
-                raise StoreUnavailable(f"Postgres went away while the past was open: {error!r}; ask again") from error
-            raise
+    async with connected(dsn) as connection:
+        with in_our_words("the past was asked", connection):
+            async with transaction(connection, settings=_PATIENT, undo=True, isolation="repeatable_read"):
+                head = await checkpoints.read(connection)
+                mark = secrets.token_hex(4)  # two pasts may be open at once; making one schema twice would wait for the first to end
+                names = {f"past_{mark}_{projection.name}": projection for projection in projections}
+                scratch = {schema: (one, await generations.build(connection, one, schema)) for schema, one in names.items()}
+                yield Past(connection, scratch, head.position)
 
 
 async def position_at(dsn: str, moment: datetime) -> int:

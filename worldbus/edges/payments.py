@@ -20,6 +20,7 @@ import structlog
 from aiohttp import web
 
 from bus.errors import BadSettings, IdReused, Rejected, StoreUnavailable, Transient
+from projections.store import TROUBLE
 from worldbus.edges.signature import TOLERANCE_S, BadSignature, sign, verify
 from worldbus.edges.webhook import EDGE, BadWebhook, Owner, Webhook, read
 
@@ -154,7 +155,7 @@ def owners_in(pool: asyncpg.Pool) -> FindOwner:
     async def find(payment_id: str) -> Owner | None:
         try:
             row = await pool.fetchrow(OWNER, payment_id)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except TROUBLE as error:
             raise StoreUnavailable(f"the owner of payment {payment_id} cannot be looked up: {error}") from error
         return Owner(*row) if row else None
 

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import asyncpg
 import structlog
 from aiohttp import web
 
@@ -34,6 +33,8 @@ from worldbus.gateway.stream import Stream
 from worldbus.gateway.subscribe import Subscriptions, wanted
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from worldbus.gateway.grants import Grant, Tokens
     from worldbus.opening import World
 
@@ -321,7 +322,7 @@ async def open_gateway(
     """
     limits, cors = limits or Limits(), cors or Cors()
     async with AsyncExitStack() as stack:
-        pool, after = await open_archive(stack, world.servers.reader_dsn)
+        pool, after = await open_archive(stack, world.servers.gateway_dsn)
         gateway = Gateway(world, tokens, limits=limits, after=after, pool=pool, webhook_secrets=webhook_secrets, cors=cors)
         server = GuardedServer(gateway.handle, limits, gateway.metrics, cors)
         async with asyncio.TaskGroup() as group:
