@@ -111,8 +111,6 @@ CREATE TABLE real_payments (
     PRIMARY KEY (world, payment_id)
 );
 COMMENT ON COLUMN real_payments.price_minor IS 'The price of the pack, where something else was paid and the pack was delivered all the same.';
-COMMENT ON COLUMN real_payments.refunded_minor IS 'Of the real money, without refunds that failed or were cancelled.';
-COMMENT ON COLUMN real_payments.inquiries IS 'Questions and warnings of the bank that are open and no disputes.';
 COMMENT ON COLUMN real_payments.refused IS 'Code of the last refusal; such a payment waits for a person.';
 COMMENT ON COLUMN real_payments.given_minor IS 'Virtual money that is out for this payment, in minor units of currency.';
 COMMENT ON COLUMN real_payments.written_off_minor IS 'Of what was taken back, what the player had spent already.';

@@ -21,7 +21,6 @@ CREATE TABLE players (
     PRIMARY KEY (world, player)
 );
 CREATE INDEX players_looks_like ON players (world, looks_like);
-COMMENT ON COLUMN players.looks_like IS 'What the name looks like: two names with the same value can be taken for one another.';
 COMMENT ON COLUMN players.zone IS 'Where the player is, or was when last online.';
 COMMENT ON COLUMN players.played_ms IS 'In sessions that have ended.';
 
@@ -44,7 +43,6 @@ CREATE TABLE sessions (
     PRIMARY KEY (world, player, session)
 );
 
-COMMENT ON COLUMN sessions.clock_ahead_ms IS 'How far a publisher''s clock was ahead of the log''s; the session''s times are without it.';
 
 CREATE VIEW look_alikes AS
 SELECT a.world, a.player, a.display_name, b.player AS other, b.display_name AS other_name, a.online AND b.online AS both_online
