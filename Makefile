@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench chaos proto lock clean embedder-check vllm test-vllm test-cpp ts test-ts test-browser evennia demo-evennia test-evennia litellm test-documents test-contracts
+.PHONY: help setup demo test laws mutants check bench chaos proto lock clean embedder-check vllm test-vllm test-cpp ts test-ts test-browser evennia demo-evennia test-evennia litellm test-documents test-contracts
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,9 +41,19 @@ $(STAMP): $(LOCKS) pyproject.toml
 demo: $(STAMP)  ## a small world lives for a minute: servers, handlers, projections, players
 	@$(VENV)/bin/worldbus demo $(ARGS)
 
+# The same for everybody: no test may depend on these, and `make laws` draws them.
+test: export TZ := UTC
+test: export LC_ALL := C.UTF-8
+test: export PYTHONHASHSEED := 0
 test: $(STAMP)  ## every test that needs no special machine; says which heavy parts were left out
 	@$(PY) -m pytest $(ARGS)
-	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp', 'make test-ts' and 'make test-evennia' (the C++ and TypeScript clients, and a real game on the bus; .ci/run has them), 'make test-browser' (a page and Evennia's web client in a real Chromium; .ci/run has it), 'make test-documents' (PDF, DOCX and HTML as lore; .ci/run has it), 'make test-contracts' (clients that generators make of our documents; .ci/run has it), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
+	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp', 'make test-ts' and 'make test-evennia' (the C++ and TypeScript clients, and a real game on the bus; .ci/run has them), 'make test-browser' (a page and Evennia's web client in a real Chromium; .ci/run has it), 'make test-documents' (PDF, DOCX and HTML as lore; .ci/run has it), 'make test-contracts' (clients that generators make of our documents; .ci/run has it), 'make laws' (the property tests at random; minutes to hours), 'make mutants' (planted faults, and who notices them; most of an hour), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
+
+laws: $(STAMP)  ## the property tests at random, many times as many examples (TIMES=20 SEED=); what is found is to be pasted
+	@$(PY) -m tests.laws --times $(or $(TIMES),20) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+mutants: $(STAMP)  ## planted faults, one at a time in a scratch copy: which test notices each? (most of an hour; ARGS="--chaos", names)
+	@nice $(PY) -m bench.mutants $(ARGS)
 
 check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: format" && $(VENV)/bin/ruff format --check --quiet .
@@ -142,6 +152,7 @@ ts: $(STAMP)  ## the TypeScript client and its example page: installs its locked
 	@cd clients/typescript && npm run --silent build && npm run --silent page -- --log-level=warning
 
 test-ts: ts  ## the TypeScript client over WebSocket, in node against a real nats-server
+	@cd tests/clients/typescript/sdk && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@WORLDBUS_TS=1 $(PY) -m pytest tests/clients/typescript $(ARGS)
 
 test-contracts: $(STAMP) $(CONTRACTS)/.ready  ## clients generated from the OpenAPI document publish and read; AsyncAPI's parser and `buf lint` agree

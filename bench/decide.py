@@ -19,6 +19,7 @@ from bench.harness import Result, main
 from bus.event import Event
 from bus.handler import Handler
 from handlers import ALL
+from schemas.upcast import recorded_names
 from worldbus.demo.script import rehearse
 
 LIMIT_US = 200.0
@@ -51,7 +52,7 @@ class Measured:
 
 def decisions(handler: Handler[Any], log: Iterable[Event]) -> list[Decision]:
     """Every decision that a log of one world holds or implies, in order."""
-    names = frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to)
+    names = recorded_names(handler.listens_to)
     events = list(log)
     answers: dict[tuple[int, str], list[Event]] = {}
     for event in events:

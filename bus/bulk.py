@@ -106,7 +106,7 @@ class Bulk:
                 b"".join(
                     [
                         hpub(subject, b"%b%d" % (prefix, index), b"NATS/1.0\r\n%b\r\n" % lines, payload)
-                        for index, (subject, lines, payload) in enumerate(block.parcels, first)
+                        for index, (subject, lines, payload, _) in enumerate(block.parcels, first)
                     ]
                 )
             )

@@ -8,12 +8,16 @@ its fence proves that the copy was the lane: if anybody wrote in between, nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bus.decision import CONTROL
+from bus.errors import HandlerHung
 from bus.event import Draft, Event, LaneMark
-from bus.lane import Lane
+from bus.lane import RUNTIME_NAMES, Lane
 from bus.lane_run import LaneRun, Output
+
+if TYPE_CHECKING:
+    from bus.caution import Caution
 
 MAX_OUTPUTS = 256
 MAX_BYTES = 512 * 1024
@@ -27,17 +31,32 @@ class Bundle(NamedTuple):
     inputs: int
 
 
-def outputs_of(event: Event, drafts: Sequence[Draft]) -> list[Output]:
-    """Drafts that answer `event`, encoded. Raises `Rejected` before anything is written: half a decision must not be in the log."""
+def outputs_of(lane: Lane[Any], event: Event, drafts: Sequence[Draft]) -> list[Output]:
+    """Drafts that answer `event`, encoded and folded.
+
+    Raises `Rejected`, or what `evolve` raises, before anything is written: half a decision must not be in the log, and neither must an
+    event that its own handler cannot fold.
+    """
     steps = int(drafts[0].lane.rpartition(":")[2])  # more than there are drafts when only the rest of a group is written
     first = steps - len(drafts)
-    return [
-        Output(draft, draft.encode(), draft.subject.published().encode(), LaneMark(event.partition, event.position, first + number, steps))
-        for number, draft in enumerate(drafts)
-    ]
+    state, evolve, outputs = lane.state, lane.handler.evolve, []
+    partition, position = event.partition, event.position
+    for number, draft in enumerate(drafts):
+        raw, subject = draft.encode(), draft.subject
+        own = Event(raw=raw, subject=subject, partition=lane.partition, position=lane.position + 1 + number, data=draft.data)
+        if subject.name not in RUNTIME_NAMES:
+            state = lane.watch.call("decide", lane, event, evolve, state, own)  # a part of this input's decision
+        mark = LaneMark(partition, position, first + number, steps)
+        outputs.append(Output(draft, raw, subject.published().encode(), mark, own, state))
+    return outputs
 
 
-def bundle(run: LaneRun[Any], decide: Callable[[Lane[Any], Event], list[Draft]], at_least: int) -> Bundle | None:
+def bundle(
+    run: LaneRun[Any],
+    decide: Callable[[Lane[Any], Event], list[Draft]],
+    at_least: int,
+    caution: Caution[Any],
+) -> Bundle | None:
     """What the lane would say to the inputs that wait for it, up to the first that needs a turn of its own; None if that is too little.
 
     Silences in between count: they were decided on the state that the fence proves.
@@ -48,23 +67,22 @@ def bundle(run: LaneRun[Any], decide: Callable[[Lane[Any], Event], list[Draft]],
         event = entry.event
         if entry.stale or event.name in _CONTROL_EVENTS or inputs > 2 * len(outputs) + at_least:
             break
+        if caution.alarmed and caution.minds(trial, event):
+            break
         if not trial.has_done(event.partition, event.position):
             try:
                 drafts = decide(trial, event)
-                said = outputs_of(event, drafts) if drafts else []
+                said = outputs_of(trial, event, drafts) if drafts else []
+            except HandlerHung as error:
+                caution.hung_ahead(trial, event, error)
+                break
             except Exception:  # tried again, and parked if need be, in its own turn
                 break
             size += sum(len(output.raw) for output in said)
             if len(outputs) + len(said) > MAX_OUTPUTS or size > MAX_BYTES:
                 break
             for output in said:
-                trial.apply(as_event(output, trial, trial.position + 1), output.mark)
+                trial.apply(output.event, output.mark, state=output.state)
             outputs += said
         inputs += 1
     return Bundle(outputs, inputs) if len(outputs) >= at_least else None
-
-
-def as_event(output: Output, lane: Lane[Any], position: int) -> Event:
-    """An output as the log holds it, or will."""
-    draft = output.draft
-    return Event(raw=output.raw, subject=draft.subject, partition=lane.partition, position=position, data=draft.data)

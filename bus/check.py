@@ -9,27 +9,30 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn
 
-from google.protobuf.message import Message
+from google.protobuf import descriptor_pool
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 
+from bus.draft import Draft, Now
 from bus.envelope import NANOS
 from bus.errors import BadEvent, BadSubject, UnknownType
 from bus.subjects import ROOT, Subject
 from schemas.errors import UnknownMessage
 from schemas.registry import by_name
 
-if TYPE_CHECKING:
-    from bus.event import Draft
-
 MAX_ID = 255  # bytes
 MAX_DEPTH = 32  # messages inside messages
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, as protobuf's Timestamp has them
+_FIRST_NS, _END_NS = FIRST_SECOND * NANOS, (LAST_SECOND + 1) * NANOS
 _ID = re.compile(r"[\x21-\x7e]{1,255}")
 _LINE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{0,255}")
 _LANE = re.compile(r"\d{1,9}(:\d{1,18}){3}", re.ASCII)
+LONGEST_S = 315_576_000_000  # of a Duration either way: 10,000 years
 _FLOATS = frozenset({5, 6})  # cpp_type of double and float
 _TEXT, _MESSAGE = 9, 10
+_WELL_KNOWN = "google.protobuf."
 
 
 def check_id(value: str, field: str = "id") -> str:
@@ -58,7 +61,7 @@ def check_line(value: str, field: str) -> str:
 
 def check_time(ns: int, field: str = "time") -> int:
     """Return a moment between the years 1 and 9999, in nanoseconds since 1970."""
-    if not FIRST_SECOND * NANOS <= ns < (LAST_SECOND + 1) * NANOS:
+    if not _FIRST_NS <= ns < _END_NS:
         raise BadEvent(f"{field} must lie in the years 1 to 9999, found {ns} ns since 1970", code="OUT_OF_RANGE", field=field)
     return ns
 
@@ -95,9 +98,11 @@ def check_stored(subject: str) -> str:
 
 
 def check_attributes(draft: Draft) -> None:
-    """Hold everything but the payload to the rules; without that, encoding may fail in ways of its own."""
+    """Hold everything but the payload to the rules; without that, encoding may fail in ways of its own. Attributes that few events have
+    are looked at where they are encoded (`Draft.encode`)."""
     check_id(draft.id)
-    check_time(draft.time_ns)
+    if type(draft.time_ns) is not Now:
+        check_time(draft.time_ns)
     if draft.cause:
         check_id(draft.cause, "causationid")
     if draft.correlation:
@@ -115,7 +120,9 @@ def check_attributes(draft: Draft) -> None:
 
 
 def check_payload(message: Message, data: bytes) -> None:
-    """Refuse NUL in text, numbers that are not finite, nesting beyond 32 and messages that are no events."""
+    """Refuse what a reader could not show or a table not hold: NUL in text, numbers that are not finite, times and durations out of their
+    range, an `Any` of an unknown type, nesting beyond 32, and messages that are no events.
+    """
     descriptor = message.DESCRIPTOR
     name = descriptor.full_name
     if check_type(name) != name:
@@ -147,12 +154,14 @@ def _flat(descriptor: Any) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
 
 @lru_cache(maxsize=4096)
 def _needs_look(descriptor: Any) -> bool:
-    """Whether a message of this type can hold a float or nest without end; most cannot, and are not looked through."""
+    """Whether a message of this type can hold a float or a time, or nest without end; most cannot, and are not looked through."""
     seen: set[str] = set()
     todo = [descriptor]
     while todo:
         one = todo.pop()
         seen.add(one.full_name)
+        if one.full_name.startswith(_WELL_KNOWN):
+            return True
         for field in one.fields:
             if field.cpp_type in _FLOATS:
                 return True
@@ -177,9 +186,16 @@ def _reaches(start: Any, goal: Any) -> bool:
     return False
 
 
+def check_shown(message: Message, path: str) -> None:
+    """Refuse a message that JSON or a table cannot hold, with the path of what is wrong; any message, an event or not."""
+    _look(message, path, 1)
+
+
 def _look(message: Message, path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise BadEvent(f"{path[:200]} nests deeper than {MAX_DEPTH} messages", code="TOO_DEEP", path=path)
+    if message.DESCRIPTOR.full_name.startswith(_WELL_KNOWN):
+        _look_at_well_known(message, path, depth)
     field: Any
     for field, value in message.ListFields():
         kind, where = field.cpp_type, f"{path}.{field.name}"
@@ -191,6 +207,43 @@ def _look(message: Message, path: str, depth: int) -> None:
         elif kind in _FLOATS or field.type == _TEXT:
             for one in value if field.is_repeated else (value,):
                 _check_value(one, where)
+
+
+def _look_at_well_known(message: Any, path: str, depth: int) -> None:
+    match message.DESCRIPTOR.name:
+        case "Timestamp":
+            if not FIRST_SECOND <= message.seconds <= LAST_SECOND or not 0 <= message.nanos < NANOS:
+                _out_of_range(path, "a moment in the years 1 to 9999, with 0 to 999,999,999 nanoseconds", message)
+        case "Duration":
+            signs = {number > 0 for number in (message.seconds, message.nanos) if number}
+            if not -LONGEST_S <= message.seconds <= LONGEST_S or not -NANOS < message.nanos < NANOS or len(signs) > 1:
+                _out_of_range(path, f"at most {LONGEST_S} seconds either way, with nanoseconds of the same sign", message)
+        case "Any":
+            if message.type_url or message.value:
+                _look(_unpacked(message, path), f"{path}.value", depth + 1)
+        case "FieldMask":
+            try:
+                message.ToJsonString()
+            except ValueError as error:
+                raise BadEvent(f"{path} must be a field mask that JSON can say: {str(error)[:200]}", path=path) from error
+        case _:
+            pass
+
+
+def _out_of_range(path: str, wanted: str, found: Any) -> NoReturn:
+    raise BadEvent(f"{path} must be {wanted}, found {found.seconds} s and {found.nanos} ns", code="OUT_OF_RANGE", path=path)
+
+
+def _unpacked(message: Any, path: str) -> Message:
+    name = message.type_url.rpartition("/")[2]
+    try:
+        kind: type[Message] = GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
+    except KeyError as error:
+        raise UnknownType(f"{path} holds a {ascii(name)[:200]}, a type that is not known here", type=name, path=path) from error
+    try:
+        return kind.FromString(message.value)
+    except DecodeError as error:
+        raise BadEvent(f"{path} is not a valid {name}: {error}", type=name, path=path) from error
 
 
 def _inner(field: Any, value: Any, path: str) -> list[tuple[str, Message]]:

@@ -12,16 +12,20 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar, cast
 
-import nats.errors
 import structlog
-from nats.aio.client import Client
-from nats.protocol.parser import Parser
 
 from bus.errors import Disconnected, Misuse, PermissionDenied, Transient, Unknown, WorldbusError
 from bus.event import new_id
+from bus.lean import without
+
+with without("aiohttp", "multidict"):  # for WebSocket alone, and two thirds of what importing nats-py costs
+    import nats.errors
+    from nats.aio import transport
+    from nats.aio.client import Client
+    from nats.protocol.parser import Parser
 
 Callback = Callable[[bytes, bytes, bytes | None, bytes], None]
 """(subject, reply, header block or None, payload), called in arrival order on the event loop; it must not block and must not raise."""
@@ -140,6 +144,8 @@ class Connection:
     def __init__(self, client: _Client, name: str) -> None:
         self._client = client
         self._kicked = False
+        self.another: Callable[[str], AbstractAsyncContextManager[Connection]]
+        """Opens another connection to the same server, under a name of its own; also on another event loop."""
         self.name = name
         self.inbox = f"_INBOX.{new_id()}"
         self.on_disconnect: list[Callable[[], None]] = []
@@ -313,8 +319,11 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
 
     Raises `Misuse` when the first connection fails (wrong address, wrong credentials).
     """
+    if url.startswith(("ws:", "wss:")):
+        _allow_websocket()
     client = _Client()
     connection = Connection(client, name)
+    connection.another = lambda name: connect(url, name=name, connect_timeout=connect_timeout, **options)
 
     last: list[Exception] = []
 
@@ -375,6 +384,14 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
         yield connection
     finally:
         await connection.aclose()
+
+
+def _allow_websocket() -> None:
+    """Give nats-py what was kept from it when it was imported."""
+    import aiohttp
+    import multidict
+
+    vars(transport).update(aiohttp=aiohttp, multidict=multidict)
 
 
 def pub(subject: bytes, reply: bytes, payload: bytes) -> bytes:

@@ -6,18 +6,19 @@ Pinning is not a lock (a paused member may still believe in its pin), so nothing
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bus.answers import Delivered, header_value, parse_ack, status_of
 from bus.connection import ApiError, Callback, Connection, Listener, pub
+from bus.consumer_config import GROUP, NANOS, config_of, differences, pull_config
 from bus.errors import Misuse
 
 __all__ = ["GROUP", "Delivered", "PullConsumer", "Status", "parse_ack"]
 
-GROUP = "member"
-NANOS = 1_000_000_000
+NOT_FOUND = 10014  # JetStream's error code: there is no such consumer
+OTHERWISE_MADE = 10148  # it is there, and different
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +63,37 @@ class PullConsumer:
         `ack_wait` and `pin_timeout` are seconds. Raises `Misuse` when it exists with other filters (widening the filters of a consumer
         would skip the older messages of the new ones: delete it and let it read again).
         """
-        wanted: dict[str, Any] = {
-            "name": self.name,
-            "durable_name": self.name,
-            "deliver_policy": "by_start_sequence" if after else "all",
-            "ack_policy": ack_policy,
-            "ack_wait": int(ack_wait * NANOS),
-            "max_deliver": -1,
-            "max_ack_pending": -1,
-            "max_waiting": 64,
-            "filter_subjects": list(filters),
-            "replay_policy": "instant",
-        }
-        if after:
-            wanted["opt_start_seq"] = after + 1
-        if self.pinned:
-            wanted |= {"priority_policy": "pinned_client", "priority_groups": [GROUP], "priority_timeout": int(pin_timeout * NANOS)}
+        wanted = pull_config(self.name, filters, pinned=self.pinned, ack_wait=ack_wait, pin_timeout=pin_timeout, ack_policy=ack_policy)
         try:
-            info = await self._connection.api(
-                f"CONSUMER.CREATE.{self.stream}.{self.name}", {"stream_name": self.stream, "config": wanted, "action": "create"}
-            )
+            info = await self.make(wanted, after=after)
         except ApiError as error:
-            if error.err_code != 10148:  # it exists with another configuration
+            if error.err_code != OTHERWISE_MADE:
                 raise
             info = await self.info()
-        config = info["config"]
-        found = config.get("filter_subjects") or [one for one in [config.get("filter_subject")] if one]
-        if sorted(found) != sorted(filters):
+        found = [one for one in differences(wanted, config_of(info)) if one.field == "filter"]
+        if found:
             raise Misuse(
-                f"consumer {self.name} reads {sorted(found)}, wanted {sorted(filters)}: delete it, it reads the log again from its start",
+                f"consumer {self.name} reads {found[0].found}, wanted {found[0].wanted}: delete it, it reads the log again from its start",
                 consumer=self.name,
             )
         return info
+
+    async def make(self, config: Mapping[str, Any], *, after: int = 0) -> dict[str, Any]:
+        """Make it, reading from behind `after`. Raises `ApiError` (10148) when it is there and different."""
+        start = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1} if after else {}
+        return await self._write({**config, **start}, "create")
+
+    async def change(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Change it in place. Raises `ApiError` (10012) for what the server changes in no consumer."""
+        return await self._write(config, "update")
+
+    async def _write(self, config: Mapping[str, Any], action: str) -> dict[str, Any]:
+        body = {"stream_name": self.stream, "config": config, "action": action}
+        return await self._connection.api(f"CONSUMER.CREATE.{self.stream}.{self.name}", body)
+
+    async def go_on(self) -> None:
+        """End a pause that somebody ordered at the server."""
+        await self._connection.api(f"CONSUMER.PAUSE.{self.stream}.{self.name}", {})
 
     async def start(self, on_message: Callback, on_status: Callable[[Status], None]) -> None:
         """Listen; nothing comes before `request`. Both callbacks run inside the parser: they must not block and must not raise."""

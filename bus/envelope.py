@@ -1,7 +1,7 @@
 """The envelope: one CloudEvents 1.0 protobuf message per event, written and read without headers.
 
-The bytes are an `io.cloudevents.v1.CloudEvent` (structured mode), so any CloudEvents tool reads our log. Encoding writes the fields by
-hand in a fixed order: an event built twice has the same bytes, and protobuf's own map encoding would cost ten times as much. A test holds
+The bytes are an `io.cloudevents.v1.CloudEvent`: CloudEvents' protobuf format in structured mode. Encoding writes the fields by hand in a
+fixed order: an event built twice has the same bytes, and protobuf's own map encoding would cost ten times as much. A test holds
 the result equal to what protobuf itself parses.
 """
 
@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 
+from bus.attributes import URIS, Extensions, Value
 from bus.errors import BadEvent, TooLarge
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 
@@ -115,8 +116,9 @@ def encode(
     deadline_ns: int = 0,
     traceparent: str = "",
     producer_version: str = "",
+    more: bytes = b"",
 ) -> bytes:
-    """The bytes of one event. Equal arguments give equal bytes."""
+    """The bytes of one event. Equal arguments give equal bytes. `more` is what `further` gives."""
     parts = [_field(b"\x0a", id.encode()), _head(source, type_name), _place(world, entity), _timestamp("time", time_ns)]
     if cause:
         parts.append(_text("causationid", cause))
@@ -132,6 +134,8 @@ def encode(
         parts.append(_text("traceparent", traceparent))
     if producer_version:
         parts.append(_text("producerversion", producer_version))
+    if more:
+        parts.append(more)
     body = _any_url(type_name) + (_field(b"\x12", data) if data else b"")
     parts.append(b"\x42" + _length(len(body)) + body)
     whole = b"".join(parts)
@@ -144,10 +148,26 @@ def encode(
     return whole
 
 
-def decode(raw: bytes) -> CloudEvent:
+def further(tracestate: str, origin: str, extensions: Extensions) -> bytes:
+    """The attributes that few events have."""
+    parts = [_entry(name, _field(b"\x1a", value.encode())) for name, value in (("tracestate", tracestate), ("origin", origin)) if value]
+    parts += [_entry(name, _extension(name, value)) for name, value in extensions]
+    return b"".join(parts)
+
+
+def _extension(name: str, value: Value) -> bytes:
+    if isinstance(value, bool):
+        return b"\x08\x01" if value else b"\x08\x00"
+    if isinstance(value, int):
+        return b"\x10" + _varint(value & 0xFFFFFFFFFFFFFFFF)
+    return _field(b"\x2a" if name in URIS else b"\x1a", value.encode())
+
+
+def decode(raw: bytes, *, any_data: bool = False) -> CloudEvent:
     """Parse the envelope and hold it to the rules that protobuf itself does not check.
 
     Raises `BadEvent` for bytes that are no CloudEvent, an empty body, a missing id or type, or a type that differs from the payload's own.
+    With `any_data` the payload may be bytes or text instead of a message.
     """
     if not raw:
         raise BadEvent("wanted a CloudEvent, found an empty body: an event needs at least id, type and data")
@@ -158,10 +178,15 @@ def decode(raw: bytes) -> CloudEvent:
             f"wanted a CloudEvent in protobuf format, found {len(raw)} bytes that are none ({error})",
             code="BAD_UTF8" if "UTF-8" in str(error) else None,
         ) from error
-    if not event.id or not event.type:
-        raise BadEvent(f"a CloudEvent needs id and type, found id={event.id!r} type={event.type!r}", code="MISSING_ATTRIBUTE")
-    if event.WhichOneof("data") != "proto_data":
-        raise BadEvent(f"event {event.id} carries no protobuf payload: wanted proto_data with a {event.type}", code="MISSING_DATA")
-    if event.proto_data.type_url.rpartition("/")[2] != event.type:
-        raise BadEvent(f"envelope says {event.type}, payload says {event.proto_data.type_url}: they must agree", code="TYPE_MISMATCH")
+    type_name = event.type
+    if not type_name or not event.id:
+        raise BadEvent(f"a CloudEvent needs id and type, found id={event.id!r} type={type_name!r}", code="MISSING_ATTRIBUTE")
+    kind = event.WhichOneof("data")
+    if kind != "proto_data":
+        if any_data and kind is not None:
+            return event
+        raise BadEvent(f"event {event.id} carries no protobuf payload: wanted proto_data with a {type_name}", code="MISSING_DATA")
+    url = event.proto_data.type_url
+    if url.rpartition("/")[2] != type_name:
+        raise BadEvent(f"envelope says {type_name}, payload says {url}: they must agree", code="TYPE_MISMATCH")
     return event

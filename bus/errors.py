@@ -7,7 +7,8 @@
     │   │   ├── UnknownType         no such event type
     │   │   └── TooLarge            over a size limit
     │   ├── IdReused            the same event id was already recorded with another body
-    │   └── BrokenRule          a handler refused an input that the game should never have produced
+    │   ├── BrokenRule          a handler refused an input that the game should never have produced
+    │   └── HandlerHung         a handler's function did not return
     ├── Conflict            the entity moved on: look again and decide again
     ├── Transient           the same call may succeed later: retry it
     │   ├── Unknown             sent, no answer: it may be in the log; retry with the same id
@@ -16,8 +17,10 @@
     │   ├── StorageFull         the server has no room left for the log
     │   └── StoreUnavailable    Postgres cannot be reached or is restarting
     ├── Stopped             the runtime is shutting down or lost its partition: start again from the log
+    ├── LaneStopped         this release cannot fold a lane's state: its inputs are put aside until one can
     └── Misuse              configuration or calling code is wrong: stop the process
         ├── BadSettings         settings that cannot work together
+        │   └── NoWorld             the data folder that was meant holds no world
         ├── NotDurable          the server does not prove the durability that was asked for
         ├── PermissionDenied    the credentials may not publish or subscribe there
         ├── LogDamaged          the log has a gap, is shorter than the archive, or differs from it
@@ -88,6 +91,16 @@ class BrokenRule(Rejected):
     code = "BROKEN_RULE"
 
 
+class HandlerHung(Rejected):
+    """A handler's function did not return in time; the input is parked. `stack` is what it was executing, at most 8 KiB."""
+
+    code = "HANDLER_HUNG"
+
+    def __init__(self, message: str, /, *, stack: str = "", **facts: object) -> None:
+        super().__init__(message, **facts)
+        self.stack = stack
+
+
 class Conflict(WorldbusError):
     """The entity is not at the expected position. `facts`: `expected`, `found`."""
 
@@ -136,6 +149,13 @@ class Stopped(WorldbusError):
     code = "STOPPED"
 
 
+class LaneStopped(WorldbusError):
+    """The state of a lane cannot be folded from its own history here. Its inputs wait in the log for a release that can."""
+
+    code = "LANE_HISTORY"
+    stack = ""  # of a handler that did not return
+
+
 class Misuse(WorldbusError):
     """Settings or calling code are wrong."""
 
@@ -146,6 +166,12 @@ class BadSettings(Misuse):
     """All problems found in the settings, together."""
 
     code = "BAD_SETTINGS"
+
+
+class NoWorld(BadSettings):
+    """No world in that data folder, and the caller makes none. `facts`: `folder`, and `running`, the folders of worlds that run."""
+
+    code = "NO_WORLD"
 
 
 class NotDurable(Misuse):

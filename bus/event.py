@@ -1,27 +1,27 @@
-"""An event as the log holds it (`Event`), and as somebody wants to say it (`Draft`)."""
+"""An event as the log holds it, in whichever format its publisher wrote it."""
 
 from __future__ import annotations
 
-import os
-import time
-from hashlib import blake2b
-from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-from google.protobuf.message import DecodeError, EncodeError, Message
+from google.protobuf.message import DecodeError, Message
 
-from bus.envelope import NANOS, decode, encode
+from bus import binary_mode, foreign
+from bus.attributes import NAME, SOURCE, TAKEN, Value
+from bus.check import FIRST_SECOND, LAST_SECOND, check_type
+from bus.draft import EDGE, Draft, new_id, output_id
+from bus.envelope import NANOS, decode
 from bus.errors import BadEvent, UnknownType
+from bus.moments import format_time
 from bus.subjects import Subject, place
 from schemas.registry import message_class
-from schemas.upcast import upcast
+from schemas.upcast import read_as, upcast
 
 if TYPE_CHECKING:
     from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 
-EDGE = "game"
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+__all__ = ["EDGE", "Draft", "Event", "LaneMark", "new_id", "output_id"]
 
 
 class LaneMark(NamedTuple):
@@ -47,144 +47,103 @@ class LaneMark(NamedTuple):
         return f"{self.partition}:{self.position}:{self.step}:{self.steps}"
 
 
-_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
-
-
-class _Ids:
-    """Fresh ids of this process. Within a millisecond they count on from a random start, so they are cheap and stay in order."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew: a forked process must not go on with its parent's."""
-        self._head = (-1, "")
-        self._count = count(int.from_bytes(os.urandom(2), "big"))
-
-    def next(self, now_ns: int) -> str:
-        millis = now_ns // 1_000_000
-        last, head = self._head
-        if millis != last:
-            number = (millis << 60) | (int.from_bytes(os.urandom(8), "big") >> 4)
-            head = "".join([_PAIRS[(number >> shift) & 1023] for shift in range(100, -1, -10)])
-            self._head = (millis, head)
-        low = next(self._count)
-        return head + _PAIRS[(low >> 10) & 1023] + _PAIRS[low & 1023]
-
-
-_ids = _Ids()
-os.register_at_fork(after_in_child=_ids.forget)
-
-
-def new_id(now_ns: int | None = None) -> str:
-    """A fresh id: 10 characters of milliseconds, 12 of randomness, 4 of a count, so ids sort by time (the ULID layout, lower case)."""
-    return _ids.next(time.time_ns() if now_ns is None else now_ns)
-
-
-def output_id(cause: str, handler: str, entity: str, index: int) -> str:
-    """The id of a handler's output: the same decision always gives the same id."""
-    return blake2b(f"{cause}\n{handler}\n{entity}\n{index}".encode(), digest_size=16).hexdigest()
-
-
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """An event to be published. `time_ns` is nanoseconds since 1970; `subsystem` is who says it.
-
-    Publishing the same `id` twice records it once; without an id of your own a retry after a crash is a new event.
-    """
-
-    data: Message
-    world: str
-    entity: str
-    subsystem: str = EDGE
-    id: str = msgspec.field(default_factory=new_id)
-    time_ns: int = msgspec.field(default_factory=time.time_ns)
-    cause: str = ""
-    correlation: str = ""
-    lane: str = ""
-    depth: int = 0
-    deadline_ns: int = 0
-    traceparent: str = ""
-    producer_version: str = ""
-
-    @property
-    def subject(self) -> Subject:
-        """Where it will be published."""
-        return Subject(self.world, self.subsystem, self.entity, self.data.DESCRIPTOR.name)
-
-    def encode(self) -> bytes:
-        """The envelope bytes; raises `BadEvent` when the payload cannot be encoded."""
-        try:
-            data = self.data.SerializeToString(deterministic=True)
-        except (EncodeError, UnicodeEncodeError) as error:
-            raise BadEvent(f"{self.data.DESCRIPTOR.full_name} cannot be encoded: {error}", code="BAD_UTF8") from error
-        return encode(
-            id=self.id,
-            source=f"/worldbus/{self.subsystem}",
-            type_name=self.data.DESCRIPTOR.full_name,
-            world=self.world,
-            entity=self.entity,
-            time_ns=self.time_ns,
-            data=data,
-            cause=self.cause,
-            correlation=self.correlation,
-            lane=self.lane,
-            depth=self.depth,
-            deadline_ns=self.deadline_ns,
-            traceparent=self.traceparent,
-            producer_version=self.producer_version,
-        )
-
-
 class Event:
     """One event in the log. Immutable; the envelope and the payload are parsed when first looked at.
 
-    Looking at a damaged envelope or payload raises `BadEvent`; `subject`, `partition`, `position`, `recorded_ns` and `raw` always work.
+    Its bytes may be a protobuf CloudEvent (what worldbus writes), a JSON one, or the data of one in binary mode; all are read as the same
+    event. Looking at a damaged envelope or payload raises `BadEvent`, each time the same one; `subject`, `partition`, `position`,
+    `recorded_ns`, `raw` and `header` always work.
     """
 
-    __slots__ = ("_data", "_envelope", "partition", "position", "raw", "recorded_ns", "subject")
+    __slots__ = ("_block", "_data", "_envelope", "_problem", "partition", "position", "raw", "recorded_ns", "subject")
 
     def __init__(
-        self, *, raw: bytes, subject: Subject, partition: int, position: int, recorded_ns: int = 0, data: Message | None = None
+        self,
+        *,
+        raw: bytes,
+        subject: Subject,
+        partition: int,
+        position: int,
+        recorded_ns: int = 0,
+        data: Message | None = None,
+        header: bytes | None = None,
     ) -> None:
+        """`header` is the block of header lines that came with it, or those of the archive."""
         self.raw = raw
         self.subject = subject
         self.partition = partition
         self.position = position
         self.recorded_ns = recorded_ns
+        self._block = header
         self._data = data
         self._envelope: CloudEvent | None = None
+        self._problem: BadEvent | None = None
 
     @classmethod
-    def stored(cls, raw: bytes, subject: str, position: int, recorded_ns: int = 0) -> Event:
+    def stored(cls, raw: bytes, subject: str, position: int, recorded_ns: int = 0, header: bytes | None = None) -> Event:
         """From what the stream holds: the stored subject carries the partition."""
         partition, tokens = place(subject.encode())
-        return cls(raw=raw, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns)
+        return cls(raw=raw, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns, header=header)
 
     def __repr__(self) -> str:
         return f"<Event {self.position} {'.'.join(self.subject)}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Event) and (self.position, self.subject, self.raw) == (other.position, other.subject, other.raw)
+        return isinstance(other, Event) and (
+            (self.position, self.subject, self.raw, self.header) == (other.position, other.subject, other.raw, other.header)
+        )
 
     def __hash__(self) -> int:
         return hash((self.position, self.raw))
 
     @property
+    def size(self) -> int:
+        """Bytes that it holds in memory: its own, and the headers it came with until it has been read."""
+        return len(self.raw) + (0 if self._block is None else len(self._block))
+
+    @property
+    def header(self) -> bytes | None:
+        """The header lines that are part of the event, as they came: those of a CloudEvent that is not wholly in `raw`; else None."""
+        return None if self._block is None else binary_mode.kept(self._block, self.raw)
+
+    @property
     def envelope(self) -> CloudEvent:
-        """The parsed CloudEvent."""
-        if self._envelope is None:
-            envelope = decode(self.raw)
+        """The CloudEvent in protobuf's form, whatever form it came in. What a JSON event leaves out is filled in."""
+        if self._envelope is not None:
+            return self._envelope
+        if self._problem is not None:
+            raise self._problem.with_traceback(None)
+        raw = self.raw
+        try:
+            # `{` is never the first byte of a protobuf CloudEvent: its fields are 1 to 8, and this would begin a group in field 15.
+            if raw[:1] == b"{":
+                return self._foreign(None)
+            try:
+                envelope = decode(raw)
+            except BadEvent as error:
+                return self._foreign(error)
             if envelope.type.rpartition(".")[2] != self.subject.name:
-                raise BadEvent(f"subject says {self.subject.name}, envelope says {envelope.type}: they must agree", code="TYPE_MISMATCH")
-            self._envelope = envelope
-        return self._envelope
+                raise foreign.mismatch(self.subject, envelope.type)
+        except BadEvent as error:
+            self._problem = error
+            raise
+        self._block = None  # whatever headers came with it: it is whole without them
+        self._envelope = envelope
+        return envelope
+
+    def _foreign(self, error: BadEvent | None) -> CloudEvent:
+        envelope, message = foreign.read(self.raw, self._block, self.subject, self.position, self.recorded_ns, error)
+        self._data = upcast(envelope.type, message)
+        self._envelope = envelope
+        return envelope
 
     @property
     def data(self) -> Message:
         """The payload, upcast to today's version of its type. Do not change it: it is shared."""
         if self._data is None:
             envelope = self.envelope
-            self._data = _payload(envelope.type, envelope.proto_data.value)
+            if self._data is None:
+                self._data = _payload(envelope.type, envelope.proto_data.value)
         return self._data
 
     @property
@@ -212,8 +171,13 @@ class Event:
         return self.subject.name
 
     @property
+    def kind(self) -> str:
+        """The simple name of the type that it is read as: `name`, unless the type was renamed since it was recorded."""
+        return read_as(self.subject.name)
+
+    @property
     def time_ns(self) -> int:
-        """When it happened, by its publisher (0 if not said). Data, never an order: order is `position`."""
+        """When it happened, by its publisher (0 if not said, or if it is no moment). Data, never an order: order is `position`."""
         return self._moment("time")
 
     @property
@@ -235,17 +199,53 @@ class Event:
     def depth(self) -> int:
         """Hops from the root event."""
         value = self.envelope.attributes.get("depth")
-        return 0 if value is None else value.ce_integer
+        return 0 if value is None else max(value.ce_integer, 0)
 
     @property
     def traceparent(self) -> str:
         return self._text("traceparent")
 
     @property
+    def producer_version(self) -> str:
+        """The release that decided this, `<handler>/<version>+<rules>`; nothing for what came from outside."""
+        return self._text("producerversion")
+
+    @property
+    def tracestate(self) -> str:
+        return self._text("tracestate")
+
+    @property
+    def origin(self) -> str:
+        """The `source` as its producer wrote it, where that is not /worldbus/<subsystem>; else an empty string."""
+        source = self.envelope.source
+        return self._text("origin") if source == SOURCE + self.subsystem else source
+
+    @property
+    def extensions(self) -> dict[str, Value]:
+        """Attributes that worldbus does not know, by name, as JSON says them."""
+        attributes = self.envelope.attributes
+        names = sorted(name for name in attributes if name not in TAKEN and NAME.fullmatch(name) is not None)
+        return {name: _value(attributes[name]) for name in names}
+
+    @property
     def lane(self) -> LaneMark | None:
         """Which input this output answers; None for events that came from outside."""
         text = self._text("lane")
         return LaneMark.parse(text) if text else None
+
+    def moment(self, name: str) -> int | None:
+        """`time` or `deadline` in nanoseconds since 1970; None if it is not said. Raises `BadEvent` for what is no moment."""
+        value = self.envelope.attributes.get(name)
+        if value is None:
+            return None
+        stamp = value.ce_timestamp
+        if not (FIRST_SECOND <= stamp.seconds <= LAST_SECOND and 0 <= stamp.nanos < NANOS):
+            raise BadEvent(f"{name} is no moment of the years 1 to 9999: {stamp.seconds} s and {stamp.nanos} ns", code="OUT_OF_RANGE")
+        return stamp.seconds * NANOS + stamp.nanos
+
+    def text(self, name: str) -> str:
+        """One of worldbus's own attributes of text; empty if it is not said."""
+        return self.origin if name == "origin" else self._text(name)
 
     def _text(self, name: str) -> str:
         value = self.envelope.attributes.get(name)
@@ -256,14 +256,36 @@ class Event:
         if value is None:
             return 0
         stamp = value.ce_timestamp
-        return stamp.seconds * NANOS + stamp.nanos
+        seconds, nanos = stamp.seconds, stamp.nanos
+        # What is no moment would go on from event to event, and stop whoever makes a date of it.
+        return seconds * NANOS + nanos if FIRST_SECOND <= seconds <= LAST_SECOND and 0 <= nanos < NANOS else 0
+
+
+def _value(attribute: Any) -> Value:
+    kind = attribute.WhichOneof("attr")
+    if kind == "ce_timestamp":
+        stamp = attribute.ce_timestamp
+        return format_time(stamp.seconds * NANOS + stamp.nanos) if FIRST_SECOND <= stamp.seconds <= LAST_SECOND else "unreadable"
+    if kind == "ce_bytes":
+        return b64encode(attribute.ce_bytes).decode()
+    value: Value = "" if kind is None else getattr(attribute, kind)
+    return value
 
 
 def _payload(type_name: str, raw: bytes) -> Message:
     try:
         message = message_class(type_name).FromString(raw)
     except KeyError as error:
-        raise UnknownType(str(error.args[0] if error.args else error), type=type_name) from error
+        raise _unknown(type_name, error) from error
     except DecodeError as error:
         raise BadEvent(f"not a valid {type_name}: {error}", type=type_name) from error
     return upcast(type_name, message)
+
+
+def _unknown(type_name: str, error: KeyError) -> UnknownType:
+    """The error that says whether only the version is unknown."""
+    try:
+        check_type(type_name)
+    except UnknownType as unknown:
+        return unknown
+    return UnknownType(str(error.args[0] if error.args else error), type=type_name)

@@ -211,7 +211,7 @@ class Groups:
             if lookup.id_of(event) == group.ids[index]:
                 if positions := await lookup.group_at(self._log, group.parcels, event.position - index):
                     return positions
-                raise lookup.id_reused(group.ids[index], event)
+                raise lookup.id_reused(group.ids[index], event, group.parcels[index])
         return []
 
 

@@ -24,7 +24,7 @@ from bus.event import new_id
 MAX_BATCH = 1000  # messages, the server's own limit
 MAX_BATCH_BYTES = 4 << 20
 SINGLES = 8  # writes that may be on their way alone; where a batch begins to pay
-BATCH_TIMEOUT = 4.5  # seconds until a batch without an answer stops holding up the next one
+BATCH_TIMEOUT = 4.5  # seconds until a batch or a single write without an answer stops holding up the next one
 ATOMIC_DUPLICATE = 10201
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})  # with the sequence that was found, without it
 
@@ -100,7 +100,7 @@ class Singles:
         self._prefix = f"{connection.new_inbox()}.".encode()
         self._cut = len(self._prefix)
         self._number = 0
-        self._flights: dict[int, Write] = {}
+        self._flights: dict[int, tuple[Write, float]] = {}  # with the loop time of its sending
         self._listener: Listener | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -126,14 +126,17 @@ class Singles:
     def _send(self, write: Write) -> None:
         self._number = number = self._number + 1
         self._connection.write(hpub(write.subject, b"%b%d" % (self._prefix, number), b"NATS/1.0\r\n%b\r\n" % write.lines, write.payload))
-        write.sent_at = self._loop.time()
+        write.sent_at = now = self._loop.time()
         write.tries += 1
-        self._flights[number] = write
+        self._flights[number] = write, now
 
     def _on_ack(self, subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
-        write = self._flights.pop(int(subject[self._cut :]), None)
-        if write is not None:
-            write.answered(header, payload)
+        self._landed(int(subject[self._cut :]), header, payload)
+
+    def _landed(self, number: int, header: bytes | None, payload: bytes) -> None:
+        flight = self._flights.pop(number, None)
+        if flight is not None:
+            flight[0].answered(header, payload)
 
 
 class GroupCommit(Singles):
@@ -177,10 +180,20 @@ class GroupCommit(Singles):
             if self._loop.time() - self._batch_sent < BATCH_TIMEOUT:
                 return
             self._batch = []  # its owner looks after the writes; the others need not wait for ever
+        self._give_up_the_unanswered()
         try:
             self._travel()
         except Disconnected:
             self.forget()
+
+    def _give_up_the_unanswered(self) -> None:
+        """Answers can be lost while the connection stays: a write that is sent again must not wait for its own first answer."""
+        oldest = self._loop.time() - BATCH_TIMEOUT
+        while self._flights:
+            number, (_, sent_at) = next(iter(self._flights.items()))
+            if sent_at >= oldest:
+                return
+            del self._flights[number]
 
     def _travel(self) -> None:
         while self._apart and not self._flights:
@@ -236,9 +249,7 @@ class GroupCommit(Singles):
         if self._batch and number == self._batch_number:
             self._on_batch(payload)
         else:
-            write = self._flights.pop(number, None)
-            if write is not None:
-                write.answered(header, payload)
+            self._landed(number, header, payload)
         if self._queue or self._apart:
             self._turn_soon()
 

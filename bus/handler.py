@@ -13,12 +13,13 @@ answers arrive inside events, so that a replay sees the same world. A "no" from 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from bus.errors import UnknownType
 from bus.event import Event
 from bus.subjects import check_token
 
@@ -45,6 +46,7 @@ class Handler(Generic[S]):
     evolve       (state, own event) -> next state; a fold over what the handler itself said, and nothing else. The event's position and
                  `recorded_ns` are not part of what was said: a decision made ahead does not know them yet
     entities     the lanes an event concerns; each gets a decision of its own. A function of the event alone.
+    retired      message types that it emitted in former releases, and that `evolve` still folds
     version      of the rules; recorded with every output. A new version makes state snapshots be folded again.
 
     State must be a frozen dataclass (or NamedTuple, tuple, str, number) of plain typed values: snapshots are encoded by msgspec.
@@ -58,11 +60,27 @@ class Handler(Generic[S]):
     evolve: Callable[[S, Event], S]
     entities: Callable[[Event], Iterable[str]] = of_subject
     version: int = 1
+    retired: tuple[type[Message], ...] = ()
+    _folds: frozenset[type[Message]] = field(init=False, repr=False, compare=False)
+    _producer: str = field(init=False, repr=False, compare=False, default="")  # bus.rules.producer keeps it here
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_folds", frozenset(self.emits) | frozenset(self.retired))
         check_token(self.name, "handler name")
         if not self.listens_to:
             raise ValueError(f"handler {self.name} listens to nothing: name at least one event type")
+
+    def following(self, state: S, event: Event) -> S:
+        """The state after one of the handler's own events.
+
+        Raises what `evolve` raises, and `UnknownType` for a type that this release neither emits nor has `retired`: another release wrote
+        it, and passing over it would leave a state that nobody was ever in.
+        """
+        kind = type(event.data)
+        if kind not in self._folds:
+            name = kind.DESCRIPTOR.full_name
+            raise UnknownType(f"{name} is neither among `emits` of {self.name} nor among `retired`", type=name)
+        return self.evolve(state, event)
 
     def fold(self, entity: str, history: Iterable[Event]) -> S:
         """The state after `history`, the handler's own events about `entity` in log order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from bus.event import Draft, Event, LaneMark
 from bus.lane import Lane
 
 S = TypeVar("S")
+
+ALL_MEASURED = 256  # decisions of a handler that are timed; after these every sixteenth is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,9 @@ class LaneStore(Protocol):
 
     async def load(self, lane: Lane[Any], *, at_least: int) -> None:
         """Bring `lane` up to date with the log, at least to the position `at_least`."""
+
+    async def quarantined(self, partition: int) -> list[tuple[str, str]]:
+        """The lanes (world, entity) of a partition in which an input was last parked because its lane could not be folded."""
 
     async def input_at(self, position: int) -> Event:
         """The event at a position of the log."""
@@ -72,17 +78,36 @@ class Tally:
     conflicts: int = 0
     parked: int = 0
     deferred: int = 0
+    skipped: int = 0  # inputs of edges that nobody can ever decide
     loads: int = 0
+    last: int = 0  # position of the input that was decided last
+    last_ns: int = 0  # when that was, Unix time
     decide_ns: list[int] = field(default_factory=list)  # a sample, newest last
+
+    def began(self) -> int:
+        """Count a decision; the processor time of this thread now if it is one of those that are measured, else 0.
+
+        Only this thread's: what else the machine does is not the rules' doing.
+        """
+        self.decided += 1
+        return 0 if self.decided & 15 and self.decided > ALL_MEASURED else time.thread_time_ns()
+
+    def took(self, began: int) -> None:
+        """Note what a decision took that is over."""
+        if len(self.decide_ns) > 4096:
+            del self.decide_ns[:2048]
+        self.decide_ns.append(time.thread_time_ns() - began)
 
 
 class Output(NamedTuple):
-    """One event that is about to be written."""
+    """One event that is about to be written, and the lane's state behind it. `event` gets its position when it is stored."""
 
     draft: Draft
     raw: bytes
     subject: bytes
     mark: LaneMark
+    event: Event
+    state: Any
 
 
 class LaneRun(Generic[S]):
@@ -90,8 +115,10 @@ class LaneRun(Generic[S]):
 
     __slots__ = (
         "attempt",
+        "blind",
         "busy",
         "event",
+        "failed",
         "fence",
         "first_failed_ns",
         "lane",
@@ -101,6 +128,7 @@ class LaneRun(Generic[S]):
         "single",
         "streak",
         "then",
+        "troubles",
     )
 
     def __init__(self, lane: Lane[S]) -> None:
@@ -116,3 +144,6 @@ class LaneRun(Generic[S]):
         self.event: Event | None = None  # the input that is being answered
         self.outputs: deque[Output] = deque()
         self.then: Callable[[LaneRun[S]], None] | None = None  # after the last output is stored
+        self.failed: Callable[[LaneRun[S], Event, Exception], object] | None = None  # when the log can never take an output
+        self.troubles = 0  # errors of ours since it last went on
+        self.blind = False  # its history cannot be read for such an error: what comes is put aside behind whatever the fence says

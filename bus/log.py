@@ -14,7 +14,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -26,7 +26,7 @@ from bus.envelope import MAX_EVENT
 from bus.errors import Disconnected, LogDamaged, Misuse, Transient, Unknown
 from bus.event import Event
 from bus.reader import Reader
-from bus.subjects import transform
+from bus.subjects import Subject, transform
 
 NANOS = 1_000_000_000
 MAX_HEADER = 1024  # bytes: `Nats-Msg-Id`, the expected-sequence pair and the batch triple
@@ -35,6 +35,7 @@ SNAPSHOT_ROOT = "snap"
 NO_STORE = 10049  # JetStream's error code: error creating store for stream
 NO_STREAM = 10059  # JetStream's error code
 READ_BATCH = 1000  # messages per request
+MAX_SUBJECTS = 1024  # whose last messages the server gives at once
 
 PARTITIONS: Final = 8
 """Of a new log, unless something else is wanted."""
@@ -93,6 +94,8 @@ class LogState:
     first: int
     last: int
     count: int
+    asked_ns: int = field(default=0, compare=False)  # the server's clock when it said so, Unix time; 0: a server too old to say
+    bytes: int = field(default=0, compare=False)  # on the server's disk
 
 
 class Log:
@@ -125,7 +128,13 @@ class Log:
             raise LogDamaged(f"log {self.name} is gone: restore it with `worldbus log repair --from-archive`", found=None) from error
         found = info["state"]
         count = int(found["messages"])
-        return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count)
+        asked_ns = parse_stamp(info["ts"]) if info.get("ts") else 0
+        return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count, asked_ns, int(found["bytes"]))
+
+    async def created(self, *, timeout: float = 10.0) -> str:
+        """When the log was made, as the server says it now: another time means another log, whatever its name."""
+        info = await retried(lambda: self.connection.api(f"STREAM.INFO.{self.name}", timeout=2.0), timeout)
+        return str(info["created"])
 
     async def still_holds(self, position: int) -> None:
         """Return once the log says that it reaches `position`, however long it takes to come up.
@@ -167,10 +176,22 @@ class Log:
         if "*" not in subject_filter and ">" not in subject_filter:
             answers = await self._direct({"last_by_subj": subject_filter}, timeout)
             return None if status_of(answers[0][1]) else _event(answers[0])
-        answers = await self._direct({"multi_last": [subject_filter], "batch": READ_BATCH}, timeout)
-        if status_of(answers[-1][1]) == 413:  # more subjects match than the server collects: walk the log instead
-            return max(await self.read_lane(subject_filter), key=lambda event: event.position, default=None)
-        return max((_event(answer) for answer in answers if not status_of(answer[1])), key=lambda event: event.position, default=None)
+        return max(await self.last_of_each(subject_filter, timeout=timeout), key=lambda event: event.position, default=None)
+
+    async def last_of_each(self, subject_filter: str, *, timeout: float = 10.0) -> list[Event]:
+        """The last event of every stored subject that matches the filter, in no order."""
+        answers = await self._direct({"multi_last": [subject_filter], "batch": MAX_SUBJECTS}, timeout)
+        if status_of(answers[-1][1]) != 413:
+            return [_event(answer) for answer in answers if not status_of(answer[1])]
+        last: dict[Subject, Event] = {}  # more subjects match than the server collects: walk the log instead
+        async for events in self.lane_pages(subject_filter, timeout=timeout):
+            last |= {event.subject: event for event in events}
+        return list(last.values())
+
+    async def first_behind(self, position: int, subject_filter: str, *, timeout: float = 10.0) -> Event | None:
+        """The first event behind a position whose stored subject matches the filter, if any."""
+        answer = (await self._direct({"seq": position + 1, "next_by_subj": subject_filter}, timeout))[0]
+        return None if status_of(answer[1]) else _event(answer)
 
     async def read_lane(
         self, subject_filter: str, *, after: int = 0, at_least: int = 0, most: int = READ_BATCH, timeout: float = 10.0
@@ -180,17 +201,26 @@ class Log:
         The answer covers the log up to `at_least` or beyond (a replica may lag behind what a conflict has named). With `most` below 1000 it
         is the next so many events and no more.
         """
-        found: list[Event] = []
+        pages = self.lane_pages(subject_filter, after=after, at_least=at_least, most=most, timeout=timeout)
+        return [event async for page in pages for event in page]
+
+    async def lane_pages(
+        self, subject_filter: str, *, after: int = 0, at_least: int = 0, most: int = READ_BATCH, timeout: float = 10.0
+    ) -> AsyncIterator[list[Event]]:
+        """As `read_lane`, a part at a time, however long the history is. `timeout` seconds are for each part."""
         position = after
         deadline = asyncio.get_running_loop().time() + timeout
         while True:
             answers = await self._direct({"seq": position + 1, "next_by_subj": subject_filter, "batch": most}, timeout)
-            found += [_event(answer) for answer in answers if not status_of(answer[1])]
-            position = found[-1].position if found else after
+            page = [_event(answer) for answer in answers if not status_of(answer[1])]
+            if page:
+                position = page[-1].position
+                deadline = asyncio.get_running_loop().time() + timeout
+                yield page
             if most == READ_BATCH and int(header_value(answers[-1][1], b"Nats-Num-Pending") or 0):
                 continue
             if position >= at_least:
-                return found
+                return
             if asyncio.get_running_loop().time() > deadline:
                 raise Transient(
                     f"wanted {subject_filter} up to position {at_least}, found it up to {position} within {timeout} s: retry",
@@ -248,7 +278,7 @@ class Log:
 
     async def layout(self) -> int:
         """The partitions of the log that is there; of one that is not, those that it had, as far as that was written down."""
-        return _partitions(await _info(self.connection, self.name)) or int((await self._marker()).get("partitions", PARTITIONS))
+        return partitions_of(await stream_info(self.connection, self.name)) or int((await self._marker()).get("partitions", PARTITIONS))
 
     async def _marker(self) -> dict[str, Any]:
         async def ask() -> dict[str, Any]:
@@ -281,6 +311,7 @@ def _event(answer: Answer) -> Event:
         header_value(header, b"Nats-Subject").decode(errors="replace"),
         int(header_value(header, b"Nats-Sequence")),
         parse_stamp(header_value(header, b"Nats-Time-Stamp").decode()),
+        header,
     )
 
 
@@ -307,14 +338,7 @@ async def open_log(connection: Connection, config: LogConfig | None = None) -> L
     log = await attach(connection, config or LogConfig())
     try:
         wanted = await log.marked()
-        found = await _info(connection, log.name)
-        if wanted and (found is None or found["created"] != wanted):
-            raise LogDamaged(
-                f"log {log.name} was made at {wanted}, found {'none' if found is None else 'one made at ' + found['created']}: "
-                f"restore it with `worldbus log repair --from-archive`; to begin a new history, delete stream {log.config.snapshots} too",
-                wanted=wanted,
-                found=found and found["created"],
-            )
+        refuse_another(log, wanted, await stream_info(connection, log.name))
         created = await make(connection, log.config)
         if not wanted:
             await log.mark(created)
@@ -322,6 +346,17 @@ async def open_log(connection: Connection, config: LogConfig | None = None) -> L
         await log.aclose()
         raise
     return log
+
+
+def refuse_another(log: Log, wanted: str, found: dict[str, Any] | None) -> None:
+    """Raise `LogDamaged` unless the log that is there is the one that was made at `wanted`, if that is known."""
+    if wanted and (found is None or found["created"] != wanted):
+        raise LogDamaged(
+            f"log {log.name} was made at {wanted}, found {'none' if found is None else 'one made at ' + found['created']}: "
+            f"restore it with `worldbus log repair --from-archive`; to begin a new history, delete stream {log.config.snapshots} too",
+            wanted=wanted,
+            found=found and found["created"],
+        )
 
 
 async def attach(connection: Connection, config: LogConfig) -> Log:
@@ -344,7 +379,8 @@ async def make(connection: Connection, config: LogConfig) -> str:
     return str((await _ensure(connection, config.stream()))["created"])
 
 
-async def _info(connection: Connection, name: str) -> dict[str, Any] | None:
+async def stream_info(connection: Connection, name: str) -> dict[str, Any] | None:
+    """What the server says of a stream; None if it has none of that name."""
     try:
         return await retried(lambda: connection.api(f"STREAM.INFO.{name}"), 10.0)
     except ApiError as error:
@@ -353,7 +389,7 @@ async def _info(connection: Connection, name: str) -> dict[str, Any] | None:
         raise
 
 
-def _partitions(found: dict[str, Any] | None) -> int:
+def partitions_of(found: dict[str, Any] | None) -> int:
     """As `LogConfig.stream` wrote them; 0 of another stream, or of none."""
     written = _PARTITIONS.search(((found or {}).get("config", {}).get("subject_transform") or {}).get("dest", ""))
     return int(written[1]) if written else 0
@@ -361,7 +397,7 @@ def _partitions(found: dict[str, Any] | None) -> int:
 
 async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, Any]:
     """The stream's information; made if it is missing, compared if it is there."""
-    info = await _info(connection, wanted["name"])
+    info = await stream_info(connection, wanted["name"])
     if info is None:
         try:
             info = await retried(lambda: _create(connection, wanted), 5.0)
@@ -374,16 +410,21 @@ async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, A
                 ) from error
             if error.err_code != 10058:  # somebody else made it at the same moment
                 raise
-            info = await _info(connection, wanted["name"])
+            info = await stream_info(connection, wanted["name"])
             assert info is not None
-    differences = list(_differences(wanted, info["config"]))
+    refuse_other_layout(wanted, info["config"])
+    return info
+
+
+def refuse_other_layout(wanted: dict[str, Any], found: dict[str, Any]) -> None:
+    """Raise `Misuse` where a stream's configuration is not the one that is wanted."""
+    differences = list(_differences(wanted, found))
     if differences:
         raise Misuse(
             f"stream {wanted['name']} is laid out differently: {'; '.join(differences)}. Use those settings, or another stream",
             stream=wanted["name"],
             differences=differences,
         )
-    return info
 
 
 async def _create(connection: Connection, wanted: dict[str, Any]) -> dict[str, Any]:

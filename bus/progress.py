@@ -4,14 +4,18 @@ nats-server keeps an ack floor in a small file without a checksum: one flipped b
 never be answered, without any error (9 of 60 flips; docs/explanation/reliability.md). A message of a stream has a checksum. So whoever
 holds a partition writes down there what it has settled, every few seconds, and whoever takes it up starts behind that record where the
 server's floor is beyond it. Inputs that come again are recognised from the log.
+
+A consumer that is gone, or that somebody made or rewrote, says nothing about what was settled; whoever finds that begins behind the record
+as well, behind the part of it that is `sound`: settled while the consumer was known to be as it has to be. A rewritten one may have passed
+over events, which would count as settled with those behind them. The record is about the log that was made at `log`, and no other.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from bus.answers import status_of
@@ -27,25 +31,76 @@ EVERY_S = 5.0  # between two records of one consumer; under `strict` each costs 
 logger = structlog.get_logger(__name__)
 
 
+def subject_of(log: Log, consumer: str) -> str:
+    """Where the record of a consumer is kept."""
+    return f"{SNAPSHOT_ROOT}.progress.{log.name}.{consumer}"
+
+
+async def has_record(log: Log, consumer: str) -> bool:
+    """Whether a consumer of that name was ever settled by anybody. Raises `Transient`."""
+    answers = await log._answers.ask(f"$JS.API.DIRECT.GET.{log.config.snapshots}", {"last_by_subj": subject_of(log, consumer)}, timeout=2.0)
+    return status_of(answers[0][1]) == 0
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """What is written down of one consumer: positions, and when it and its log were made."""
+
+    settled: int
+    created: str
+    sound: int = 0
+    log: str = ""
+
+
 class Progress:
     """The record of one consumer. Losing it costs nothing but the protection: the server's floor is believed then."""
 
     def __init__(self, log: Log, consumer: str) -> None:
         self._log = log
         self._consumer = consumer
-        self._subject = f"{SNAPSHOT_ROOT}.progress.{log.name}.{consumer}"
+        self._subject = subject_of(log, consumer)
         self._created = ""
+        self._log_created = ""
         self._settled = 0  # what is known to be settled
-        self._saved = 0  # what the record says
+        self._sound = 0  # of that, what was settled while the consumer was as it has to be
+        self._saved: _Record | None = None  # what the record says
         self._saved_at = 0.0
 
     async def read(self, created: str) -> int | None:
-        """The position up to which everything is settled, if there is a record of the consumer that was made at `created`.
+        """The position up to which everything is settled, as far as that is recorded; `created` is when the consumer was made.
 
-        A consumer that was made anew reads the log again from where it was told to, whatever its namesake had settled. Raises `Transient`
-        while the record cannot be read.
+        Of a consumer that was made anew by whomever only what is sound counts, and nothing if the log is another one too. Raises
+        `Transient` while the record cannot be read.
         """
-        self._created = created
+        record = await self._read()
+        if created != self._created:
+            self._log_created = await self._log.created()
+        self._created, self._saved = created, record
+        if record is None:
+            return None
+        if record.created == created:
+            self._settled, self._sound = record.settled, max(record.sound, self._sound)
+            return record.settled
+        if record.log != self._log_created:
+            self._settled = self._sound = 0
+            return None
+        self._settled = self._sound = max(record.sound, self._sound)
+        return self._sound
+
+    async def behind(self) -> int | None:
+        """Where a consumer has to begin that is made instead of one that is gone or was rewritten; None if nothing is known of this log.
+
+        Raises `Transient` while the record cannot be read.
+        """
+        record, created = await self._read(), await self._log.created()
+        known = [record.sound] if record is not None and record.log == created else []
+        return max([*known, *([self._sound] if self._log_created == created else [])], default=None)
+
+    @property
+    def created(self) -> str:
+        """When the consumer was made of which this is the progress, as far as it was read."""
+        return self._created
+
+    async def _read(self) -> _Record | None:
         answers = await self._log._answers.ask(
             f"$JS.API.DIRECT.GET.{self._log.config.snapshots}", {"last_by_subj": self._subject}, timeout=2.0
         )
@@ -55,13 +110,19 @@ class Progress:
         if status:
             return None
         try:
-            record = json.loads(answers[0][2])
-            found = int(record["settled"]) if record["created"] == created else None
-        except (ValueError, KeyError, TypeError) as error:
+            return msgspec.json.decode(answers[0][2], type=_Record)
+        except msgspec.DecodeError as error:
             logger.warning("progress_ignored", consumer=self._consumer, error=str(error))
             return None
-        self._settled = self._saved = found or 0
-        return found
+
+    def verified(self, position: int) -> None:
+        """The consumer was found as it has to be, when `position` was settled."""
+        self._sound = max(self._sound, position)
+
+    @property
+    def position(self) -> int:
+        """Everything up to here is known to be settled."""
+        return self._settled
 
     def settled(self, position: int) -> None:
         """Everything up to `position` is settled; recorded every few seconds."""
@@ -71,11 +132,12 @@ class Progress:
 
     def save(self) -> None:
         """Record what is settled now, without waiting for it."""
-        if self._settled <= self._saved or not self._created:
+        record = _Record(settled=self._settled, created=self._created, sound=self._sound, log=self._log_created)
+        saved = self._saved or _Record(settled=0, created="")
+        if not self._created or record == saved or not record.settled or record.settled < saved.settled:
             return
-        record = json.dumps({"settled": self._settled, "created": self._created}).encode()
         try:
-            self._log.connection.write(pub(self._subject.encode(), b"", record))
+            self._log.connection.write(pub(self._subject.encode(), b"", msgspec.json.encode(record)))
         except Disconnected:
             return
-        self._saved, self._saved_at = self._settled, time.monotonic()
+        self._saved, self._saved_at = record, time.monotonic()

@@ -6,8 +6,8 @@ import asyncio
 from typing import NamedTuple, Protocol
 
 from bus.check import check_attributes, check_payload
+from bus.draft import Draft, Now
 from bus.errors import BadEvent, TooLarge, WorldbusError
-from bus.event import Draft
 from bus.subjects import lane_filter, partition_of, wire_subject
 
 WAITING, AGAIN, LOOKING = 0.0, -1.0, float("inf")
@@ -22,6 +22,8 @@ class Parcel(NamedTuple):
     lines: bytes
     """Header lines, each with its line end."""
     payload: bytes
+    timeless: bool = False
+    """Its time is of our own clock: no part of what makes two events the same."""
 
 
 def pack(draft: Draft, max_payload: int) -> Parcel:
@@ -39,7 +41,7 @@ def pack(draft: Draft, max_payload: int) -> Parcel:
             limit=max_payload,
             found=len(payload) + len(lines),
         )
-    return Parcel(subject, lines, payload)
+    return Parcel(subject, lines, payload, type(draft.time_ns) is Now)
 
 
 def fence_of(draft: Draft, partitions: int) -> str:
@@ -90,6 +92,7 @@ class Publication:
         "refused",
         "sent_at",
         "subject",
+        "timeless",
         "tries",
     )
 
@@ -98,7 +101,7 @@ class Publication:
     ) -> None:
         self.desk = desk
         self.id = id
-        self.subject, self.lines, self.payload = parcel
+        self.subject, self.lines, self.payload, self.timeless = parcel
         self.lane = self.subject.rpartition(b".")[0]
         self.fence = fence
         self.expected = expected

@@ -1,7 +1,7 @@
 """Publishing: many events in flight on one inbox, each of which ends as "in the log at this position", as a refusal, or as unknown.
 
 A publish that got no answer is sent again with the same id until its deadline; the log's memory of ids (2 minutes) makes that one event. An
-answer "duplicate" is not believed blindly: the stored event must have the same bytes.
+answer "duplicate" is not believed blindly: the stored event must be the same (`bus.lookup.differences`).
 """
 
 from __future__ import annotations

@@ -190,7 +190,8 @@ class Reader:
         partition, where = place(subject)
         events = self._events
         if self._choice is None or self._choice.wants(subject):
-            events.append(Event(raw=payload, subject=where, partition=partition, position=position, recorded_ns=int(tokens[first + 2])))
+            recorded_ns = int(tokens[first + 2])
+            events.append(Event(raw=payload, subject=where, partition=partition, position=position, recorded_ns=recorded_ns, header=header))
         self._position = position
         if position == self._until or (tokens[first + 3] == b"0" and not self._follow):
             self._finished = True

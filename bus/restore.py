@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
+from typing import NamedTuple
 
 import structlog
 
@@ -26,10 +27,18 @@ PROGRESS = 100_000  # events between two words about it
 logger = structlog.get_logger(__name__)
 
 
-async def restore_log(connection: Connection, config: LogConfig, events: AsyncIterable[tuple[str, bytes]]) -> int:
-    """Delete the log and write `events` (subject, raw bytes), the whole history from position 1 on, in order; returns how many.
+class Kept(NamedTuple):
+    """An event as it goes back into the log: its subject, as published or as stored, its bytes, and its header lines."""
 
-    Subjects may be as published or as stored. No other program may publish meanwhile: one that does is noticed (`LogDamaged`) and the
+    subject: str
+    raw: bytes
+    lines: bytes = b""
+
+
+async def restore_log(connection: Connection, config: LogConfig, events: AsyncIterable[Kept]) -> int:
+    """Delete the log and write `events`, the whole history from position 1 on, in order; returns how many.
+
+    No other program may publish meanwhile: one that does is noticed (`LogDamaged`) and the
     restore must be started again. Raises `Misuse` for a subject that the log would not take, naming the position.
     """
     log = await attach(connection, config)  # before the old one goes: the new one has as many partitions
@@ -71,17 +80,17 @@ async def _delete(connection: Connection, name: str) -> None:
             raise
 
 
-async def _batches(events: AsyncIterable[tuple[str, bytes]]) -> AsyncIterator[list[Parcel]]:
+async def _batches(events: AsyncIterable[Kept]) -> AsyncIterator[list[Parcel]]:
     parcels: list[Parcel] = []
     size = position = 0
-    async for subject, raw in events:
+    async for subject, raw, lines in events:
         position += 1
         try:
             published = check_stored(subject)
         except BadSubject as error:
             raise Misuse(f"the archive's event at position {position} cannot be restored: {error}", position=position) from error
-        parcels.append(Parcel(published.encode(), b"", raw))
-        size += len(raw)
+        parcels.append(Parcel(published.encode(), lines, raw))
+        size += len(raw) + len(lines)
         if len(parcels) == MAX_BATCH or size > MAX_BATCH_BYTES:
             yield parcels
             parcels, size = [], 0
@@ -92,7 +101,7 @@ async def _batches(events: AsyncIterable[tuple[str, bytes]]) -> AsyncIterator[li
 async def _write(log: Log, parcels: list[Parcel], last: int) -> None:
     """Append one atomic batch behind position `last`, however often the connection breaks."""
     sent = list(parcels)
-    sent[0] = sent[0]._replace(lines=b"Nats-Expected-Last-Sequence: %d\r\n" % last)
+    sent[0] = sent[0]._replace(lines=sent[0].lines + b"Nats-Expected-Last-Sequence: %d\r\n" % last)
     while True:
         try:
             stored = await _send(log, sent)

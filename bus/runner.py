@@ -5,6 +5,10 @@
 Lanes are independent: thousands are in flight at once, and a lane that waits (for an acknowledgement, for its history, for the next
 attempt, behind a parked event) holds up no other. Nothing here is remembered that the log does not hold: after any crash or conflict a
 lane is folded again and the input is looked at again, and what is already answered is recognised.
+
+Whatever stops a lane stops that lane alone, and is in the log: an input that cannot be decided is parked, a lane whose state cannot be
+folded here is quarantined (bus/quarantine.py), and so is one at which this code itself fails again and again. Only a log that cannot be
+read is waited for (bus/patience.py).
 """
 
 from __future__ import annotations
@@ -13,50 +17,75 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Coroutine, Set
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 
-from bus.bundle import as_event, bundle, outputs_of
-from bus.decision import CONTROL, decide, defer, park
-from bus.errors import BadSubject, Conflict, Disconnected, Rejected, Unknown, WorldbusError
+from bus.bundle import bundle, outputs_of
+from bus.caution import Caution
+from bus.decision import decide
 from bus.event import Draft, Event
+from bus.failing import Failing
 from bus.handler import Handler, of_subject
 from bus.lane import Lane
-from bus.lane_run import Entry, LaneRun, LaneStore, Limits, Output, Tally
-from bus.subjects import check_token
+from bus.lane_run import Entry, LaneRun, LaneStore, Limits, Tally
+from bus.lane_writer import LaneWriter
+from bus.patience import Patience
+from bus.routing import CONTROL_EVENTS, lanes_of
+from bus.skipping import Skips
 from bus.turns import Turn, Turns
 from bus.unfinished import Unfinished
+from bus.watch import UNWATCHED, Watch
 from bus.writes import Writes
+from schemas.upcast import recorded_names
+
+if TYPE_CHECKING:
+    from bus.careful import Careful
 
 S = TypeVar("S")
 log = structlog.get_logger(__name__)
 
-ALL_MEASURED = 256  # decisions of a handler that are timed; after these every sixteenth is
 SLICE_S = 0.005  # the pump lets the event loop breathe after so long
-INVALID = "invalid"  # lane of inputs whose subject cannot name one
-CONTROL_EVENTS = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
+LONGEST_PAUSE_S = 30.0  # between tries to get a lane on at which this code fails
 
 
 class Runner(Generic[S]):
     """Runs one handler over the inputs that its sessions hand in. Not thread safe; lives on one event loop."""
 
-    def __init__(self, handler: Handler[S], store: LaneStore, writes: Writes, *, partitions: int, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler[S],
+        store: LaneStore,
+        writes: Writes,
+        *,
+        partitions: int,
+        limits: Limits | None = None,
+        watch: Watch = UNWATCHED,
+        known: Set[str] = frozenset(),
+    ) -> None:
+        """`known` are the names of all handlers of this bus, in whichever process they run: whatever others say comes from an edge."""
         self.handler = handler
+        self.watch = watch
         self.store = store
         self.writes = writes
         self.partitions = partitions
         self.limits = limits or Limits()
         self.tally = Tally()
-        self._unfinished = Unfinished(self)
+        self.skips = Skips(handler.name, known, self.tally)
+        self.patience = Patience(handler.name, self.limits.first_retry_s)
+        self.writer = LaneWriter(self)
+        self.unfinished = Unfinished(self)
+        self.failing = Failing(self)
+        self.caution: Caution[S] = Caution(self)
+        self.careful: Careful | None = None  # while the whole process decides one input at a time
+        self.listens_to = recorded_names(handler.listens_to)
         self.lanes: dict[tuple[str, str], LaneRun[S]] = {}
         self.alone = False  # True while no other member runs this handler: nobody else writes to its lanes
         self._home = handler.entities is of_subject  # a lane's inputs all lie in its own partition: whoever holds that writes it alone
         self._ready: deque[LaneRun[S]] = deque()
         self._pumping = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loads = asyncio.Semaphore(32)
         self.turns: Turns | None = None  # lanes wait for their turn; None: all are in flight at once
         self.closed = False
 
@@ -66,16 +95,24 @@ class Runner(Generic[S]):
         """Put an input into the lanes that it concerns. Inputs of one partition must come in log order."""
         self.tally.received += 1
         entry.open = 1  # held until it is in all its lanes
-        for world, entity in self.route(entry.event):
-            run = self._lane(world, entity)
+        for world, entity in self.caution.lanes(entry.event):
             entry.open += 1
             if self.turns is not None:
-                self._queue_in_turn(run, entry, self.turns)
-                continue
-            run.queue.append(entry)
-            if not run.busy:
-                self._wake(run)
+                self._queue_in_turn(self._lane(world, entity), entry, self.turns)
+            else:
+                self.enter(world, entity, entry)
         entry.leave()
+
+    def route(self, event: Event) -> list[tuple[str, str]]:
+        """The lanes (world, entity) that an input will be put into, by its rules alone."""
+        return lanes_of(self.handler, event, self.watch, skipped=self.skips.would_take)
+
+    def enter(self, world: str, entity: str, entry: Entry) -> None:
+        """Put an entry behind the others of one lane."""
+        run = self._lane(world, entity)
+        run.queue.append(entry)
+        if not run.busy:
+            self._wake(run)
 
     def _queue_in_turn(self, run: LaneRun[S], entry: Entry, turns: Turns) -> None:
         """By position, over all partitions, behind what is being decided."""
@@ -85,21 +122,7 @@ class Runner(Generic[S]):
         if not run.busy:
             self._wake(run)
         elif place == 0:
-            turns.expect(self._turn(run, entry.event), lambda: self._resume(run))
-
-    def route(self, event: Event) -> list[tuple[str, str]]:
-        """The lanes (world, entity) that an input concerns, each once."""
-        try:
-            if event.name in CONTROL_EVENTS:
-                return [(event.world, event.entity)] if getattr(event.data, "handler", "") == self.handler.name else []
-            lanes = dict.fromkeys(self.handler.entities(event))
-            return [(check_token(event.world, "world"), check_token(entity, "entity")) for entity in lanes]
-        except Exception as error:  # whatever `entities` raises, the input is parked where its subject points
-            log.warning("unroutable_input", handler=self.handler.name, position=event.position, error=str(error))
-            try:
-                return [(check_token(event.world, "world"), check_token(event.entity, "entity"))]
-            except BadSubject:
-                return [(INVALID, INVALID)]
+            turns.expect(self._turn(run, entry.event), lambda: self.resume(run))
 
     def _lane(self, world: str, entity: str) -> LaneRun[S]:
         key = (world, entity)
@@ -107,7 +130,8 @@ class Runner(Generic[S]):
         if run is None:
             if len(self.lanes) >= self.limits.max_lanes:
                 self._evict()
-            run = self.lanes[key] = LaneRun(Lane(self.handler, world, entity, self.partitions))
+            fault = self.caution.fault(world, entity)
+            run = self.lanes[key] = LaneRun(Lane(self.handler, world, entity, self.partitions, watch=self.watch, fault=fault))
         return run
 
     def _evict(self) -> None:
@@ -132,7 +156,7 @@ class Runner(Generic[S]):
         until = time.monotonic() + SLICE_S
         ready = self._ready
         while ready:
-            self._resume(ready.popleft())
+            self.resume(ready.popleft())
             if time.monotonic() > until:
                 break
         if ready and not self.closed:
@@ -140,14 +164,12 @@ class Runner(Generic[S]):
         else:
             self._pumping = False
 
-    def _resume(self, run: LaneRun[S]) -> None:
+    def resume(self, run: LaneRun[S]) -> None:
         """Go on with a lane; a fault of our own costs this lane a pause and the others nothing."""
         try:
             self.advance(run)
-        except Exception:
-            log.exception("lane_failed", handler=self.handler.name, lane=run.lane.entity)
-            run.must_load = True
-            self._later(run, 1.0)
+        except Exception as error:
+            self.trouble(run, error)
 
     def advance(self, run: LaneRun[S]) -> None:
         """Take the lane as far as it goes without waiting."""
@@ -156,10 +178,12 @@ class Runner(Generic[S]):
             if entry.stale:
                 self.done(run)
                 continue
-            if self.turns is not None and not self.turns.begin(self._turn(run, entry.event), lambda: self._resume(run)):
+            if self.turns is not None and not self.turns.begin(self._turn(run, entry.event), lambda: self.resume(run)):
+                return
+            if self.careful is not None and not self.careful.begin(self, run):
                 return
             if run.must_load:
-                self.spawn(self._load(run, run.lane.position))
+                self.spawn(run, self._load, run.lane.position)
                 return
             if not self._look(run, entry.event):
                 return
@@ -168,25 +192,29 @@ class Runner(Generic[S]):
     def _look(self, run: LaneRun[S], event: Event) -> bool:
         """Decide the lane's first input; False when the lane now waits for something."""
         lane = run.lane
-        if lane.group is not None:
-            self.spawn(self._unfinished.finish_group(run))
-            return False
         if event.name in CONTROL_EVENTS:
-            self.spawn(self._unfinished.control(run, event))
+            self.spawn(run, self.unfinished.control, event)
+            return False
+        if (lane.group is not None or lane.waiting) and lane.owes:
+            self.spawn(run, self.unfinished.take_up)
             return False
         if lane.has_done(event.partition, event.position):
             self.tally.recognised += 1
             self.done(run)
             return True
+        if lane.waiting or lane.fault is not None:
+            return self._skip(run, event) or self.failing.put_aside(run, event)
+        if self.caution.alarmed and self.caution.stops(run, event):
+            return False
         if self._bundle(run):
             return False
         try:
-            drafts = defer(lane, event) if lane.parked else self._decide(lane, event)
+            drafts = self._decide(lane, event)
+            outputs = outputs_of(lane, event, drafts) if drafts else ()
         except Exception as error:
-            return self._failed(run, event, error)
-        if drafts:
-            self.tally.deferred += lane.parked
-            self.write_all(run, event, drafts, self.answered)
+            return self._skip(run, event) or self.failing.failed(run, event, error)
+        if outputs:
+            self.writer.write(run, event, outputs, self.answered, self.failing.failed)
             return False
         if not lane.loaded or not (self.alone or self._home):
             # "Nothing to say" rests on a state that may be behind the log: an entity not seen here before, or one that another
@@ -196,21 +224,30 @@ class Runner(Generic[S]):
         self.done(run)
         return True
 
+    def _skip(self, run: LaneRun[S], event: Event) -> bool:
+        """Whether the first input of a lane is garbage of an edge, and passed over."""
+        if not self.skips.take(event):
+            return False
+        self.done(run)
+        return True
+
     def _decide(self, lane: Lane[S], event: Event) -> list[Draft]:
         tally = self.tally
-        tally.decided += 1
-        if tally.decided & 15 and tally.decided > ALL_MEASURED:
-            return decide(lane, event)
-        began = time.thread_time_ns()  # of this decision's own; what else the machine does is not its rules' doing
+        tally.last, tally.last_ns = event.position, time.time_ns()
+        began = tally.began()
         drafts = decide(lane, event)
-        if len(tally.decide_ns) > 4096:
-            del tally.decide_ns[:2048]
-        tally.decide_ns.append(time.thread_time_ns() - began)
+        if began:
+            tally.took(began)
         return drafts
 
     def done(self, run: LaneRun[S]) -> None:
         run.attempt = 0
+        if run.troubles:
+            self._recovered(run)
         entry = run.queue.popleft()
+        run.lane.asked = 0
+        if self.careful is not None:
+            self.careful.over(run, entry.event)
         if self.turns is not None and not entry.stale:
             self.turns.over(self._turn(run, entry.event))
         entry.leave()
@@ -228,35 +265,16 @@ class Runner(Generic[S]):
 
     # -- writing -----------------------------------------------------------------------------------------------------------------
 
-    def write_all(self, run: LaneRun[S], event: Event, drafts: list[Draft], then: Callable[[LaneRun[S]], None]) -> None:
-        """Write the answers to `event` one after the other, each fenced by the one before; then go on with `then`."""
-        run.event, run.then = event, then
-        try:
-            run.outputs = deque(outputs_of(event, drafts))
-        except Rejected as error:
-            self._failed(run, event, error)
-            return
-        if self._may_bundle(run, len(run.outputs)):
-            self._write_together(run)
-        else:
-            self._write_next(run)
-
-    def _may_bundle(self, run: LaneRun[S], count: int) -> bool:
-        enough = self.limits.together_from
-        return enough is not None and count >= enough and not run.single and self.turns is None and self.writes.room_for_together
-
     def _bundle(self, run: LaneRun[S]) -> bool:
         """Answer many waiting inputs at once, where enough wait; False if they should be answered one by one."""
         lane, limits = run.lane, self.limits
-        if not self._may_bundle(run, len(run.queue)) or run.streak < limits.together_after or lane.parked or not lane.loaded:
+        if not self.writer.may_bundle(run, len(run.queue)) or run.streak < limits.together_after or not lane.loaded:
             return False
-        found = bundle(run, self._decide, limits.together_from or 0)
+        found = bundle(run, self._decide, limits.together_from or 0, self.caution)
         if found is None:
             run.streak = 0
             return False
-        run.event, run.outputs = run.queue[0].event, deque(found.outputs)
-        run.then = lambda run: self._answered_many(run, found.inputs)
-        self._write_together(run)
+        self.writer.write(run, run.queue[0].event, found.outputs, lambda run: self._answered_many(run, found.inputs), self.failing.failed)
         return True
 
     def _answered_many(self, run: LaneRun[S], inputs: int) -> None:
@@ -264,128 +282,112 @@ class Runner(Generic[S]):
             self.done(run)
         self.answered(run)
 
-    def _write_together(self, run: LaneRun[S]) -> None:
-        outputs = list(run.outputs)
-
-        def stored(last: int) -> None:
-            for position, output in enumerate(outputs, last - len(outputs) + 1):
-                run.lane.apply(as_event(output, run.lane, position), output.mark)
-            run.lane.loaded = True
-            self.tally.emitted += len(outputs)
-            run.outputs.clear()
-            if run.then is not None:
-                run.then(run)
-
-        def refused(error: WorldbusError) -> None:
-            if not isinstance(error, Conflict | Unknown | Disconnected):
-                log.info("batch_refused", handler=self.handler.name, lane=run.lane.entity, error=str(error))
-                run.single = True  # whatever is wrong with it, each event gets its own answer
-                run.outputs.clear()
-                self._later(run, 0.0)
-                return
-            self._refused(run, error)
-
-        self.writes.write_together(outputs, run.fence, run.lane.position, stored, refused)
-
-    def _write_next(self, run: LaneRun[S]) -> None:
-        output = run.outputs[0]
-
-        def stored(position: int) -> None:
-            self._stored(run, output, position)
-
-        def refused(error: WorldbusError) -> None:
-            self._refused(run, error)
-
-        self.writes.write(output.subject, run.fence, run.lane.position, output.raw, stored, refused)
-
-    def _stored(self, run: LaneRun[S], output: Output, position: int) -> None:
+    def moved_on(self, run: LaneRun[S], found: int) -> None:
+        """The lane's last event is at `found`, not where we thought."""
         lane = run.lane
-        lane.loaded = True  # the fence held, so nothing was there that we do not know
-        event = as_event(output, lane, position)
-        lane.apply(event, output.mark)
-        if self.turns is not None:
-            self.turns.heard(event)
-        self.tally.emitted += 1
-        run.outputs.popleft()
-        if run.outputs:
-            self._write_next(run)
-        elif run.then is not None:
-            run.then(run)
+        if run.blind:
+            lane.position = found
+            self.advance(run)
+            return
+        if found < lane.position:  # we know events that the log does not have: a snapshot of another log, say
+            log.error("lane_ahead_of_the_log", handler=self.handler.name, lane=lane.entity, wanted=lane.position, found=found)
+            self.forget(lane)
+        self.spawn(run, self._load, found)
 
-    def _refused(self, run: LaneRun[S], error: WorldbusError) -> None:
-        run.outputs.clear()
-        if isinstance(error, Conflict):
-            self.tally.conflicts += 1
-            self.spawn(self._load(run, int(str(error.facts.get("found", 0)))))
-        elif isinstance(error, Rejected) and run.event is not None and run.attempt <= self.limits.attempts:
-            self._failed(run, run.event, error)
-        else:  # unknown outcome: it may be in the log, so fold again before anything else
-            run.must_load = True
-            self._later(run, self.limits.first_retry_s)
+    @staticmethod
+    def forget(lane: Lane[S]) -> None:
+        """Have the lane folded from the log's beginning, without a snapshot."""
+        lane.loaded = lane.snapshots = False
+        lane.forget()
 
     # -- waiting -----------------------------------------------------------------------------------------------------------------
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=f"lane-{self.handler.name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def spawn(self, run: LaneRun[S], work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        """Do `work(run, *args)`, which has to wait for the log; then it goes on with the lane."""
 
-    def _later(self, run: LaneRun[S], delay_s: float) -> None:
-        asyncio.get_running_loop().call_later(delay_s * random.uniform(0.8, 1.2), self._resume, run)
-
-    async def patiently(self, run: LaneRun[S], work: Callable[[], Awaitable[None]]) -> None:
-        """Repeat `work` until the log answers, then go on with the lane. A lane that cannot be read must not be guessed."""
-        delay_s = self.limits.first_retry_s
-        while not self.closed:
+        async def guarded() -> None:
             try:
-                async with self._loads:
-                    await work()
-                break
-            except (Rejected, OSError, WorldbusError) as error:
-                log.warning("lane_waits_for_the_log", handler=self.handler.name, lane=run.lane.entity, error=str(error))
-                await asyncio.sleep(delay_s)
-                delay_s = min(delay_s * 2, 2.0)
+                await work(run, *args)
+            except Exception as error:
+                self.trouble(run, error)
+
+        self._keep(asyncio.get_running_loop().create_task(guarded(), name=f"lane-{self.handler.name}"))
+
+    def later(self, run: LaneRun[S], delay_s: float) -> None:
+        asyncio.get_running_loop().call_later(delay_s * random.uniform(0.8, 1.2), self.resume, run)
+
+    def trouble(self, run: LaneRun[S], error: Exception) -> None:
+        """An error of ours: a pause, then the lane from the log and its first input once more; after some tries it is quarantined.
+
+        Should that fail too, because its history cannot be read for such an error, what comes is put aside behind whatever position the
+        fence names. Inputs that were answered before are put aside as well then, and are recognised when the lane is taken up.
+        """
+        run.troubles += 1
+        lane, tries = run.lane, self.limits.attempts
+        if run.troubles == 1:
+            log.error("lane_failed", handler=self.handler.name, lane=lane.entity, exc_info=error)
+        run.outputs.clear()
+        run.blind = run.troubles > tries
+        run.must_load = not run.blind
+        if run.troubles >= tries:
+            lane.fault = lane.fault or error
+        if run.troubles > 2 * tries:
+            self.patience.stuck(lane, error)
+        self.later(run, min(self.limits.first_retry_s * 2 ** min(run.troubles - 1, 10), LONGEST_PAUSE_S))
+
+    def _recovered(self, run: LaneRun[S]) -> None:
+        if run.troubles > 2 * self.limits.attempts:
+            self.patience.free(run.lane)
+        run.troubles = 0
 
     async def _load(self, run: LaneRun[S], at_least: int) -> None:
-        async def work() -> None:
-            self.tally.loads += 1
-            await self.store.load(run.lane, at_least=at_least)
-            run.lane.loaded, run.must_load = True, False
-
-        await self.patiently(run, work)
+        run.must_load = False
+        await self.catch_up(run.lane, at_least)
+        run.blind = False
         self.advance(run)
 
-    async def catch_up(self, lane: Lane[S]) -> None:
-        self.tally.loads += 1
-        await self.store.load(lane, at_least=lane.position)
-        lane.loaded = True
+    async def catch_up(self, lane: Lane[S], at_least: int = 0) -> None:
+        """Bring the lane up to date with the log, however long it takes to answer."""
+
+        async def read() -> None:
+            self.tally.loads += 1
+            await self.store.load(lane, at_least=max(lane.position, at_least))
+            lane.loaded = True
+
+        await self.patience.until_read(lane, read)
 
     def _confirm_silence(self, run: LaneRun[S], event: Event) -> bool:
-        before = run.lane.position if run.lane.loaded else -1
+        lane = run.lane
+        before = lane.position if lane.loaded else 0
 
-        async def confirm() -> None:
-            await self.patiently(run, lambda: self.catch_up(run.lane))
-            if run.queue and run.queue[0].event is event and run.lane.position == max(before, 0) and not run.lane.waiting:
+        async def confirm(run: LaneRun[S]) -> None:
+            await self.catch_up(lane)
+            unmoved = lane.position == before and not lane.waiting and lane.fault is None
+            if run.queue and run.queue[0].event is event and unmoved and not self.closed:
                 self.done(run)  # nothing new in the log: the silence stands
             self.advance(run)
 
-        self.spawn(confirm())
+        self.spawn(run, confirm)
         return False
 
-    def _failed(self, run: LaneRun[S], event: Event, error: BaseException) -> bool:
-        """A decision failed: try again after a while if it may be a bug that a deploy mends, else park. False: the lane waits."""
-        now = time.time_ns()
-        run.attempt += 1
-        run.first_failed_ns = run.first_failed_ns if run.attempt > 1 else now
-        if not isinstance(error, Rejected) and run.attempt < self.limits.attempts:
-            log.warning("decision_failed", handler=self.handler.name, position=event.position, attempt=run.attempt, error=repr(error))
-            self._later(run, self.limits.first_retry_s * 2 ** (run.attempt - 1))
-            return False
-        log.error("input_parked", handler=self.handler.name, lane=run.lane.entity, position=event.position, error=repr(error))
-        self.tally.parked += 1
-        drafts = park(run.lane, event, error, attempts=run.attempt, failed_ns=(run.first_failed_ns, now))
-        self.write_all(run, event, drafts, self.answered)
-        return False
+    def resume_quarantined(self, partition: int, session: Any) -> None:
+        """Look for lanes of a partition that another release had to quarantine, and take up those that this one can fold."""
+
+        async def resume() -> None:
+            try:
+                await self.unfinished.resume_quarantined(partition, session)
+            except Exception as error:  # the next input of such a lane takes it up as well
+                log.warning("quarantine_not_looked_at", handler=self.handler.name, partition=partition, error=repr(error))
+
+        self.background(resume())
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the lanes, which must raise nothing."""
+        self._keep(asyncio.get_running_loop().create_task(work, name=f"beside-{self.handler.name}"))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def distrust(self, partition: int | None = None) -> None:
         """Others may have written meanwhile: every lane (of a partition) is brought up to date before its next decision."""
@@ -406,7 +408,7 @@ class Runner(Generic[S]):
 
     async def aclose(self) -> None:
         """Stop deciding; keep snapshots of what is in memory."""
-        self.closed = True
+        self.closed = self.patience.closed = True
         for task in list(self._tasks):
             task.cancel()
         for run in self.lanes.values():

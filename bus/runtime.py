@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence, Set
 from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 
-from bus.connection import ApiError, Connection
-from bus.consumer import PullConsumer
+from bus.careful import Careful
+from bus.caution import Caution
+from bus.connection import Connection
 from bus.decision import CONTROL
-from bus.errors import LogDamaged, Misuse
+from bus.errors import WorldbusError
 from bus.handler import Handler
+from bus.hangs import Hangs
+from bus.health import Health
+from bus.keeper import Keeper, list_consumers
 from bus.lane_run import Limits
 from bus.lane_store import LogLaneStore
 from bus.log import Log
 from bus.membership import Membership, share
+from bus.presence import MS, HandlerReport, Presence
+from bus.progress import Progress
 from bus.runner import Runner
 from bus.session import Pace, Place, Session
 from bus.subjects import stored_filter
+from bus.succession import Succession
+from bus.watch import Watch
+from bus.watchdog import Budgets, Watchdog
 from bus.writes import Writes
+from schemas.upcast import recorded_names
 
 log = structlog.get_logger(__name__)
 OPERATOR = "operator"
-CREATE_FAILED = 10012
+CHECK_S = 5.0  # between two looks at the consumers
 STALL_S = 0.25  # how often the loop looks at itself
 
 
 def places(handler: Handler[Any], partitions: int) -> list[Place]:
     """The consumers of one handler: one per partition, and one for what the operator asks of its lanes (which concerns few and needs no
     partition)."""
-    names = frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to)
+    names = recorded_names(handler.listens_to)
+    recorded_names(handler.emits)  # one that is read as another type would not be found in the handler's own history
     one = next(iter(names)) if len(names) == 1 else None
     control = Place(
         name=f"{handler.name}_{OPERATOR}",
@@ -54,15 +65,40 @@ def places(handler: Handler[Any], partitions: int) -> list[Place]:
 class Runtime:
     """Handlers that run in this process. Made by `run_handlers`."""
 
-    def __init__(self, connection: Connection, log_: Log, handlers: Sequence[Handler[Any]], *, pace: Pace, limits: Limits) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        log_: Log,
+        handlers: Sequence[Handler[Any]],
+        *,
+        pace: Pace,
+        limits: Limits,
+        budgets: Budgets,
+        known: Set[str],
+        presence: Presence | None = None,
+    ) -> None:
         self.connection = connection
         self.log = log_
+        self.health = Health()
+        if presence is not None:
+            presence.health = self.health
         self.writes = Writes(connection)
+        self.hangs = Hangs(log_)
+        watch = Watch()
         self.runners = {
-            handler.name: Runner(handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits)
+            handler.name: Runner(
+                handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits, watch=watch, known=known
+            )
             for handler in handlers
         }
-        self.membership = Membership(connection, log_.name, self.runners, self._rebalance)
+        self.membership = Membership(
+            connection, log_.name, self.runners, self._rebalance, presence=presence, reports=lambda: map(self._report, self.runners)
+        )
+        self._careful = Careful(self.hangs, self.membership.me, self.runners.values)
+        for runner in self.runners.values():
+            runner.patience.health = self.health
+            runner.caution = Caution(runner, self.hangs, self.membership.me)
+        self.watchdog = Watchdog(watch, self.health, self.hangs, budgets, self.membership.me)
         self._pace = pace
         self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
         self._balance = asyncio.Event()
@@ -74,33 +110,35 @@ class Runtime:
         await self.writes.open()
         await asyncio.gather(*(self._consumers(runner.handler) for runner in self.runners.values()))
         self._balance.set()
-        work = {"members": self.membership.run(), "balance": self._keep_balance(), "stalls": self._watch_stalls()}
+        work = {
+            "members": self.membership.run(),
+            "balance": self._keep_balance(),
+            "stalls": self._watch_stalls(),
+            "consumers": self._watch_consumers(),
+        }
         self._tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
+
+    def _report(self, name: str) -> HandlerReport:
+        tally = self.runners[name].tally
+        holds = [session.hold() for session, _ in self._sessions.values() if session.runner is self.runners[name]]
+        return HandlerReport(name, holds, tally.decided, tally.last, tally.last_ns // MS)
 
     async def _consumers(self, handler: Handler[Any]) -> None:
         for place in places(handler, self.log.partitions):
-            consumer = PullConsumer(self.connection, self.log.name, place.name)
-            await self._ensure(consumer, place.subject_filter)
+            await Keeper(self.log, place, Progress(self.log, place.name), pace=self._pace).begin()
 
-    async def _ensure(self, consumer: PullConsumer, subject_filter: str) -> None:
-        """Make the consumer. One that reads by another filter (the handler listens to other types now) is made anew from its ack floor:
-        changing the filter in place would skip older messages of the new one."""
-        ack_wait, pin_timeout = self._pace.ack_wait_s, self._pace.pin_timeout_s
-        try:
-            await consumer.create([subject_filter], ack_wait=ack_wait, pin_timeout=pin_timeout)
-        except ApiError as error:
-            if error.err_code != CREATE_FAILED or "creating store" not in str(error):
-                raise
-            raise LogDamaged(
-                f"the server cannot read what it kept of consumer {consumer.name}: stop it, remove obs/{consumer.name} from the folder of "
-                f"stream {consumer.stream} in its store, start it; the handler then looks through the log again, and does nothing twice",
-                consumer=consumer.name,
-            ) from error
-        except Misuse:
-            floor = (await consumer.info())["ack_floor"]["stream_seq"]
-            log.warning("consumer_made_anew", consumer=consumer.name, subject_filter=subject_filter, after=floor)
-            await consumer.delete()
-            await consumer.create([subject_filter], after=floor, ack_wait=ack_wait, pin_timeout=pin_timeout)
+    async def _watch_consumers(self) -> None:
+        """Look at the consumers of what is held here: anybody may have deleted or rewritten them."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            held = {name: (session, session.progress.position) for name, (session, _) in self._sessions.items()}
+            try:
+                found = await list_consumers(self.log)
+                for name, (session, settled) in held.items():
+                    if name not in found.missing and self._sessions.get(name, (None,))[0] is session:
+                        await session.checked(found.infos.get(name), settled)
+            except WorldbusError as error:
+                log.debug("consumers_not_looked_at", error=str(error))
 
     def _rebalance(self) -> None:
         self._balance.set()
@@ -128,7 +166,8 @@ class Runtime:
 
     def _hold(self, runner: Runner[Any], place: Place) -> None:
         if place.name not in self._sessions:
-            session = Session(self.log, runner, place, pace=self._pace)
+            succession = Succession(self.log, place.name, self._careful, self.membership)
+            session = Session(self.log, runner, place, succession, pace=self._pace)
             self._sessions[place.name] = session, asyncio.create_task(session.run(), name=f"session-{place.name}")
 
     def _release(self, place: Place) -> None:
@@ -170,13 +209,37 @@ class Runtime:
 
 @asynccontextmanager
 async def run_handlers(
-    connection: Connection, log_: Log, handlers: Iterable[Handler[Any]], *, pace: Pace | None = None, limits: Limits | None = None
+    connection: Connection,
+    log_: Log,
+    handlers: Iterable[Handler[Any]],
+    *,
+    pace: Pace | None = None,
+    limits: Limits | None = None,
+    budgets: Budgets | None = None,
+    presence: Presence | None = None,
+    known: Iterable[str] = (),
 ) -> AsyncIterator[Runtime]:
     """Run `handlers` for the block. Every input is decided, in log order per entity, with effects exactly once, however often this
-    process dies."""
-    runtime = Runtime(connection, log_, list(handlers), pace=pace or Pace(), limits=limits or Limits())
-    await runtime.open()
-    try:
-        yield runtime
-    finally:
-        await runtime.aclose()
+    process dies.
+
+    A decision that does not return is interrupted and parked; one that cannot be interrupted ends the process with code 71 (`budgets`).
+    `presence` is what operators are told about this process. `known` are the names of handlers that other processes run. What any other
+    subsystem publishes comes from an edge; if nobody can ever decide it, it is skipped, where a handler's output would stop the lane.
+    """
+    handlers = list(handlers)
+    runtime = Runtime(
+        connection,
+        log_,
+        handlers,
+        pace=pace or Pace(),
+        limits=limits or Limits(),
+        budgets=budgets or Budgets(),
+        known=frozenset(known) | {handler.name for handler in handlers},
+        presence=presence,
+    )
+    with runtime.watchdog:
+        await runtime.open()
+        try:
+            yield runtime
+        finally:
+            await runtime.aclose()

@@ -9,7 +9,9 @@ The ack floor moves over the contiguous run of settled inputs only.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,13 +19,17 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bus.answers import parse_ack
+from bus.connection import ApiError
 from bus.consumer import PullConsumer, Status
-from bus.errors import Disconnected, WorldbusError
+from bus.errors import Disconnected, Transient, WorldbusError
 from bus.event import Event
+from bus.keeper import Keeper
 from bus.lane_run import Entry
+from bus.presence import MS, Hold
 from bus.progress import Progress
 from bus.runner import Runner
 from bus.subjects import place
+from bus.succession import Succession
 
 if TYPE_CHECKING:
     from bus.log import Log
@@ -31,6 +37,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 EXPIRED = 408
+ODD = frozenset({400, 404, 409, 503})  # what the server says of a consumer that is gone, or is not what we made
+PAUSE_S = 0.2
+TELL_EVERY_S = 30.0
+IDLE = "idle"
+SWEEPS = 2  # for quarantined lanes: the second sees what whoever had the partition before was still writing at the first
 BATCH = 500  # messages asked for at a time
 ACK_SOON_S = 0.01
 ACK_EVERY_S = 1.0
@@ -69,7 +80,7 @@ class Place:
 class Session:
     """The inputs of one partition. `epoch` grows whenever the hold is lost: entries of an older epoch are somebody else's now."""
 
-    def __init__(self, log_: Log, runner: Runner[Any], place: Place, *, pace: Pace) -> None:
+    def __init__(self, log_: Log, runner: Runner[Any], place: Place, succession: Succession, *, pace: Pace) -> None:
         self.runner = runner
         self.place = place
         self.name = place.name
@@ -77,7 +88,12 @@ class Session:
         self.active = False
         self._connection = log_.connection
         self._stream = log_.name
-        self._progress = Progress(log_, place.name)
+        self.progress = Progress(log_, place.name)
+        self._succession = succession
+        self._taken = False  # lost in a way that leaves the partition to another member
+        self._keeper = Keeper(log_, place, self.progress, pace=pace)
+        self._doubt = False  # about the consumer: look at it before the next request
+        self._tell_at = 0.0  # no second line before that about why the partition waits
         self._pace = pace
         self._consumer = self._new_consumer()
         self._open: deque[Entry] = deque()
@@ -90,9 +106,20 @@ class Session:
         self._settled = 0  # calls of `_settle` since the last acknowledgement
         self._acked_at = 0.0
         self._flushing: asyncio.TimerHandle | None = None
+        self._sweeps = SWEEPS  # to be made yet: another release may have held it, and quarantined lanes that we can fold
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._stopping = False
+        self._since_ms = time.time_ns() // MS
+
+    def hold(self) -> Hold:
+        """How the hold stands, for operators."""
+        unsettled = [entry.event for entry in self._open if entry.open] if self.active else []
+        partition = -1 if self.place.partition is None else self.place.partition
+        if not unsettled:
+            return Hold(partition, self._since_ms, 0, 0, self._last if self.active else 0, self.active)
+        first = unsettled[0]
+        return Hold(partition, self._since_ms, len(unsettled), first.recorded_ns // MS, first.position - 1, self.active)
 
     def _new_consumer(self) -> PullConsumer:
         return PullConsumer(self._connection, self._stream, self.name)
@@ -107,13 +134,33 @@ class Session:
                     if not self._stopping:
                         await self._work()
                 except WorldbusError as error:
-                    log.warning("partition_waits", consumer=self.name, error=str(error))
-                    await asyncio.sleep(0.2)
+                    self._tell(error)
+                    self._doubt = True
+                    await asyncio.sleep(PAUSE_S)
                 finally:
                     await self._let_go()
         finally:
             self._connection.on_reconnect.remove(self._changed.set)
             self._stopping = True
+
+    def _tell(self, error: WorldbusError) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._tell_at:
+            self._tell_at = now + TELL_EVERY_S
+            log.warning("partition_waits", consumer=self.name, error=str(error))
+
+    async def checked(self, info: Mapping[str, Any] | None, settled: int) -> None:
+        """Look at the server's information about the consumer (None: it is gone), as it was when `settled` was the progress here."""
+        if info is not None and await self._keeper.mend(info):
+            if info["created"] == self.progress.created:
+                self.progress.verified(settled)
+            else:
+                self.lose("its consumer was made anew")
+            return
+        if info is None:
+            await self._keeper.ensure()
+        self.lose("its consumer was not as it has to be")
+        self._changed.set()
 
     async def stop(self, within_s: float = 1.0) -> None:
         """Ask for no more, settle what is open, and hand the pin to whoever waits."""
@@ -123,7 +170,7 @@ class Session:
             async with asyncio.timeout(within_s if self._open else 0):
                 await self._drained.wait()
         self._flush()
-        self._progress.save()
+        self.progress.save()
         held, self.active = self.active, False
         self.epoch += 1
         if self._consumer.pin and self._connection.connected:
@@ -138,6 +185,8 @@ class Session:
         """Give up the hold now: what is open belongs to whoever reads from the ack floor next."""
         if self.active:
             log.info("partition_lost", consumer=self.name, reason=reason)
+            self._sweeps = SWEEPS if reason != IDLE else self._sweeps
+            self._taken = reason != IDLE
             self.active = False
             self.epoch += 1
             self._changed.set()
@@ -146,14 +195,25 @@ class Session:
 
     async def _standby(self) -> None:
         consumer = self._consumer = self._new_consumer()
-        await consumer.start(lambda *_: self._changed.set(), lambda _: self._changed.set())
+        await consumer.start(lambda *_: self._on_first(consumer), self._on_standby_status)
         while not consumer.pin and not self._stopping:
+            if self._doubt:
+                await self._keeper.ensure()
+                self._doubt = False
             self._changed.clear()
             # One message only: it tells us that we are pinned, and comes again after the reset.
             consumer.request(1, expires=STANDBY_S, heartbeat=0)
             await self._pinned_or_refused(consumer)
             if not consumer.pin and not self._stopping:
-                await asyncio.sleep(0.05)  # refused, expired or reconnected: not in a hot loop
+                await asyncio.sleep(PAUSE_S if self._doubt else 0.05)  # refused, expired or reconnected: not in a hot loop
+
+    def _on_first(self, consumer: PullConsumer) -> None:
+        self._doubt = self._doubt or not consumer.pin  # who delivers without a pin is not what we made
+        self._changed.set()
+
+    def _on_standby_status(self, status: Status) -> None:
+        self._doubt = self._doubt or status.code in ODD
+        self._changed.set()
 
     async def _pinned_or_refused(self, consumer: PullConsumer) -> None:
         """Wait for the server's word on our request, and look now and then whether the last holder left something behind."""
@@ -172,7 +232,8 @@ class Session:
         """What was delivered to a member that died, and not settled, would come again only after `ack_wait`; with no newer input behind it
         nothing would tell us. A reset makes it deliverable now. If somebody is pinned after all, it costs them a restart, no more.
 
-        On the `first` look the server's floor is held against our own record: one that went astray may leave nothing to deliver.
+        On the `first` look the server's floor is held against our own record: one that went astray may leave nothing to deliver. And what
+        another release quarantined is ours now, also if no input ever comes.
         """
         info = await consumer.info()
         pinned = any(group.get("pinned_client_id") for group in info.get("priority_groups") or ())
@@ -182,12 +243,28 @@ class Session:
             await consumer.reset()
         elif first:
             await self._behind_our_record(consumer, info)
+        if first:
+            self._resume_quarantined()
+
+    def _resume_quarantined(self) -> None:
+        if self._sweeps and self.place.partition is not None and not self._stopping:
+            self._sweeps -= 1
+            self.runner.resume_quarantined(self.place.partition, self)
 
     async def _behind_our_record(self, consumer: PullConsumer, info: dict[str, Any]) -> None:
         """Let delivery start behind what is known to be settled, where the server's floor is beyond it."""
-        settled = await self._progress.read(info["created"])
-        if settled is not None and info["ack_floor"]["stream_seq"] > settled:
+        settled = await self.progress.read(info["created"])
+        if settled is None or info["ack_floor"]["stream_seq"] <= settled:
+            return
+        try:
             await consumer.reset(settled + 1)
+        except ApiError as error:
+            if error.status != 400:
+                raise
+            await self._keeper.start_over(settled)
+            raise Transient(
+                f"consumer {self.name} began behind position {settled}, up to which everything is settled: begin again"
+            ) from error
 
     # -- active ------------------------------------------------------------------------------------------------------------------
 
@@ -199,7 +276,9 @@ class Session:
         self._asked = self._last = self._deliveries = self._quiet = 0
         self._open.clear()
         self._settled_reply = b""
-        await self._behind_our_record(consumer, await consumer.reset())
+        self._taken = False
+        info = await consumer.reset()
+        await asyncio.gather(self._behind_our_record(consumer, info), self._succession.begin(info), self.runner.caution.recall())
         await consumer.start(self._on_message, self._on_status)
         if self.place.partition is not None:
             self.runner.distrust(self.place.partition)  # whoever held it before us wrote to its lanes
@@ -208,6 +287,7 @@ class Session:
         self.active = True
         self._changed.clear()
         log.debug("partition_held", consumer=self.name, pin=pin.decode())
+        self._resume_quarantined()
         self._connection.on_disconnect.append(self._on_disconnect)
         try:
             self._ask(BATCH)
@@ -254,12 +334,21 @@ class Session:
         if delivered.consumer_seq != self._deliveries:
             self.lose(f"delivery {self._deliveries} was lost on the way")
             return
+        if not payload and header is not None and b"\r\nNats-Msg-Size:" in header:
+            self._doubt = True
+            self.lose("a message came without its body")
+            return
         if delivered.position <= self._last:
             return  # delivered again after ack_wait: it is still open here
         self._last = delivered.position
         if subject.rpartition(b".")[2] in self.place.wanted:
             partition, tokens = place(subject)
-            event = Event(raw=payload, subject=tokens, partition=partition, position=delivered.position, recorded_ns=delivered.recorded_ns)
+            if self.place.partition is not None and partition != self.place.partition:
+                self._doubt = True  # its order among those of its own partition is not ours to give
+                self.lose(f"an event of partition {partition} came")
+                return
+            position, recorded_ns = delivered.position, delivered.recorded_ns
+            event = Event(raw=payload, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns, header=header)
             entry = Entry(event, reply, self, self.epoch, settle=self._settle)
             self._open.append(entry)
             self._drained.clear()
@@ -276,12 +365,13 @@ class Session:
         if not self.active:
             return
         if status.code != EXPIRED:
+            self._doubt = status.code in ODD
             self.lose(f"{status.code} {status.text}")
             return
         self._asked = max(0, self._asked - status.unfilled)
         self._quiet += 1
         if self._quiet > 20 and not self._open:
-            self.lose("idle")  # nothing to do for a while: waiting without a pin costs nothing
+            self.lose(IDLE)  # nothing to do for a while: waiting without a pin costs nothing
         elif not self._asked:
             self._ask(BATCH if self._room else 1)
 
@@ -319,7 +409,7 @@ class Session:
             except Disconnected:
                 return
             self._acked_at = asyncio.get_running_loop().time()
-            self._progress.settled(parse_ack(self._settled_reply).position)
+            self.progress.settled(parse_ack(self._settled_reply).position)
             self._settled_reply = b""
 
     async def _let_go(self) -> None:
@@ -327,5 +417,6 @@ class Session:
             self.active = False
             self.epoch += 1
         self._open.clear()
-        self._progress.save()
+        self.progress.save()
+        self._succession.end(self.progress.position, taken=self._taken)
         await self._consumer.close()

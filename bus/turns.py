@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bus.errors import WorldbusError
+from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
     from bus.event import Event
@@ -44,7 +45,7 @@ class Turns:
     def __init__(self, runners: Iterable[Runner[Any]], last: int = 0, hear: Callable[[Event], None] = lambda _: None) -> None:
         self._runners = tuple(runners)
         self._also = hear  # told of everything that is heard, in log order
-        self._hear = [(one, frozenset(kind.DESCRIPTOR.name for kind in one.handler.listens_to)) for one in self._runners]
+        self._hear = [(one, recorded_names(one.handler.listens_to)) for one in self._runners]
         self._last = last  # position
         self._turns: deque[Turn] = deque()
         self._open: set[Turn] = set()

@@ -11,7 +11,7 @@ Pure: events in, a report out. Inputs are kept for a while and asked for by posi
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -19,91 +19,23 @@ from typing import Any
 import msgspec
 from google.protobuf.json_format import MessageToDict
 
-from bus.decision import CONTROL, decide
-from bus.errors import BadEvent, BadSubject
+from bus.decision import decide, taken_up
+from bus.errors import BadEvent, HandlerHung
 from bus.event import Draft, Event, LaneMark
 from bus.handler import Handler
 from bus.lane import Lane
-from bus.subjects import check_token
+from bus.quarantine import QUARANTINE, code_of, mark_of
+from bus.routing import CONTROL_EVENTS, lanes_of, place_of
+from bus.rules import producer
+from bus.unreadable import from_edge, undecodable
+from bus.verify_report import Difference, Report, Since, Tally
+from bus.watch import UNWATCHED, Watch
+from schemas.upcast import recorded_names
+
+__all__ = ["Difference", "Report", "Since", "Tally", "Verifier", "same", "verify"]
 
 KEPT = 50_000  # inputs held in memory; older ones are asked for again
 KEPT_DIFFERENCES = 1000
-INVALID = "invalid"  # the lane of inputs whose subject cannot name one, as the runner has it
-_CONTROL_NAMES = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
-
-SILENCE: tuple[list[Draft], str] = ([], "")
-
-Said = tuple[str, Any]  # simple name of an event, and its fields as JSON has them
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One decision that would be another one today. `recorded` and `today` are what was and would be said; empty: nothing."""
-
-    handler: str
-    world: str
-    entity: str
-    input: int
-    type: str
-    recorded: tuple[Said, ...]
-    today: tuple[Said, ...]
-    error: str = ""
-    """Today's rules raise this instead of saying anything."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """What came of one handler's decisions.
-
-    decisions   inputs decided again, one count for each lane that an input concerns
-    identical   of those, as recorded: same bytes, silence again, or parked and still impossible to decide
-    different   of those, otherwise
-    would_pass  of the identical ones: parked then, decided without an error today
-    open        inputs that are not answered yet, and concern a lane whose handler has not come so far
-    """
-
-    decisions: int = 0
-    identical: int = 0
-    different: int = 0
-    would_pass: int = 0
-    open: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """The outcome over all handlers. `differences` holds the first `KEPT_DIFFERENCES`."""
-
-    events: int
-    handlers: Mapping[str, Tally]
-    differences: tuple[Difference, ...]
-
-    @property
-    def decisions(self) -> int:
-        return sum(one.decisions for one in self.handlers.values())
-
-    @property
-    def identical(self) -> int:
-        return sum(one.identical for one in self.handlers.values())
-
-    @property
-    def different(self) -> int:
-        return sum(one.different for one in self.handlers.values())
-
-    @property
-    def would_pass(self) -> int:
-        return sum(one.would_pass for one in self.handlers.values())
-
-    @property
-    def open(self) -> int:
-        return sum(one.open for one in self.handlers.values())
-
-    @property
-    def percent(self) -> float:
-        """Identical decisions in percent; 100 for a log without any. Never rounded up to 100."""
-        if not self.decisions:
-            return 100.0
-        share = 100 * self.identical / self.decisions
-        return share if share == 100 else min(round(share, 4), 99.9999)
 
 
 @dataclass(slots=True)
@@ -131,18 +63,33 @@ class _Track:
 class Verifier:
     """Takes the log in order, from its first event on."""
 
-    def __init__(self, handlers: Iterable[Handler[Any]], *, partitions: int = 8, kept: int = KEPT) -> None:
+    def __init__(
+        self,
+        handlers: Iterable[Handler[Any]],
+        *,
+        partitions: int = 8,
+        kept: int = KEPT,
+        watch: Watch = UNWATCHED,
+        known: Iterable[str] = (),
+    ) -> None:
+        """`watch` is that of a watchdog, which gets us out of a decision that hangs, as it did then. `known` are the names of all handlers
+        of the bus, if `handlers` are not all: what others said comes from edges.
+        """
+        self._watch = watch
+        self._hung: set[tuple[str, str, str, int]] = set()  # decisions that are not tried again
         self._handlers = {handler.name: handler for handler in handlers}
+        self._known = frozenset(known) | self._handlers.keys()
         self._partitions = partitions
         self._kept = kept
         self._listeners: dict[str, list[Handler[Any]]] = {}
         for handler in self._handlers.values():
-            for name in {kind.DESCRIPTOR.name for kind in handler.listens_to}:
+            for name in recorded_names(handler.listens_to):
                 self._listeners.setdefault(name, []).append(handler)
         self._tracks: dict[tuple[str, str, str], _Track] = {}
         self._inputs: OrderedDict[int, Event] = OrderedDict()
         self._tallies = {name: Tally() for name in self._handlers}
         self._differences: list[Difference] = []
+        self._since: dict[str, Since] = {}
         self._stalled: list[tuple[_Track, int]] = []
         self.events = 0
 
@@ -150,7 +97,7 @@ class Verifier:
 
     def missing(self, event: Event) -> list[int]:
         """Positions of inputs that `take(event)` will look at and that are not in memory any more: hand them to `recall` first."""
-        mark = self._mark(event)
+        mark, _ = self._mark(event)
         if mark is None:
             return []
         track = self._tracks.get((event.subsystem, event.world, event.entity))
@@ -178,9 +125,9 @@ class Verifier:
     def take(self, event: Event) -> None:
         """The next event of the log."""
         self.events += 1
-        mark = self._mark(event)
+        mark, problem = self._mark(event)
         if mark is not None:
-            self._answer(event, mark)
+            self._answer(event, mark, problem)
         self._hear(event)
         while len(self._inputs) > self._kept:
             self._inputs.popitem(last=False)
@@ -200,23 +147,18 @@ class Verifier:
                         self._tallies[name].open += 1
             if track.group is not None:
                 self._tallies[name].open += 1
-        return Report(events=self.events, handlers=dict(self._tallies), differences=tuple(self._differences))
+        return Report(events=self.events, handlers=dict(self._tallies), differences=tuple(self._differences), since=dict(self._since))
 
-    def _mark(self, event: Event) -> LaneMark | None:
-        if event.subsystem not in self._handlers:
-            return None
-        try:
-            return event.lane
-        except BadEvent:
-            return None  # not written by a handler of ours: they write marks that can be read
+    def _mark(self, event: Event) -> tuple[LaneMark | None, Exception | None]:
+        return mark_of(event) if event.subsystem in self._handlers else (None, None)
 
     # -- inputs ------------------------------------------------------------------------------------------------------------------
 
     def _hear(self, event: Event) -> None:
-        if event.name in _CONTROL_NAMES:
+        if event.name in CONTROL_EVENTS:
             return
         for handler in self._listeners.get(event.name, ()):
-            for world, entity in lanes_of(handler, event):
+            for world, entity in self._lanes_of(handler, event):
                 self._inputs[event.position] = event
                 track = self._track(handler, world, entity)
                 queue = track.waiting.setdefault(event.partition, deque())
@@ -224,11 +166,21 @@ class Verifier:
                 if len(queue) == 1:
                     self._settle(track, event.partition)
 
+    def _lanes_of(self, handler: Handler[Any], event: Event) -> list[tuple[str, str]]:
+        astray = (handler.name, "", "", event.position)
+        if astray not in self._hung:
+            try:
+                return lanes_of(handler, event, self._watch, skipped=self._skipped)
+            except HandlerHung:
+                self._hung.add(astray)
+        self._hung.add((handler.name, *place_of(event), event.position))  # it was parked there
+        return [place_of(event)]
+
     def _track(self, handler: Handler[Any], world: str, entity: str) -> _Track:
         key = (handler.name, world, entity)
         track = self._tracks.get(key)
         if track is None:
-            track = self._tracks[key] = _Track(Lane(handler, world, entity, self._partitions))
+            track = self._tracks[key] = _Track(Lane(handler, world, entity, self._partitions, watch=self._watch))
         return track
 
     def _settle(self, track: _Track, partition: int) -> None:
@@ -239,20 +191,34 @@ class Verifier:
             if event is None:
                 self._stalled.append((track, partition))
                 return
-            if self._today(track, event) != SILENCE:
+            if not self._silent(track, event):
                 return
             queue.popleft()
-            tally = self._tallies[track.lane.handler.name]
-            tally.decisions += 1
-            tally.identical += 1
+            self._count_silence(track)
+
+    def _silent(self, track: _Track, event: Event) -> bool:
+        """Whether there is nothing to say to it: the rules say nothing, or a runner skips it."""
+        drafts, error = self._today(track, event)
+        return not drafts and (not error or self._skipped(event))
+
+    def _skipped(self, event: Event) -> bool:
+        return from_edge(event, self._known) and undecodable(event) is not None
+
+    def _count_silence(self, track: _Track) -> None:
+        tally = self._tallies[track.lane.handler.name]
+        tally.decisions += 1
+        tally.identical += 1
 
     # -- answers -----------------------------------------------------------------------------------------------------------------
 
-    def _answer(self, event: Event, mark: LaneMark) -> None:
+    def _answer(self, event: Event, mark: LaneMark, problem: Exception | None) -> None:
         handler = self._handlers[event.subsystem]
         track = self._track(handler, event.world, event.entity)
         if event.name == "LaneInputDropped":
             track.group = None
+            if not self._begun(track, mark):  # given up before it was parked
+                self._begin(track, mark)
+                self._judge(track, mark.position, same=True, recorded=[event], today=[])
         elif event.name == "EventDeferred":
             self._begin(track, mark)
             self._judge(track, mark.position, same=track.lane.parked, recorded=[event], today=[])
@@ -260,7 +226,7 @@ class Verifier:
             self._aside(track, event, mark)
         else:
             self._compare(track, event, mark)
-        track.lane.apply(event, mark)
+        track.lane.apply(event, mark, problem)
         if track.group is None:
             for partition in track.waiting:
                 self._settle(track, partition)
@@ -272,22 +238,27 @@ class Verifier:
             self._differ(track, queue.popleft(), [])
         if queue and queue[0] == mark.position:
             queue.popleft()
-        elif not any(one.position == mark.position for one in track.lane.waiting) and self._heard(track, mark.position):
+        elif not self._begun(track, mark) and self._heard(track, mark.position):
             tally = self._tallies[track.lane.handler.name]  # it was struck out as silent, too early
             tally.decisions -= 1
             tally.identical -= 1
 
+    def _begun(self, track: _Track, mark: LaneMark) -> bool:
+        """Whether the input had an answer before: it waits, or its answer is half written, or was not seen by whoever put it aside."""
+        lane = track.lane
+        half_written = lane.group is not None and lane.group.mark.position == mark.position
+        return half_written or lane.waiting.has(mark.position) or lane.has_done(mark.partition, mark.position)
+
     def _heard(self, track: _Track, position: int) -> bool:
         event = self._inputs.get(position)
-        return event is not None and (track.lane.world, track.lane.entity) in lanes_of(track.lane.handler, event)
+        return event is not None and (track.lane.world, track.lane.entity) in self._lanes_of(track.lane.handler, event)
 
     def _aside(self, track: _Track, event: Event, mark: LaneMark) -> None:
         """Parked, or failed again: that was the answer then, whatever today's rules make of the input."""
         if event.name == "EventParked":
             self._begin(track, mark)
         cause = self._inputs.get(mark.position)
-        passes = cause is not None and not self._today(track, cause)[1]
-        track.group = None
+        passes = cause is not None and code_of(event) not in QUARANTINE and not self._today(track, cause)[1]
         tally = self._tallies[track.lane.handler.name]
         tally.decisions += 1
         tally.identical += 1
@@ -295,12 +266,16 @@ class Verifier:
 
     def _compare(self, track: _Track, event: Event, mark: LaneMark) -> None:
         group = track.group
-        if group is None or group.position != mark.position:
-            retried = any(one.position == mark.position for one in track.lane.waiting)
-            if not retried:
+        if group is None or group.position != mark.position or mark.step == 0:
+            waits = track.lane.waiting.get(mark.position)
+            if waits is None:
                 self._begin(track, mark)
+            elif waits.answered:  # its answer was compared before
+                return
             cause = self._inputs.get(mark.position)
-            drafts, error = self._today(track, cause, retried=retried) if cause is not None else ([], "its input is not in the log")
+            drafts, error = (
+                self._today(track, cause, retried=waits is not None) if cause is not None else ([], "its input is not in the log")
+            )
             group = track.group = _Group(mark.position, drafts, error)
         group.recorded.append(event)
         group.same &= len(group.today) == mark.steps and same(event, group.today[mark.step])
@@ -310,9 +285,17 @@ class Verifier:
 
     def _today(self, track: _Track, event: Event, *, retried: bool = False) -> tuple[list[Draft], str]:
         """What the lane would say to `event` now, and the error if it would raise one."""
+        lane = track.lane
+        if lane.fault is not None:
+            return [], f"{type(lane.fault).__name__}: {lane.fault}"
+        decision = (lane.handler.name, lane.world, lane.entity, event.position)
+        if decision in self._hung:
+            return [], "it does not return"
         try:
-            return decide(track.lane, event, retried=retried), ""
+            return (taken_up(lane, event, answered=False) if retried else decide(lane, event)), ""
         except Exception as error:  # whatever the rules raise is what a runner would park
+            if isinstance(error, HandlerHung):
+                self._hung.add(decision)
             return [], f"{type(error).__name__}: {error}"
 
     # -- verdicts ----------------------------------------------------------------------------------------------------------------
@@ -321,7 +304,9 @@ class Verifier:
         """There is no answer on record, and today there would be one."""
         cause = self._inputs.get(position)
         drafts, error = self._today(track, cause) if cause is not None else ([], "")
-        self._judge(track, position, same=False, recorded=recorded, today=drafts, error=error)
+        if error and cause is not None and self._skipped(cause):
+            return self._count_silence(track)
+        return self._judge(track, position, same=False, recorded=recorded, today=drafts, error=error)
 
     def _judge(
         self, track: _Track, position: int, *, same: bool, recorded: Sequence[Event], today: Sequence[Draft], error: str = ""
@@ -332,8 +317,10 @@ class Verifier:
             tally.identical += 1
             return
         tally.different += 1
+        cause = self._inputs.get(position)
+        by = _release(recorded[0]) if recorded else ""
+        self._note_since(track.lane.handler, position, recorded[0] if recorded else cause, by)
         if len(self._differences) < KEPT_DIFFERENCES:
-            cause = self._inputs.get(position)
             self._differences.append(
                 Difference(
                     handler=track.lane.handler.name,
@@ -344,8 +331,15 @@ class Verifier:
                     recorded=tuple((event.name, _fields(event)) for event in recorded),
                     today=tuple((draft.data.DESCRIPTOR.name, _fields(draft)) for draft in today),
                     error=error,
+                    by=by,
                 )
             )
+
+    def _note_since(self, handler: Handler[Any], position: int, at: Event | None, by: str) -> None:
+        known = self._since.get(handler.name)
+        if known is None or position < known.input:
+            recorded_ns = at.recorded_ns if at is not None else 0
+            self._since[handler.name] = Since(input=position, recorded_ns=recorded_ns, by=by, today=producer(handler))
 
 
 def verify(
@@ -365,22 +359,16 @@ def same(recorded: Event, draft: Draft) -> bool:
     try:
         if recorded.raw == draft.encode():
             return True
-        attributes = recorded.envelope.attributes
-        version = attributes["producerversion"].ce_string if "producerversion" in attributes else ""
-        return recorded.raw == msgspec.structs.replace(draft, producer_version=version).encode()
+        return recorded.raw == msgspec.structs.replace(draft, producer_version=recorded.producer_version).encode()
     except BadEvent:
         return False
 
 
-def lanes_of(handler: Handler[Any], event: Event) -> list[tuple[str, str]]:
-    """The lanes (world, entity) that an event concerns, as the runner finds them."""
+def _release(event: Event) -> str:
     try:
-        return [(check_token(event.world, "world"), check_token(entity, "entity")) for entity in dict.fromkeys(handler.entities(event))]
-    except Exception:  # whatever `entities` raises, the runner parks the input where its subject points
-        try:
-            return [(check_token(event.world, "world"), check_token(event.entity, "entity"))]
-        except BadSubject:
-            return [(INVALID, INVALID)]
+        return event.producer_version
+    except BadEvent:
+        return ""
 
 
 def _fields(said: Event | Draft) -> Any:

@@ -195,7 +195,7 @@ def evolve(player: Player, event: Event) -> Player:
 
 def entities(event: Event) -> Sequence[str]:
     """A wake concerns the player it names, if this handler asked the clock for it; everything else the player it is said about."""
-    if event.name != "WakeFired":
+    if event.kind != "WakeFired":
         return (event.entity,)
     woken = event.data
     assert isinstance(woken, WakeFired)

@@ -82,7 +82,7 @@ class Cancels:
     def _on_event(self, subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
         tokens = subject.decode(errors="replace").split(".")
         if len(tokens) == 5:
-            self._take(Event(raw=payload, subject=Subject(*tokens[1:]), partition=0, position=0), self._now_ns())
+            self._take(Event(raw=payload, subject=Subject(*tokens[1:]), partition=0, position=0, header=header), self._now_ns())
 
     def _take(self, event: Event, at_ns: int) -> None:
         try:

@@ -200,7 +200,7 @@ class Consult:
             return
         tokens = subject.decode(errors="replace").split(".")
         try:
-            data: Any = Event(raw=payload, subject=Subject(*tokens[1:]), partition=0, position=0).data
+            data: Any = Event(raw=payload, subject=Subject(*tokens[1:]), partition=0, position=0, header=header).data
         except BadEvent as error:
             log.debug("routing_unreadable", error=str(error))
             return

@@ -121,7 +121,7 @@ class Guardian:
         def receive(subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
             tokens = subject.decode(errors="replace").split(".")
             if len(tokens) == 5:
-                self._parsed(take, Event(raw=payload, subject=Subject(*tokens[1:]), partition=0, position=0))
+                self._parsed(take, Event(raw=payload, subject=Subject(*tokens[1:]), partition=0, position=0, header=header))
 
         return receive
 

@@ -59,8 +59,8 @@ def authored(request: InferenceRequested, lines: Sequence[str]) -> Line:
     """
     schema, choices, names = request.json_schema, request.choices, speakable(request.speakable)
     own = [one for one in request.fallback.lines if fits(one, schema, choices) and spoken_of(one, schema, names)]
-    words = [one for one in request.fallback.lines if one.strip() and not one.lstrip().startswith("{")] if not own else []
+    words = [one for one in request.fallback.lines if plain(one).strip() and not one.lstrip().startswith("{")] if not own else []
     among = own or list(choices) or [dressed(one, schema, choices, request.fallback.lines, names) for one in words or lines]
     text = among[request.seed % len(among)]
     text = text if schema or choices else plain(text)
-    return Line(text, spoken_of(text, schema, names) or plain(text), AUTHORED)
+    return Line(text, spoken_of(text, schema, names), AUTHORED)  # never the shape itself: a line of which nothing can be heard is silence

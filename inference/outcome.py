@@ -142,7 +142,7 @@ class Outcomes:
 
     def _is_among(self, events: Sequence[Event], request: Event, request_id: str) -> bool:
         for event in events:
-            if event.name in ENDS and event.position > request.position and cast(Any, event.data).request_id == request_id:
+            if event.kind in ENDS and event.position > request.position and cast(Any, event.data).request_id == request_id:
                 self._remember(request, request_id)
                 return True
         return False

@@ -14,15 +14,19 @@ from contextlib import suppress
 from typing import Any, Final
 
 import structlog
+from google.protobuf.message import Message
 
 from bus.answers import header_value, parse_ack, status_of
 from bus.connection import ApiError, Connection, Listener, pub
+from bus.consumer import NOT_FOUND
+from bus.consumer_config import FIXED, SKIPS, config_of, differences, repaired
 from bus.errors import Disconnected, Misuse, WorldbusError
 from bus.event import Event
 from bus.subjects import place, stored_filter
 from inference.tiers import Tier
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.router.v1.router_pb2 import InferenceRouted
+from schemas.upcast import recorded_names
 
 FREE, AHEAD, LAST = 0, 4, 9
 """Priorities of a pull: for a free slot; to look ahead; without a model."""
@@ -32,6 +36,7 @@ EXPIRES_S: Final = 20.0
 NANOS: Final = 1_000_000_000
 EXPIRED: Final = (404, 408)
 RETRY_S: Final = 0.2
+CHECK_S: Final = 5.0  # between two looks at the consumer
 
 log = structlog.get_logger(__name__)
 OnRequest = Callable[[Event, int, bytes], None]
@@ -46,6 +51,26 @@ def queue_name(tier: str) -> str:
 def routed_name(tier: str) -> str:
     """The consumer by which the workers of a tier take what the router sends them."""
     return f"inference_{tier}_routed"
+
+
+def queue_config(tier: Tier, *, routed: bool = False) -> dict[str, Any]:
+    """What the consumer of a tier has to be like; with `routed`, that of what the router sends it."""
+    name = routed_name(tier.name) if routed else queue_name(tier.name)
+    kind: type[Message] = InferenceRouted if routed else InferenceRequested
+    return {
+        "name": name,
+        "durable_name": name,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": int(tier.ack_wait_s * NANOS),
+        "max_deliver": -1,
+        "max_ack_pending": -1,
+        "max_waiting": 2048,
+        "filter_subjects": [stored_filter(name=one) for one in sorted(recorded_names((kind,)))],
+        "replay_policy": "instant",
+        "priority_policy": "prioritized",
+        "priority_groups": [GROUP],
+    }
 
 
 def _attempt(reply: bytes) -> int:
@@ -76,7 +101,7 @@ class TierQueue:
 
     def __init__(self, connection: Connection, stream: str, tier: Tier, on_request: OnRequest, *, routed: bool = False) -> None:
         self.name = routed_name(tier.name) if routed else queue_name(tier.name)
-        self._filter = stored_filter(name=InferenceRouted.DESCRIPTOR.name if routed else NAME)
+        self._routed = routed
         self._connection = connection
         self._stream = stream
         self._tier = tier
@@ -85,6 +110,7 @@ class TierQueue:
         self._pulls = {priority: _Pull(priority, connection.new_inbox().encode()) for priority in (FREE, AHEAD, LAST)}
         self._retry: asyncio.TimerHandle | None = None
         self._mending: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._open = False
 
     async def open(self) -> None:
@@ -94,6 +120,7 @@ class TierQueue:
             pull.listener = await self._connection.listen(pull.inbox.decode(), self._receiver(pull))
         self._connection.on_reconnect.append(self._on_reconnect)
         self._open = True
+        self._watching = asyncio.create_task(self._watch(), name="queue-watch")
 
     async def stop(self) -> None:
         """Take nothing more. What is held can still be settled."""
@@ -103,8 +130,9 @@ class TierQueue:
         self._connection.on_reconnect.remove(self._on_reconnect)
         if self._retry is not None:
             self._retry.cancel()
-        if self._mending is not None:
-            self._mending.cancel()
+        for task in (self._mending, self._watching):
+            if task is not None:
+                task.cancel()
         for pull in self._pulls.values():
             pull.wanted = 0
             await pull.close()
@@ -166,7 +194,8 @@ class TierQueue:
             pull.asked -= 1
             delivered = parse_ack(reply)
             partition, tokens = place(subject)
-            event = Event(raw=payload, subject=tokens, partition=partition, position=delivered.position, recorded_ns=delivered.recorded_ns)
+            position, recorded_ns = delivered.position, delivered.recorded_ns
+            event = Event(raw=payload, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns, header=header)
             self._on_request(event, _attempt(reply), reply)
 
         return receive
@@ -201,23 +230,43 @@ class TierQueue:
             pull.asked = 0
             self._top_up(pull)
 
+    async def _watch(self) -> None:
+        """Look now and then whether the consumer is still what we made: anybody may have deleted or rewritten it."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            try:
+                await self._ensure()
+            except WorldbusError as error:
+                log.debug("queue_not_looked_at", consumer=self.name, error=str(error))
+
     async def _ensure(self) -> None:
-        wanted: dict[str, Any] = {
-            "name": self.name,
-            "durable_name": self.name,
-            "deliver_policy": "all",
-            "ack_policy": "explicit",
-            "ack_wait": int(self._tier.ack_wait_s * NANOS),
-            "max_deliver": -1,
-            "max_ack_pending": -1,
-            "max_waiting": 2048,
-            "filter_subject": self._filter,
-            "replay_policy": "instant",
-            "priority_policy": "prioritized",
-            "priority_groups": [GROUP],
-        }
+        """Make the consumer if it is not there, and mend what somebody made of it."""
+        wanted = queue_config(self._tier, routed=self._routed)
         try:
-            await self._connection.api(f"CONSUMER.CREATE.{self._stream}.{self.name}", {"stream_name": self._stream, "config": wanted})
+            info = await self.info()
+        except ApiError as error:
+            if error.err_code != NOT_FOUND:
+                raise
+            await self._write(wanted)
+            return
+        found = differences(wanted, config_of(info))
+        if not found:
+            return
+        log.warning("consumer_differs", consumer=self.name, differences=[str(one) for one in found])
+        fields = {one.field for one in found}
+        if fields & (FIXED | SKIPS):  # whoever waits for a request asks again, and whoever has one meets the fence
+            floor = info["ack_floor"]["stream_seq"]
+            await self._connection.api(f"CONSUMER.DELETE.{self._stream}.{self.name}")
+            start = {"deliver_policy": "by_start_sequence", "opt_start_seq": floor + 1} if floor else {}
+            await self._write({**wanted, **start})
+            return
+        if "pause_until" in fields:
+            await self._connection.api(f"CONSUMER.PAUSE.{self._stream}.{self.name}", {})
+        await self._write(repaired(wanted, info["config"]))
+
+    async def _write(self, config: dict[str, Any]) -> None:
+        try:
+            await self._connection.api(f"CONSUMER.CREATE.{self._stream}.{self.name}", {"stream_name": self._stream, "config": config})
         except ApiError as error:
             if error.status == 503:
                 raise

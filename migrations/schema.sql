@@ -508,7 +508,8 @@ CREATE TABLE worldbus.events (
     correlation text,
     odd_subject bytea,
     raw bytea NOT NULL,
-    chain bytea NOT NULL
+    chain bytea NOT NULL,
+    header bytea
 );
 
 
@@ -551,7 +552,14 @@ COMMENT ON COLUMN worldbus.events.odd_subject IS 'The stored subject where text 
 -- Name: COLUMN events.chain; Type: COMMENT; Schema: worldbus; Owner: -
 --
 
-COMMENT ON COLUMN worldbus.events.chain IS 'sha256(chain of position - 1 || position as 8 bytes || byte length of the stored subject as 4 bytes || stored subject || raw); 32 zero bytes before position 1. Numbers are big-endian.';
+COMMENT ON COLUMN worldbus.events.chain IS 'sha256(chain of position - 1 || position as 8 bytes || byte length of the stored subject as 4 bytes || stored subject || raw); 32 zero bytes before position 1. Numbers are big-endian. Where there is a header, the length of the subject has its highest bit set, and byte length of the header as 4 bytes || header come before raw.';
+
+
+--
+-- Name: COLUMN events.header; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.events.header IS 'The header lines that are part of the event, as they came: those of a CloudEvent in binary mode. Null for every other event.';
 
 
 --
@@ -574,7 +582,8 @@ CREATE VIEW world.events AS
     correlation,
     depth,
     raw,
-    chain
+    chain,
+    header
    FROM worldbus.events;
 
 
@@ -646,15 +655,46 @@ CREATE TABLE worldbus.skipped (
     "position" bigint NOT NULL,
     projection text NOT NULL,
     code text NOT NULL,
-    reason text NOT NULL
+    reason text NOT NULL,
+    acknowledged_at timestamp with time zone,
+    acknowledged_by text,
+    note text
 );
+
+
+--
+-- Name: TABLE skipped; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON TABLE worldbus.skipped IS 'Events that a projection could not take in. They stay on record; somebody acknowledges them (`worldbus skipped ack`).';
 
 
 --
 -- Name: COLUMN skipped.projection; Type: COMMENT; Schema: worldbus; Owner: -
 --
 
-COMMENT ON COLUMN worldbus.skipped.projection IS 'Its name, or * when the envelope itself cannot be read.';
+COMMENT ON COLUMN worldbus.skipped.projection IS 'Its name, or * when the event itself cannot be read: then nobody decides it either.';
+
+
+--
+-- Name: COLUMN skipped.acknowledged_at; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.skipped.acknowledged_at IS 'When somebody said that they have seen it; null until then.';
+
+
+--
+-- Name: COLUMN skipped.acknowledged_by; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.skipped.acknowledged_by IS 'By whom, as they gave it or as the system knows them: user@host.';
+
+
+--
+-- Name: COLUMN skipped.note; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.skipped.note IS 'In their own words: why, and what was done.';
 
 
 --
@@ -665,7 +705,10 @@ CREATE VIEW world.skipped AS
  SELECT "position",
     projection,
     code,
-    reason
+    reason,
+    acknowledged_at,
+    acknowledged_by,
+    note
    FROM worldbus.skipped;
 
 
@@ -820,6 +863,13 @@ CREATE INDEX search_words ON worldbus.search_terms USING btree (world, "left"(te
 
 
 --
+-- Name: skipped_open; Type: INDEX; Schema: worldbus; Owner: -
+--
+
+CREATE INDEX skipped_open ON worldbus.skipped USING btree ("position") WHERE (acknowledged_at IS NULL);
+
+
+--
 -- PostgreSQL database dump complete
 --
 
@@ -834,4 +884,6 @@ INSERT INTO public.worldbus_migrations (version) VALUES
     ('20261122000001'),
     ('20261122000002'),
     ('20261122000003'),
-    ('20261122000004');
+    ('20261122000004'),
+    ('20261130000201'),
+    ('20261130000301');

@@ -6,16 +6,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bus.errors import LogDamaged
+from bus.errors import BadEvent, LogDamaged
 from bus.event import Event
-from projections.chain import link_event, record
+from bus.unreadable import undecodable
+from projections.chain import link, record, stored_subject
 from projections.fold import Fold, Shape
 from projections.projection import Projection
+from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-EVERY = "*"  # the projection name under which an unreadable envelope is skipped
+EVERY = "*"  # the projection name under which an event is skipped that nobody can decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +31,8 @@ class Lineup:
         """By simple event name, who wants to see it."""
         wanted: dict[str, list[Fold]] = {}
         for name, fold in folds.items():
-            for message in self.shapes[name][0].on:
-                wanted.setdefault(message.DESCRIPTOR.name, []).append(fold)
+            for recorded in recorded_names(self.shapes[name][0].on):
+                wanted.setdefault(recorded, []).append(fold)
         return wanted
 
 
@@ -47,7 +49,19 @@ class Skip:
 class Batch:
     """Consecutive events from `position` + 1 on, folded. Events at or below the last position came before, and are passed over."""
 
-    __slots__ = ("_listeners", "chain", "events", "folds", "lineup", "position", "records", "skips", "start", "start_chain")
+    __slots__ = (
+        "_listeners",
+        "chain",
+        "events",
+        "folds",
+        "headed",
+        "lineup",
+        "position",
+        "records",
+        "skips",
+        "start",
+        "start_chain",
+    )
 
     def __init__(self, lineup: Lineup, position: int, chain: bytes) -> None:
         self.lineup = lineup
@@ -55,6 +69,7 @@ class Batch:
         self.position, self.chain = position, chain
         self.events: list[Event] = []
         self.records: list[tuple[Any, ...]] = []
+        self.headed: list[tuple[Any, ...]] = []  # of events that lie partly in their headers
         self.skips: list[Skip] = []
         self.folds = {name: Fold(projection, shapes) for name, (projection, shapes) in lineup.shapes.items()}
         self._listeners = lineup.listeners(self.folds)
@@ -74,10 +89,20 @@ class Batch:
 
     def _take(self, event: Event) -> None:
         self.position = event.position
-        self.chain = link_event(self.chain, event)
-        row, problem = record(event, self.chain)
+        problem = None
+        try:
+            event.data  # noqa: B018 - looking is what raises
+        except BadEvent:
+            problem = undecodable(event)
+        header = event.header
+        subject = stored_subject(event.partition, event.subject).encode()
+        self.chain = link(self.chain, event.position, subject, event.raw, header)
+        row = record(event, self.chain)[0]
         self.events.append(event)
-        self.records.append(row)
+        if header is None:
+            self.records.append(row)
+        else:
+            self.headed.append((*row, header))
         if problem is not None:
             self.skips.append(Skip(event.position, EVERY, problem.code, str(problem)))
             return

@@ -6,6 +6,7 @@ from hashlib import sha256
 from struct import Struct
 from typing import Any
 
+from bus.envelope import NANOS
 from bus.errors import BadEvent
 from bus.event import Event
 from bus.subjects import ROOT, Subject
@@ -16,7 +17,11 @@ COLUMNS = (
     *("position", "recorded_at", "time", "partition", "depth", "world", "subsystem", "entity", "name"),
     *("type", "event_id", "cause", "correlation", "odd_subject", "raw", "chain"),
 )
+HEADED = (*COLUMNS, "header")
+"""The columns of an event that lies partly in its headers."""
 _head = Struct(">QI").pack
+_size = Struct(">I").pack
+_MARKED = 1 << 31  # beside the length of a subject: a header comes before raw
 
 
 def stored_subject(partition: int, subject: Subject) -> str:
@@ -24,14 +29,17 @@ def stored_subject(partition: int, subject: Subject) -> str:
     return f"{ROOT}.{partition}.{subject.world}.{subject.subsystem}.{subject.entity}.{subject.name}"
 
 
-def link(chain: bytes, position: int, subject: bytes, raw: bytes) -> bytes:
+def link(chain: bytes, position: int, subject: bytes, raw: bytes, header: bytes | None = None) -> bytes:
     """The chain at `position`, given the one before it. Lengths take part, so no byte can move from one field to the next unnoticed."""
-    return sha256(b"".join((chain, _head(position, len(subject)), subject, raw))).digest()
+    if header is None:
+        return sha256(b"".join((chain, _head(position, len(subject)), subject, raw))).digest()
+    head = _head(position, len(subject) | _MARKED)
+    return sha256(b"".join((chain, head, subject, _size(len(header)), header, raw))).digest()
 
 
 def link_event(chain: bytes, event: Event) -> bytes:
     """`link` for one event of the log."""
-    return link(chain, event.position, stored_subject(event.partition, event.subject).encode(), event.raw)
+    return link(chain, event.position, stored_subject(event.partition, event.subject).encode(), event.raw, event.header)
 
 
 def record(event: Event, chain: bytes) -> tuple[tuple[Any, ...], BadEvent | None]:
@@ -74,7 +82,7 @@ def _described(event: Event) -> tuple[Any, ...]:
 
 
 def _micros(seconds: int, nanos: int) -> int | None:
-    """None for "not said" and for what Postgres has no date for."""
-    if not (seconds or nanos) or not FIRST_S <= seconds < LAST_S:
+    """None for "not said", for what is no moment, and for what Postgres has no date for."""
+    if not (seconds or nanos) or not FIRST_S <= seconds < LAST_S or not 0 <= nanos < NANOS:
         return None
     return seconds * 1_000_000 + nanos // 1000

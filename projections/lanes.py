@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bus.event import Event
 from projections.projection import Change, Projection, Table, sql_beside
 from schemas.gen.worldbus.runtime.v1 import runtime_pb2 as said
@@ -9,12 +11,22 @@ from schemas.gen.worldbus.runtime.v1 import runtime_pb2 as said
 PARKED = Table("parked", key=("world", "handler", "entity", "input"), adds=("retries",))
 
 
-def parked(event: Event, it: said.EventParked) -> Change:
+def _own(event: Event, it: Any) -> bool:
+    """Whether a handler says it of a lane of its own, as the answer to an input: anybody else's word about lanes counts for nothing."""
+    return event.subsystem == it.handler and event.lane is not None
+
+
+def parked(event: Event, it: said.EventParked) -> Change | None:
+    if not _own(event, it):
+        return None
     return PARKED.put(
         *(event.world, event.subsystem, event.entity, it.position),
         status="parked",
         code=it.code,
         reason=it.reason,
+        error_type=it.error_type,
+        frames=list(it.frames),
+        stack=it.stack or None,
         type=it.type,
         event_id=it.event_id,
         attempts=it.attempts,
@@ -23,7 +35,9 @@ def parked(event: Event, it: said.EventParked) -> Change:
     )
 
 
-def deferred(event: Event, it: said.EventDeferred) -> Change:
+def deferred(event: Event, it: said.EventDeferred) -> Change | None:
+    if not _own(event, it):
+        return None
     return PARKED.put(
         *(event.world, event.subsystem, event.entity, it.position),
         status="deferred",
@@ -33,17 +47,30 @@ def deferred(event: Event, it: said.EventDeferred) -> Change:
     )
 
 
-def retry_failed(event: Event, it: said.LaneRetryFailed) -> Change:
-    return PARKED.put(event.world, event.subsystem, event.entity, it.position, status="parked", code=it.code, reason=it.reason, retries=1)
+def retry_failed(event: Event, it: said.LaneRetryFailed) -> Change | None:
+    if not _own(event, it):
+        return None
+    return PARKED.put(
+        *(event.world, event.subsystem, event.entity, it.position),
+        status="parked",
+        code=it.code,
+        reason=it.reason,
+        error_type=it.error_type,
+        frames=list(it.frames),
+        stack=it.stack or None,
+        retries=1,
+    )
 
 
-def over(event: Event, it: said.LaneInputRetried | said.LaneInputDropped) -> Change:
+def over(event: Event, it: said.LaneInputRetried | said.LaneInputDropped) -> Change | None:
+    if not _own(event, it):
+        return None
     return PARKED.drop(event.world, event.subsystem, event.entity, it.position)
 
 
 lanes = Projection(
     name="lanes",
-    version=1,
+    version=2,
     schema=sql_beside(__file__),
     tables=(PARKED,),
     on={

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bus.errors import CheckpointMoved, StoreUnavailable
+from bus.presence import Part
 from projections import checkpoints, generations
 from projections.batch import Batch, Lineup
-from projections.chain import COLUMNS
+from projections.chain import COLUMNS, HEADED
 from projections.checkpoints import ADVANCE, Checkpoint
 from projections.feed import Feed
 from projections.generations import Generation
@@ -48,7 +49,9 @@ class _EpochMoved(Exception):
 class Projector:
     """Runs `projections` against one database. One of them works at a time: another one that moves the checkpoint ends this one."""
 
-    def __init__(self, dsn: str, projections: Iterable[Projection], *, max_batch: int = MAX_BATCH) -> None:
+    def __init__(self, dsn: str, projections: Iterable[Projection], *, max_batch: int = MAX_BATCH, part: Part | None = None) -> None:
+        """`part` is told how it stands, and how far it is."""
+        self._part = part or Part("projector")
         self._dsn = dsn
         self._projections = {projection.name: projection for projection in projections}
         self._max_batch = max_batch
@@ -83,6 +86,7 @@ class Projector:
                 return False
             except StoreUnavailable as error:
                 pause = FIRST_PAUSE_S if self.position > before else min(pause * 2, LAST_PAUSE_S)
+                self._part.stands("waits", str(error))
                 log.warning("store_unavailable", position=self.position, reason=str(error), pause_s=pause)
                 await asyncio.sleep(pause)
             else:
@@ -112,6 +116,8 @@ class Projector:
         self._start_catching_up(known)
         self._possible = {(start.position, start.chain)}
         self.position = start.position
+        self._part.stands("works")
+        self._part.moved(start.position)
         return start, lineup
 
     def _recognise(self, found: Checkpoint) -> None:
@@ -225,6 +231,7 @@ class Projector:
             await self._transact(connection, batch, epoch, careful=True)
         self._possible = {(batch.position, batch.chain)}
         self.position = batch.position
+        self._part.moved(batch.position)
         self.skipped += len(batch.skips)
 
     async def _transact(self, connection: Connection, batch: Batch, epoch: int, *, careful: bool) -> None:
@@ -232,6 +239,8 @@ class Projector:
             if await connection.fetchval(ADVANCE, batch.start, batch.position, batch.chain, epoch) is None:
                 await self._moved(connection, batch)
             await connection.copy_records_to_table("events", schema_name="worldbus", columns=COLUMNS, records=batch.records)
+            if batch.headed:
+                await connection.copy_records_to_table("events", schema_name="worldbus", columns=HEADED, records=batch.headed)
             if careful:
                 await write_carefully(connection, batch)
             else:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import asyncpg
 import structlog
 
-from projections.batch import Batch, Skip
+from bus.unreadable import undecodable
+from projections.batch import EVERY, Batch, Skip
 from projections.fold import Fold, Shape
 from projections.projection import Projection
 from projections.store import is_lost
+from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -39,8 +41,8 @@ async def write_events(
         refused = fold.take(event)
         if refused is None:
             taken.append(event)
-        else:
-            skips.append(Skip(event.position, projection.name, *refused))
+        else:  # one that nobody can decode is no projection's own trouble
+            skips.append(Skip(event.position, projection.name if undecodable(event) is None else EVERY, *refused))
     try:
         async with connection.transaction():
             await fold.write(connection, schema)
@@ -59,15 +61,15 @@ async def write_carefully(connection: Connection, batch: Batch) -> None:
     """What `Batch.write_folds` does, when Postgres refused that."""
     refused = {(skip.position, skip.projection) for skip in batch.skips}
     for name, (projection, shapes) in batch.lineup.shapes.items():
-        events = [event for event in batch.events if not {(event.position, name), (event.position, "*")} & refused]
+        events = [event for event in batch.events if not {(event.position, name), (event.position, EVERY)} & refused]
         for schema in batch.lineup.schemas[name]:
             skips = await write_events(connection, projection, shapes, schema, wanted(projection, events))
             batch.skips += [skip for skip in skips if skip not in batch.skips]
 
 
 def wanted(projection: Projection, events: Iterable[Event]) -> list[Event]:
-    """The events whose name the projection listens to."""
-    names = {message.DESCRIPTOR.name for message in projection.on}
+    """The events that are read as a type which the projection listens to, under whatever name they were recorded."""
+    names = recorded_names(projection.on)
     return [event for event in events if event.subject.name in names]
 
 

@@ -68,6 +68,12 @@ _SIMPLE: Final[dict[str, str]] = {
 }
 
 
+_FIRST: Final[dict[str, str]] = {
+    cls.DESCRIPTOR.name: cls.DESCRIPTOR.full_name
+    for cls in sorted(_EVENTS, key=lambda cls: _version(cls.DESCRIPTOR.file.package), reverse=True)
+}
+
+
 def message_class(name: str) -> type[Message]:
     """The class of a full protobuf name. Raises `UnknownMessage` (a KeyError) with the nearest names."""
     try:
@@ -83,6 +89,11 @@ def by_name(name: str) -> str:
     if name in _MESSAGES and is_event(_MESSAGES[name].DESCRIPTOR):
         return name
     raise UnknownMessage(name, suggestions(name))
+
+
+def first_version(simple: str) -> str:
+    """The full name of an event's first version, given its simple name, or nothing. It stays the same when a version is added."""
+    return _FIRST.get(simple, "")
 
 
 def suggestions(name: str) -> tuple[str, ...]:

@@ -5,12 +5,15 @@ written when a type cannot change in place, that is when the breaking-change che
 version, the old one stays.
 
     UPCASTS = (Upcast(v1.WeatherChanged, v2.WeatherChanged, celsius_to_kelvin),)
+
+A type may be renamed in the same way. What was recorded keeps its subject, and with it the old name: readers choose by `recorded_names`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -61,6 +64,27 @@ class Upcasters:
             message = changed
         return message
 
+    def older(self, full_name: str) -> tuple[str, ...]:
+        """The types whose messages become one of `full_name` on their way, over any number of steps."""
+        return tuple(start for start, chain in self._chains.items() if any(_to(step) == full_name for step in chain))
+
+    @cached_property
+    def renamed(self) -> Mapping[str, str]:
+        """Simple names that are read under another one today, and which."""
+        pairs = ((_simple(start), _simple(_to(chain[-1]))) for start, chain in self._chains.items())
+        return {old: new for old, new in pairs if old != new}
+
+    @cache  # noqa: B019 - there is one for each process
+    def recorded(self, kinds: tuple[type[Message], ...]) -> frozenset[str]:
+        """As `recorded_names`."""
+        names: set[str] = set()
+        for kind in kinds:
+            full_name = kind.DESCRIPTOR.full_name
+            if self.newest(full_name) != full_name:
+                raise BadUpcast(f"nothing is read as {full_name} any more, but as {self.newest(full_name)}: name that one instead")
+            names |= {_simple(one) for one in (full_name, *self.older(full_name))}
+        return frozenset(names)
+
     def newest(self, full_name: str) -> str:
         """The type that messages of `full_name` are read as."""
         chain = self._chains.get(full_name)
@@ -71,7 +95,30 @@ def _to(step: Upcast) -> str:
     return step.new.DESCRIPTOR.full_name
 
 
+def _simple(full_name: str) -> str:
+    return full_name.rpartition(".")[2]
+
+
 UPCASTS: Final[tuple[Upcast, ...]] = ()  # every step there is, oldest type first
-_SHIPPED: Final = Upcasters(UPCASTS)
+_SHIPPED = Upcasters(UPCASTS)
 upcast: Final = _SHIPPED.upcast
 newest: Final = _SHIPPED.newest
+
+
+def recorded_names(kinds: Iterable[type[Message]]) -> frozenset[str]:
+    """The simple names under which events that are read as one of `kinds` stand in the log: their own, and those of older types.
+
+    A subject says the name that was recorded, so whoever chooses events by subject has to choose by all of these. Raises `BadUpcast` for a
+    type that is read as another one today: whoever waits for it would wait for ever.
+    """
+    return _SHIPPED.recorded(tuple(kinds))
+
+
+def names_through(full_name: str) -> frozenset[str]:
+    """The simple names under which events stand in the log that are, or become on their way, messages of `full_name`."""
+    return frozenset(map(_simple, (full_name, *_SHIPPED.older(full_name))))
+
+
+def read_as(name: str) -> str:
+    """The simple name under which events recorded as `name` are read today."""
+    return _SHIPPED.renamed.get(name, name)

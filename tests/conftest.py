@@ -5,25 +5,44 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, settings
 
 from migrations import migrate
+from tests import laws
 from worldbus.embedded import NatsServer, PostgresServer
 
-# Hypothesis fails an example over 200 ms, and a test whose data comes slowly: that says how busy a machine is, not what is wrong.
-settings.register_profile("worldbus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("full", settings.get_profile("worldbus"), max_examples=1_000)  # HYPOTHESIS_PROFILE=full: the long run
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "worldbus"))
+laws.load()
 
 PASSWORDS = {role: f"only-for-tests-{role}" for role in ("worldbus_admin", "worldbus_owner", "worldbus_reader")}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember counterexamples, for the end of the run."""
+    laws.note(item, call)
+    return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what to paste, so that a counterexample found by chance is tried for ever."""
+    if laws.found:
+        terminalreporter.section("counterexamples: paste each above its test", sep="=")
+        for one in laws.found:
+            terminalreporter.write_line(one)
+
+
+@pytest.fixture(autouse=True)
+def same_dice(request: pytest.FixtureRequest) -> None:
+    """What draws from Python's own dice draws the same in every run, whichever tests ran before."""
+    random.seed(request.node.nodeid)
 
 
 class _Complaints(logging.Handler):

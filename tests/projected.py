@@ -17,7 +17,14 @@ PARTITIONS = 8
 
 
 def event(
-    position: int, message: Message, *, entity: str = "mira", subsystem: str = "test", world: str = "duskmarket", id: str = ""
+    position: int,
+    message: Message,
+    *,
+    entity: str = "mira",
+    subsystem: str = "test",
+    world: str = "duskmarket",
+    id: str = "",
+    lane: str = "",
 ) -> Event:
     """`message` at `position` of a log."""
     draft = Draft(
@@ -29,6 +36,7 @@ def event(
         time_ns=T0 + position * 1_000_000,
         cause="c",
         depth=1,
+        lane=lane,
     )
     return Event(
         raw=draft.encode(), subject=draft.subject, partition=position % PARTITIONS, position=position, recorded_ns=T0 + position * 1000

@@ -19,9 +19,11 @@ from bus.event import Draft, Event
 from bus.handler import Handler
 from bus.lane import Lane
 from bus.lane_run import Entry, Limits
+from bus.quarantine import QUARANTINE, code_of
 from bus.runner import Runner
 from bus.subjects import Subject, partition_of
 from bus.writes import OnRefused, OnStored, Written
+from schemas.upcast import recorded_names
 
 PARTITIONS = 4
 Events = Sequence[tuple[Subject, bytes]]
@@ -111,6 +113,13 @@ class SimulatedStore:
         await self._wait()
         lane.extend(self._log.of_lane(lane.handler.name, lane.entity))
 
+    async def quarantined(self, partition: int) -> list[tuple[str, str]]:
+        await self._wait()
+        last: dict[tuple[str, str, str], Event] = {
+            event.subject[:3]: event for event in self._log.events if event.partition == partition and event.name == "EventParked"
+        }
+        return [(world, entity) for (world, _, entity), event in last.items() if code_of(event) in QUARANTINE]
+
     async def input_at(self, position: int) -> Event:
         await self._wait()
         return self._log.events[position - 1]
@@ -134,32 +143,54 @@ def later(act: Any, steps: int) -> None:
 class Member:
     """A process that runs one handler on some partitions, from the ack floor on. Dead members' writes may still land."""
 
-    def __init__(self, world: World, partitions: Sequence[int]) -> None:
+    def __init__(self, world: World, partitions: Sequence[int], handler: Handler[Any] | None = None) -> None:
         self.world = world
         self.partitions = list(partitions)
-        self.session = SimpleNamespace(epoch=0)
+        handler = handler or world.handler
         store = SimulatedStore(world.log, world.random, world.trouble)
         writes: Any = SimulatedWrites(world.log, world.random, world.trouble)
-        self.runner = Runner(world.handler, store, writes, partitions=PARTITIONS, limits=world.limits)
+        self.runner = Runner(handler, store, writes, partitions=PARTITIONS, limits=world.limits)
         self.runner.alone = False
+        self._sessions = {partition: SimpleNamespace(epoch=0) for partition in range(PARTITIONS)}
         self._next = {partition: world.floor.get(partition, 0) for partition in self.partitions}
         self._open: dict[int, list[Entry]] = {partition: [] for partition in self.partitions}
+        for partition in self.partitions:
+            self.runner.resume_quarantined(partition, self._sessions[partition])
+
+    def hold(self, partition: int) -> None:
+        """Get a partition, and read it from the ack floor on; whoever held it before wrote to its lanes."""
+        self.partitions.append(partition)
+        self._next[partition], self._open[partition] = self.world.floor.get(partition, 0), []
+        self.runner.distrust(partition)
+
+    def release(self, partition: int) -> None:
+        """Lose a partition: what was received of it is somebody else's."""
+        self.partitions.remove(partition)
+        self._sessions[partition].epoch += 1
+
+    def company(self, *, alone: bool) -> None:
+        """Hear who else is there, as bus/runtime.py does."""
+        if alone and not self.runner.alone:
+            self.runner.distrust()
+        self.runner.alone = alone
 
     def read(self, partition: int, count: int) -> int:
         """Deliver the next `count` inputs of a partition; how many there were."""
-        names = {kind.DESCRIPTOR.name for kind in self.world.handler.listens_to} | {"LaneRetryRequested", "LaneDropRequested"}
+        names = recorded_names(self.world.handler.listens_to) | {"LaneRetryRequested", "LaneDropRequested"}
         fresh = [event for event in self.world.log.events[self._next[partition] :] if event.partition == partition and event.name in names][
             :count
         ]
         for event in fresh:
             self._next[partition] = event.position
-            entry = Entry(event, b"", self.session, self.session.epoch, settle=lambda partition=partition: self._settle(partition))
+            session = self._sessions[partition]
+            epoch = session.epoch
+            entry = Entry(event, b"", session, epoch, settle=lambda partition=partition, epoch=epoch: self._settle(partition, epoch))
             self._open[partition].append(entry)
             self.runner.receive(entry)
         return len(fresh)
 
-    def _settle(self, partition: int) -> None:
-        if self.session.epoch:
+    def _settle(self, partition: int, epoch: int) -> None:
+        if self._sessions[partition].epoch != epoch:
             return  # a session that lost its hold acknowledges nothing any more
         opened = self._open[partition]
         while opened and not opened[0].open:
@@ -173,7 +204,8 @@ class Member:
 
     def sleep_over(self) -> None:
         """SIGSTOP, then SIGCONT after somebody else took over: what it has in its queues is not its any more, its writes go on."""
-        self.session.epoch += 1
+        for session in self._sessions.values():
+            session.epoch += 1
         self.runner.distrust()
 
 
@@ -203,6 +235,7 @@ class World:
         while True:
             read = sum(member.read(partition, 1000) for partition in range(PARTITIONS))
             assert await member.runner.quiesce(20.0), "the runtime did not come to rest"
-            if not read:
+            if not read and not member.runner._tasks:
                 break
+            await self.turn()
         await member.die()

@@ -1,98 +1,45 @@
-"""Putting the parts together: one `async with` owns the servers, the connection, the log and the publisher; `serve` runs the rest
-inside it.
+"""Putting the parts together: `serve` runs handlers, projections, edges and workers inside an opened world (`worldbus.opening`).
 
-Opened outside-in, so whatever ends first ends first: workers before the publisher, the publisher before the connection, that before
-the servers.
+Opened outside-in, so whatever ends first ends first: workers before the publisher, which the world owns.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from bus.connection import connect
+import structlog
+
+from bus.errors import WorldbusError
 from bus.lane_run import Limits
-from bus.log import LogConfig, open_log
-from bus.publisher import open_publisher
+from bus.membership import Membership
 from bus.runtime import run_handlers
+from bus.watchdog import Budgets
 from migrations import migrate
 from worldbus.edges.release_feed import watch
-from worldbus.embedded import embedded
 from worldbus.exporter import exporting
-from worldbus.guard import held_against_archive
 from worldbus.knowledge import serve_knowledge
+from worldbus.opening import Bus, World, open_bus, open_world
+from worldbus.servers import open_servers
 from worldbus.standby import project
 from worldbus.ticker import tick
 from worldbus.tiers import run_tiers
 
 if TYPE_CHECKING:
-    from bus.connection import Connection
     from bus.handler import Handler
-    from bus.log import Log
-    from bus.publisher import Publisher
     from bus.runtime import Runtime
     from projections.projection import Projection
-    from worldbus.embedded import Servers
     from worldbus.settings import Settings
 
+__all__ = ["Bus", "World", "open_bus", "open_servers", "open_world", "serve"]
 
 TOGETHER_FROM = 16  # a lane's outputs that share one sync of the disk (docs/adr/0044)
 
 ENGINE_LINE = "unreal"  # whose releases the feed of the settings lists
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bus:
-    """The log at hand, without a way to publish."""
-
-    settings: Settings
-    servers: Servers
-    connection: Connection
-    log: Log
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World(Bus):
-    """Everything that `open_world` holds open."""
-
-    publisher: Publisher
-
-
-@asynccontextmanager
-async def open_servers(settings: Settings, *, own: bool = False, nats: bool = True, postgres: bool = True) -> AsyncIterator[Servers]:
-    """The servers that are needed: given ones, those of whoever owns the data folder, or our own. A given server starts no embedded one.
-
-    Raises as `worldbus.embedded.embedded`; with `own`, `FolderInUse` when somebody else owns the folder.
-    """
-    if not (nats and settings.embedded_nats) and not (postgres and settings.embedded_postgres):
-        settings = replace(settings, nats_url=settings.nats_url or "", postgres_dsn=settings.postgres_dsn or "")
-    async with embedded(settings, own=own) as servers:
-        yield servers
-
-
-@asynccontextmanager
-async def open_bus(settings: Settings, *, own: bool = False, name: str = "worldbus", postgres: bool = True) -> AsyncIterator[Bus]:
-    """Servers, connection and log, for reading. Without `postgres` no database is needed."""
-    async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(open_servers(settings, own=own, postgres=postgres))
-        connection = await stack.enter_async_context(connect(servers.nats_url, name=name))
-        log = await open_log(connection, LogConfig(partitions=settings.partitions))
-        stack.push_async_callback(log.aclose)
-        yield Bus(settings=settings, servers=servers, connection=connection, log=log)
-
-
-@asynccontextmanager
-async def open_world(settings: Settings, *, own: bool = False, name: str = "worldbus", postgres: bool = True) -> AsyncIterator[World]:
-    """As `open_bus`, and a publisher. Raises `NotDurable` when the server does not prove what the settings promise, `LogDamaged` when
-    the log is not the one that was archived: what is published then would take the places of lost events."""
-    async with open_bus(settings, own=own, name=name, postgres=postgres) as bus:
-        await held_against_archive(bus.log, bus.servers.postgres_dsn, thorough=own)
-        monitors = [bus.servers.nats_monitor_url] if bus.servers.nats_monitor_url else []
-        async with open_publisher(bus.connection, bus.log, settings.durability, monitors=monitors) as publisher:
-            yield World(settings=bus.settings, servers=bus.servers, connection=bus.connection, log=bus.log, publisher=publisher)
+log_ = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -116,19 +63,21 @@ async def serve(
     limits = Limits(together_from=TOGETHER_FROM if world.settings.durability == "strict" else None)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(world.servers.keep_alive(), name="keep-alive")]
+        if not handlers:
+            tasks.append(group.create_task(_be_heard(world), name="members"))
         if projections:
-            tasks.append(group.create_task(project(world.servers.postgres_dsn, projections, world.log), name="projector"))
+            tasks.append(group.create_task(_project(world, projections), name="projector"))
             if any(one.name == "knowledge" for one in projections):
                 tasks.append(group.create_task(serve_knowledge(world), name="knowledge"))
         async with AsyncExitStack() as stack:
-            runtime = (
-                await stack.enter_async_context(run_handlers(world.connection, world.log, handlers, limits=limits)) if handlers else None
-            )
+            runtime = await stack.enter_async_context(_running(world, handlers, limits)) if handlers else None
             if tiers and world.settings.metrics:
                 await stack.enter_async_context(exporting(world.settings.metrics))
             if tiers:
-                await stack.enter_async_context(run_tiers(world.connection, world.log, world.publisher, world.settings, tiers))
-            ticker = group.create_task(tick(world.log, world.publisher, world.settings.world), name="ticker") if ticks else None
+                await stack.enter_async_context(
+                    run_tiers(world.connection, world.log, world.publisher, world.settings, tiers, world.presence)
+                )
+            ticker = group.create_task(_tick(world), name="ticker") if ticks else None
             feed = group.create_task(_watch_feed(world), name="release-feed") if release_feed and world.settings.release_feed else None
             try:
                 yield runtime
@@ -138,6 +87,43 @@ async def serve(
                         edge.cancel()
         for task in tasks:
             task.cancel()
+
+
+def _running(world: World, handlers: Iterable[Handler[Any]], limits: Limits) -> AbstractAsyncContextManager[Runtime]:
+    from handlers import by_name  # reads the world's tables
+
+    return run_handlers(
+        world.connection,
+        world.log,
+        handlers,
+        limits=limits,
+        budgets=budgets_of(world.settings),
+        presence=world.presence,
+        known=by_name(),
+    )
+
+
+async def _be_heard(world: World) -> None:
+    """The sign of life of a process that runs no handler: with one, the runtime gives it."""
+    try:
+        await Membership(world.connection, world.log.name, (), lambda: None, presence=world.presence).run()
+    except WorldbusError as error:  # credentials that may not: then operators do not see this process, and it works all the same
+        log_.warning("not_heard_by_operators", error=str(error))
+
+
+async def _project(world: World, projections: Sequence[Projection]) -> None:
+    with world.presence.part("projector") as part:
+        await project(world.servers.postgres_dsn, projections, world.log, part)
+
+
+async def _tick(world: World) -> None:
+    with world.presence.part("ticker") as part:
+        await tick(world.log, world.publisher, world.settings.world, part=part)
+
+
+def budgets_of(settings: Settings) -> Budgets:
+    """How long a decision may take."""
+    return Budgets(report_s=settings.hang_report_s, interrupt_s=settings.hang_interrupt_s, exit_s=settings.hang_exit_s)
 
 
 async def _watch_feed(world: World) -> None:

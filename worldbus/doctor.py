@@ -1,6 +1,7 @@
-"""The doctor: is everything there that worldbus needs, does it keep its promises, and do log and archive agree?
+"""The doctor: is everything there that worldbus needs, does it keep its promises, does it get on, and do log and archive agree?
 
-Checks run in order; one that fails keeps those from running that need it. On given servers nothing is changed and nothing is created.
+Checks run in order; one that fails keeps those from running that need it. Nothing is changed and nothing is made. On the folder of a world
+that nobody runs, its servers are started for the time of the examination.
 """
 
 from __future__ import annotations
@@ -8,88 +9,145 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bus.connection import ApiError, Connection, connect
+from bus.connection import connect
 from bus.durability import RELAXED_LOSS, prove
-from bus.errors import BadSettings, LogDamaged, NoLog, WorldbusError
-from bus.log import LogConfig, open_log
+from bus.errors import NoWorld, WorldbusError
+from bus.existing import open_existing
+from bus.log import LogConfig
 from handlers import ALL
-from migrations import pending
-from projections.archive import check_log
-from projections.catalogue import PROJECTIONS
-from projections.query import query
-from projections.store import connected
-from worldbus.compose import open_servers
-from worldbus.lag import consumers
+from worldbus.checks import records, running, tables
+from worldbus.checks.capacity import capacity
+from worldbus.checks.clocks import clocks
+from worldbus.checks.finding import PATIENCE_S, Bounds, Finding, attempt, failed
+from worldbus.consumers import as_wanted
+from worldbus.lag import Lag, measure
+from worldbus.roll_call import Member, roll_call
+from worldbus.servers import open_servers
 
 if TYPE_CHECKING:
     from bus.log import Log
     from worldbus.embedded import Servers
     from worldbus.settings import Settings
 
-NO_STREAM = 10059
+__all__ = ["Bounds", "Finding", "examine"]
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: its name, whether it went well, and what was found (with the next step, if it did not)."""
+async def examine(
+    settings: Settings, *, full: bool = False, bounds: Bounds | None = None, progress: Progress | None = None
+) -> AsyncIterator[Finding]:
+    """Every check in turn. With `full` the whole log is held against the whole archive, and the archive against its own hash chain.
 
-    check: str
-    ok: bool
-    found: str
-
-
-async def examine(settings: Settings, *, full: bool = False, progress: Progress | None = None) -> AsyncIterator[Finding]:
-    """Every check in turn. With `full` the whole log is held against the whole archive, and the archive against its own hash chain."""
-    yield Finding("settings", True, repr(settings))
+    Raises `NoWorld` for a data folder without one.
+    """
+    bounds = bounds or Bounds()
     async with AsyncExitStack() as stack:
         try:
             servers = await stack.enter_async_context(open_servers(settings))
+        except NoWorld:
+            raise
         except WorldbusError as error:
-            yield Finding("servers", False, str(error))
+            yield _given(settings)
+            yield failed("servers", error)
             return
+        yield _given(settings)
         yield Finding("servers", True, _whose(settings, servers))
-        log: Log | None = None
+        log = None
         try:
             connection = await stack.enter_async_context(connect(servers.nats_url, name="worldbus-check"))
-            yield Finding("nats", True, f"connected to server {connection.server_id}")
-            if not settings.embedded_nats:
-                await _there(connection, LogConfig().name)
-            log = await open_log(connection, LogConfig(partitions=settings.partitions))
-            stack.push_async_callback(log.aclose)
-            state = await log.state()
-            yield Finding("log", True, f"{state.count} events, positions {state.first} to {state.last}, {log.partitions} partitions")
         except WorldbusError as error:
-            yield Finding("log" if log is None else "nats", False, str(error))
+            yield Finding("nats", False, str(error), unreachable=True)
+        else:
+            yield Finding("nats", True, f"connected to server {connection.server_id}")
+            try:
+                log = await open_existing(connection, LogConfig(partitions=settings.partitions))
+            except WorldbusError as error:
+                yield failed("log", error)
+            else:
+                stack.push_async_callback(log.aclose)
+        async for finding in Examination(settings, servers, log, bounds).findings(full=full, progress=progress):
+            yield finding
+
+
+class Examination:
+    """The checks of servers that were reached; `log` is None where it could not be opened."""
+
+    def __init__(self, settings: Settings, servers: Servers, log: Log | None, bounds: Bounds) -> None:
+        self._settings = settings
+        self._servers = servers
+        self._log = log
+        self._bounds = bounds
+        self._heard: list[Member] = []
+        self._lag: Lag | None = None
+
+    async def findings(self, *, full: bool, progress: Progress | None) -> AsyncIterator[Finding]:
+        """Log, then who runs the world, then the tables."""
+        tabled = asyncio.create_task(attempt("tables", tables.tables(self._servers)))
+        try:
+            if self._log is not None:
+                async for finding in self._of_the_log(self._log, tabled):
+                    yield finding
+            yield await tabled
+            if tabled.result().ok:
+                async for finding in self._of_the_tables(full=full, progress=progress):
+                    yield finding
+        finally:
+            tabled.cancel()
+
+    async def _of_the_log(self, log: Log, tabled: Awaitable[Finding]) -> AsyncIterator[Finding]:
+        calling = asyncio.create_task(roll_call(log.connection, log.name))
+        try:
+            yield await attempt("log", _state(log))
+            yield await attempt("durability", _durability(log, self._settings, self._servers))
+            yield await attempt("consumers", as_wanted(log, ALL))
+            yield await attempt("capacity", capacity(log, self._servers, self._settings, self._bounds))
+            away = (await tabled).unreachable  # then nothing more is asked of Postgres, which may hang
+            yield await attempt("clocks", clocks(log, "" if away else self._servers.postgres_dsn, self._bounds))
+            self._heard = await calling
+            self._lag = await measure(log, "" if away else self._servers.reader_dsn, ALL, self._heard)
+        except WorldbusError as error:
+            yield failed("handlers", error)
+            return
+        finally:
+            calling.cancel()
+        async for finding in self._of_who_runs(log, self._lag):
+            yield finding
+
+    async def _of_who_runs(self, log: Log, lag: Lag) -> AsyncIterator[Finding]:
+        if self._bounds.stopped:
+            return
+        if not self._heard and self._servers.nats is not None:
+            step = "start `worldbus up`, or say --stopped if that is meant"
+            yield Finding("members", False, f"nobody runs this world; its servers were started for this examination alone: {step}")
+            return
+        yield running.members(self._heard, self._bounds)
+        yield running.versions(self._heard)
+        yield await attempt("handlers", running.handlers(log, lag, self._heard, self._bounds))
+        yield await attempt("workers", running.tiers(lag, self._bounds))
+        if running.TICKER not in self._bounds.without:
+            yield await attempt("ticker", running.ticker(log, self._settings.world, self._heard, lag.now_ms, self._bounds))
+
+    async def _of_the_tables(self, *, full: bool, progress: Progress | None) -> AsyncIterator[Finding]:
+        servers, bounds, log, lag = self._servers, self._bounds, self._log, self._lag
+        asleep = bounds.stopped or (not self._heard and servers.nats is not None)
+        yield await attempt("reader", tables.reader(servers))
+        yield await attempt("projections", tables.projections(servers))
+        if lag is not None and not asleep:
+            yield await attempt("projector", running.projector(servers, lag, self._heard, bounds))
+        yield await attempt("parked", records.parked(servers))
+        yield await attempt("skipped", records.skipped(servers))
         if log is not None:
-            yield await _attempt("durability", _durability(log, settings, servers))
-            yield await _attempt("handlers", _handlers(log))
-        tables = await _attempt("tables", _tables(servers))
-        yield tables
-        if tables.ok:
-            yield await _attempt("reader", _reader(servers))
-            yield await _attempt("projections", _projections(servers))
-            if log is not None:
-                yield await _attempt("archive", _archive(log, servers, full, progress))
+            held = tables.archive(log, servers, None if asleep else lag, bounds, full=full, progress=progress)
+            yield await attempt("archive", held, None if full else PATIENCE_S)
 
 
-async def _there(connection: Connection, stream: str) -> None:
-    try:
-        await connection.api(f"STREAM.INFO.{stream}")
-    except ApiError as error:
-        if error.err_code == NO_STREAM:
-            raise NoLog(f"wanted the stream {stream}, found none: the first `worldbus run` or `worldbus publish` makes it") from error
-        raise
-
-
-async def _attempt(name: str, check: Awaitable[str]) -> Finding:
-    try:
-        return Finding(name, True, await check)
-    except WorldbusError as error:
-        return Finding(name, False, str(error))
+def _given(settings: Settings) -> Finding:
+    """What was set, passwords hidden; everything in the facts."""
+    shown = settings.shown()
+    words = ", ".join(f"{name}={value}" for name, value in shown.items() if name in settings.given | {"world", "durability"})
+    return Finding("settings", True, words, facts=shown)
 
 
 def _whose(settings: Settings, servers: Servers) -> str:
@@ -104,57 +162,13 @@ def _whose(settings: Settings, servers: Servers) -> str:
     )
 
 
+async def _state(log: Log) -> str:
+    state = await log.state()
+    return f"{state.count} events, positions {state.first} to {state.last}, {log.partitions} partitions"
+
+
 async def _durability(log: Log, settings: Settings, servers: Servers) -> str:
     await prove(log, settings.durability, [servers.nats_monitor_url] if servers.nats_monitor_url else [])
     return (
         "strict: the server proves that it syncs before it acknowledges" if settings.durability == "strict" else f"relaxed: {RELAXED_LOSS}"
     )
-
-
-async def _handlers(log: Log) -> str:
-    places = await consumers(log, ALL)
-    behind = sum(one.behind for one in places)
-    never = sorted({handler.name for handler in ALL} - {one.handler for one in places if one.exists})
-    return f"{behind} events to take in" + (f"; never ran here: {', '.join(never)}" if never else "")
-
-
-async def _tables(servers: Servers) -> str:
-    async with connected(servers.postgres_dsn) as connection:
-        version = await connection.fetchval("SHOW server_version")
-    waiting = await asyncio.to_thread(pending, servers.postgres_dsn)
-    if waiting:
-        raise BadSettings(
-            f"wanted every migration applied, found {len(waiting)} that are not ({', '.join(waiting)}): run `worldbus migrate`"
-        )
-    return f"Postgres {version}, every migration applied"
-
-
-async def _reader(servers: Servers) -> str:
-    answer = await query(servers.reader_dsn, "SELECT current_user AS name, current_setting('transaction_read_only') AS read_only")
-    name, read_only = answer.rows[0]
-    if servers.reader_dsn == servers.postgres_dsn:
-        return f"{name} reads in read-only transactions, with the owner's rights: give --reader an address of the role worldbus_reader"
-    return f"{name}, read only: {read_only}"
-
-
-async def _projections(servers: Servers) -> str:
-    answer = await query(servers.reader_dsn, "SELECT projection, version, in_step, live FROM projections WHERE live")
-    live = {row[0]: row for row in answer.rows}
-    late = [name for name, row in live.items() if not row[2]]
-    missing = [one.name for one in PROJECTIONS if one.name not in live]
-    if late:
-        raise BadSettings(
-            f"projections {', '.join(late)} are left behind by newer code or being rebuilt: run the projector, or `worldbus rebuild`"
-        )
-    return f"{len(live)} in step" + (f"; built when the projector runs: {', '.join(missing)}" if missing else "")
-
-
-async def _archive(log: Log, servers: Servers, full: bool, progress: Progress | None) -> str:
-    async with connected(servers.postgres_dsn) as connection:
-        report = await check_log(connection, log, full=full, progress=progress)
-    if not report.ok:
-        step = "`worldbus log repair --from-archive`" if report.damaged == "log" else "a backup of Postgres: the archive itself changed"
-        raise LogDamaged(f"{report.problem}; next: {step}", position=report.position)
-    behind = report.log - report.archive
-    extent = f"{report.checked} events compared" if full else "lengths and last event compared"
-    return f"log and archive agree up to {report.archive} ({extent})" + (f"; {behind} events are still to be archived" if behind else "")

@@ -28,6 +28,8 @@ async def held_against_archive(log: Log, dsn: str, *, thorough: bool) -> None:
         return
     try:
         async with connected(dsn) as connection:
+            if await connection.fetchval("SELECT to_regclass('worldbus.checkpoint') IS NULL"):
+                return  # nothing was ever archived
             archived = (await checkpoints.read(connection)).position
             report = await check_log(connection, log, full=thorough and archived <= THOROUGH)
     except (StoreUnavailable, BadSettings) as error:

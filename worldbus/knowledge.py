@@ -16,6 +16,7 @@ import asyncpg
 import structlog
 
 from bus.errors import BadSettings, StoreUnavailable
+from bus.presence import Part
 from projections.checkpoints import moves
 from projections.knowledge.embedders import EmbedderFailed
 from projections.knowledge.embedding import embed_missing
@@ -28,7 +29,7 @@ from worldbus.edges.search import serve_search
 
 if TYPE_CHECKING:
     from projections.checkpoints import Moves
-    from worldbus.compose import World
+    from worldbus.opening import World
 
 LEAST_S: Final = 0.5  # between two looks for something to know, however much is projected
 AGAIN_S: Final = 1.0
@@ -39,12 +40,19 @@ log = structlog.get_logger(__name__)
 
 async def serve_knowledge(world: World) -> None:
     """Run until cancelled. An embedder is opened when there is something to embed; without one, searches go by words alone."""
+    with world.presence.part("knowledge") as part:
+        await _serve_for_ever(world, part)
+
+
+async def _serve_for_ever(world: World, part: Part) -> None:
     while True:
         try:
+            part.stands("serves", "nothing is known yet")
             async with AsyncExitStack() as beginning:
                 await _begin(world, beginning)
-                await _serve(world, beginning)
+                await _serve(world, beginning, part)
         except (*LOST, asyncpg.InterfaceError, StoreUnavailable) as error:
+            part.stands("waits", repr(error))
             log.warning("knowledge_waits", error=repr(error))
             await asyncio.sleep(AGAIN_S)
 
@@ -121,7 +129,7 @@ def _in_our_words() -> Iterator[None]:
         raise StoreUnavailable(f"wanted an answer of the knowledge base, but Postgres went away: {error!r}; ask again") from error
 
 
-async def _serve(world: World, beginning: AsyncExitStack) -> None:
+async def _serve(world: World, beginning: AsyncExitStack, part: Part) -> None:
     """Answer with vectors; what answered in the beginning ends once this does."""
     dsn, settings = world.servers.postgres_dsn, world.settings
     async with AsyncExitStack() as stack:
@@ -137,6 +145,7 @@ async def _serve(world: World, beginning: AsyncExitStack) -> None:
             Query(world=settings.world, text="Who is there?")
         )  # so that the first who asks does not wait for plans and pages
         await stack.enter_async_context(serve_search(world.connection, search, world.publisher))
+        part.stands("serves", "" if serving is not None else "by words alone: no embedder")
         recall = await stack.enter_async_context(open_recall(dsn, serving))
         await stack.enter_async_context(serve_recall(world.connection, recall))
         await beginning.aclose()

@@ -1,56 +1,144 @@
-"""How far behind everybody is: the handlers' consumers as the server knows them, the projections as the database does."""
+"""How far behind everybody is: the handlers' consumers as the server and their members know them, the projections as the database does.
+
+The server hears of an answered input up to a second later (docs/adr/0078). Who holds the partition knows at once, so its word counts where
+it was heard: an input that has its answer is not behind.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
 
 from bus.connection import ApiError
+from bus.errors import BadSettings, StoreUnavailable, Transient
+from bus.progress import has_record
 from bus.runtime import places
+from bus.session import Place
+from bus.subjects import stored_filter
+from inference.queue import NAME as REQUESTED
 from inference.queue import queue_name
 from inference.tiers import TIERS
+from projections.checkpoints import Checkpoints
+from projections.store import LOST, connected
+from worldbus.roll_call import Member, holders
 
 if TYPE_CHECKING:
     from bus.handler import Handler
     from bus.log import Log
+    from bus.presence import Hold
 
 NO_CONSUMER = 10014
+MS: Final = 1_000_000  # nanoseconds
+AT_ONCE: Final = 64  # questions to the log
+_PROJECTIONS = "SELECT projection, version, generation, position, in_step, live FROM world.projections ORDER BY projection, generation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerLag:
-    """One handler's place in one partition. `exists` is False for a handler that has never run against this log: nobody knows how far
-    behind it is, and the zeros mean nothing.
+    """One handler's place in one partition. Where `exists` is False nobody knows how far behind it is, and the zeros mean nothing: the
+    handler never ran against this log, or its consumer was deleted (`ran`).
 
     waiting   events that were not delivered yet, of all that the consumer's filter lets through
-    open      delivered and not settled
+    open      delivered and not answered; without the word of who holds it: delivered and not acknowledged
     settled   everything up to this position is done with
     """
 
     handler: str
     name: str
     exists: bool
+    ran: bool = False
+    partition: int = -1
+    subject_filter: str = ""
     waiting: int = 0
     open: int = 0
     settled: int = 0
+    delivered: int = 0
+    held_by: str = ""
+    since_ms: int = 0  # of the hold, Unix time
+    oldest_ms: int = 0  # when the first input that has no answer was recorded, Unix time; 0: there is none, or nobody asked
+    oldest_open_ms: int = 0  # the same of those that were delivered
 
     @property
     def behind(self) -> int:
-        """Events that are still to be settled."""
+        """Events that are still to be answered."""
         return self.waiting + self.open
 
+    def age_s(self, now_ms: int) -> float | None:
+        """For how long the oldest input has waited for its answer; 0 if none does, None where nobody knows."""
+        return seconds(self.oldest_ms, now_ms) if self.exists else None
 
-async def consumers(log: Log, handlers: Iterable[Handler[Any]]) -> list[ConsumerLag]:
-    """Where each handler is, partition by partition."""
-    wanted = [(handler.name, place.name) for handler in handlers for place in places(handler, log.partitions)]
-    return list(await asyncio.gather(*(_consumer(log, handler, name) for handler, name in wanted)))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TablesLag:
+    """How far the archive and each generation of each projection are. `problem`: why that cannot be said."""
+
+    position: int = 0
+    behind: int = 0
+    oldest_ms: int = 0  # when the first event that is not archived was recorded, Unix time; 0: there is none
+    projections: tuple[Mapping[str, Any], ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """Everybody, as of `now_ms` by the server's clock."""
+
+    last: int
+    now_ms: int
+    handlers: tuple[ConsumerLag, ...]
+    tiers: tuple[ConsumerLag, ...]
+    tables: TablesLag
+
+
+def seconds(since_ms: int, now_ms: int) -> float:
+    """The time since then; 0 for a moment that is not known or still to come."""
+    return max(0, now_ms - since_ms) / 1000 if since_ms else 0.0
+
+
+async def measure(log: Log, reader_dsn: str, handlers: Sequence[Handler[Any]], members: Sequence[Member]) -> Lag:
+    """Everybody's lag. `members` as they were heard a moment ago.
+
+    The log is asked first: behind is what was there then and is not done with later.
+    """
+    state = await log.state()
+    tables = await _tables(reader_dsn)
+    found, tiers = await asyncio.gather(consumers(log, handlers, members), queues(log))
+    gate = asyncio.Semaphore(AT_ONCE)
+    aged = await asyncio.gather(*(_aged(log, one, gate) for one in (*found, *tiers)))
+    return Lag(
+        last=state.last,
+        now_ms=state.asked_ns // MS or _now_ms(),
+        handlers=tuple(aged[: len(found)]),
+        tiers=tuple(aged[len(found) :]),
+        tables=await _behind(log, tables, state.last),
+    )
+
+
+async def consumers(log: Log, handlers: Iterable[Handler[Any]], members: Sequence[Member] = ()) -> list[ConsumerLag]:
+    """Where each handler is, partition by partition: by the server's word, and where `members` were heard, by theirs."""
+    held = holders(list(members))
+    run = {name for member in members for name in member.handlers}
+    wanted = [(handler.name, place) for handler in handlers for place in places(handler, log.partitions)]
+    found = await asyncio.gather(*(_consumer(log, handler, place.name) for handler, place in wanted))
+    return list(
+        await asyncio.gather(
+            *(
+                _told(log, one, place, held.get((handler, _number(place))), handler in run)
+                for one, (handler, place) in zip(found, wanted, strict=True)
+            )
+        )
+    )
 
 
 async def queues(log: Log) -> list[ConsumerLag]:
     """What waits for the workers of each tier, `handler` being the tier. Of `waiting`, other tiers' requests are passed over in no time."""
-    return list(await asyncio.gather(*(_consumer(log, tier, queue_name(tier)) for tier in TIERS)))
+    found = await asyncio.gather(*(_consumer(log, tier, queue_name(tier)) for tier in TIERS))
+    return [replace(one, subject_filter=stored_filter(name=REQUESTED)) for one in found]
 
 
 async def _consumer(log: Log, handler: str, name: str) -> ConsumerLag:
@@ -64,7 +152,82 @@ async def _consumer(log: Log, handler: str, name: str) -> ConsumerLag:
         handler=handler,
         name=name,
         exists=True,
+        ran=True,
         waiting=info["num_pending"],
         open=info["num_ack_pending"],
         settled=info["ack_floor"]["stream_seq"],
+        delivered=info["delivered"]["stream_seq"],
     )
+
+
+async def _told(log: Log, one: ConsumerLag, place: Place, held: tuple[Member, Hold] | None, run: bool) -> ConsumerLag:
+    """What the holder of the partition knows better than the server, and whether a consumer that is missing ever was."""
+    one = replace(one, partition=_number(place), subject_filter=place.subject_filter)
+    if not one.exists:
+        return replace(one, ran=run or await _has_record(log, one.name))
+    if held is None:
+        return one
+    member, hold = held
+    oldest_ms = hold.oldest_ms + (_now_ms() - member.told_ms if hold.oldest_ms else 0)  # as old as it was when its holder spoke of it
+    return replace(
+        one,
+        held_by=member.name,
+        since_ms=hold.since_ms,
+        open=hold.open,
+        settled=max(one.settled, hold.settled),
+        oldest_ms=oldest_ms,
+        oldest_open_ms=oldest_ms,
+    )
+
+
+async def _has_record(log: Log, name: str) -> bool:
+    try:
+        return await has_record(log, name)
+    except Transient:  # no snapshots, or none at the moment
+        return False
+
+
+async def _aged(log: Log, one: ConsumerLag, gate: asyncio.Semaphore) -> ConsumerLag:
+    """With the age of the first input that has no answer, where the holder has not told it: the log has it."""
+    if not one.exists or one.oldest_ms or not one.behind:
+        return one
+    async with gate:
+        event = await log.first_behind(one.settled if one.open else one.delivered, one.subject_filter)
+    recorded_ms = event.recorded_ns // MS if event is not None else 0
+    return replace(one, oldest_ms=recorded_ms, oldest_open_ms=recorded_ms if one.open else 0)
+
+
+async def _tables(reader_dsn: str) -> TablesLag:
+    if not reader_dsn:
+        return TablesLag(problem="Postgres was not asked")
+    try:
+        async with connected(reader_dsn) as connection:
+            position = await Checkpoints(connection).position()
+            rows = tuple(dict(row) for row in await connection.fetch(_PROJECTIONS))
+    except (*LOST, asyncpg.InterfaceError, StoreUnavailable, BadSettings) as error:
+        return TablesLag(problem=str(error))
+    return TablesLag(position=position, projections=rows)
+
+
+async def _behind(log: Log, tables: TablesLag, last: int) -> TablesLag:
+    """With what is missing, in events and since when."""
+    if tables.problem:
+        return tables
+    ages = {
+        position: await _recorded_ms(log, position + 1, last)
+        for position in {tables.position, *(one["position"] for one in tables.projections)}
+    }
+    rows = tuple({**one, "behind": max(0, last - one["position"]), "oldest_ms": ages[one["position"]]} for one in tables.projections)
+    return replace(tables, behind=max(0, last - tables.position), oldest_ms=ages[tables.position], projections=rows)
+
+
+async def _recorded_ms(log: Log, position: int, last: int) -> int:
+    return (await log.get(position)).recorded_ns // MS if position <= last else 0
+
+
+def _now_ms() -> int:
+    return time.time_ns() // MS
+
+
+def _number(place: Place) -> int:
+    return -1 if place.partition is None else place.partition

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from contextlib import suppress
+from typing import Any, TextIO
 
-import structlog
-from structlog.typing import Processor
+from bus.lean import without
+
+with without("rich"):  # we render tracebacks plainly, and its formatter costs more than all else that structlog loads
+    import structlog
+    from structlog.typing import Processor
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -30,7 +34,7 @@ def configure(log: str = "auto", level: str = "info", stream: TextIO | None = No
 
     `log` is `auto`, `json` or `console`; `stream` is stderr unless given.
     """
-    out = sys.stderr if stream is None else stream
+    out: Any = _Unfailing(sys.stderr if stream is None else stream)
     readable = log == "console" or (log == "auto" and out.isatty())
     threshold = getattr(logging, level.upper())
     structlog.configure(
@@ -51,6 +55,27 @@ def configure(log: str = "auto", level: str = "info", stream: TextIO | None = No
     # Libraries speak up at WARNING: their INFO lines are about their own insides.
     root.setLevel(max(threshold, logging.WARNING) if threshold > logging.DEBUG else logging.DEBUG)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+class _Unfailing:
+    """A stream that swallows what it cannot write: a terminal that was closed, a full disk under a log file. The work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        with suppress(OSError, ValueError):
+            return self._stream.isatty()
+        return False
 
 
 def _renderers(readable: bool, out: TextIO) -> list[Processor]:

@@ -22,6 +22,7 @@ from inference.request import Ask, ask_of, prompt_hash, prompt_of
 from inference.retrieval import shown_of
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceDegraded, InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Citation
+from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
     from bus.event import Event
@@ -88,7 +89,7 @@ class Reinferred:
 async def recorded(log: Log, *, until: int | None = None, only: Collection[str] = ()) -> AsyncIterator[Recorded]:
     """The requests in the log that a model answered, or those named, in the order of their ends."""
     requests: dict[tuple[str, str], Event] = {}
-    filters = [stored_filter(name=kind.DESCRIPTOR.name) for kind in ASKED]
+    filters = [stored_filter(name=name) for name in sorted(recorded_names(ASKED))]
     async for events in log.read(until=until, filters=filters):
         for event in events:
             try:
@@ -96,7 +97,7 @@ async def recorded(log: Log, *, until: int | None = None, only: Collection[str] 
             except BadEvent:
                 continue
             key = event.world, data.request_id
-            if event.name == InferenceRequested.DESCRIPTOR.name:
+            if event.kind == InferenceRequested.DESCRIPTOR.name:
                 requests.setdefault(key, event)
             elif (request := requests.pop(key, None)) is not None and data.rung in ENGINE_RUNGS and (not only or key[1] in only):
                 yield Recorded(request, event)

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bus.binary_mode import restored
 from bus.errors import BadEvent, LogDamaged, Misuse
 from bus.log import LogConfig, open_log
-from bus.restore import restore_log
+from bus.restore import Kept, restore_log
 from projections import checkpoints
 from projections.archive import archived, broken_link
 from projections.archive import check as compare
@@ -82,23 +83,29 @@ async def _tail(log: Log, head: int, last: int, accept_loss: bool) -> list[Event
         return tail
     try:
         async for events in log.read(after=head, until=last):
-            for event in events:
-                _ = event.id  # raises for an envelope that cannot be read
-            tail += events
+            if not accept_loss:
+                for event in events:
+                    _ = event.id  # raises for an envelope that cannot be read
+            tail += events  # with its bytes as they are, readable or not
     except (LogDamaged, BadEvent) as error:
         if not accept_loss:
             raise Misuse(
                 f"the log's events {head + 1} to {last} are not archived yet and cannot all be read: {error}. "
-                "Say --accept-loss to restore without those that cannot"
+                "Say --accept-loss to restore what there is of them"
             ) from error
     return tail
 
 
-async def _history(database: Database, head: int, tail: list[Event], progress: Progress | None) -> AsyncIterator[tuple[str, bytes]]:
+async def _history(database: Database, head: int, tail: list[Event], progress: Progress | None) -> AsyncIterator[Kept]:
     async for events in archived(database, after=0, until=head):
         for event in events:
-            yield stored_subject(event.partition, event.subject), event.raw
+            yield _kept(event)
         if progress is not None:
             progress(events[-1].position, head + len(tail))
     for event in tail:
-        yield stored_subject(event.partition, event.subject), event.raw
+        yield _kept(event)
+
+
+def _kept(event: Event) -> Kept:
+    """What goes back into the log. The new log's times are those of the restore, so an event that says none keeps its old one."""
+    return Kept(stored_subject(event.partition, event.subject), event.raw, restored(event.raw, event.header, event.recorded_ns))

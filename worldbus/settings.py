@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from bus.errors import BadSettings
 
 PREFIX = "WORLDBUS_"
+ALSO = {"WORLDBUS_DATA": "WORLDBUS_DATA_DIR"}  # as the option is called
 MAX_PARTITIONS = 256
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the alphabet of bus.subjects
 
@@ -47,7 +48,9 @@ class Settings:
     reader_dsn: str | None = field(
         default=None, metadata={"help": "Postgres as the read-only role; none: the embedded one's, or postgres_dsn"}
     )
-    data: Path = field(default=Path(".worldbus"), metadata={"help": "folder of the embedded servers"})
+    data: Path = field(
+        default=Path(".worldbus"), metadata={"help": "folder of the embedded servers; also WORLDBUS_DATA_DIR", "option": "data-dir"}
+    )
     durability: Durability = field(
         default="strict", metadata={"help": "strict: on disk before it is acknowledged; relaxed: within two minutes"}
     )
@@ -78,12 +81,25 @@ class Settings:
         },
     )
     embedder_key: str | None = field(default=None, metadata={"help": "bearer token for that endpoint"})
+    hang_report_s: float = field(
+        default=0.5,
+        metadata={"help": "seconds after which a decision that has not returned is reported, counted while its thread could run"},
+    )
+    hang_interrupt_s: float = field(default=3.0, metadata={"help": "such seconds after which it is interrupted, and its input parked"})
+    hang_exit_s: float = field(
+        default=6.0, metadata={"help": "such seconds after which a process ends, with code 71, in which it could not be interrupted"}
+    )
     log: LogFormat = field(default="auto", metadata={"help": "auto: readable on a terminal, JSON elsewhere"})
     log_level: LogLevel = field(default="info", metadata={"help": "debug, info, warning or error"})
+    given: frozenset[str] = field(default=frozenset(), compare=False)
+    """Names of the settings that `read` found a value for: what was not given may follow a world that runs already."""
 
     def __repr__(self) -> str:
-        shown = (f"{item.name}={_hide(getattr(self, item.name)) if item.name != 'embedder_key' else '***'!r}" for item in fields(self))
-        return f"Settings({', '.join(shown)})"
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.shown().items())})"
+
+    def shown(self) -> dict[str, object]:
+        """Every setting by its name, with what is secret hidden."""
+        return {item.name: "***" if item.name == "embedder_key" else _hide(getattr(self, item.name)) for item in _settings()}
 
     @classmethod
     def read(cls, environ: Mapping[str, str], /, **overrides: object) -> Self:
@@ -93,19 +109,20 @@ class Settings:
         """
         problems = _misspelt(environ)
         values: dict[str, object] = {}
-        for item in fields(cls):
+        for item in _settings():
             override = overrides.pop(item.name, None)
             name = PREFIX + item.name.upper()
-            raw = environ.get(name, "") if override is None else str(override)
+            raw = _found(environ, name, problems) if override is None else str(override)
             if not raw:
                 continue
             try:
                 values[item.name] = _PARSERS[item.name](raw)
             except ValueError as error:
-                problems.append(f"{name if override is None else '--' + item.name.replace('_', '-')}: {error}")
+                option = item.metadata.get("option", item.name.replace("_", "-"))
+                problems.append(f"{name if override is None else '--' + option}: {error}")
         problems += [f"no setting is called {name!r}" for name in overrides]
         if not problems:
-            settings = cls(**values)  # type: ignore[arg-type]  # every value went through the parser of its own field
+            settings = cls(**values, given=frozenset(values))  # type: ignore[arg-type]  # every value went through its field's parser
             problems = settings._contradictions()
         if problems:
             raise BadSettings("settings: " + "; ".join(problems), problems=tuple(problems))
@@ -129,14 +146,31 @@ class Settings:
             )
         if self.nats_monitor_url is not None and self.embedded_nats:
             problems.append("nats_monitor_url belongs to nats_url: give both, or neither for the embedded server")
-        if self.reader_dsn is not None and self.embedded_postgres:
+        if self.reader_dsn is not None and self.embedded_postgres and "data" not in self.given:
             problems.append("reader_dsn belongs to postgres_dsn: give both, or neither for the embedded server")
+        if not self.hang_report_s <= self.hang_interrupt_s < self.hang_exit_s:
+            problems.append(
+                "a decision that hangs is reported, then interrupted, then its process ends: wanted hang_report_s <= hang_interrupt_s < "
+                f"hang_exit_s, found {self.hang_report_s:g}, {self.hang_interrupt_s:g} and {self.hang_exit_s:g}"
+            )
         return problems
+
+
+def _settings() -> list[Field[object]]:
+    return [item for item in fields(Settings) if item.name != "given"]
+
+
+def _found(environ: Mapping[str, str], name: str, problems: list[str]) -> str:
+    """The variable's text, or that of its other name; two texts that differ are a problem."""
+    texts = {one: environ[one] for one in (name, ALSO.get(name, name)) if environ.get(one)}
+    if len(set(texts.values())) > 1:
+        problems.append(f"{' and '.join(texts)}: two names of one setting with different values: give one of them")
+    return next(iter(texts.values()), "")
 
 
 def _misspelt(environ: Mapping[str, str]) -> list[str]:
     """Variables that are almost a setting. Others may be the platform's (Kubernetes sets WORLDBUS_PORT for a service of that name)."""
-    known = {item.name.upper() for item in fields(Settings)}
+    known = {item.name.upper() for item in _settings()} | {name.removeprefix(PREFIX) for name in ALSO.values()}
     problems = []
     for name in sorted(environ):
         word = name.removeprefix(PREFIX)
@@ -202,6 +236,16 @@ def _partitions(raw: str) -> int:
     return int(raw)
 
 
+def _seconds(raw: str) -> float:
+    try:
+        seconds = float(raw)
+    except ValueError:
+        seconds = 0.0
+    if not 0.01 <= seconds <= 86_400:
+        raise ValueError(f"wanted seconds from 0.01 to 86400, found {raw!r}")
+    return seconds
+
+
 def _path(raw: str) -> Path:
     if "\0" in raw:
         raise ValueError("wanted a path, found one with a zero byte")
@@ -257,6 +301,9 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "embedder_key": str,
     "node_labels": _labels,
     "metrics": _address,
+    "hang_report_s": _seconds,
+    "hang_interrupt_s": _seconds,
+    "hang_exit_s": _seconds,
     "log": _one_of("auto", "json", "console"),
     "log_level": _one_of("debug", "info", "warning", "error"),
 }

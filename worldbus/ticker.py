@@ -15,6 +15,7 @@ import structlog
 
 from bus.errors import Conflict, Transient
 from bus.event import Draft
+from bus.presence import Part
 from bus.subjects import lane_filter, partition_of
 from handlers.time_manager import CLOCK
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
@@ -48,23 +49,30 @@ async def start_clock(log: Log, publisher: Publishes, world: str, scale: int) ->
             await publisher.publish(draft, expected=0)
 
 
-async def tick(log: Log, publisher: Publishes, world: str, *, every_s: float = EVERY_S) -> None:
-    """Say `RealTimePassed` every `every_s` seconds, until cancelled. Outages of the log are waited out and told in the next tick."""
+async def tick(log: Log, publisher: Publishes, world: str, *, every_s: float = EVERY_S, part: Part | None = None) -> None:
+    """Say `RealTimePassed` every `every_s` seconds, until cancelled. Outages of the log are waited out and told in the next tick.
+
+    `part` is told how it stands.
+    """
+    part = part or Part("ticker")
     fence = lane_filter(partition_of(world, CLOCK, log.partitions), world, EDGE, CLOCK)
     while True:
         try:
             last = await log.last(fence)
             spoken_ns = last.recorded_ns if last is not None and last.name == TICK else 0
             if time.time_ns() - spoken_ns > SILENT_S * 1e9:
-                await _speak(publisher, world, every_s, last.position if last else 0, spoken_ns)
+                await _speak(publisher, world, every_s, last.position if last else 0, spoken_ns, part)
+            part.stands("stands by", "another one speaks")
         except Conflict:
+            part.stands("stands by", "another one speaks")
             log_.info("another_ticker_speaks", world=world)
         except Transient as error:
+            part.stands("waits", str(error))
             log_.warning("ticker_waits", world=world, error=str(error))
         await asyncio.sleep(every_s)
 
 
-async def _speak(publisher: Publishes, world: str, every_s: float, position: int, since_ns: int) -> None:
+async def _speak(publisher: Publishes, world: str, every_s: float, position: int, since_ns: int, part: Part) -> None:
     """Tick until another ticker is met. `position` and `since_ns` are those of the last tick there was."""
     told = _start(since_ns)
     while True:
@@ -72,7 +80,9 @@ async def _speak(publisher: Publishes, world: str, every_s: float, position: int
         passed_ms = (time.monotonic_ns() - told) // _MS
         told += passed_ms * _MS
         draft = Draft(data=RealTimePassed(real_ms=max(1, min(passed_ms, MAX_GAP_MS))), world=world, entity=CLOCK, subsystem=EDGE)
-        position = await _record(publisher, draft, position)
+        position = await _record(publisher, draft, position, part)
+        part.stands("speaks")
+        part.moved(position)
 
 
 def _start(since_ns: int) -> int:
@@ -81,10 +91,11 @@ def _start(since_ns: int) -> int:
     return time.monotonic_ns() - (gap_ns if 0 < gap_ns < MAX_GAP_MS * _MS else 0)
 
 
-async def _record(publisher: Publishes, draft: Draft, position: int) -> int:
+async def _record(publisher: Publishes, draft: Draft, position: int, part: Part) -> int:
     while True:
         try:
             return await publisher.publish(draft, expected=position)
         except Transient as error:
+            part.stands("waits", str(error))
             log_.warning("tick_not_recorded", world=draft.world, error=str(error))
             await asyncio.sleep(PAUSE_S)

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from bus.presence import Presence
 from handlers.names import DEFAULT_WORLD, WORLDS
 from inference import ladder, pools
 from inference.engines.grammar import GrammarEngine
@@ -36,9 +37,10 @@ NAMES: Final = (*TIERS, LADDER)
 
 @asynccontextmanager
 async def run_tiers(
-    connection: Connection, log: Log, publisher: Publisher, settings: Settings, names: Iterable[str]
+    connection: Connection, log: Log, publisher: Publisher, settings: Settings, names: Iterable[str], presence: Presence | None = None
 ) -> AsyncIterator[None]:
-    """Run the named ones for the block; leaving it drains them. Raises `BadSettings`."""
+    """Run the named ones for the block; leaving it drains them. `presence` is what operators are told of them. Raises `BadSettings`."""
+    presence = presence or Presence()
     wanted = frozenset(names)
     tables, ladders = pools.load(settings.inference), ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml")
     workers: list[tuple[WorkerSettings, Engine | None]] = [
@@ -69,11 +71,21 @@ async def run_tiers(
                 )
             )
             voices[given.tier] = worker
+            kind = given.tier if engine is not None else f"{LADDER} {given.tier}"
+            stack.enter_context(presence.part(f"worker {kind}", partial(_stands, worker, engine is not None)))
             WORKERS.add(worker.metrics, partial(_gauges, worker))
             stack.callback(WORKERS.remove, worker.metrics)
         if LADDER in wanted:
             await stack.enter_async_context(run_guardian(connection, log, ladders, voices, vitals))
         yield
+
+
+def _stands(worker: Worker, model: bool) -> tuple[str, str]:
+    """As operators are told."""
+    busy = f"{len(worker.running)} running, {len(worker.waiting)} waiting"
+    if not model:
+        return "answers without a model", busy
+    return ("up" if worker.up else "its engine is not up"), f"{busy}, {worker.slots} slots"
 
 
 def _gauges(worker: Worker) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bus.errors import BadEvent, WorldbusError
 from bus.event import Event
-from bus.json_format import to_dict
+from bus.showing import UNREADABLE, shown
 from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Measured
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _CHAIN: Final = """
                SELECT position, cause FROM events WHERE event_id = c.cause AND position < c.position ORDER BY position DESC LIMIT 1) e
          WHERE c.hop < $2
     )
-    SELECT e.position, e.partition, e.world, e.subsystem, e.entity, e.name, e.raw,
+    SELECT e.position, e.partition, e.world, e.subsystem, e.entity, e.name, e.raw, e.header,
            (extract(epoch FROM e.recorded_at) * 1000000)::bigint * 1000 AS recorded_ns
       FROM chain c JOIN events e USING (position) ORDER BY e.position
 """
@@ -42,6 +42,7 @@ _EFFECTS: Final = """
 _PASSAGES: Final = """
     SELECT DISTINCT ON (id) id, body FROM passages WHERE world = $1 AND id = ANY($2) ORDER BY id, added DESC NULLS LAST
 """
+_PARKED: Final = "SELECT * FROM parked WHERE input = $1 ORDER BY world, handler, entity"
 
 
 class NothingFound(WorldbusError):
@@ -60,7 +61,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One event of a chain. `document` is it as JSON; `problem` is why it cannot be read, if so."""
+    """One event of a chain. `document` is it as JSON; `problem` is why it cannot be read, or shown as a whole, if so."""
 
     event: Event
     document: Mapping[str, Any]
@@ -70,15 +71,21 @@ class Link:
     @property
     def measured(self) -> Measured | None:
         """What an answer of a model took; None for any other event."""
-        return getattr(self.event.data, "measured", None) if not self.problem and self.event.subsystem == "inference" else None
+        if self.event.subsystem != "inference" or "data" not in self.document:
+            return None
+        return getattr(self.event.data, "measured", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """From the root to the event that was asked for; `effects` are what it led to at once: position, subsystem, entity, name."""
+    """From the root to the event that was asked for; `effects` are what it led to at once: position, subsystem, entity, name.
+
+    `parked` are the lanes in which the event waits to be decided, as the table of that name has them.
+    """
 
     links: Sequence[Link]
     effects: Sequence[tuple[int, str, str, str]] = field(default=())
+    parked: Sequence[Mapping[str, Any]] = field(default=())
 
     @property
     def took_ms(self) -> float:
@@ -98,7 +105,17 @@ async def why(connection: Connection, wanted: str) -> Chain:
     events = [_event(row) for row in rows]
     texts = await _texts(connection, events)
     effects = await connection.fetch(_EFFECTS, position, MOST_EFFECTS)
-    return Chain(links=[_link(event, texts) for event in events], effects=[tuple(row) for row in effects])
+    return Chain(
+        links=[_link(event, texts) for event in events],
+        effects=[tuple(row) for row in effects],
+        parked=await _parked(connection, position),
+    )
+
+
+async def _parked(connection: Connection, position: int) -> list[dict[str, Any]]:
+    if await connection.fetchval("SELECT to_regclass('world.parked')") is None:
+        return []
+    return [dict(row) for row in await connection.fetch(_PARKED, position)]
 
 
 async def _position(connection: Connection, wanted: str) -> int:
@@ -116,7 +133,7 @@ async def _position(connection: Connection, wanted: str) -> int:
 
 def _event(row: Any) -> Event:
     subject = f"evt.{row['partition']}.{row['world']}.{row['subsystem']}.{row['entity']}.{row['name']}"
-    return Event.stored(row["raw"], subject, row["position"], row["recorded_ns"])
+    return Event.stored(row["raw"], subject, row["position"], row["recorded_ns"], row["header"])
 
 
 async def _texts(connection: Connection, events: Sequence[Event]) -> Mapping[str, str]:
@@ -140,9 +157,6 @@ def _citations(event: Event) -> Sequence[Citation]:
 
 
 def _link(event: Event, texts: Mapping[str, str]) -> Link:
-    try:
-        document = to_dict(event)
-    except BadEvent as error:
-        return Link(event=event, document={"position": event.position}, problem=str(error))
+    document = shown(event)
     passages = [Shown(citation=one, text=texts.get(one.passage_id, "")) for one in _citations(event)]
-    return Link(event=event, document=document, passages=passages)
+    return Link(event=event, document=document, passages=passages, problem=document["message"] if UNREADABLE in document else "")

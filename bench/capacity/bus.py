@@ -25,12 +25,12 @@ from bus.durability import Durability
 from bus.event import Event
 from handlers import ALL
 from projections.store import connected
-from worldbus.compose import World, open_world
 from worldbus.demo.players import Player, zones
 from worldbus.demo.seen import Seen
 from worldbus.demo.studio import Studio
 from worldbus.demo.witness import Witness
 from worldbus.lag import consumers
+from worldbus.opening import World, open_world
 from worldbus.settings import Settings
 
 EFFECT_MS: Final = 250.0  # from a bot's due moment to the first answer in the log, 99 of 100

@@ -24,11 +24,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--kills", type=int, default=100, help="processes to kill under load (default 100)")
     parser.add_argument("--power-cuts", type=int, default=None, help="default: a fifth of the kills")
-    parser.add_argument("--bit-flips", type=int, default=None, help="default: six in ten of the kills")
+    parser.add_argument("--bit-flips", "--flips", type=int, default=None, help="default: six in ten of the kills")
     parser.add_argument("--handovers", type=int, default=None, help="members to kill and time (default: one in twenty of the kills)")
     parser.add_argument("--seed", type=int, default=None, help="default: a new one, which is printed")
     parser.add_argument("--durability", choices=("strict", "relaxed"), default="strict", help="of the kill test (default strict)")
-    parser.add_argument("--keep", type=Path, default=None, help="leave the workers' logs and journals in this folder")
+    parser.add_argument("--keep", type=Path, default=None, help="leave logs, journals and evidence in this folder")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies all counts")
     options = parser.parse_args()
     structlog.configure(

@@ -1,7 +1,7 @@
 """The processes under test: nats-server, Postgres, two members that run every handler, the projector, writers and a ticker.
 
 Every worker is a process of its own, started again when it ends, as an orchestrator would; one that ends for no reason of ours is on
-record.
+record. The writers and the second member reach nats-server over lines that can lose single frames and break (bench/chaos/proxy.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -21,8 +22,10 @@ import msgspec
 
 import bench.chaos
 from bench.chaos.load import Mix
+from bench.chaos.proxy import Proxy, all_of_it, proxied
 from bench.chaos.worker import Orders
 from bus.durability import Durability
+from bus.publisher import DEADLINE
 from migrations import migrate
 from worldbus.embedded import NatsServer, PostgresServer
 from worldbus.embedded.process import Process
@@ -33,6 +36,7 @@ ROOT = Path(bench.chaos.__file__).parent.parent.parent
 PASSWORD = "only-for-chaos"
 WATCH_S = 0.1
 READY_S = 30.0
+IMPATIENCE_S = 1.0  # of every other writer; the others have the patience that ships
 LAST_WORDS = 4000  # characters of a worker's log
 FORGIVEN = (
     *("cannot connect to NATS", "STORE_UNAVAILABLE", "StoreUnavailable", "Disconnected", "NoLog", "Unknown", "NotDurable", "Transient"),
@@ -71,7 +75,10 @@ class Cluster:
     workers: dict[str, Worker] = field(default_factory=dict)
     nats: NatsServer = field(init=False)
     postgres: PostgresServer = field(init=False)
+    writers_line: Proxy = field(init=False)
+    member_line: Proxy = field(init=False)
     contested_until: float = 0.0  # monotonic seconds; two projectors are at work on purpose
+    _lines: AsyncExitStack = field(default_factory=AsyncExitStack)
     _dice: random.Random = field(default_factory=lambda: random.Random(0))
     _watcher: asyncio.Task[None] | None = None
 
@@ -88,6 +95,8 @@ class Cluster:
         await in_thread(self.nats.start)
         await in_thread(self.postgres.start)
         await in_thread(lambda: migrate(self.postgres.dsn))
+        self.writers_line = await self._lines.enter_async_context(proxied(self.nats.url))
+        self.member_line = await self._lines.enter_async_context(proxied(self.nats.url))
         roles = [("handlers", number) for number in range(self.members)] + [("projector", 0), ("ticker", 0)]
         roles += [("writer", number) for number in range(self.writers)]
         for role, number in roles:
@@ -102,6 +111,7 @@ class Cluster:
         for worker in self.workers.values():
             worker.wanted = False
         await asyncio.gather(*(in_thread(worker.process.kill) for worker in self.workers.values()))
+        await self._lines.aclose()
         await asyncio.gather(in_thread(self.nats.stop), in_thread(self.postgres.stop))
 
     # -- workers -----------------------------------------------------------------------------------------------------------------
@@ -114,7 +124,7 @@ class Cluster:
         orders = Orders(
             name=name,
             seed=self.seed,
-            nats_url=self.nats.url,
+            nats_url=self._address(role, number),
             monitor_url=self.nats.monitor_url,
             postgres_dsn=self.postgres.dsn,
             journal=str(self.journal(name)),
@@ -122,12 +132,24 @@ class Cluster:
             durability=self.durability,
             mix=self.mix,
             skew_s=self.skews_s[number % len(self.skews_s)] if role == "handlers" else 0.0,
+            patience_s=IMPATIENCE_S if role == "writer" and number % 2 else DEADLINE,
         )
         worker = Worker(name, role, Process(name, folder, stop_signal=signal.SIGTERM), orders)
         self.workers[name] = worker
         await self.start(worker)
         worker.wanted = True  # from now on: the supervisor must not take a beginning for an end
         return worker
+
+    def _address(self, role: str, number: int) -> str:
+        """Where a worker finds nats-server."""
+        if role == "writer":
+            return self.writers_line.url
+        return self.member_line.url if role == "handlers" and number % 2 else self.nats.url
+
+    def heal_lines(self) -> None:
+        """Both carry everything again."""
+        for line in (self.writers_line, self.member_line):
+            line.up = line.down = all_of_it
 
     def journal(self, name: str) -> Path:
         return self.folder / f"{name}.journal"
@@ -160,12 +182,16 @@ class Cluster:
 
     async def stop(self, worker: Worker, within_s: float = 60.0) -> None:
         """SIGTERM, and wait until it has ended in good order; one that is starting again finishes that first."""
-        async with asyncio.timeout(READY_S):
-            while worker.process.pid is None or not self._ready(worker).exists():
-                await asyncio.sleep(WATCH_S / 2)
+        await self.ready(worker)
         async with worker.lock:
             worker.wanted, worker.may_end = False, True
             await in_thread(lambda: worker.process.stop(within_s))
+
+    async def ready(self, worker: Worker) -> None:
+        """Wait until it has begun to work."""
+        async with asyncio.timeout(READY_S):
+            while worker.process.pid is None or not self._ready(worker).exists():
+                await asyncio.sleep(WATCH_S / 2)
 
     def pause(self, worker: Worker) -> None:
         """SIGSTOP."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 
 from bench.chaos.checks.projections import Archived, Sample
+from bench.chaos.checks.sums import QUERIES, Sums
 from bench.chaos.history import Claim, History, Violation, digest
 from bench.chaos.journal import read as read_journal
+from bus.errors import StoreUnavailable
 from bus.event import Event
 from bus.log import Log
 from migrations import migrate
@@ -22,7 +25,7 @@ from projections.dump import dump
 from projections.projector import Projector
 from projections.reader import Listed
 from projections.rebuild import rebuild
-from projections.store import connected
+from projections.store import LOST, connected
 from worldbus.embedded import PostgresServer
 
 _ARCHIVE = "SELECT position, raw, chain FROM worldbus.events ORDER BY position"
@@ -67,10 +70,28 @@ async def checkpoint(dsn: str) -> int:
         return (await checkpoints.read(connection)).position
 
 
+async def locked(dsn: str) -> bool:
+    """Whether somebody holds the checkpoint's row. A Postgres that does not answer holds nothing."""
+    with suppress(*LOST, asyncpg.InterfaceError, StoreUnavailable):
+        async with connected(dsn) as connection, connection.transaction():
+            return await connection.fetchval("SELECT 1 FROM worldbus.checkpoint FOR UPDATE SKIP LOCKED") is None
+    return False
+
+
 async def dumps(dsn: str) -> dict[str, str]:
     """The hash of every projection's live tables."""
     async with connected(dsn) as connection:
         return {projection.name: (await dump(connection, projection)).sha256 for projection in PROJECTIONS}
+
+
+async def sums(dsn: str) -> Sums:
+    """What anybody reads in SQL."""
+    async with connected(dsn) as connection:
+        found: dict[str, Counter[tuple[str, ...]]] = {}
+        for name, query in QUERIES.items():
+            rows = await connection.fetch(query)
+            found[name] = Counter({tuple(str(part) for part in row.values())[:-1]: row[-1] for row in rows})
+        return found
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,12 +15,13 @@ from pathlib import Path
 
 import asyncpg
 
-from bench.chaos import collect
+from bench.chaos import collect, evidence
 from bench.chaos.checks import handlers as handler_checks
 from bench.chaos.checks import log as log_checks
 from bench.chaos.checks import money as money_checks
 from bench.chaos.checks import poison as poison_checks
 from bench.chaos.checks import projections as projection_checks
+from bench.chaos.checks import sums as sum_checks
 from bench.chaos.checks.log import Sight
 from bench.chaos.checks.projections import Sample
 from bench.chaos.cluster import Cluster
@@ -37,6 +39,7 @@ from worldbus.lag import consumers
 WARM_S = 1.0
 SAMPLE_S = 0.1
 DRAIN_S = 300.0
+EVIDENCE = "violations.txt"
 Tell = Callable[[str], None]
 
 
@@ -100,7 +103,9 @@ class Watcher:
 
 @asynccontextmanager
 async def folder(keep: Path | None = None) -> AsyncIterator[Path]:
-    """A folder for one run, passable for the user that Postgres runs as. `keep`: where to leave the workers' logs and journals."""
+    """A folder for one run, passable for the user that Postgres runs as. `keep`: where to leave the workers' logs, journals and evidence; a
+    run that broke a promise leaves them in a folder of its own.
+    """
     path = await asyncio.to_thread(_make_folder)
     try:
         yield path
@@ -115,10 +120,13 @@ def _make_folder() -> Path:
 
 
 def _remove_folder(path: Path, keep: Path | None) -> None:
+    if keep is None and (path / EVIDENCE).exists():
+        keep = Path(tempfile.mkdtemp(prefix="wb-chaos-evidence-"))
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-        for file in (*path.glob("*/*.log"), *path.glob("*.journal")):
+        for file in (*path.glob("*/*.log"), *path.glob("*.journal"), *path.glob(EVIDENCE)):
             shutil.copy(file, keep)
+        sys.stderr.write(f"chaos: logs, journals and evidence are in {keep}\n")
     shutil.rmtree(path, ignore_errors=True)
 
 
@@ -155,7 +163,8 @@ async def run(
 
 
 async def settle(cluster: Cluster) -> int:
-    """Stop the load in good order and wait until everything is handled and projected; returns the log's last position."""
+    """Heal the lines, stop the load in good order and wait until everything is handled and projected; returns the log's last position."""
+    cluster.heal_lines()
     for worker in cluster.of("writer"):
         await cluster.stop(worker)
     for worker in cluster.of("ticker"):
@@ -191,11 +200,14 @@ async def judge(cluster: Cluster, nemesis: Nemesis, watcher: Watcher, begun: flo
     poisoned = {claim.lane for claim in history.claims.values() if claim.lane.startswith(HEX)}
     violations += poison_checks.check(history, ALL, poisoned)
     violations += await _check_tables(cluster, history, watcher)
+    violations += nemesis.problems
+    if violations:
+        (cluster.folder / EVIDENCE).write_text(evidence.report(violations, history, nemesis.diary) + "\n")
     return Outcome(
         seed=nemesis.seed,
         seconds=ended - begun,
         kills=nemesis.kills,
-        faults=dict(nemesis.done),
+        faults=dict(nemesis.done) | {"frames lost or doubled": nemesis.frames},
         events=len(history.events),
         acked=sum(claim.last.kind == "ok" for claim in history.claims.values()),
         unknown_resolved=sum(
@@ -216,6 +228,8 @@ async def _check_tables(cluster: Cluster, history: History, watcher: Watcher) ->
     violations += projection_checks.checkpoint_moves_with_the_rows(history, watcher.samples)
     violations += projection_checks.checkpoint_within_the_log(last, position)
     violations += projection_checks.caught_up(last, position)
+    if position == last:
+        violations += sum_checks.tables_add_up(sum_checks.of_the_log(history.events), await collect.sums(dsn))
     folds = {f"in batches of {batch}": await collect.fold(cluster.postgres, history.events, batch=batch) for batch in (2000, 97)}
     different = projection_checks.tables_are_the_fold(await collect.dumps(dsn), folds)
     if different and position == last:

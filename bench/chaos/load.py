@@ -187,10 +187,12 @@ class Writer:
         await self._walk(lane)
 
     async def _poison(self, lane: Lane) -> None:
-        """Bytes that are no event. Whoever sends them is not told the truth either: there is no id to try again with."""
+        """Bytes that are no event, from an edge or under the name of a handler: the first are skipped, the others stop the lane. Whoever
+        sends them is not told the truth either: there is no id to try again with."""
         junk = b"\xff" + lane.dice.randbytes(16)
+        speaker = lane.dice.choice(("game", "weather"))
         try:
-            await self.publisher.connection.request(f"evt.{WORLD}.game.{lane.entity}.PlayerMoved", junk, timeout=1.0)
+            await self.publisher.connection.request(f"evt.{WORLD}.{speaker}.{lane.entity}.PlayerMoved", junk, timeout=1.0)
         except WorldbusError:
             return
 

@@ -23,7 +23,7 @@ from bench.chaos.load import WORLD, Mix, Writer
 from bus.connection import Connection, connect
 from bus.durability import Durability, prove
 from bus.log import Log, open_log
-from bus.publisher import Publisher
+from bus.publisher import DEADLINE, Publisher
 from bus.runtime import run_handlers
 from handlers import ALL
 from projections.catalogue import PROJECTIONS
@@ -34,7 +34,6 @@ from worldbus.standby import project
 from worldbus.ticker import start_clock, tick
 
 SCALE = 1_440_000  # world milliseconds per real second: a day in a minute
-ANSWER_S = 1.0  # a writer's patience; then the outcome is unknown
 
 
 class Orders(msgspec.Struct, kw_only=True):
@@ -50,6 +49,7 @@ class Orders(msgspec.Struct, kw_only=True):
     durability: Durability
     mix: Mix
     skew_s: float = 0.0  # how wrong this process' wall clock is
+    patience_s: float = DEADLINE  # of a writer; then the outcome is unknown
 
 
 async def run(role: str, orders: Orders) -> None:
@@ -93,7 +93,7 @@ async def _project(orders: Orders, log: Log) -> None:
 
 async def _publisher(stack: AsyncExitStack, connection: Connection, log: Log, orders: Orders) -> Publisher:
     await prove(log, orders.durability, [orders.monitor_url])
-    publisher = Publisher(connection, log, orders.durability, deadline=ANSWER_S)
+    publisher = Publisher(connection, log, orders.durability, deadline=orders.patience_s)
     await publisher.open()
     stack.push_async_callback(publisher.aclose)
     return publisher

@@ -30,7 +30,7 @@ NAME: Final = "narrative"
 
 def entities(tables: Tables, event: Event) -> Sequence[str]:
     """The scene that is looked at or changes, or the player who found something out; scenes that are not in the table are nobody's."""
-    name, data = event.name, _fields(event)
+    name, data = event.kind, _fields(event)
     match name:
         case "ObjectExamined" | "SceneChangeRequested":
             return (data.scene,) if data.scene in tables.scenes else ()

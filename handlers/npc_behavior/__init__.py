@@ -36,7 +36,7 @@ NAME: Final = "npc"
 def entities(tables: Tables, event: Event) -> Sequence[str]:
     """Whom of the table's characters an event concerns: who is named, or who may ever be at the place where it happened."""
     data = _fields(event)
-    match event.name, event.subsystem:
+    match event.kind, event.subsystem:
         case "WakeFired", "time":
             return _known(tables, data.entity) if data.subsystem == NAME else ()
         case (("ClockStarted" | "DayBegan"), "time"):

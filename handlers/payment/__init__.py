@@ -78,7 +78,7 @@ def entities(event: Event) -> Sequence[str]:
     speaker = _SPEAKERS.get(type(event.data), event.subsystem)
     if event.subsystem != speaker:
         return ()
-    return (_player(event),) if event.name != "WakeFired" or event.data.subsystem == "payment" else ()  # type: ignore[attr-defined]
+    return (_player(event),) if event.kind != "WakeFired" or event.data.subsystem == "payment" else ()  # type: ignore[attr-defined]
 
 
 def _player(event: Event) -> str:

@@ -34,7 +34,7 @@ _OF_PARTY: Final = frozenset({"QuestChoiceRequested", "QuestAbandonRequested"})
 
 def entities(event: Event) -> Sequence[str]:
     """The player who did it; where it is about a party: the party, or its members. What quests tell each other counts only from them."""
-    name, data = event.name, _fields(event)
+    name, data = event.kind, _fields(event)
     if name in _TO_MEMBERS:
         return tuple(data.members) if event.subsystem == NAME else ()
     if name in _TO_PARTY:

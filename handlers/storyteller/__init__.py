@@ -32,7 +32,7 @@ _ANSWERS: Final = frozenset({"InferenceCompleted", "InferenceDegraded", "Inferen
 
 def entities(tables: Tables, event: Event) -> Sequence[str]:
     """The arc that is asked or answered, or every arc that cares about what happened; arcs that are not in the table are nobody's."""
-    name, data = event.name, _fields(event)
+    name, data = event.kind, _fields(event)
     if name in _REQUESTS:
         return (event.entity,) if event.entity in tables.arcs else ()
     if name in _ANSWERS:

@@ -199,6 +199,7 @@ def _beat_problems(beat: Beat, arc: ArcTable) -> list[str]:
     found = [f"narrates: there is no fact {fact!r}" for fact in beat.narrates if fact not in arc.facts]
     found += [] if 0 <= beat.tension <= MAX_TENSION else [f"tension must be 0 to {MAX_TENSION}, found {beat.tension}"]
     found += [] if 1 <= len(beat.text) <= MAX_TEXT else [f"text must have 1 to {MAX_TEXT} characters, found {len(beat.text)}"]
+    found += [] if any(char.isprintable() and char != " " for char in beat.text) else ["text must have words, found nothing to be read"]
     found += [problem for need in beat.needs for problem in _need_problems(need, arc)]
     names = [path.name for path in beat.choices]
     if names and (len(names) < 2 or len(set(names)) < len(names) or not all(map(is_token, names))):

@@ -26,7 +26,7 @@ _WISHES_OF_OTHERS: Final = frozenset({"WakeRequested", "WakeCancelRequested"})
 
 def entities(event: Event) -> Sequence[str]:
     """Wakes concern the world's clock, everything else the clock it is said about."""
-    return (CLOCK,) if event.name in _WISHES_OF_OTHERS else (event.entity,)
+    return (CLOCK,) if event.kind in _WISHES_OF_OTHERS else (event.entity,)
 
 
 def time_manager(calendar: Calendar) -> Handler[Clock]:

@@ -26,7 +26,7 @@ from schemas.gen.worldbus.weather.v1 import weather_pb2 as said
 
 def entities(event: Event) -> Sequence[str]:
     """A wake concerns the zone it names, if this handler asked the clock for it; everything else the zone it is said about."""
-    if event.name != "WakeFired":
+    if event.kind != "WakeFired":
         return (event.entity,)
     woken = event.data
     assert isinstance(woken, WakeFired)

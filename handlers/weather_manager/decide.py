@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from handlers.weather_manager.climate import Climates, Laws, Spot, course, draw, outlook, roll
-from handlers.weather_manager.state import STEP, Zone, wake_of
+from handlers.weather_manager.state import STEP, Override, Zone, wake_of
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
 from schemas.gen.worldbus.weather.v1.types_pb2 import ForecastStep
@@ -83,10 +83,27 @@ def _woken(climates: Climates, it: WakeFired, zone: Zone) -> Said:
     if it.name == STEP:
         return _stepped(climates, it.now, zone)
     if zone.override is not None and it.name == wake_of(zone.override.number):
-        ended = OverrideEnded(number=zone.override.number, cause="expired")
-        spot, since = _walk(climates, zone, zone.next_ms, now=it.now.season)
-        return ended, _nature(climates, zone, it.now, spot, since, cause="override_ended")
+        return _expired(climates, it.now, zone, zone.override.number)
     return ()  # of an override that is over
+
+
+def _expired(climates: Climates, now: WorldTime, zone: Zone, number: int) -> Said:
+    """Back to nature, as its last step left it: in that step's season, whose skies the season that begins now may not know. The next step
+    takes the zone into this one.
+    """
+    spot, since = _walk(climates, zone, zone.next_ms, now=now.season)
+    moment = zone.next_ms - climates.tables.step_ms
+    then = zone.season_at(moment, now.season)
+    if then != now.season:
+        now = WorldTime(
+            world_ms=moment,
+            time_of_day=now.time_of_day,
+            day=now.day,
+            season=then,
+            season_ends_world_ms=zone.seasons_known_ms,
+            next_season=now.season,
+        )
+    return OverrideEnded(number=number, cause="expired"), _nature(climates, zone, now, spot, since, cause="override_ended")
 
 
 def _stepped(climates: Climates, now: WorldTime, zone: Zone) -> Said:
@@ -99,10 +116,30 @@ def _stepped(climates: Climates, now: WorldTime, zone: Zone) -> Said:
         first = draw(climates.of(zone.climate, now.season).begins, roll(zone.seed, "step", reached // step_ms))
         return _nature(climates, zone, now, first, reached, cause="began"), following
     if zone.override is not None:
-        return (following,)
+        return (*_turned(zone, zone.override, now, reached), following)
     spot, since = _walk(climates, zone, following.at_world_ms, now=now.season)
     changed = _nature(climates, zone, now, spot, since, cause="natural")
     return (changed, following) if _worth_saying(zone, changed) else (following,)
+
+
+def _turned(zone: Zone, reigns: Override, now: WorldTime, reached: int) -> Said:
+    """A season that begins under an override is said, with its end: nature has to walk it later on, whatever season that is then."""
+    if now.world_ms < zone.seasons_known_ms or reached >= reigns.until_ms:
+        return ()
+    return (
+        WeatherChanged(
+            sky=reigns.sky,
+            intensity=reigns.intensity,
+            temperature_c=zone.temperature_c,
+            wind_mps=zone.wind_mps,
+            season=now.season,
+            since_world_ms=reigns.since_ms,
+            expected_until_world_ms=reigns.until_ms,
+            cause="overridden",
+            season_ends_world_ms=now.season_ends_world_ms,
+            next_season=now.next_season,
+        ),
+    )
 
 
 def _worth_saying(zone: Zone, it: WeatherChanged) -> bool:

@@ -21,6 +21,7 @@ class Override:
     number: int
     sky: str
     intensity: float
+    since_ms: int
     until_ms: int
 
 
@@ -41,9 +42,11 @@ class Zone:
     season: str = ""
     season_ends_ms: int = 0
     next_season: str = ""
+    turned: tuple[tuple[str, int], ...] = ()  # seasons that began under the present override, and when each ends
     sky: str = ""  # what reigns: the override's, else the natural one
     intensity: float = 0.0
     temperature_c: float = 0.0
+    wind_mps: float = 0.0
     override: Override | None = None
     overrides: int = 0  # so far
 
@@ -53,8 +56,16 @@ class Zone:
         return self.natural.level > 0
 
     def season_at(self, moment: int, now: str = "") -> str:
-        """The season at a moment: the one known, until it ends, and then `now` (if not said, the one that follows)."""
-        return self.season if moment < self.season_ends_ms else now or self.next_season
+        """The season at a moment: those known, until they end, and then `now` (if not said, the one that follows)."""
+        for season, ends_ms in ((self.season, self.season_ends_ms), *self.turned):
+            if moment < ends_ms:
+                return season
+        return now or self.next_season
+
+    @property
+    def seasons_known_ms(self) -> int:
+        """Until when the seasons are known."""
+        return self.turned[-1][1] if self.turned else self.season_ends_ms
 
 
 def wake_of(override: int) -> str:
@@ -70,7 +81,13 @@ def evolve(step_ms: int, zone: Zone, event: Event) -> Zone:
         case WeatherChanged() as it:
             return _changed(step_ms, zone, it)
         case WeatherOverridden() as it:
-            override = Override(number=it.number, sky=it.sky, intensity=it.intensity, until_ms=it.since_world_ms + it.for_world_ms)
+            override = Override(
+                number=it.number,
+                sky=it.sky,
+                intensity=it.intensity,
+                since_ms=it.since_world_ms,
+                until_ms=it.since_world_ms + it.for_world_ms,
+            )
             return replace(zone, override=override, overrides=it.number)
         case OverrideEnded():
             return replace(zone, override=None)
@@ -81,9 +98,9 @@ def evolve(step_ms: int, zone: Zone, event: Event) -> Zone:
 
 
 def _changed(step_ms: int, zone: Zone, it: WeatherChanged) -> Zone:
-    shown = replace(zone, sky=it.sky, intensity=it.intensity, temperature_c=it.temperature_c)
+    shown = replace(zone, sky=it.sky, intensity=it.intensity, temperature_c=it.temperature_c, wind_mps=it.wind_mps)
     if it.level == 0:  # an override: nature goes its own way underneath
-        return shown
+        return _turned(shown, it) if it.season_ends_world_ms else shown
     return replace(
         shown,
         natural=Spot(it.sky, it.level),
@@ -92,4 +109,9 @@ def _changed(step_ms: int, zone: Zone, it: WeatherChanged) -> Zone:
         season=it.season,
         season_ends_ms=it.season_ends_world_ms,
         next_season=it.next_season,
+        turned=(),
     )
+
+
+def _turned(zone: Zone, it: WeatherChanged) -> Zone:
+    return replace(zone, turned=(*zone.turned, (it.season, it.season_ends_world_ms)), next_season=it.next_season)

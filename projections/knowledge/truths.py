@@ -16,6 +16,7 @@ from projections.projection import Change, Table, When
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, DayBegan
 from schemas.registry import all_events, subsystem
+from schemas.upcast import newest
 
 TRUTHS = Table("truths", key=("world", "condition"), once=True)
 PROGRESS = Table("progress", key=("world", "holder", "token"), once=True)
@@ -61,8 +62,8 @@ FIRST_DAYS: Final = 4000  # of the calendar that a clock may start behind and th
 
 def may_be_waited_for(message: type[Message]) -> bool:
     """Whether `event:<EventName>` of this type ever comes true."""
-    name = message.DESCRIPTOR.name
-    return subsystem(message) in TELLING and not name.endswith(_ASIDE) and name not in _CHATTER
+    name, full_name = message.DESCRIPTOR.name, message.DESCRIPTOR.full_name
+    return newest(full_name) == full_name and subsystem(message) in TELLING and not name.endswith(_ASIDE) and name not in _CHATTER
 
 
 def first(event: Event, *conditions: str) -> list[Change]:
@@ -74,7 +75,7 @@ def happened(event: Event, it: Message) -> list[Change]:
     """Conditions that any event makes true, if the subsystem whose event it is says it."""
     if event.subject.subsystem != subsystem(type(it)):
         return []
-    name = event.subject.name
+    name = it.DESCRIPTOR.name
     return first(event, f"event:{name}", f"event:{name}:{event.entity}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,10 @@ from bench.chaos.checks import poison
 from bench.chaos.history import History
 from bus.event import Event
 from bus.subjects import Subject
+from schemas.gen.worldbus.player.v1.player_pb2 import PlayerLeftZone
 from tests.chaos.doctored import WORLD, Scribe, walker
+
+other = replace(walker, name="other", listens_to=(PlayerLeftZone,))
 
 
 def lived() -> Scribe:
@@ -161,22 +165,31 @@ def test_taking_up_out_of_turn_is_named() -> None:
 
 def test_an_unreadable_input_without_a_record_is_named() -> None:
     scribe = Scribe()
-    junk = scribe.put_raw(Subject(WORLD, "game", "a", "PlayerMoved"), b"\xff\xff")
+    junk = scribe.put_raw(Subject(WORLD, "other", "a", "PlayerMoved"), b"\xff\xff")
     before = History(tuple(scribe.events))
     scribe.answer(junk)
 
-    assert {violation.rule for violation in poison.put_aside_once(before, [walker])} == {"D1"}
-    assert poison.put_aside_once(scribe.history, [walker]) == []
+    assert {violation.rule for violation in poison.put_aside_once(before, [walker, other])} == {"D1"}
+    assert poison.put_aside_once(scribe.history, [walker, other]) == []
     assert rules(scribe) == set()
+
+
+def test_a_record_of_an_edges_unreadable_input_is_named() -> None:
+    scribe = Scribe()
+    junk = scribe.put_raw(Subject(WORLD, "game", "a", "PlayerMoved"), b"\xff\xff")
+
+    assert poison.put_aside_once(scribe.history, [walker]) == []
+    scribe.answer(junk)
+    assert "wanted 0" in poison.put_aside_once(scribe.history, [walker])[0].what
 
 
 def test_a_record_without_its_reason_is_named() -> None:
     scribe = Scribe()
-    scribe.answer(scribe.put_raw(Subject(WORLD, "game", "a", "PlayerMoved"), b"\xff\xff"))
+    scribe.answer(scribe.put_raw(Subject(WORLD, "other", "a", "PlayerMoved"), b"\xff\xff"))
     parked = scribe.events[-1]
     parked.data.ClearField("reason")
 
-    assert "reason" in poison.put_aside_once(scribe.history, [walker])[0].what
+    assert "reason" in poison.put_aside_once(scribe.history, [walker, other])[0].what
 
 
 def test_somebody_else_who_waits_is_named() -> None:

@@ -1,8 +1,11 @@
-"""Every command in the README and the docs is run as it stands: what people copy must work.
+"""Every command in the README and the docs is run as it stands, and its answer is looked at: what people copy must work as shown.
 
-Commands are the lines that begin with `$` in blocks marked `console`. Each page has a folder of its own, its commands run in order,
-and must exit with 0 unless a comment says otherwise (`# exit 2`). Commands that go on until Ctrl-C run beside the rest of the page
-and are stopped by SIGTERM at its end.
+Commands are the lines that begin with `$` in blocks marked `console`; the lines below one, up to the next, are what it prints. Each page
+has a folder of its own, its commands run in order, and must exit with 0 unless a comment says otherwise (`# exit 2`, with its error).
+Commands that go on until Ctrl-C run beside the rest of the page and are stopped by SIGTERM at its end.
+
+`…` in a line stands for any text, on a line of its own for any lines. Spaces count as one, beside `…` for nothing. A command without lines
+below it prints nothing. One that only reads is asked again until the answer is there: tables follow the log.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -23,19 +27,70 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LASTING = re.compile(r"worldbus (up|run)\b|worldbus gateway --tokens\b|worldbus tail .*(--follow|-f)\b")
+READING = re.compile(
+    r"(worldbus (tail|replay|sql|lag|check|ps|parked list|skipped list|kb search|why|verify|env)|curl .*/(readyz|subscribe|v1/search))\b"
+)
 # What builds the environment, and so cannot be run inside its own tests.
 BY_HAND = re.compile(r"(make (demo|test|ts|setup|check|bench|chaos|vllm|litellm)|git clone|cd)\b")
+ANY = "…"
+PATIENCE_S = 120.0  # for an answer that has to come first
+
+
+@dataclass(slots=True)
+class Command:
+    """A line to type, and what it is to print."""
+
+    line: str
+    printed: list[str] = field(default_factory=list)
+
+    @property
+    def code(self) -> int:
+        found = re.search(r"# exit (\d+)$", self.line)
+        return int(found[1]) if found else 0
+
+    @property
+    def by_hand(self) -> bool:
+        return BY_HAND.match(self.line) is not None
+
+    def fits(self, text: str) -> bool:
+        """Whether that is what it was to print."""
+        return _pattern(self.printed).fullmatch(_lines(text)) is not None
+
+    def begins(self, text: str) -> bool:
+        """Whether that goes on from what it was to print."""
+        return _pattern(self.printed).match(_lines(text)) is not None
+
+
+def _lines(text: str) -> str:
+    return "".join(f"{' '.join(line.split())}\n" for line in text.splitlines())
+
+
+def _pattern(printed: list[str]) -> re.Pattern[str]:
+    parts = []
+    for line in printed:
+        words = " ".join(line.split())
+        parts.append(r"(?:[^\n]*\n)*?" if words == ANY else r"[^\n]*".join(re.escape(part.strip()) for part in words.split(ANY)) + r"\n")
+    return re.compile("".join(parts))
 
 
 def pages() -> list[Path]:
     """The README and every page that has commands."""
-    return [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if commands(page)]
+    return [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if commands(page.read_text(encoding="utf-8"))]
 
 
-def commands(page: Path) -> list[str]:
+def commands(text: str) -> list[Command]:
     """The commands of a page, in order."""
-    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [line[2:].strip() for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    found: list[Command] = []
+    for block in BLOCK.findall(text):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append(Command(line[2:].strip()))
+            elif found:
+                found[-1].printed.append(line)
+    for command in found:
+        while command.printed and not command.printed[-1].strip():
+            command.printed.pop()
+    return found
 
 
 @pytest.fixture
@@ -51,43 +106,105 @@ def test_the_tutorial_and_the_readme_have_commands() -> None:
     assert {ROOT / "README.md", ROOT / "docs" / "tutorial" / "first-world.md"} <= set(pages())
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_every_answer_that_a_page_shows_says_something(page: Path) -> None:
+    """An answer of which anything would do is none."""
+    vague = [
+        one.line for one in commands(page.read_text(encoding="utf-8")) if one.printed and not "".join(one.printed).replace(ANY, "").split()
+    ]
+
+    assert vague == []
+
+
+def test_answers_are_compared_as_written() -> None:
+    (command, silent) = commands('```console\n$ worldbus sql "SELECT …"\nzone  online\nquay  …\n…\nold-moor  yes\n\n$ true\n```\n')
+
+    assert command.fits("zone   online\nquay   yes\nreed   no\nold-moor   yes\n")
+    assert command.fits("zone online\nquay yes\nold-moor yes\n")
+    assert not command.fits("zone online\nold-moor yes\n")
+    assert not command.fits("zone online\nquay yes\nold-moor yes\nmore\n")
+    assert not command.fits("")
+    assert silent.fits("")
+    assert not silent.fits("something\n")
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
 def test_every_command_of_a_page_works(page: Path, folder: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WORLDBUS_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment["WORLDBUS_DURABILITY"] = "relaxed"  # nobody pulls the plug here
-    lasting: list[subprocess.Popen[str]] = []
+    environment["XDG_RUNTIME_DIR"] = str(folder)  # worlds that run beside the tests are none of a reader's
+    lasting: list[Lasting] = []
     try:
-        for command in commands(page):
-            if BY_HAND.match(command):
+        for command in commands(page.read_text(encoding="utf-8")):
+            if command.by_hand:
                 continue
-            if LASTING.search(command):
-                lasting.append(_start(command, folder, environment))
-                continue
-            wanted = re.search(r"# exit (\d+)$", command)
-            done = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, text=True, capture_output=True, check=False)
-            assert done.returncode == int(wanted[1] if wanted else 0), f"$ {command}\n{done.stdout}{done.stderr}"
+            if LASTING.search(command.line):
+                lasting.append(Lasting(command, folder, environment, len(lasting)))
+            else:
+                _run(command, folder, environment)
+        for one in lasting:
+            one.look()
     finally:
-        ends = [_stop(process) for process in reversed(lasting)]
+        ends = [one.stop() for one in reversed(lasting)]
     assert ends == [0] * len(lasting)
 
 
-def _start(command: str, folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
-    """Run it beside the rest; `up` is there when others can find its servers, and all when they can be stopped."""
-    process = subprocess.Popen(f"exec {command}", shell=True, cwd=folder, env=environment, stdout=subprocess.DEVNULL, text=True)
-    while not _stoppable(process.pid) or (" up" in command and not (folder / ".worldbus" / "servers.json").exists()):
-        assert process.poll() is None, f"$ {command} ended with {process.returncode}"
-        time.sleep(0.05)
-    return process
+def _run(command: Command, folder: Path, environment: dict[str, str]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        done = subprocess.run(["bash", "-c", command.line], cwd=folder, env=environment, text=True, capture_output=True, check=False)
+        printed = done.stdout + (done.stderr if command.code else "")
+        if done.returncode == command.code and command.fits(printed):
+            return
+        if not READING.match(command.line) or time.monotonic() > until:
+            break
+        time.sleep(0.2)
+    wanted = "\n".join(command.printed)
+    raise AssertionError(
+        f"$ {command.line}\n--- wanted (exit {command.code})\n{wanted}\n--- found (exit {done.returncode})\n{done.stdout}{done.stderr}"
+    )
+
+
+class Lasting:
+    """A command that goes on beside the rest of its page."""
+
+    def __init__(self, command: Command, folder: Path, environment: dict[str, str], number: int) -> None:
+        """`up` is there when others can find its servers, and all when they can be stopped."""
+        self._command = command
+        self._said = folder / f"lasting-{number}.txt"
+        with self._said.open("w") as said:
+            self._process = subprocess.Popen(
+                f"exec {command.line}", shell=True, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT, text=True
+            )
+        servers = folder / ".worldbus" / "servers.json"
+        while not _stoppable(self._process.pid) or (" up" in command.line and not servers.exists()):
+            assert self._process.poll() is None, f"$ {command.line} ended with {self._process.returncode}\n{self._said.read_text()}"
+            time.sleep(0.05)
+        if " up" in command.line:
+            self.look()
+
+    def look(self) -> None:
+        """Wait for what it is to say."""
+        until = time.monotonic() + PATIENCE_S
+        while not self._command.begins(self._text()):
+            assert time.monotonic() < until, (
+                f"$ {self._command.line}\n--- wanted\n{self._command.printed}\n--- found\n{self._said.read_text()}"
+            )
+            time.sleep(0.1)
+
+    def _text(self) -> str:
+        """Without the log, which is for machines."""
+        return "".join(line for line in self._said.read_text().splitlines(keepends=True) if not line.startswith('{"'))
+
+    def stop(self) -> int:
+        """End it as an operator would; its exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(60)
 
 
 def _stoppable(pid: int) -> bool:
     """Whether it has a handler for SIGTERM, as the kernel says: until it has read its modules, that would be its end."""
     caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
-
-
-def _stop(process: subprocess.Popen[str]) -> int:
-    process.send_signal(signal.SIGTERM)
-    return process.wait(60)

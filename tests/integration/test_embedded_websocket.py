@@ -123,3 +123,13 @@ async def test_without_an_address_there_is_no_such_user(data_folder: Path) -> No
             assert answers.readline() == b"-ERR 'Authorization Violation'\r\n"
     finally:
         server.stop()
+
+
+@pytest.mark.filterwarnings("ignore:parameter 'timeout':DeprecationWarning")  # nats-py's way of calling aiohttp
+async def test_we_come_in_by_websocket_too(server: NatsServer) -> None:
+    """nats-py needs aiohttp for that, which is kept from it until somebody does."""
+    assert server.browsers is not None
+    url = f"ws://worldbus:only-for-tests@{server.browsers.host}:{server.browsers.port}"
+
+    async with connect(url, name="test") as connection:
+        assert (await connection.api("INFO"))["streams"] == 0

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from schemas.better import better_class
 from schemas.registry import all_messages
+from tests.laws import examples
 from tests.strategies import messages
 
 TYPES = [cls for cls in all_messages() if cls.DESCRIPTOR.containing_type is None]
 every_type = pytest.mark.parametrize("cls", TYPES, ids=lambda cls: cls.DESCRIPTOR.full_name)
-brief = settings(max_examples=30, deadline=None)  # per type: there are hundreds of them
+brief = settings(max_examples=examples(30), deadline=None)  # per type: there are hundreds of them
 
 
 def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:

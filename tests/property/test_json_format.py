@@ -14,7 +14,8 @@ from bus.check import MAX_DEPTH
 from bus.envelope import NANOS
 from bus.errors import BadEvent, Rejected
 from bus.event import Draft, Event
-from bus.json_format import _plain, format_time, from_json, parse, parse_time, to_json
+from bus.json_format import format_time, from_json, parse, parse_time, to_json
+from bus.json_payload import _plain
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
 from schemas.registry import all_messages
 from tests.property.test_envelope import drafts

@@ -29,6 +29,7 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryArcBegan
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, DayBegan
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
+from tests.laws import examples
 from tests.projected import Batches, event
 from worldbus.edges.lore.document import document
 from worldbus.edges.lore.revision import Known, removed, revised
@@ -196,7 +197,7 @@ async def _shown(address: str, told: Told, cuts: Sequence[int], asked: Sequence[
         await connection.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data(), st.lists(_STEP, min_size=1, max_size=12))
 def test_nobody_is_shown_what_the_log_does_not_let_them_know(
     knowledge_database: str, data: st.DataObject, steps: list[Written | tuple[str, str, Message]]

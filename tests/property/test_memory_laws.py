@@ -15,6 +15,7 @@ from projections.knowledge import memories
 from projections.knowledge.lore import PASSAGES
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
+from tests.laws import examples
 from tests.property.test_npc_laws import NPCS, TABLES, known, live, players, steps, texts
 
 told = st.builds(lambda npc, text: PlayerSpoke(npc=npc, text=text), st.sampled_from(NPCS), texts)
@@ -59,7 +60,7 @@ def held(state: Npc) -> set[int]:
 
 
 @given(lives)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_the_store_holds_what_the_character_has_not_forgotten(wishes: list[Any]) -> None:
     town = live(wishes)
 
@@ -67,7 +68,7 @@ def test_the_store_holds_what_the_character_has_not_forgotten(wishes: list[Any])
 
 
 @given(st.integers(0, 3 * MERGED_AT * MOST_GISTS // 2), st.integers(0, 9))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(15))
 def test_however_much_is_told_what_is_kept_has_its_bounds(many: int, others: int) -> None:
     town = Rehearsal(npc)
     for number in range(many):
@@ -83,7 +84,7 @@ def test_however_much_is_told_what_is_kept_has_its_bounds(many: int, others: int
 
 
 @given(lives)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_a_memory_goes_into_one_gist_at_most_and_only_when_it_is_not_at_hand(wishes: list[Any]) -> None:
     town, put_by, merged = live(wishes), set[tuple[str, int]](), list[tuple[str, int]]()
     for event in town.log:

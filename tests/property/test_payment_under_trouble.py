@@ -15,6 +15,7 @@ from handlers.payment import payment
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
+from tests.laws import examples
 from tests.ledger import check_ledger
 from tests.simulator import PARTITIONS, WORLD, Member, World
 
@@ -63,7 +64,7 @@ async def trouble(world: World, said_in_order: list[tuple[str, tuple[str, Messag
         await member.die()
 
 
-@settings(max_examples=max(settings().max_examples, 150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(said_in_order=lives, seed=st.integers(0, 2**32), share=st.sampled_from([0.0, 0.15, 0.3]))
 def test_nobody_is_charged_or_paid_twice_whatever_dies_or_sleeps(
     said_in_order: list[tuple[str, tuple[str, Message]]], seed: int, share: float

@@ -26,6 +26,7 @@ from projections.projector import Projector
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerSessionSummarised
 from schemas.gen.worldbus.state.v1.state_pb2 import SlotDeleted
 from schemas.registry import subsystem
+from tests.laws import examples
 from tests.projected import Batches, event, places, rows, unreadable
 from tests.strategies import messages
 from worldbus.embedded import PostgresServer
@@ -64,13 +65,15 @@ async def _emptied(connection: asyncpg.Connection) -> None:
     await connection.execute("UPDATE worldbus.checkpoint SET position = 0, chain = decode(repeat('00', 32), 'hex')")
 
 
-async def _result(address: str, projections: tuple[Projection, ...], runs: list[list[list[Event]]]) -> list[object]:
-    """Everything the database holds after these runs of a projector, each a list of deliveries."""
+async def _result(address: str, projections: tuple[Projection, ...], runs: list[list[list[Event]]], *, most: int = 2000) -> list[object]:
+    """Everything the database holds after these runs of a projector, each a list of deliveries. It takes what has come together, at most
+    `most` events at a time.
+    """
     connection = await asyncpg.connect(address)
     try:
         await _emptied(connection)
         for deliveries in runs:
-            await Projector(address, projections).run(Batches(deliveries))
+            await Projector(address, projections, max_batch=most).run(Batches(deliveries))
         return [
             *[await dump(connection, one) for one in projections],
             await rows(connection, "SELECT position, chain FROM worldbus.checkpoint"),
@@ -133,7 +136,7 @@ def _generations(law_database: str) -> None:
     asyncio.run(Projector(law_database, (*PROJECTIONS, places())).run(Batches([])))
 
 
-_FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+_FEW = settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @_FEW
@@ -144,8 +147,8 @@ def test_any_cut_and_repetition_gives_the_same_tables(law_database: str, data: s
     projections = (*PROJECTIONS, places())
 
     whole = asyncio.run(_result(law_database, projections, [[history]]))
-    one_by_one = asyncio.run(_result(law_database, projections, [[[one] for one in history]]))
-    cut = asyncio.run(_result(law_database, projections, runs))
+    one_by_one = asyncio.run(_result(law_database, projections, [[[one] for one in history]], most=1))
+    cut = asyncio.run(_result(law_database, projections, runs, most=data.draw(st.integers(1, 7), label="events in a batch")))
 
     assert whole == one_by_one
     assert whole == cut
@@ -158,7 +161,7 @@ def test_no_event_stops_the_projections_and_any_cut_gives_the_same(law_database:
     runs = data.draw(deliveries(history))
 
     whole = asyncio.run(_result(law_database, projections, [[history]]))
-    cut = asyncio.run(_result(law_database, projections, runs))
+    cut = asyncio.run(_result(law_database, projections, runs, most=data.draw(st.integers(1, 5), label="events in a batch")))
 
     assert whole == cut
     assert whole[-3] != [(0, bytes(32))]

@@ -23,6 +23,7 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import (
     QuestRewarded,
     QuestWorkRequested,
 )
+from tests.laws import examples
 from tests.simulator import PARTITIONS, WORLD, Member, World
 
 PLAYERS = ("mira", "ben")
@@ -85,7 +86,7 @@ def _live(wishes: Sequence[Wish], seed: int, share: float) -> list[Event]:
     return asyncio.run(run()).log.events
 
 
-@settings(max_examples=max(settings().max_examples, 150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lives, st.integers(0, 2**32), st.sampled_from([0.0, 0.15, 0.3]))
 def test_trouble_changes_nothing_of_what_is_said_about_a_player(wishes: list[Wish], seed: int, share: float) -> None:
     """One player's inputs lie in one partition, so their order is fixed: so must be every word of the answer."""
@@ -99,7 +100,7 @@ def test_trouble_changes_nothing_of_what_is_said_about_a_player(wishes: list[Wis
         assert wanted == [(event.id, event.data) for event in log if event.subsystem == "quest" and event.entity == player]
 
 
-@settings(max_examples=max(settings().max_examples, 150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(hunts, st.integers(0, 2**32), st.sampled_from([0.0, 0.15, 0.3]))
 def test_a_partys_reward_reaches_each_member_once_whatever_dies_or_sleeps(wishes: list[Wish], seed: int, share: float) -> None:
     formed: Wish = ("mira", "game", PartyFormed(party="pack", members=PLAYERS))

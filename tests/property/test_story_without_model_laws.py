@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bus.errors import BadSettings
 from bus.testing import given as lane
 from handlers.storyteller import storyteller_of
 from handlers.storyteller.tables import parse
@@ -26,7 +28,8 @@ from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryArcStartReq
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired
 
 token = st.from_regex(r"[a-z]{1,6}", fullmatch=True)
-words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(lambda text: plain(text).strip())
+any_words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(str.strip)
+words = any_words.filter(lambda text: any(char.isprintable() and char != " " for char in text))  # as the tables want them
 facts = st.dictionaries(token, st.lists(token, min_size=1, max_size=4, unique=True), min_size=1, max_size=4)
 
 
@@ -88,6 +91,14 @@ def test_told_without_a_model_a_beat_has_its_authors_words_and_no_fact_comes_of_
     assert case.state.facts == ()
 
 
+def test_a_beat_of_which_nothing_can_be_read_is_refused() -> None:
+    """What players would hear instead of it is some other line."""
+    beat = {"name": "b", "title": "T", "text": "\x1b \u202e", "tension": 0}
+    body = {"title": "A", "premise": "P", "pulse_minutes": 5, "calm": 1, "choice_minutes": 5, "curve": [500], "facts": {}}
+    with pytest.raises(BadSettings, match="text must have words, found nothing to be read"):
+        parse({"arcs": {"arc": {**body, "beats": [beat]}}}, "random")
+
+
 @given(arcs(), st.integers(0, 2**63 - 1), st.lists(words, min_size=1, max_size=3))
 def test_what_is_heard_of_a_beat_without_a_model_is_its_text(table: dict[str, Any], seed: int, lines: list[str]) -> None:
     """The chunks that players hear while it is told, not only what is recorded."""
@@ -128,7 +139,7 @@ def requests(draw: st.DrawFn) -> InferenceRequested:
     names = draw(st.lists(token, min_size=1, max_size=2, unique=True))
     properties = {**shape["properties"], **{name: {"type": "string"} for name in names}}
     schema = json.dumps({"type": "object", "properties": properties, "required": [*shape["required"], names[0]]})
-    lines = draw(st.lists(words, max_size=2))
+    lines = draw(st.lists(any_words, max_size=2))
     seed = draw(st.integers(0, 2**63 - 1))
     return InferenceRequested(json_schema=schema, speakable=names, seed=seed, fallback=Fallback(lines=lines))
 
@@ -144,14 +155,19 @@ def decisions(value: Any, shape: Any) -> list[Any]:
     return [value] if isinstance(value, (bool, int)) else []
 
 
+ONE_TEXT = '{"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}'
+
+
 @given(requests(), st.lists(words, min_size=1, max_size=3))
+@example(InferenceRequested(json_schema=ONE_TEXT, speakable=["a"]), ["\x1b"])  # nothing of it can be heard: the shape was spoken instead
+@example(InferenceRequested(json_schema=ONE_TEXT, speakable=["a"], fallback=Fallback(lines=["\x1b"])), ["Not now."])
 def test_an_authors_line_in_any_shape_decides_nothing(request: InferenceRequested, lines: list[str]) -> None:
     line = authored(request, lines)
     shape = json_schema.schema(request.json_schema)
 
     found = json.loads(line.text)
     assert decisions({key: value for key, value in found.items() if key not in request.speakable}, shape) == []
-    own = [plain(one) for one in request.fallback.lines if not one.lstrip().startswith("{")]
+    own = [plain(one) for one in request.fallback.lines if plain(one).strip() and not one.lstrip().startswith("{")]
     assert line.spoken in (own or [plain(one) for one in lines])
 
 

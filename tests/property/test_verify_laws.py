@@ -11,14 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bus.event import Draft, Event
+from bus.rules import producer
 from bus.verify import Report, Verifier, verify
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerMoved
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested, LaneRetryRequested
+from tests.laws import examples
 from tests.property.test_runtime_laws import Counted, _decide, _disturbed_run, _first_waiting, _publish, _wish, inputs, teller
 from tests.simulator import PARTITIONS, WORLD, World
 
 Wishes = list[tuple[str, list[str], str]]
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 RUNS = {"wishes": inputs, "seed": st.integers(0, 2**32), "trouble": st.sampled_from([0.0, 0.25])}
 
 
@@ -85,6 +87,23 @@ def test_a_changed_answer_is_found_in_every_decision_that_gives_it(wishes: Wishe
 
 @QUICK
 @given(**RUNS)
+def test_an_answer_in_other_words_is_found(wishes: Wishes, seed: int, trouble: float) -> None:
+    def changed(event: Event, state: Counted) -> Sequence[Message]:
+        *before, last = _decide(event, state) or (None,)
+        return [] if last is None else [*before, PlayerEnteredZone(zone=f"{last.zone}!")]  # type: ignore[attr-defined]
+
+    world = asyncio.run(_lived(wishes, seed, trouble))
+    aside = _parked_or_behind(world)
+    wanted = {(event.position, lane) for event, lane, kind in _decisions(world) if kind in "123" and (event.position, lane) not in aside}
+
+    report = verify([replace(teller, decide=changed)], world.log.events, partitions=PARTITIONS, settled=_all_settled)
+
+    assert {(one.input, one.entity) for one in report.differences} == wanted
+    assert all(len(one.recorded) == len(one.today) for one in report.differences)
+
+
+@QUICK
+@given(**RUNS)
 def test_an_answer_where_there_was_silence_is_found(wishes: Wishes, seed: int, trouble: float) -> None:
     def changed(event: Event, state: Counted) -> Sequence[Message]:
         return [PlayerEnteredZone(zone="new")] if _wish(event)[0] == "0" else _decide(event, state)
@@ -138,6 +157,33 @@ def _small(*wishes: tuple[str, list[str], str]) -> World:
 
 def _report(world: World, decide: object) -> Report:
     return verify([replace(teller, decide=decide)], world.log.events, partitions=PARTITIONS, settled=_all_settled)  # type: ignore[arg-type]
+
+
+@QUICK
+@given(**RUNS)
+def test_a_difference_is_told_with_the_first_input_its_time_and_the_releases(wishes: Wishes, seed: int, trouble: float) -> None:
+    def changed(event: Event, state: Counted) -> Sequence[Message]:
+        return _decide(event, state)[:1] if _wish(event)[0] in "23" else _decide(event, state)
+
+    world = asyncio.run(_lived(wishes, seed, trouble))
+    today = replace(teller, decide=changed)
+
+    report = verify([today], world.log.events, partitions=PARTITIONS, settled=_all_settled)
+
+    assert set(report.since) == ({"teller"} if report.differences else set())
+    assert {one.by for one in report.differences} <= {producer(teller)}
+    if report.differences:
+        first = report.since["teller"]
+        assert (first.input, first.by, first.today) == (min(one.input for one in report.differences), producer(teller), producer(today))
+        assert first.by != first.today
+
+
+def test_silence_that_would_be_broken_today_is_dated_by_its_input() -> None:
+    world = _small(("0", ["a"], "a"), ("1", ["a"], "a"))
+
+    first = _report(world, lambda event, state: [PlayerEnteredZone(zone="new")]).since["teller"]
+
+    assert (first.input, first.by) == (1, "")
 
 
 def test_an_input_that_was_parked_and_would_pass_today_is_told_and_no_difference() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
@@ -69,7 +69,12 @@ def live(climate: str, seed: int, asked: list[Any]) -> Iterator[tuple[Rehearsal,
         yield town, town.say(wish, entity="clock" if isinstance(wish, RealTimePassed) else "quay")
 
 
+FORCED = WeatherOverrideRequested(sky="clear", intensity=0, for_world_ms=10 * HOUR)
+LEAP = [*(RealTimePassed(real_ms=hours * 1000) for hours in (1, 1, 1, 1, 1, 1, 8, 12, 12)), FORCED, RealTimePassed(real_ms=10_000)]
+
+
 @given(climates, seeds, st.lists(wishes, max_size=30))
+@example("harbour", 863848, LEAP)  # the clock leaps over the next step and into summer, and the end of the override is heard first
 @settings(deadline=None)
 def test_natural_weather_keeps_to_its_season_and_its_bounds(climate: str, seed: int, asked: list[Any]) -> None:
     for _, said in live(climate, seed, asked):
@@ -151,6 +156,7 @@ def test_the_same_seed_gives_the_same_weather_however_the_clock_is_cut(climate: 
 
 
 @given(climates, seeds, skies, strengths, st.integers(1, 60), st.integers(0, 40))
+@example(climate="harbour", seed=1, sky="clear", strength=0.0, length=55, at=40)  # over a whole season
 @settings(deadline=None)
 def test_after_an_override_the_weather_is_what_it_would_have_been(
     climate: str, seed: int, sky: str, strength: float, length: int, at: int

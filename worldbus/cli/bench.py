@@ -11,6 +11,7 @@ import click
 
 from bus.errors import BadSettings
 from worldbus.cli.app import No, app
+from worldbus.cli.meant import meant
 from worldbus.cli.options import json_option
 from worldbus.cli.output import remark
 
@@ -48,7 +49,7 @@ def bench(name: str, arguments: tuple[str, ...], as_json: bool) -> None:
     # `all` is the figures; `chaos` and the like run for long and are asked for by name.
     wanted = [one for one, module in known.items() if _has_figures(module)] if name == ALL else [name.replace("_", "-")]
     if unknown := [one for one in wanted if one not in known]:
-        raise BadSettings(f"wanted one of {', '.join([*known, ALL])}, found {', '.join(unknown)}")
+        raise BadSettings(f"wanted one of {', '.join([*known, ALL])}, found {', '.join(unknown)}{meant(unknown, [*known, ALL])}")
     failed = []
     for one in wanted:
         if not as_json:

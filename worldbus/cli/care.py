@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from worldbus.cli.app import Exit, app
+from worldbus.cli.meant import meant
+from worldbus.cli.moments import parse_seconds
+from worldbus.cli.names import complete, handlers
 from worldbus.cli.options import PLACE, json_option, run, settings_options
-from worldbus.cli.output import Progress, say, say_json
+from worldbus.cli.output import Progress, remark_made, say, say_json
 
 if TYPE_CHECKING:
-    from worldbus.doctor import Finding
+    from worldbus.checks.finding import Bounds, Finding
     from worldbus.repair import Repair
     from worldbus.settings import Settings
 
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 @json_option
 @settings_options("data", "postgres_dsn")
 def migrate(dry_run: bool, as_json: bool, settings: Settings) -> None:
-    """Bring the database's own tables up to date. Safe to run again, and by several at once."""
+    """Bring the database's own tables up to date. Safe to run again, and by several at once.
+
+    In a data folder without a world it makes one, and says so.
+    """
     names = run(_migrate(settings, dry_run))
     if as_json:
         say_json({"pending" if dry_run else "applied": names})
@@ -38,43 +44,110 @@ async def _migrate(settings: Settings, dry_run: bool) -> list[str]:
 
     from migrations import migrate as apply
     from migrations import pending
-    from worldbus.compose import open_servers
+    from worldbus.servers import open_servers
 
-    async with open_servers(settings, nats=False) as servers:
+    async with open_servers(settings, nats=False, create=not dry_run) as servers:
+        remark_made(servers)
         return await asyncio.to_thread(pending if dry_run else apply, servers.postgres_dsn)
 
 
 @app.command()
 @click.option("--full", is_flag=True, help="Hold every event of the log against the archive, and the archive against its hash chain.")
+@click.option(
+    "--max-age",
+    metavar="TIME",
+    default="30s",
+    show_default=True,
+    envvar="WORLDBUS_CHECK_MAX_AGE",
+    help="How long an input may wait for its answer, and an event for the tables.  [WORLDBUS_CHECK_MAX_AGE]",
+)
+@click.option(
+    "--max-full",
+    metavar="PERCENT",
+    type=click.FloatRange(1, 100),
+    default=90,
+    show_default=True,
+    envvar="WORLDBUS_CHECK_MAX_FULL",
+    help="How full a disk with less than 20 GiB left, or a limit of NATS, may be.  [WORLDBUS_CHECK_MAX_FULL]",
+)
+@click.option(
+    "--max-skew",
+    metavar="TIME",
+    default="1s",
+    show_default=True,
+    envvar="WORLDBUS_CHECK_MAX_SKEW",
+    help="How much the clocks of this host, NATS and Postgres may differ.  [WORLDBUS_CHECK_MAX_SKEW]",
+)
+@click.option(
+    "--without",
+    metavar="NAMES",
+    shell_complete=complete(handlers, "projector", "ticker", listed=True),
+    default="",
+    envvar="WORLDBUS_CHECK_WITHOUT",
+    help="Comma-separated: handlers, `projector`, `ticker` that nobody runs here on purpose.  [WORLDBUS_CHECK_WITHOUT]",
+)
+@click.option("--stopped", is_flag=True, help="Nobody runs this world on purpose: leave out what only a running one can show.")
 @json_option
-@settings_options(*PLACE, "reader_dsn", "durability")
+@settings_options(*PLACE, "reader_dsn", "world", "durability")
 @click.pass_context
-def check(context: click.Context, full: bool, as_json: bool, settings: Settings) -> None:
-    """Examine settings, servers, durability, tables, projections, and the log against the archive.
+def check(
+    context: click.Context,
+    full: bool,
+    max_age: str,
+    max_full: float,
+    max_skew: str,
+    without: str,
+    stopped: bool,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Examine whether all is well: servers, durability, room, clocks, who runs what, what waits, what stopped, and log against archive.
 
-    Exit code 3 if anything is not as it should be; each line then names the next step.
+    Exit code 1 if anything is not as it should be, 3 if that cannot be said because a server does not answer; each line then names the next
+    step. What to look at, though nothing is wrong yet, is a `warn`. Nothing is changed.
     """
-    findings = run(_check(settings, full, as_json))
+    from worldbus.checks.finding import Bounds
+
+    bounds = Bounds(
+        age_s=parse_seconds(max_age), skew_s=parse_seconds(max_skew), full=max_full / 100, without=_without(without), stopped=stopped
+    )
+    findings = run(_check(settings, full, bounds, as_json))
     well = all(one.ok for one in findings)
     if as_json:
         say_json({"ok": well, "checks": [asdict(one) for one in findings]})
     if not well:
-        context.exit(Exit.ENVIRONMENT)
+        context.exit(Exit.ENVIRONMENT if any(one.unreachable for one in findings) else Exit.NO)
 
 
-async def _check(settings: Settings, full: bool, as_json: bool) -> list[Finding]:
+def _without(text: str) -> frozenset[str]:
+    from bus.errors import BadSettings
+    from handlers import by_name
+
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    known = {*by_name(), "projector", "ticker"}
+    if unknown := sorted(names - known):
+        found = f"{', '.join(unknown)}{meant(unknown, known)}"
+        raise BadSettings(f"--without: wanted some of {', '.join(sorted(known))}, found {found}")
+    return names
+
+
+async def _check(settings: Settings, full: bool, bounds: Bounds, as_json: bool) -> list[Finding]:
     from worldbus.doctor import examine
 
     findings = []
     with Progress() as progress:
         async for finding in examine(
-            settings, full=full, progress=lambda done, goal: progress(f"{done} of {goal} events", done / max(1, goal))
+            settings, full=full, bounds=bounds, progress=lambda done, goal: progress(f"{done} of {goal} events", done / max(1, goal))
         ):
             progress.clear()
             findings.append(finding)
             if not as_json:
-                say(f"{'ok  ' if finding.ok else 'FAIL'} {finding.check:<12} {finding.found}")
+                say(f"{_verdict(finding)} {finding.check:<12} {finding.found}")
     return findings
+
+
+def _verdict(finding: Finding) -> str:
+    return "FAIL" if not finding.ok else "warn" if finding.warning else "ok  "
 
 
 @app.group()
@@ -106,10 +179,13 @@ def repair(from_archive: bool, accept_loss: bool, as_json: bool, settings: Setti
 async def _repair(settings: Settings, accept_loss: bool) -> Repair:
     from bus.connection import connect
     from bus.log import LogConfig
-    from worldbus.compose import open_servers
+    from worldbus.embedded.folder import Folder
     from worldbus.repair import repair as mend
+    from worldbus.servers import open_servers
 
     embedded = settings.embedded_nats or settings.embedded_postgres
+    if embedded:
+        Folder(settings.data, create=False)  # a lost log is made anew, a world is not
     async with open_servers(settings, own=embedded) as servers, connect(servers.nats_url, name="worldbus-repair") as connection:
         with Progress() as progress:
             return await mend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,7 @@ def _show_proof(proof: Proof) -> None:
 
 
 def _hints(settings: Settings) -> None:
-    where = "" if str(settings.data) == ".worldbus" else f" --data {settings.data}"
+    where = "" if str(settings.data) == ".worldbus" else f" --data-dir {shlex.quote(str(settings.data))}"
     remark("")
     remark("The data is still there. Try next:")
     for words in NEXT:

@@ -11,7 +11,7 @@ import click
 
 from worldbus.cli.app import No, app
 from worldbus.cli.options import PLACE, settings_options
-from worldbus.cli.output import remark, say
+from worldbus.cli.output import remark, remark_made, say
 
 if TYPE_CHECKING:
     import ssl
@@ -62,7 +62,7 @@ def gateway(
     """Serve the HTTP gateway until Ctrl-C: POST /v1/events, GET /v1/subscribe, and what /openapi.json says.
 
     Every game server has a token of its own, made by `worldbus gateway token`. Any number of gateways may run. SIGTERM ends the streams,
-    answers what has been asked, and closes.
+    answers what has been asked, and closes. In a data folder without a world it makes one, and says so.
     """
     if context.invoked_subcommand is not None:
         return
@@ -96,9 +96,13 @@ async def _serve(
         serve(world),
         open_gateway(world, granted, place, webhook_secrets=secrets) as opened,
     ):
+        remark_made(world.servers)
         shown = f"[{host}]" if ":" in host else host
-        remark(f"gateway of {len(granted)} tokens at http{'s' if tls else ''}://{shown}:{opened.port}; stop it with Ctrl-C")
-        await asyncio.Event().wait()
+        address = f"http{'s' if tls else ''}://{shown}:{opened.port}"
+        remark(f"gateway of {len(granted)} tokens at {address}; stop it with Ctrl-C")
+        with world.presence.part("gateway") as part:
+            part.stands("serves", address)
+            await asyncio.Event().wait()
 
 
 def _address(listen: str) -> tuple[str, int]:

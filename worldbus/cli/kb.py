@@ -13,14 +13,14 @@ import click
 
 from worldbus.cli.app import app
 from worldbus.cli.options import PLACE, json_option, run, settings_options
-from worldbus.cli.output import Progress, remark, say, say_json
+from worldbus.cli.output import Progress, remark, remark_made, say, say_json
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
     from projections.knowledge.serving import Serving
-    from worldbus.compose import World
     from worldbus.edges.lore import Chunk, Document, Done, Plan
+    from worldbus.opening import World
     from worldbus.settings import Settings
 
 AT_ONCE = 64  # passages whose vectors are computed between two looks at the clock
@@ -53,7 +53,8 @@ def ingest(path: Path, collection: str | None, dry_run: bool, vectors: bool, as_
 
     Markdown is read as it is; PDF, DOCX and HTML need the extra `documents`. Only what differs from the log is said, document by
     document: each is there as it was before or as it is now, never in between. A second time nothing changes. Documents whose files are
-    gone from the folder are removed. If one document has a fault nothing is ingested, and every fault is shown.
+    gone from the folder are removed. If one document has a fault nothing is ingested, and every fault is shown. In a data folder without
+    a world it makes one, and says so.
     """
     wanted = _Wanted(collection=collection or _name_of(path), whole=path.is_dir(), dry_run=dry_run, vectors=vectors)
     run(_ingest(settings, path, wanted, as_json))
@@ -70,12 +71,13 @@ class _Wanted:
 
 
 async def _ingest(settings: Settings, path: Path, wanted: _Wanted, as_json: bool) -> None:
-    from worldbus.compose import open_world
     from worldbus.edges.lore import Ingest
+    from worldbus.opening import open_world
 
     with Progress() as progress:
         documents = await asyncio.to_thread(_read, path, progress)
         async with open_world(settings, name="worldbus-kb-ingest") as world, AsyncExitStack() as stack:
+            remark_made(world.servers)
             vectors = _Vectors(world, stack, progress)
             edge = Ingest(world.log, world.publisher, settings.world, prepare=vectors if wanted.vectors else None)
             if wanted.dry_run:

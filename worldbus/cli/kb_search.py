@@ -84,8 +84,8 @@ async def _search(settings: Settings, query: Query, who: str, audience: str | No
     from projections.knowledge.serving import open_serving
     from projections.store import connected
     from worldbus.askers import tokens_of
-    from worldbus.compose import open_servers
     from worldbus.edges.search import ask
+    from worldbus.servers import open_servers
 
     async with open_servers(settings, nats=False) as servers, connected(servers.postgres_dsn) as connection:
         position = await _position(servers.postgres_dsn, as_of)
@@ -158,7 +158,7 @@ async def _reembed(settings: Settings, name: str, no_switch: bool, drop_old: boo
     from projections.knowledge import vectors
     from projections.knowledge.reembed import reembed
     from projections.store import connected
-    from worldbus.compose import open_servers
+    from worldbus.servers import open_servers
 
     async with open_servers(settings, nats=False) as servers:
         with Progress() as progress:

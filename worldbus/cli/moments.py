@@ -11,6 +11,18 @@ _AGO = re.compile(r"(\d{1,9})(?:\.(\d{1,3}))?\s*(s|m|h|d)(?:\s+ago)?", re.ASCII)
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+def parse_seconds(text: str) -> float:
+    """A length of time as people type it, `30s`, `15m`, `2h`, in seconds. Raises `BadSettings`.
+
+    >>> parse_seconds("1.5m")
+    90.0
+    """
+    found = _AGO.fullmatch(text.strip())
+    if found is None or text.rstrip().endswith("ago"):
+        raise BadSettings(f"wanted a length of time like 30s, 15m or 2h, found {text[:80]!r}")
+    return float(f"{found[1]}.{found[2] or 0}") * _UNITS[found[3]]
+
+
 def parse_moment(text: str, now: datetime | None = None) -> datetime:
     """A moment with a time zone: ISO 8601 with a zone, or how long ago (`90s`, `15m`, `2h`, `1d`). Raises `BadSettings`.
 

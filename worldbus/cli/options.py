@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import signal
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,8 +18,7 @@ T = TypeVar("T")
 
 _FOLDER = "Folder of the embedded servers.  [WORLDBUS_DATA; default: .worldbus]"
 _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "data": (("--data", "--data-dir", "data"), {"metavar": "DIR", "help": _FOLDER}),
-    "data_dir": (("--data-dir", "data"), {"metavar": "DIR", "help": _FOLDER}),  # where --data is something else
+    "data": (("--data-dir", "data"), {"metavar": "DIR", "help": _FOLDER}),
     "nats_url": (
         ("--nats", "--nats-url", "nats_url"),
         {"metavar": "URL", "help": "A NATS server of your own instead of the embedded one.  [WORLDBUS_NATS_URL]"},
@@ -61,11 +59,15 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         {"metavar": "HOST:PORT", "help": "Where Prometheus fetches what workers of inference count.  [WORLDBUS_METRICS; default: nowhere]"},
     ),
 }
+FORMER_DATA = "former_data"  # what `--data` was until 0.2: an alias of --data-dir, except for `publish`
 PLACE = ("data", "nats_url", "nats_monitor_url", "postgres_dsn")
 
 
-def settings_options(*names: str) -> Callable[[F], F]:
-    """Add these options and -v; the verb receives `settings` instead of them. `world` stays readable as `settings.world`."""
+def settings_options(*names: str, former_data: bool = True) -> Callable[[F], F]:
+    """Add these options and -v; the verb receives `settings` instead of them. `world` stays readable as `settings.world`.
+
+    `former_data`: `--data` still names the folder, with a note; not where it is an event's fields.
+    """
 
     fields = [_OPTIONS[name][0][-1] for name in names]
 
@@ -73,12 +75,17 @@ def settings_options(*names: str) -> Callable[[F], F]:
         @functools.wraps(function)
         def call(*arguments: Any, verbose: bool, **options: Any) -> Any:
             overrides = {field: options.pop(field) for field in fields}
+            if (former := options.pop(FORMER_DATA, None)) is not None:
+                click.echo("note: the data folder is named by --data-dir now; --data will mean an event's fields only", err=True)
+                overrides["data"] = overrides["data"] or former
             return function(*arguments, settings=_settings(verbose, overrides), **options)
 
         wrapped: Any = click.option("-v", "--verbose", is_flag=True, help="Show the log, and tracebacks of errors.")(call)
         for name in reversed(names):
             flags, more = _OPTIONS[name]
             wrapped = click.option(*flags, **more)(wrapped)
+        if "data" in fields and former_data:
+            wrapped = click.option("--data", FORMER_DATA, hidden=True)(wrapped)
         return wrapped  # type: ignore[no-any-return]
 
     return decorate
@@ -88,41 +95,41 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Machine-read
 
 
 def _settings(verbose: bool, overrides: dict[str, Any]) -> Settings:
-    from worldbus.logging import configure
     from worldbus.settings import Settings
 
     settings = Settings.read(os.environ, **overrides)
-    # What a verb has to say, it prints; the log is for those who ask, and for long-running verbs, which set it themselves.
-    level = "debug" if verbose else settings.log_level if os.environ.get("WORLDBUS_LOG_LEVEL") else "error"
-    configure(settings.log, level)
-    return settings
+    _log(settings, verbose)
+    from worldbus.embedded.servers import followed  # behind the logging, which loads structlog without what it does not need
+
+    return followed(settings)
+
+
+def _log(settings: Settings, verbose: bool) -> None:
+    """What a verb has to say, it prints; the log is for those who ask, and for long-running verbs, which set it themselves."""
+    from worldbus.logging import configure
+
+    configure(settings.log, "debug" if verbose else settings.log_level if os.environ.get("WORLDBUS_LOG_LEVEL") else "error")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a verb's coroutine on uvloop. Ctrl-C and SIGTERM cancel it, so that everything it opened is closed in order."""
+    """Run a verb's coroutine on uvloop. Ctrl-C, SIGTERM and the end of the terminal cancel it, so that all it opened is closed in order."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_terminable(work))
 
 
 async def _terminable(work: Coroutine[Any, Any, T]) -> T:
-    """SIGTERM means what Ctrl-C means."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    """SIGTERM and SIGHUP mean what Ctrl-C means. They end the process within seconds, even if its event loop stands still."""
+    from bus.stopping import Stopping
+
+    task = asyncio.current_task()
     assert task is not None
-    terminated: list[int] = []
-
-    def stop() -> None:
-        terminated.append(signal.SIGTERM)
-        task.cancel()
-
-    loop.add_signal_handler(signal.SIGTERM, stop)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if terminated:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+    with Stopping(task) as stopping:
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if stopping.asked:
+                raise KeyboardInterrupt from None
+            raise
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

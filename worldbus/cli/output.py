@@ -7,10 +7,14 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Self, TextIO
+from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
 import click
+
+if TYPE_CHECKING:
+    from worldbus.embedded import Servers
 
 PLAIN_EVERY_S = 5.0
 LIVE_EVERY_S = 0.1
@@ -24,8 +28,19 @@ def say(text: str = "") -> None:
 
 
 def remark(text: str) -> None:
-    """A line for people only."""
-    click.echo(harmless(text), err=True)
+    """A line for people only. Where nobody can read it any more (a closed terminal, a full disk), it is lost and nothing else."""
+    with suppress(OSError):
+        click.echo(harmless(text), err=True)
+
+
+def remark_made(servers: Servers) -> None:
+    """Say that this verb made a world, if it did: in a folder that was not meant, nobody would ever look for it."""
+    if servers.made is None:
+        return
+    from worldbus.embedded.registry import running
+
+    others = [one.folder for one in running() if one.folder != str(servers.made)]
+    remark(f"made a new world: there was none in {servers.made}" + (f"; worlds that run: {', '.join(others)}" if others else ""))
 
 
 def harmless(text: str) -> str:

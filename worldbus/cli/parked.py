@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,16 +13,14 @@ from worldbus.cli.options import PLACE, json_option, run, settings_options
 from worldbus.cli.output import remark, say, say_json, table
 
 if TYPE_CHECKING:
-    from bus.event import Event
-    from worldbus.compose import World
+    from worldbus.cli.requests import Wanted
     from worldbus.settings import Settings
 
-OPERATOR = "operator"
-_LIST = """
-    SELECT world, handler, entity, input, status, code, reason, type, event_id, attempts, retries, handler_version, since
-      FROM parked ORDER BY world, handler, entity, input
-"""
-_ENDINGS = frozenset({"LaneInputRetried", "LaneRetryFailed", "LaneInputDropped"})
+_LIST = "SELECT * FROM parked ORDER BY world, handler, entity, input"  # of an older release's table, too, until it is rebuilt
+_wait = click.option(
+    "--wait", "wait_s", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to wait for the outcome; 0: do not."
+)
+_reason = click.option("--reason", default="", help="Why, for the record.")
 
 
 @app.group()
@@ -52,7 +50,7 @@ def list_(as_json: bool, settings: Settings) -> None:
 @json_option
 @settings_options(*PLACE, "reader_dsn", "world")
 def show(lane: str, as_json: bool, settings: Settings) -> None:
-    """What waits in one lane, with the events themselves."""
+    """What waits in one lane: the events themselves, and where each failed (the last frames, the stack of a decision that hung)."""
     handler, entity = _lane(lane)
     rows = [row for row in run(_rows(settings)) if (row["handler"], row["entity"], row["world"]) == (handler, entity, settings.world)]
     if not rows:
@@ -63,35 +61,55 @@ def show(lane: str, as_json: bool, settings: Settings) -> None:
 @parked.command()
 @click.argument("lanes", metavar="HANDLER/ENTITY...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every parked lane of every world.")
-@click.option("--reason", default="", help="Why, for the record.")
-@click.option(
-    "--wait", "wait_s", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to wait for the outcome; 0: do not."
-)
+@_reason
+@_wait
 @json_option
 @settings_options(*PLACE, "reader_dsn", "world", "durability")
 def retry(lanes: tuple[str, ...], everything: bool, reason: str, wait_s: float, as_json: bool, settings: Settings) -> None:
-    """Let lanes decide their parked and deferred inputs again, in order. Exit code 1 if one of them failed again or nobody answered."""
+    """Let lanes decide their parked and deferred inputs again, in order.
+
+    Exit code 1 if one of them failed again, nobody answered, or there was nothing to do in a lane that was named.
+    """
     if bool(lanes) == everything:
         raise BadSettings("wanted lanes as HANDLER/ENTITY, or --all, found " + ("both" if everything else "neither"))
     if everything:
         chosen = list(dict.fromkeys((row["world"], row["handler"], row["entity"]) for row in run(_rows(settings))))
     else:
         chosen = [(settings.world, *_lane(lane)) for lane in lanes]
-    run(_order(settings, chosen, None, reason, wait_s, as_json))
+    _order(settings, [(lane, None) for lane in chosen], reason, wait_s, as_json)
 
 
 @parked.command()
-@click.argument("lane", metavar="HANDLER/ENTITY")
-@click.option("--input", "position", type=click.IntRange(1), required=True, help="Position of the parked input, as `parked list` shows it.")
-@click.option("--reason", default="", help="Why, for the record.")
-@click.option(
-    "--wait", "wait_s", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to wait for the outcome; 0: do not."
-)
+@click.argument("lane", metavar="HANDLER/ENTITY", required=False)
+@click.option("--input", "position", type=click.IntRange(1), help="Position of the input, as `parked list` shows it.")
+@click.option("--all", "everything", is_flag=True, help="Every parked input of every world; deferred ones are decided then.")
+@click.option("--code", help="With --all: only those parked with this code.")
+@click.option("--handler", help="With --all: only those of this handler.")
+@_reason
+@_wait
 @json_option
-@settings_options(*PLACE, "world", "durability")
-def drop(lane: str, position: int, reason: str, wait_s: float, as_json: bool, settings: Settings) -> None:
-    """Give up the parked input of a lane: it will never be decided there, and the lane goes on behind it."""
-    run(_order(settings, [(settings.world, *_lane(lane))], position, reason, wait_s, as_json))
+@settings_options(*PLACE, "reader_dsn", "world", "durability")
+def drop(
+    lane: str | None, position: int | None, everything: bool, code: str | None, handler: str | None, reason: str, wait_s: float,
+    as_json: bool, settings: Settings,
+) -> None:  # fmt: skip
+    """Give up an input of a lane: it will never be decided there, and the lane goes on behind it.
+
+    It may be parked, or not yet: being tried again, hanging, or still to be decided. Exit code 1 if it was not given up.
+    """
+    if everything == (lane is not None):
+        raise BadSettings("wanted one lane as HANDLER/ENTITY with --input, or --all, found " + ("both" if everything else "neither"))
+    if everything:
+        if position is not None:
+            raise BadSettings("--input names an input of one lane, and --all means all of them: give one")
+        rows = [row for row in run(_rows(settings)) if row["status"] == "parked"]
+        rows = [row for row in rows if code in (None, row["code"]) and handler in (None, row["handler"])]
+        chosen: list[Wanted] = [((row["world"], row["handler"], row["entity"]), row["input"]) for row in rows]
+    else:
+        if position is None or code or handler:
+            raise BadSettings("wanted --input POSITION beside a lane; --code and --handler choose among --all")
+        chosen = [((settings.world, *_lane(lane or "")), position)]
+    _order(settings, chosen, reason, wait_s, as_json)
 
 
 def _lane(text: str) -> tuple[str, str]:
@@ -105,7 +123,7 @@ def _lane(text: str) -> tuple[str, str]:
 
 async def _rows(settings: Settings) -> list[dict[str, Any]]:
     from projections.query import query
-    from worldbus.compose import open_servers
+    from worldbus.servers import open_servers
 
     async with open_servers(settings, nats=False) as servers:
         answer = await query(servers.reader_dsn, _LIST)
@@ -115,7 +133,7 @@ async def _rows(settings: Settings) -> list[dict[str, Any]]:
 async def _show(settings: Settings, rows: list[dict[str, Any]], as_json: bool) -> None:
     from bus.json_format import to_dict
     from worldbus.cli.read import line
-    from worldbus.compose import open_bus
+    from worldbus.opening import open_bus
 
     async with open_bus(settings, name="worldbus-parked", postgres=False) as bus:
         for row in rows:
@@ -128,97 +146,30 @@ async def _show(settings: Settings, rows: list[dict[str, Any]], as_json: bool) -
                 say_json(row | {"event": document})
                 continue
             say(line(event, document) if document else f"{event.position:>8} unreadable: {row['unreadable']}")
-            say(f"         {row['status']} since {row['since']}, {row['code'] or ''} {row['reason'] or ''}".rstrip())
+            for text in explanation(row):
+                say(f"         {text}")
 
 
-async def _order(
-    settings: Settings, lanes: list[tuple[str, str, str]], position: int | None, reason: str, wait_s: float, as_json: bool
-) -> None:
-    """Say to each lane what to do, and tell what came of it."""
-    from worldbus.compose import open_world
-
-    async with open_world(settings, name="worldbus-parked", postgres=False) as world:
-        settled = [await _order_one(world, lane, position, reason, wait_s, as_json) for lane in lanes]
-    failed = ["/".join(lane[1:]) for lane, well in zip(lanes, settled, strict=True) if not well]
-    if not lanes:
-        remark("nothing is parked")
-    if failed and wait_s:
-        raise No(f"not settled: {', '.join(failed)}; see `worldbus parked list`", lanes=", ".join(failed))
-
-
-async def _order_one(world: World, lane: tuple[str, str, str], position: int | None, reason: str, wait_s: float, as_json: bool) -> bool:
-    from bus.event import Draft
-    from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested, LaneRetryRequested
-
-    name, handler, entity = lane
-    data = (
-        LaneRetryRequested(handler=handler, reason=reason)
-        if position is None
-        else LaneDropRequested(handler=handler, position=position, reason=reason)
-    )
-    said = await world.publisher.publish(Draft(data=data, world=name, entity=entity, subsystem=OPERATOR))
-    waiting = await _waiting(world, lane, said)
-    outcome = await _outcome(world, lane, said, set(waiting), wait_s) if wait_s and waiting else []
-    if not waiting:
-        remark(f"{handler}/{entity}: nothing was parked")
-    if as_json:
-        say_json({"lane": f"{handler}/{entity}", "world": name, "position": said, "outcome": [_ending(event) for event in outcome]})
-    else:
-        say(f"{handler}/{entity}: asked at position {said}" + "".join(f"; {_words(event)}" for event in outcome))
-    if position is not None:
-        return position not in waiting or any(event.name == "LaneInputDropped" for event in outcome)
-    return not waiting or (bool(outcome) and outcome[-1].name != "LaneRetryFailed")
+def explanation(row: Mapping[str, Any]) -> list[str]:
+    """Why an input waits, line by line: `row` is one of the table `parked`."""
+    tried = f" after {row['attempts']} attempts" if (row["attempts"] or 0) > 1 else ""
+    again = f", failed again {row['retries']} times" if row["retries"] else ""
+    by = f" by {row['handler_version']}" if row["handler_version"] else ""
+    lines = [f"{row['status']} since {row['since']}{tried}{by}{again}"]
+    kind = f" ({row['error_type']})" if row.get("error_type") else ""
+    if row["code"]:
+        lines.append(f"{row['code']}{kind}: {row['reason']}")
+    lines += [f"  at {frame}" for frame in row.get("frames") or ()]
+    lines += [f"  | {text}" for text in (row.get("stack") or "").splitlines()]
+    return lines
 
 
-def _subject(lane: tuple[str, str, str]) -> str:
-    from bus.subjects import stored_filter
+def _order(settings: Settings, wanted: list[Wanted], reason: str, wait_s: float, as_json: bool) -> None:
+    from worldbus.cli.requests import order
 
-    name, handler, entity = lane
-    return stored_filter(world=name, subsystem=handler, entity=entity)
-
-
-async def _waiting(world: World, lane: tuple[str, str, str], until: int) -> list[int]:
-    """The inputs that a lane had put aside and not taken up, as of a position."""
-    waiting: list[int] = []
-    async for events in world.log.read(until=until, filters=[_subject(lane)]):
-        for event in events:
-            if event.lane and event.name in ("EventParked", "EventDeferred"):
-                waiting.append(event.lane.position)
-            elif event.lane and event.name in ("LaneInputRetried", "LaneInputDropped"):
-                waiting.remove(event.lane.position)
-    return waiting
-
-
-async def _outcome(world: World, lane: tuple[str, str, str], after: int, waiting: set[int], wait_s: float) -> list[Event]:
-    """What the lane recorded about its parked inputs, until none is left, one failed again, or the time is over."""
-    found: list[Event] = []
-    try:
-        async with asyncio.timeout(wait_s):
-            async for events in world.log.read(after=after, filters=[_subject(lane)], follow=True):
-                for event in events:
-                    if event.name not in _ENDINGS:
-                        continue
-                    found.append(event)
-                    waiting.discard(event.lane.position if event.lane else 0)
-                    if event.name == "LaneRetryFailed" or not waiting:
-                        return found
-    except TimeoutError:
-        if not found:
-            remark("no answer yet: is a handler running? What was asked stays in the log and will be done.")
-    return found
-
-
-def _ending(event: Event) -> dict[str, Any]:
-    data: Any = event.data
-    return {"event": event.name, "input": data.position, "position": event.position, "reason": getattr(data, "reason", "")}
-
-
-def _words(event: Event) -> str:
-    data: Any = event.data
-    match event.name:
-        case "LaneInputRetried":
-            return f"{data.position} decided"
-        case "LaneInputDropped":
-            return f"{data.position} dropped"
-        case _:
-            return f"{data.position} failed again: {data.reason}"
+    if not wanted:
+        remark("nothing is parked that this is about")
+        return
+    failed = run(order(settings, wanted, reason, wait_s, as_json))
+    if failed:
+        raise No(f"not done: {', '.join(failed)}; see `worldbus parked list`", lanes=", ".join(failed))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worldbus.cli.app import No, app
+from worldbus.cli.meant import meant
+from worldbus.cli.names import complete, projections
 from worldbus.cli.options import json_option, run, settings_options
 from worldbus.cli.output import Progress, say, say_json, table
 
@@ -18,14 +20,8 @@ if TYPE_CHECKING:
     from worldbus.settings import Settings
 
 
-def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    from projections.catalogue import PROJECTIONS
-
-    return [one.name for one in PROJECTIONS if one.name.startswith(incomplete)]
-
-
 @app.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_complete)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete(projections))
 @click.option("--all", "everything", is_flag=True, help="Every projection, one after the other.")
 @click.option("--dry-run", is_flag=True, help="Compare only: throw the new tables away instead of switching to them.")
 @click.option("--sample", type=click.IntRange(0, 1000), default=5, show_default=True, help="Differing rows to show per table.")
@@ -51,13 +47,13 @@ def _wanted(names: tuple[str, ...], everything: bool) -> list[Projection]:
     unknown = [name for name in names if name not in known]
     if unknown or bool(names) == everything:
         found = ", ".join(unknown) or ("both" if everything else "neither")
-        raise BadSettings(f"wanted names among {', '.join(known)}, or --all, found {found}")
+        raise BadSettings(f"wanted names among {', '.join(known)}, or --all, found {found}{meant(unknown, known)}")
     return list(PROJECTIONS) if everything else [known[name] for name in dict.fromkeys(names)]
 
 
 async def _rebuild(settings: Settings, wanted: list[Projection], dry_run: bool, sample: int, as_json: bool) -> list[str]:
     from projections.rebuild import rebuild as build
-    from worldbus.compose import open_servers
+    from worldbus.servers import open_servers
 
     differing = []
     async with open_servers(settings, nats=False) as servers:

@@ -21,7 +21,7 @@ async def asked_again(settings: Settings, until: int | None, only: Sequence[str]
     """Ask the models of the settings again. Raises `BadSettings` without any, or if a request that was named has no answer of a model."""
     from handlers.names import DEFAULT_WORLD, WORLDS
     from inference import ladder, pools
-    from worldbus.compose import open_bus
+    from worldbus.opening import open_bus
     from worldbus.reinfer import recorded, reinfer
 
     tables = pools.load(settings.inference)
@@ -42,7 +42,7 @@ async def asked_again(settings: Settings, until: int | None, only: Sequence[str]
 async def _passages(settings: Settings, world: str, ids: Sequence[str]) -> Mapping[str, str]:
     """Passages as the knowledge base has them; none if it cannot be read: then the prompt is another one, which the report says."""
     from projections.store import connected
-    from worldbus.compose import open_servers
+    from worldbus.servers import open_servers
     from worldbus.why import passages_of
 
     try:

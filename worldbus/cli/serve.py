@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from inference.tiers import TIERS
 from worldbus.cli.app import app
+from worldbus.cli.meant import meant
+from worldbus.cli.names import complete, handlers
 from worldbus.cli.options import PLACE, run, settings_options
 from worldbus.cli.output import remark
 
 if TYPE_CHECKING:
     from bus.handler import Handler
+    from bus.presence import Presence
+    from worldbus.embedded import Servers
     from worldbus.settings import Settings
 
-PROJECTOR, TICKER = "projector", "ticker"
+PROJECTOR, TICKER, LADDER = "projector", "ticker", "ladder"
+TABLES_S, TABLES_LOOKS = 10.0, 500  # that a new world's tables may take
 
 
 @app.command()
@@ -36,6 +45,7 @@ def up(speed: float, settings: Settings) -> None:
 @click.option(
     "--only",
     metavar="NAMES",
+    shell_complete=complete(handlers, PROJECTOR, TICKER, *TIERS, LADDER, listed=True),
     help="Comma-separated: handlers by name, `projector`, `ticker`, the tiers of inference `gold`, `silver` and `bronze`, and `ladder`,"
     " which answers where no model does. Default: all handlers, the ladder and the projector.",
 )
@@ -62,15 +72,17 @@ def run_(only: str | None, settings: Settings) -> None:
 def _names(only: str | None) -> frozenset[str]:
     from bus.errors import BadSettings
     from handlers import ALL
-    from worldbus.tiers import LADDER, NAMES
+    from worldbus.tiers import NAMES
 
-    handlers = {handler.name for handler in ALL}
-    known = handlers | {PROJECTOR, TICKER, *NAMES}
+    all_ = {handler.name for handler in ALL}
+    known = all_ | {PROJECTOR, TICKER, *NAMES}
     if only is None:
-        return frozenset(handlers | {PROJECTOR, LADDER})
+        return frozenset(all_ | {PROJECTOR, LADDER})
     names = frozenset(name.strip() for name in only.split(",") if name.strip())
     if not names or names - known:
-        raise BadSettings(f"--only: wanted some of {', '.join(sorted(known))}, found {', '.join(sorted(names - known)) or 'nothing'}")
+        unknown = sorted(names - known)
+        found = f"{', '.join(unknown) or 'nothing'}{meant(unknown, known)}"
+        raise BadSettings(f"--only: wanted some of {', '.join(sorted(known))}, found {found}")
     return names
 
 
@@ -98,21 +110,47 @@ async def _up(settings: Settings, scale: int) -> None:
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-up") as world:
         await start_clock(world.log, world.publisher, settings.world, scale)
         async with serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True, tiers=_tiers(settings), release_feed=True):
-            remark(
-                f"World {settings.world!r} is up; its data is in {settings.data.absolute()}. Stop it with Ctrl-C. In another terminal try:"
-            )
-            remark('  worldbus publish PlayerJoined --entity mira --data \'{"display_name": "Mira", "zone": "quay"}\'')
-            remark("  worldbus tail --follow")
-            remark("  worldbus sql 'SELECT * FROM players'")
-            if world.servers.nats is not None and world.servers.nats.browsers is not None:
-                remark(f"Browsers come in at {world.servers.nats.browsers.url}")
+            await _until_tables_are_there(world.presence)
+            for line in _welcome(settings, world.servers):
+                remark(line)
             await asyncio.Event().wait()
+
+
+async def _until_tables_are_there(presence: Presence) -> None:
+    """Whoever types what we propose should find its tables. Where Postgres keeps the projector waiting, that is in the log."""
+    for _ in range(TABLES_LOOKS):
+        if not any(part.name == PROJECTOR and part.state == "starts" for part in presence.parts()):
+            return
+        await asyncio.sleep(TABLES_S / TABLES_LOOKS)
+
+
+def _welcome(settings: Settings, servers: Servers) -> Iterator[str]:
+    """Where everything is, and what to try. The password of NATS is for terminals only: what is logged is read by many."""
+    nats = servers.nats_url if sys.stderr.isatty() else re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", servers.nats_url)
+    addresses = {
+        "NATS": nats,
+        "monitoring": servers.nats_monitor_url,
+        "Postgres": servers.reader_dsn if servers.postgres is not None else None,
+        "metrics": f"http://{settings.metrics}/metrics" if settings.metrics else None,
+    }
+    if servers.made is not None:
+        yield f"Made a new world: there was none in {servers.made}."
+    yield f"World {settings.world!r} is up; its data is in {settings.data.absolute()}. Stop it with Ctrl-C."
+    for name, address in addresses.items():
+        if address:
+            yield f"  {name:<10} {address}"
+    if servers.nats is not None and servers.nats.browsers is not None:
+        yield f"Browsers come in at {servers.nats.browsers.url}"
+    yield "In another terminal, in this folder, try:"
+    yield '  worldbus publish PlayerJoined --entity mira --data \'{"display_name": "Mira", "zone": "quay"}\''
+    yield "  worldbus tail --follow"
+    yield "  worldbus sql 'SELECT * FROM players'"
+    yield '  eval "$(worldbus env)"      # these addresses, for psql and clients of NATS, and this world from any folder'
 
 
 def _tiers(settings: Settings) -> list[str]:
     """The tiers that have an engine here, and the ladder for everything else."""
     from inference.pools import load
-    from worldbus.tiers import LADDER
 
     return [*load(settings.inference), LADDER]
 

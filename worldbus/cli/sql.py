@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import csv
 import io
@@ -14,20 +15,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bus.errors import BadSettings
 from worldbus.cli.app import app
 from worldbus.cli.moments import parse_moment
 from worldbus.cli.options import json_option, run, settings_options
 from worldbus.cli.output import Progress, remark, say, table
+from worldbus.cli.tables import COLUMNS, TABLES, complete_tables, meant_table
 
 if TYPE_CHECKING:
     from projections.query import Answer
+    from worldbus.embedded import Servers
     from worldbus.settings import Settings
 
 MAX_ROWS = 10_000
 
 
+def _listing(table: str | None) -> str:
+    """The statement that lists tables, or the columns of one."""
+    if table is None:
+        return TABLES
+    if not table.replace("_", "").isalnum() or not table.isascii():
+        raise BadSettings(f"--tables: wanted the name of a table, found {table[:80]!r}: leave it out to list them")
+    return COLUMNS.format(table=table)
+
+
 @app.command()
-@click.argument("statement")
+@click.argument("statement", required=False, shell_complete=complete_tables)
+@click.option("--tables", "tables_", is_flag=True, help="List the tables, or the columns of the one named STATEMENT.")
 @click.option(
     "--as-of", metavar="POSITION|TIME", help="Ask the past: a position, a time like 2026-11-22T12:00Z, or how long ago: 90s, 15m, 2h."
 )
@@ -36,39 +50,69 @@ MAX_ROWS = 10_000
 )
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=MAX_ROWS, show_default=True, help="More rows than that are an error.")
 @click.option("--timeout", type=click.FloatRange(0.01, 3600), default=5.0, show_default=True, help="Seconds that the answer may take.")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors: no count of rows, no word about tables that are behind.")
 @json_option
 @settings_options("data", "postgres_dsn", "reader_dsn")
-def sql(statement: str, as_of: str | None, style: str, limit: int, timeout: float, as_json: bool, settings: Settings) -> None:
+def sql(statement: str | None, tables_: bool, as_of: str | None, style: str, limit: int, timeout: float, quiet: bool, as_json: bool,
+        settings: Settings) -> None:  # fmt: skip
     """Answer one SELECT (or - to read it from stdin) with the rights of the read-only role.
 
-    The tables are the views of schema `world`: clock, weather, players, … and `events`, the whole log. `worldbus sql "SELECT
-    table_name FROM information_schema.tables WHERE table_schema = 'world'"` lists them. With --as-of the projections are folded anew
-    up to that moment. With --json the answer is one JSON array of objects.
+    The tables are the views of schema `world`: clock, weather, players, … and `events`, the whole log; --tables lists them. With --as-of
+    the projections are folded anew up to that moment. With --json the answer is one JSON array of objects. Tables that are behind the log,
+    or that nobody brings up to date, are named on stderr.
     """
-    text = sys.stdin.read() if statement == "-" else statement
-    answer = run(_ask(settings, text, as_of, {"limit": limit, "timeout": timeout}))
+    if statement is None and not tables_:
+        raise BadSettings("wanted one SELECT, or - to read it from stdin, found none: `worldbus sql --tables` lists what there is to ask")
+    text = _listing(statement) if tables_ else sys.stdin.read() if statement == "-" else str(statement)
+    answer, behind = run(_ask(settings, text, as_of, {"limit": limit, "timeout": timeout}, quiet))
     render = {"json": as_json_text, "csv": as_csv, "table": as_table}["json" if as_json else style]
     say(render(answer))
+    if quiet:
+        return
     if style == "table" and not as_json:
         remark(f"({len(answer.rows)} row{'' if len(answer.rows) == 1 else 's'})")
+    if behind:
+        remark(f"note: {behind}")
 
 
-async def _ask(settings: Settings, statement: str, as_of: str | None, limits: dict[str, Any]) -> Answer:
-    from projections.past import past, position_at
-    from projections.query import query
-    from worldbus.compose import open_servers
+async def _ask(settings: Settings, statement: str, as_of: str | None, limits: dict[str, Any], quiet: bool) -> tuple[Answer, str]:
+    """The answer, and how far behind the tables were that gave it."""
+    from worldbus.drift import drift
+    from worldbus.servers import open_servers
 
     async with open_servers(settings, nats=False) as servers:
+        answer, found = await asyncio.gather(_answer(servers, statement, as_of, limits), _none() if quiet else drift(servers))
+    return answer, str(found or "")
+
+
+async def _none() -> None:
+    return None
+
+
+async def _answer(servers: Servers, statement: str, as_of: str | None, limits: dict[str, Any]) -> Answer:
+    from projections.query import SqlRejected, query
+
+    try:
         if as_of is None:
             return await query(servers.reader_dsn, statement, **limits)
-        at = parse_position_or_moment(as_of)
-        position = at if isinstance(at, int) else await position_at(servers.postgres_dsn, at)
-        with Progress() as progress:
-            async with past(servers.postgres_dsn) as then:
-                await then.advance(position, progress=lambda done, goal: progress(f"folding up to {goal}: {done}", done / max(1, goal)))
-                progress.clear()
-                remark(f"as of position {position}")
-                return await then.ask(statement, **limits)
+        return await _answer_then(servers, statement, as_of, limits)
+    except SqlRejected as error:
+        if question := await meant_table(servers.reader_dsn, error):
+            raise SqlRejected(f"{error}{question}", **error.facts) from error
+        raise
+
+
+async def _answer_then(servers: Servers, statement: str, as_of: str, limits: dict[str, Any]) -> Answer:
+    from projections.past import past, position_at
+
+    at = parse_position_or_moment(as_of)
+    position = at if isinstance(at, int) else await position_at(servers.postgres_dsn, at)
+    with Progress() as progress:
+        async with past(servers.postgres_dsn) as then:
+            await then.advance(position, progress=lambda done, goal: progress(f"folding up to {goal}: {done}", done / max(1, goal)))
+            progress.clear()
+            remark(f"as of position {position}")
+            return await then.ask(statement, **limits)
 
 
 def parse_position_or_moment(text: str) -> int | datetime:

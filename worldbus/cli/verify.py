@@ -11,6 +11,8 @@ import click
 
 from bus.errors import BadSettings
 from worldbus.cli.app import No, app
+from worldbus.cli.meant import meant
+from worldbus.cli.names import complete, handlers
 from worldbus.cli.options import json_option, run, settings_options
 from worldbus.cli.output import Progress, say, say_json, table
 from worldbus.cli.reinfer import as_dict as reinfer_as_dict
@@ -25,7 +27,14 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@click.option("--handler", "names", multiple=True, metavar="NAME", help="Only this handler; may be given several times.  [default: all]")
+@click.option(
+    "--handler",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete(handlers),
+    help="Only this handler; may be given several times.  [default: all]",
+)
 @click.option("--until", type=click.IntRange(1), help="End with this position.  [default: where the log ends now]")
 @click.option("--strict", is_flag=True, help="An input that was parked and would pass today counts as a difference.")
 @click.option("--show", "shown", type=click.IntRange(0, 1000), default=10, show_default=True, help="Differences to show.")
@@ -44,11 +53,11 @@ def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, 
 
     known = by_name()
     if unknown := [name for name in names if name not in known]:
-        raise BadSettings(f"wanted handlers among {', '.join(known)}, found {', '.join(unknown)}")
-    handlers = [known[name] for name in names] if names else list(known.values())
+        raise BadSettings(f"wanted handlers among {', '.join(known)}, found {', '.join(unknown)}{meant(unknown, known)}")
+    wanted = [known[name] for name in names] if names else list(known.values())
     if only and not reinfer:
         raise BadSettings("--only names requests to models, which only --reinfer asks again: give both, or neither")
-    report = run(_verify(settings, handlers, until))
+    report = run(_verify(settings, wanted, until))
     again = run(asked_again(settings, until, only)) if reinfer else None
     if as_json:
         say_json(_as_dict(report, shown) | ({} if again is None else {"reinfer": reinfer_as_dict(again)}))
@@ -64,16 +73,22 @@ def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, 
 
 
 async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int | None) -> Report:
+    from bus.health import Health
     from bus.verify import Verifier
-    from worldbus.compose import open_bus
+    from bus.watch import Watch
+    from bus.watchdog import Watchdog
+    from handlers import by_name
+    from worldbus.compose import budgets_of
     from worldbus.lag import consumers
+    from worldbus.opening import open_bus
 
     async with open_bus(settings, name="worldbus-verify", postgres=False) as bus:
         # Asked first: what is settled by now has its answers in the log before its present end.
         settled = {(one.handler, one.name.removeprefix(f"{one.handler}_")): one.settled for one in await consumers(bus.log, handlers)}
         last = until or (await bus.log.state()).last
-        verifier = Verifier(handlers, partitions=bus.log.partitions)
-        with Progress() as progress:
+        watch = Watch()
+        verifier = Verifier(handlers, partitions=bus.log.partitions, watch=watch, known=by_name())
+        with Progress() as progress, Watchdog(watch, Health(), None, budgets_of(settings)):
             async for events in bus.log.read(until=last):
                 for event in events:
                     await _recall(bus.log, verifier, verifier.missing(event))
@@ -100,6 +115,7 @@ def _as_dict(report: Report, shown: int) -> dict[str, Any]:
         "open": report.open,
         "percent": report.percent,
         "handlers": {name: asdict(tally) for name, tally in report.handlers.items()},
+        "since": {name: asdict(one) for name, one in report.since.items()},
         "differences": [asdict(one) for one in report.differences[:shown]],
     }
 
@@ -113,13 +129,25 @@ def _show(report: Report, shown: int) -> None:
     say()
     rows = [(name, one.decisions, one.identical, one.different, one.open) for name, one in report.handlers.items()]
     say(table(rows, ("handler", "decisions", "identical", "different", "open")))
+    if report.since:
+        say()
+    for name, first in report.since.items():
+        by = f"decided by {first.by}" if first.by else "to which nothing was said"
+        say(f"{name} decides differently since input {first.input} of {_moment(first.recorded_ns)}, {by}; today {first.today}.")
     for one in report.differences[:shown]:
         say()
-        say(f"{one.handler}/{one.entity} in world {one.world!r}, input {one.input} {one.type}:")
+        by = f", decided by {one.by}" if one.by else ""
+        say(f"{one.handler}/{one.entity} in world {one.world!r}, input {one.input} {one.type}{by}:")
         for text in difference_lines(one):
             say(f"  {text}")
     if report.different > shown:
         say(f"\n… and {report.different - shown} more: --show {min(report.different, 1000)}")
+
+
+def _moment(ns: int) -> str:
+    from bus.json_format import format_time
+
+    return format_time(ns) if ns else "an unknown time"
 
 
 def difference_lines(one: Difference) -> list[str]:

@@ -11,6 +11,7 @@ import click
 from worldbus.cli.app import app
 from worldbus.cli.options import json_option, run, settings_options
 from worldbus.cli.output import say, say_json
+from worldbus.cli.parked import explanation
 
 if TYPE_CHECKING:
     from worldbus.settings import Settings
@@ -40,7 +41,7 @@ def why(event: str, as_json: bool, settings: Settings) -> None:
 
 async def _why(settings: Settings, event: str) -> Chain:
     from projections.store import close, connect
-    from worldbus.compose import open_servers
+    from worldbus.servers import open_servers
     from worldbus.why import why as chain_of
 
     async with open_servers(settings, nats=False) as servers:
@@ -56,12 +57,15 @@ def lines(chain: Chain) -> Iterator[str]:
     for hop, link in enumerate(chain.links):
         indent = "  " * hop
         yield f"{indent}{'└ ' if hop else ''}{_head(link)}"
-        for line in (*_asked(link), *_answered(link)):
+        for line in (*_decided(link), *_asked(link), *_answered(link)):
             yield f"{indent}      {line}"
     yield ""
     hops = len(chain.links) - 1
     cost = f", ${chain.cost_nano_usd / 1e9:.9f}" if chain.cost_nano_usd else ""
     yield f"{hops} hop{'' if hops == 1 else 's'} from the first cause, {chain.took_ms:.1f} ms{cost}."
+    for row in chain.parked:
+        yield f"It waits in {row['handler']}/{row['entity']} of world {row['world']!r}:"
+        yield from (f"  {text}" for text in explanation(row))
     if chain.effects:
         led = ", ".join(f"{position} {subsystem}:{entity} {name}" for position, subsystem, entity, name in chain.effects)
         yield f"It led to: {led}"
@@ -71,10 +75,15 @@ def _head(link: Link) -> str:
     event = link.event
     clock = str(link.document.get("recorded", ""))[11:23].rstrip("Z")
     who = f"{event.position} {clock}  {event.subsystem}:{event.entity}  {event.name}"
-    if link.problem:
-        return f"{who}  unreadable: {link.problem}"
     fields = {name: value for name, value in dict(link.document.get("data", {})).items() if name not in _ASIDE}
-    return f"{who} {_short(json.dumps(fields, ensure_ascii=False)) if fields else ''}".rstrip()
+    text = f"{who} {_short(json.dumps(fields, ensure_ascii=False)) if fields else ''}".rstrip()
+    return f"{text}  unreadable: {link.problem}" if link.problem else text
+
+
+def _decided(link: Link) -> Iterator[str]:
+    """Which rules made it."""
+    if not link.problem and link.event.producer_version:
+        yield f"decided by {link.event.producer_version}"
 
 
 def _asked(link: Link) -> Iterator[str]:
@@ -128,4 +137,5 @@ def as_dict(chain: Chain) -> dict[str, Any]:
         shown = [{**MessageToDict(one.citation), "text": one.text} for one in link.passages]
         links.append({**link.document, **({"passages": shown} if shown else {}), **({"problem": link.problem} if link.problem else {})})
     effects = [dict(zip(("position", "subsystem", "entity", "name"), one, strict=True)) for one in chain.effects]
-    return {"chain": links, "effects": effects, "took_ms": round(chain.took_ms, 3), "cost_nano_usd": chain.cost_nano_usd}
+    parked = [dict(row) for row in chain.parked]
+    return {"chain": links, "effects": effects, "parked": parked, "took_ms": round(chain.took_ms, 3), "cost_nano_usd": chain.cost_nano_usd}

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from schemas.upcast import recorded_names
+
 if TYPE_CHECKING:
     from bus.event import Event, LaneMark
     from bus.handler import Handler
@@ -87,7 +89,7 @@ class Account:
 
     def __init__(self, handlers: Iterable[Handler[Any]]) -> None:
         self._handlers = {handler.name: handler for handler in handlers}
-        self._hear = {handler.name: frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to) for handler in self._handlers.values()}
+        self._hear = {handler.name: recorded_names(handler.listens_to) for handler in self._handlers.values()}
         self.shares = {name: Share() for name in self._handlers}
         self.faults = Faults()
         self.events = 0

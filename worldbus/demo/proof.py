@@ -14,7 +14,7 @@ from projections.rebuild import rebuild
 from projections.store import connected
 
 if TYPE_CHECKING:
-    from worldbus.compose import Bus
+    from worldbus.opening import Bus
 
 _SUMS = "SELECT world, currency, sum_minor::bigint AS sum_minor FROM world.ledger_check ORDER BY world, currency"
 

@@ -140,7 +140,11 @@ class NatsServer:
             command = [str(self._program), "-c", str(self._folder / "nats.conf")]
             try:
                 self._process.start(command, cwd=self._folder, env={"PATH": os.defpath}, ready=self._healthy, within_s=self._ready_s)
-            except ServerFailed:
+            except ServerFailed as error:
+                if self.browsers is not None and "websocket" in str(error) and _taken(self.browsers.port):
+                    raise ServerFailed(
+                        f"websocket: another program has {self.browsers.host}:{self.browsers.port}: end it, or give another port"
+                    ) from error
                 if attempt == ATTEMPTS - 1 or not (_taken(self._port) or _taken(self._monitor_port)):
                     raise  # not a port lost to somebody quicker
             else:

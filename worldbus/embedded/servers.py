@@ -7,19 +7,20 @@ import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from bus.errors import Misuse, ServerFailed
-from worldbus.embedded.folder import Addresses, Folder
-from worldbus.embedded.nats import NatsServer
-from worldbus.embedded.postgres import ADMIN, OWNER, READER, PostgresServer
+from bus.errors import BadSettings, Misuse, ServerFailed
+from worldbus.embedded.folder import Addresses, Folder, no_world
 from worldbus.embedded.process import Identity
-from worldbus.embedded.websocket import Browsers
 from worldbus.settings import Settings
+
+if TYPE_CHECKING:
+    from worldbus.embedded.nats import NatsServer
+    from worldbus.embedded.postgres import PostgresServer
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ class Servers:
     reader_dsn: str = field(repr=False)
     nats: NatsServer | None = field(default=None, repr=False)
     postgres: PostgresServer | None = field(default=None, repr=False)
+    made: Path | None = None
+    """The data folder, if there was no world in it before."""
 
     async def keep_alive(self) -> None:
         """Start a server again that ended by itself; raises `ServerFailed` when one keeps ending. Runs until cancelled.
@@ -83,6 +86,9 @@ class Owned:
             self._closing.callback(self._folder.release)
             servers = self._start()
             self._folder.announce(self._addresses(servers))
+        except OSError as error:  # a disk that is full or read-only, a folder of another user
+            self._closing.close()
+            raise self._folder.unusable(error) from error
         except BaseException:
             self._closing.close()
             raise
@@ -93,6 +99,10 @@ class Owned:
         self._closing.close()
 
     def _start(self) -> Servers:
+        from worldbus.embedded.nats import NatsServer
+        from worldbus.embedded.postgres import ADMIN, OWNER, READER, PostgresServer
+        from worldbus.embedded.websocket import Browsers
+
         settings, folder = self._settings, self._folder
         strict = settings.durability == "strict"
         nats = postgres = None
@@ -117,6 +127,7 @@ class Owned:
             reader_dsn=postgres.reader_dsn if postgres else _given(settings.reader_dsn or settings.postgres_dsn),
             nats=nats,
             postgres=postgres,
+            made=folder.path if folder.made else None,
         )
 
     def _addresses(self, servers: Servers) -> Addresses:
@@ -125,24 +136,52 @@ class Owned:
             pid=os.getpid(),
             born=me.born if me else "",
             durability=self._settings.durability,
+            world=self._settings.world,
             nats_url=servers.nats_url if servers.nats else None,
             nats_monitor_url=servers.nats_monitor_url if servers.nats else None,
+            websocket_url=servers.nats.browsers.url if servers.nats and servers.nats.browsers else None,
             postgres_dsn=servers.postgres_dsn if servers.postgres else None,
             reader_dsn=servers.reader_dsn if servers.postgres else None,
         )
 
 
+def followed(settings: Settings) -> Settings:
+    """The settings, where nothing else was given, of the `up` that runs on the data folder: its world and its durability.
+
+    An address of the folder's own server, as `worldbus env` prints it, means that server: on whatever port it runs now, or to be started.
+    """
+    try:
+        folder = Folder(settings.data, create=False)
+    except Misuse:
+        return settings  # whoever opens the servers says what is wrong with it
+    nats_url = None if folder.owns(settings.nats_url) else settings.nats_url
+    settings = replace(settings, nats_url=nats_url, nats_monitor_url=settings.nats_monitor_url if nats_url else None)
+    if settings.embedded_postgres and settings.reader_dsn is not None:
+        if not folder.owns(settings.reader_dsn):
+            raise BadSettings(f"reader_dsn names another Postgres than that of {folder.path}: give --postgres with it, or leave it out")
+        settings = replace(settings, reader_dsn=None)
+    running = folder.running() if settings.embedded_nats else None
+    if running is None:
+        return settings
+    return replace(
+        settings,
+        durability=settings.durability if "durability" in settings.given or running.durability != "relaxed" else "relaxed",
+        world=settings.world if "world" in settings.given else running.world,
+    )
+
+
 @asynccontextmanager
-async def embedded(settings: Settings, *, own: bool = False) -> AsyncIterator[Servers]:
+async def embedded(settings: Settings, *, own: bool = False, create: bool = True) -> AsyncIterator[Servers]:
     """The servers that the settings name; those they do not name are run from packages in the data folder.
 
     Whoever comes first owns the folder: starts the servers, and stops them on leaving. Everybody else finds and uses the owner's servers,
-    which end with the owner. With `own`, being second is an error: `FolderInUse` names the owner and the folder. Also `ServerFailed`.
+    which end with the owner. With `own`, being second is an error: `FolderInUse` names the owner and the folder. Without `create` nothing
+    is made that is not there: `NoWorld` names worlds that run. Also `ServerFailed`.
     """
     if not settings.embedded_nats and not settings.embedded_postgres:
         yield _outside(settings)
         return
-    opened = await _in_thread(lambda: _open(settings, own), undo=lambda pair: pair[1].close() if pair[1] else None)
+    opened = await _in_thread(lambda: _open(settings, own, create), undo=lambda pair: pair[1].close() if pair[1] else None)
     servers, owned = opened
     try:
         yield servers
@@ -151,8 +190,8 @@ async def embedded(settings: Settings, *, own: bool = False) -> AsyncIterator[Se
             await _in_thread(owned.close)
 
 
-def _open(settings: Settings, own: bool) -> tuple[Servers, Owned | None]:
-    folder = Folder(settings.data)
+def _open(settings: Settings, own: bool, create: bool) -> tuple[Servers, Owned | None]:
+    folder = Folder(settings.data, create=create)
     while not folder.acquire():
         if own:
             raise folder.refuse()
@@ -160,7 +199,19 @@ def _open(settings: Settings, own: bool) -> tuple[Servers, Owned | None]:
         if addresses is not None:
             return _found(folder.path, settings, addresses), None
     owned = Owned(folder, settings)
+    if not create and (lacking := _lacking(folder.path, settings)):
+        folder.release()
+        raise no_world(folder.path, lacking)
     return owned.open(), owned
+
+
+def _lacking(folder: Path, settings: Settings) -> str:
+    """What a world that ran here would have and this folder has not; nothing if all is there."""
+    if settings.embedded_nats and not (folder / "nats" / "store").exists():
+        return "there is no log in it yet"
+    if settings.embedded_postgres and not (folder / "postgres" / "data").exists():
+        return "there are no tables in it yet: nobody has run `worldbus up` on it"
+    return ""
 
 
 def _outside(settings: Settings) -> Servers:

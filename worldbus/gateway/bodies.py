@@ -5,21 +5,23 @@ A batch is read as a whole before anything of it is published; whoever sent it h
 
 from __future__ import annotations
 
-import time
-from base64 import b64decode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
-from urllib.parse import unquote
 
 from google.protobuf.message import DecodeError
+from msgspec.structs import replace
 
+from bus.attributes import SOURCE
+from bus.binary_mode import STRUCTURED, TELLING, attributes
 from bus.check import check_id
-from bus.envelope import MAX_EVENT, TYPE_URL
+from bus.draft import EDGE, Draft, new_id, now
+from bus.envelope import MAX_EVENT
 from bus.errors import BadEvent, Rejected, TooLarge
-from bus.event import EDGE, Draft, new_id
-from bus.json_format import MAX_JSON, from_document, parse
+from bus.json_format import MAX_JSON, from_document, from_parts, parse
+from bus.payload import JSON as JSON_DATA
+from bus.payload import looks_like_json, media
 from bus.protobuf_format import from_protobuf
 from bus.publication import pack
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
@@ -33,9 +35,7 @@ PROTOBUF_BATCH: Final = "application/cloudevents-batch+protobuf"
 PLAIN_JSON: Final = "application/json"
 PLAIN_PROTOBUF: Final = "application/protobuf"
 FORMATS: Final = (JSON, JSON_BATCH, PROTOBUF, PROTOBUF_BATCH, PLAIN_JSON, PLAIN_PROTOBUF)
-BINARY: Final = ("ce-type", "ce-specversion", "ce-id", "ce-source")
-"""Headers that tell binary mode."""
-ROOM: Final = MAX_EVENT - 8192  # bytes of payload beside which any attributes fit
+ROOM: Final = MAX_EVENT - 16_384  # bytes of payload beside which any attributes fit
 SHOWN: Final = 100  # errors of one batch that are told
 
 
@@ -45,8 +45,6 @@ class Item(NamedTuple):
     draft: Draft
     fresh: bool
     """Its id was made here a moment ago: nobody can have used it."""
-    timeless: bool
-    """Its time was not given but taken from our clock, so it is no part of what makes two events the same."""
     expected: int | None = None
     """Where the last event of its lane has to be, if that matters."""
 
@@ -68,6 +66,8 @@ class Sender:
     key: str = ""
     """`Idempotency-Key`: the id of an event without one; events of a batch get `.<index>` behind it."""
     most: int = 1000
+    subsystem: str = EDGE
+    """Who says what comes without a source of ours."""
 
 
 def read(body: bytes, sender: Sender) -> Reading:
@@ -82,7 +82,7 @@ def read(body: bytes, sender: Sender) -> Reading:
     if (charset := _charset(given)) not in ("", "utf-8", "utf8"):
         raise Problem(415, "UNSUPPORTED_CHARSET", f"wanted UTF-8, found charset {charset[:40]!r}: JSON is always UTF-8")
     match kind:
-        case _ if kind in (PLAIN_JSON, PLAIN_PROTOBUF) and any(name in sender.headers for name in BINARY):
+        case _ if not kind.startswith(STRUCTURED) and any(name in sender.headers for name in TELLING):
             return Reading([_binary(body, kind, sender)], batch=False)
         case "application/cloudevents+json" | "application/cloudevents-batch+json" | "application/json":
             return _json(body, kind, sender)
@@ -94,7 +94,7 @@ def read(body: bytes, sender: Sender) -> Reading:
             raise Problem(
                 415,
                 "UNSUPPORTED_FORMAT",
-                f"wanted Content-Type {JSON}, found {kind[:80] or 'none'!r}: send one of those listed, or binary mode with ce- headers",
+                f"wanted Content-Type {', '.join(FORMATS)}, found {kind[:80] or 'none'}: or send binary mode, with the header ce-type",
                 formats=list(FORMATS),
             )
 
@@ -128,20 +128,18 @@ def _parsed(body: bytes, limit: int = MAX_JSON) -> Any:
         raise Problem(400, error.code, str(error), path=str(error.facts.get("path", "$"))) from error
 
 
-def _of_document(document: Any, sender: Sender, key: str) -> Item:
-    where: int | None = None
+def _of_document(document: Any, sender: Sender, key: str, body: bytes | None = None) -> Item:
+    fresh, where = True, None
     if isinstance(document, dict):
         document, where = expected.of_document(document)
         if sender.world and document.get("world") is None:
             document = {**document, "world": sender.world}
         if key:
             document = _with_key(document, key)
-        if document.get("data_base64") is not None:
-            return _of_base64(document, sender, key)._replace(expected=where)
-        item = Item(from_document(document), document.get("id") is None, document.get("time") is None)
-    else:
-        item = Item(from_document(document), True, True)
-    return _fits(item if where is None else item._replace(expected=where), sender)
+        fresh = document.get("id") is None
+    if body is None:
+        return _fits(Item(from_document(document, subsystem=sender.subsystem), fresh, where))
+    return _fits(Item(from_parts(document, body, subsystem=sender.subsystem), fresh, where))
 
 
 def _with_key(document: dict[str, Any], key: str) -> dict[str, Any]:
@@ -168,12 +166,11 @@ def _of_bytes(body: bytes, sender: Sender, key: str) -> Item:
     if body:
         with suppress(DecodeError):  # said better below
             return _of_message(CloudEvent.FromString(body), sender, key)
-    return _fits(Item(from_protobuf(body), False, False), sender)
+    return _fits(Item(from_protobuf(body), False))
 
 
 def _of_message(event: Any, sender: Sender, key: str) -> Item:
-    fresh, timeless = not (event.id or key), "time" not in event.attributes
-    where = expected.of_message(event)
+    fresh, where = not (event.id or key), expected.of_message(event)
     if not event.id:
         event.id = check_id(key, "Idempotency-Key") if key else new_id()
     if key and event.id != key:
@@ -181,10 +178,9 @@ def _of_message(event: Any, sender: Sender, key: str) -> Item:
     if sender.world and "world" not in event.attributes:
         event.attributes["world"].ce_string = sender.world
     if not event.source:
-        event.source = f"/worldbus/{EDGE}"
-    if timeless:
-        event.attributes["time"].ce_timestamp.FromNanoseconds(time.time_ns())
-    return _fits(Item(from_protobuf(event.SerializeToString()), fresh, timeless, where), sender)
+        event.source = SOURCE + sender.subsystem
+    draft = from_protobuf(event.SerializeToString(), subsystem=sender.subsystem)
+    return _fits(Item(draft if "time" in event.attributes else replace(draft, time_ns=now()), fresh, where))
 
 
 def _split(body: bytes) -> list[Any]:
@@ -196,56 +192,22 @@ def _split(body: bytes) -> list[Any]:
         raise Problem(400, "BAD_PAYLOAD", f"wanted a CloudEventBatch, found {len(body)} bytes that are none ({error})") from error
 
 
-def _binary(body: bytes, kind: str, sender: Sender) -> Item:
+def _binary(body: bytes, given_type: str, sender: Sender) -> Item:
     """One event in binary mode: attributes as `ce-` headers, the body is its data."""
-    attributes: dict[str, Any] = {
-        name.lower()[3:]: unquote(value, errors="replace") for name, value in sender.headers.items() if name.lower().startswith("ce-")
-    }
-    if "data" in attributes:
-        raise BadEvent("ce-data is no attribute: in binary mode the body is the data", code="UNKNOWN_ATTRIBUTE")
-    for name in ("depth", expected.ATTRIBUTE):
-        if name in attributes:
-            attributes[name] = _whole(name, attributes[name])
-    if kind == PLAIN_PROTOBUF:
-        return _with_payload(body, attributes, sender, sender.key)
-    data = _parsed(body) if body.strip() else {}
-    return _of_document({**attributes, "data": data}, sender, sender.key)
-
-
-def _whole(name: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise BadEvent(f"ce-{name} must be a whole number, found {ascii(text)[:40]}", code="OUT_OF_RANGE", field=name)
-    return int(text)
-
-
-def _of_base64(document: dict[str, Any], sender: Sender, key: str) -> Item:
-    """A JSON document whose payload is bytes: those of protobuf."""
-    attributes = {name: value for name, value in document.items() if name != "data_base64"}
-    if attributes.get("data") is not None:
-        raise BadEvent("wanted data or data_base64, found both: which one counts?", code="BAD_PAYLOAD", field="data_base64")
-    if attributes.get("datacontenttype") != PLAIN_PROTOBUF:
-        detail = f"data_base64 is for datacontenttype {PLAIN_PROTOBUF}, found {ascii(attributes.get('datacontenttype'))[:80]}"
-        raise BadEvent(f"{detail}: send data as a JSON object", code="BAD_PAYLOAD", field="data_base64")
+    given = attributes(sender.headers.items())
+    if expected.ATTRIBUTE in given:
+        given[expected.ATTRIBUTE] = expected.of_header(given[expected.ATTRIBUTE])
     try:
-        payload = b64decode(document["data_base64"], validate=True)
-    except (ValueError, TypeError) as error:
-        raise BadEvent(f"data_base64 is no base64: {error}", code="BAD_PAYLOAD", field="data_base64") from error
-    return _with_payload(payload, attributes, sender, key)
+        kind = media(given["datacontenttype"], "Content-Type")
+    except BadEvent as error:
+        detail = f"wanted Content-Type {PLAIN_JSON} or {PLAIN_PROTOBUF} beside the ce- headers, found {ascii(given_type)[:80]}"
+        raise Problem(415, "UNSUPPORTED_FORMAT", f"{detail}: it says what the body is", formats=[PLAIN_JSON, PLAIN_PROTOBUF]) from error
+    if kind == JSON_DATA or (not kind and looks_like_json(body)) or not body.strip():
+        return _of_document({**given, "datacontenttype": PLAIN_JSON, "data": _parsed(body) if body.strip() else {}}, sender, sender.key)
+    return _of_document({**given, "datacontenttype": PLAIN_PROTOBUF}, sender, sender.key, body)
 
 
-def _with_payload(body: bytes, attributes: dict[str, Any], sender: Sender, key: str) -> Item:
-    """The attributes go through the rules of JSON, the payload through those of protobuf."""
-    item = _of_document({**attributes, "data": {}}, sender, key)
-    name = item.draft.data.DESCRIPTOR.full_name
-    event = CloudEvent(id=item.draft.id, source=f"/worldbus/{item.draft.subsystem}", spec_version="1.0", type=name)
-    event.proto_data.type_url, event.proto_data.value = TYPE_URL + name, body
-    event.attributes["world"].ce_string, event.attributes["subject"].ce_string = item.draft.world, item.draft.entity
-    payload = from_protobuf(event.SerializeToString()).data
-    values = {field: getattr(item.draft, field) for field in Draft.__struct_fields__}
-    return _fits(item._replace(draft=Draft(**{**values, "data": payload})), sender)
-
-
-def _fits(item: Item, sender: Sender) -> Item:
+def _fits(item: Item) -> Item:
     """Everything that publishing would refuse is refused now, before anything else of the batch is in the log."""
     draft = item.draft
     if draft.lane:

@@ -9,8 +9,10 @@ import msgspec
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
+from bus.draft import EDGE
 from bus.errors import LogDamaged, WorldbusError
-from bus.json_format import to_json
+from bus.showing import line
+from worldbus.emitters import emitters
 from worldbus.gateway import expected
 from worldbus.gateway.bodies import JSON, JSON_BATCH, Item, Sender, read
 from worldbus.gateway.problem import Problem, later, problem_of
@@ -53,6 +55,9 @@ def authorise(items: Sequence[Item], grant: Grant) -> None:
                 f"wanted source /worldbus/<one of {said}>, found {draft.subsystem!r}: each subsystem speaks for itself alone",
                 index=index,
             )
+        problem = emitters().problem(draft.subsystem, draft.data.DESCRIPTOR.full_name)
+        if problem:
+            raise Problem(403, "TYPE_NOT_ALLOWED", problem, index=index)
 
 
 class Meter:
@@ -104,7 +109,8 @@ class Events:
         key = headers.get("Idempotency-Key", "").strip().strip('"') if "Idempotency-Key" in headers else ""
         query = _query(request)
         many = request.path == BATCHES
-        reading = read(body, Sender(headers=headers, world=grant.only_world, key=key, most=self._limits.batch))
+        speaker = EDGE if EDGE in grant.says or len(grant.says) != 1 else grant.says[0]
+        reading = read(body, Sender(headers=headers, world=grant.only_world, key=key, most=self._limits.batch, subsystem=speaker))
         items = reading.items
         if many and not reading.batch:
             detail = f"wanted a batch, found one event: send it to {EVENTS}, or several as {JSON_BATCH}"
@@ -159,7 +165,7 @@ class Events:
             raise missing from error
         if not grant.sees(event.world):
             raise missing
-        return web.Response(body=to_json(event).encode(errors="replace"), content_type=JSON)
+        return web.Response(body=line(event).encode(errors="replace"), content_type=JSON)
 
 
 def _query(request: web.BaseRequest) -> MultiMapping[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ATTRIBUTE: Final = "expected"
 MOST_LANES: Final = 32  # in an address
+MOST_DIGITS: Final = 18
 LANE: Final = r"([A-Za-z0-9_-]{1,64}/){1,2}[A-Za-z0-9_-]{1,64}:[0-9]{1,18}"
 """`[<world>/]<subsystem>/<entity>:<position>`"""
 _LANE: Final = re.compile(LANE, re.ASCII)
@@ -43,6 +44,11 @@ def of_message(event: Any) -> int | None:
     found = getattr(value, kind) if kind else None
     del event.attributes[ATTRIBUTE]
     return _position(found)
+
+
+def of_header(text: str) -> int:
+    """The position of `ce-expected`. Raises `BadEvent`."""
+    return _position(int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else text)
 
 
 def _position(found: Any) -> int:

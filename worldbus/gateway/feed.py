@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from bus.errors import Transient
-from bus.lookup import id_of
+from bus.lookup import quick_id
 
 if TYPE_CHECKING:
     from bus.event import Event
@@ -41,6 +41,7 @@ class Feed:
         self._kept = kept
         self._most_ids = ids
         self._events: deque[Event] = deque()
+        self._sizes: deque[int] = deque()  # of the events, in bytes
         self._bytes = 0
         self._ids: dict[str, int] = {}
         self._order: deque[tuple[int, str]] = deque()
@@ -58,22 +59,22 @@ class Feed:
 
     def _take(self, events: list[Event]) -> None:
         for event in events:
-            self._bytes += len(event.raw)
+            size = event.size  # now: its headers go when it is read
+            self._bytes += size
+            self._sizes.append(size)
             self._remember(event)
         self._events.extend(events)
         self.head = events[-1].position
         while len(self._events) > self._kept or self._bytes > KEPT_BYTES:
             oldest = self._events.popleft()
-            self._bytes -= len(oldest.raw)
+            self._bytes -= self._sizes.popleft()
             self.floor = oldest.position
         if len(self._ids) > self._most_ids:
             self.forget(self._order[len(self._ids) - self._most_ids][0])
         self._tell()
 
     def _remember(self, event: Event) -> None:
-        raw = event.raw
-        # Our own encoding begins with the id; parsing the envelope of every event would cost ten times as much.
-        known = raw[2 : 2 + raw[1]].decode("ascii", "replace") if len(raw) > 2 and raw[0] == 10 and raw[1] < 128 else id_of(event)
+        known = quick_id(event)
         first = self._ids.setdefault(known, event.position)
         if first == event.position:
             self._order.append((first, known))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import asyncpg
@@ -25,6 +25,7 @@ T = TypeVar("T")
 TIMEOUT_S: Final = 3.0  # for one question
 TRIM_S: Final = 1.0  # between two looks at how far the archive is
 MOST: Final = 2000  # ids in one question
+CLOSE_S: Final = 3.0  # for the archive's connections
 
 _FIND: Final = "SELECT event_id, min(position) FROM world.events WHERE event_id = ANY($1::text[]) GROUP BY event_id"
 _CHECKPOINT: Final = "SELECT position FROM world.checkpoint"
@@ -196,3 +197,31 @@ class Known:
                 f"the newest part of the log is out of sight since {min(self._feed.stale_s, 86_400):.0f} s, so it cannot be told whether "
                 "these events are recorded already; nothing was recorded: send them again with the same ids",
             )
+
+
+async def open_archive(stack: AsyncExitStack, dsn: str) -> tuple[asyncpg.Pool | None, int]:
+    """A pool of readers, and how far the archive is; no pool without a database that has tables."""
+    if not dsn:
+        return None, 0
+    try:
+        pool = await asyncpg.create_pool(
+            dsn, min_size=1, max_size=4, command_timeout=5, timeout=5, server_settings={"application_name": "worldbus-gateway"}
+        )
+    except (*LOST, asyncpg.PostgresError) as error:
+        log.warning("archive_away", reason=repr(error))
+        return None, 0
+    stack.push_async_callback(_close, pool)
+    try:
+        return pool, await Archive(pool).checkpoint()
+    except StoreUnavailable as error:
+        log.warning("archive_away", reason=str(error))
+        return pool, 0
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    """In order, but not for ever: a database may hang."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await pool.close()
+    except (TimeoutError, *LOST, asyncpg.PostgresError):
+        pool.terminate()

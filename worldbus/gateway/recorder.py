@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from bus import lookup
+from bus.envelope import MAX_EVENT
 from bus.errors import IdReused, LogDamaged, Unknown, WorldbusError
 from bus.lookup import id_of
+from bus.publication import pack
 from worldbus.gateway.problem import Problem
 
 if TYPE_CHECKING:
@@ -109,24 +110,14 @@ class Recorder:
         try:
             position = future.result()
             return await self._compared(item, position) if again else Outcome(draft.id, position, position <= before)
-        except IdReused as error:
-            return await self._maybe_the_same(item, error)
+        except IdReused:
+            return Outcome(draft.id, error=taken(draft))
         except WorldbusError as error:
             return Outcome(draft.id, error=error)
 
-    async def _maybe_the_same(self, item: Item, error: IdReused) -> Outcome:
-        """The log knows the id with other bytes; they may differ in the time alone, which was not given."""
-        position = error.facts.get("position")
-        if not item.timeless or not isinstance(position, int):
-            return Outcome(item.draft.id, error=taken(item.draft))
-        try:
-            return await self._compared(item, position)
-        except WorldbusError as other:
-            return Outcome(item.draft.id, error=other)
-
     async def _compared(self, item: Item, position: int) -> Outcome:
         event = await self._event(position)
-        if same(item, event):
+        if same(item.draft, event):
             return Outcome(item.draft.id, position, replayed=True)
         return Outcome(item.draft.id, error=taken(item.draft))
 
@@ -158,7 +149,7 @@ class Recorder:
                 await self._feed.catch_up()
                 continue
             return [Outcome(one, position) for one, position in zip(ids, positions, strict=True)]
-        raise Problem(409, IdReused.code, "an id of the batch is taken by another event; nothing was recorded: use new ids")
+        raise Problem(409, IdReused.code, "an id of the batch is taken by another event; nothing was recorded")
 
     async def _group_again(self, items: Sequence[Item], found: dict[str, int]) -> list[Outcome]:
         if len(found) < len(items):
@@ -166,7 +157,7 @@ class Recorder:
             raise Problem(
                 409,
                 "GROUP_PARTLY_RECORDED",
-                f"wanted {len(items)} new events, found {len(found)} whose ids are taken; nothing was recorded: use new ids",
+                f"wanted {len(items)} new events, found {len(found)} that are recorded; nothing was recorded now: send the others alone",
                 missing=missing[:100],
             )
         outcomes = [await self._compared(item, found[item.draft.id]) for item in items]
@@ -182,18 +173,15 @@ def _retrieve(future: asyncio.Future[int]) -> None:
         future.exception()
 
 
-def same(item: Item, event: Event) -> bool:
-    """Whether the log holds exactly this. A time that was not given is no difference."""
-    draft = item.draft
+def same(draft: Draft, event: Event) -> bool:
+    """Whether the log holds this event. Raises `LogDamaged` when the event at its place has another id."""
     if id_of(event) != draft.id:
         raise LogDamaged(
             f"wanted event {draft.id} at position {event.position}, found {id_of(event) or 'an unreadable one'}: look with `worldbus check`"
         )
-    if item.timeless:
-        draft = msgspec.structs.replace(draft, time_ns=event.time_ns)
-    return event.subject == draft.subject and event.raw == draft.encode()
+    return lookup.same(event, pack(draft, 2 * MAX_EVENT))
 
 
 def taken(draft: Draft) -> IdReused:
     """The error for an id that another event has. It says nothing about that event: it may be another world's."""
-    return IdReused(f"id {draft.id} is taken by another event; nothing was recorded: use a new id for a new event", id=draft.id)
+    return IdReused(f"id {draft.id} is taken by another event; nothing was recorded: the same id is the same event, for ever", id=draft.id)

@@ -15,15 +15,14 @@ import asyncpg
 import structlog
 from aiohttp import web
 
-from bus.errors import StoreUnavailable, WorldbusError
-from projections.store import LOST
+from bus.errors import WorldbusError
 from worldbus.edges.payments import PaymentsEdge, owners_in
 from worldbus.gateway import search, signals
 from worldbus.gateway.events import BATCHES, EVENTS, Events, answer
 from worldbus.gateway.feed import Feed
 from worldbus.gateway.guard import GuardedServer
 from worldbus.gateway.intake import body_of
-from worldbus.gateway.known import Archive, Known
+from worldbus.gateway.known import Archive, Known, open_archive
 from worldbus.gateway.limits import Limits
 from worldbus.gateway.metrics import CONTENT_TYPE as METRICS_TYPE
 from worldbus.gateway.metrics import Metrics
@@ -34,14 +33,13 @@ from worldbus.gateway.stream import Stream
 from worldbus.gateway.subscribe import Subscriptions, wanted
 
 if TYPE_CHECKING:
-    from worldbus.compose import World
     from worldbus.gateway.grants import Grant, Tokens
+    from worldbus.opening import World
 
 _EVENT: Final = re.compile(r"/v1/events/([0-9]{1,18})", re.ASCII)
 ENDLESS: Final = ("/v1/subscribe", "/v1/signals")
 FRESH_S: Final = 10.0  # that the feed may be behind until we call ourselves not ready
 GRACE_S: Final = 10.0  # for requests that are being answered when we stop
-CLOSE_S: Final = 3.0  # for the archive's connections
 
 log = structlog.get_logger(__name__)
 Route = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -271,7 +269,7 @@ async def open_gateway(
     """
     limits = limits or Limits()
     async with AsyncExitStack() as stack:
-        pool, after = await _archive(stack, world.servers.reader_dsn)
+        pool, after = await open_archive(stack, world.servers.reader_dsn)
         gateway = Gateway(world, tokens, limits=limits, after=after, pool=pool, webhook_secrets=webhook_secrets)
         server = GuardedServer(gateway.handle, limits, gateway.metrics)
         async with asyncio.TaskGroup() as group:
@@ -288,31 +286,3 @@ async def open_gateway(
                 server.pre_shutdown()
                 await server.shutdown(GRACE_S)
                 background.cancel()
-
-
-async def _archive(stack: AsyncExitStack, dsn: str) -> tuple[asyncpg.Pool | None, int]:
-    """A pool of readers, and how far the archive is; no pool without a database that has tables."""
-    if not dsn:
-        return None, 0
-    try:
-        pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=4, command_timeout=5, timeout=5, server_settings={"application_name": "worldbus-gateway"}
-        )
-    except (*LOST, asyncpg.PostgresError) as error:
-        log.warning("archive_away", reason=repr(error))
-        return None, 0
-    stack.push_async_callback(_close, pool)
-    try:
-        return pool, await Archive(pool).checkpoint()
-    except StoreUnavailable as error:
-        log.warning("archive_away", reason=str(error))
-        return pool, 0
-
-
-async def _close(pool: asyncpg.Pool) -> None:
-    """In order, but not for ever: a database may hang."""
-    try:
-        async with asyncio.timeout(CLOSE_S):
-            await pool.close()
-    except (TimeoutError, *LOST, asyncpg.PostgresError):
-        pool.terminate()

@@ -74,7 +74,7 @@ class Stream:
 
 def named(event: str, data: dict[str, Any]) -> bytes:
     """A block with a name of its own, which `onmessage` does not see."""
-    return f"event: {event}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+    return f"event: {event}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode(errors="replace")
 
 
 def recorded(position: int, line: str) -> bytes:

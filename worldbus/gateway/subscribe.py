@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from bus.check import check_type
-from bus.errors import BadEvent, Rejected
-from bus.json_format import to_json
+from bus.errors import Rejected
+from bus.showing import UNREADABLE, shown
 from bus.subjects import check_token, stored_filter
+from schemas.upcast import names_through
 from worldbus.gateway.problem import Problem
 from worldbus.gateway.stream import ReaderGone, Stream, alive, named, recorded
 
@@ -79,7 +81,7 @@ def wanted(query: MultiMapping[str], headers: Mapping[str, str], grant: Grant) -
         worlds=frozenset(worlds),
         subsystems=frozenset(_tokens(query, "subsystem")),
         entities=frozenset(_tokens(query, "entity")),
-        names=frozenset(_name(one) for one in _tokens(query, "event")),
+        names=frozenset(name for one in _tokens(query, "event") for name in _names(one)),
         after=_after(query, headers),
     )
 
@@ -98,9 +100,10 @@ def _tokens(query: MultiMapping[str], name: str) -> list[str]:
         raise Problem(400, error.code, str(error)) from error
 
 
-def _name(given: str) -> str:
+def _names(given: str) -> frozenset[str]:
+    """The names under which events of a type stand in the log: several, if it was renamed."""
     try:
-        return check_type(given).rpartition(".")[2]
+        return names_through(check_type(given))
     except Rejected as error:
         raise Problem(400, error.code, str(error)) from error
 
@@ -116,11 +119,12 @@ def _after(query: MultiMapping[str], headers: Mapping[str, str]) -> int | None:
 
 
 def line(event: Event) -> bytes:
-    """An event as a block; one that cannot be read says so under a name of its own."""
-    try:
-        return recorded(event.position, to_json(event))
-    except BadEvent as error:
-        return b"id: %d\n" % event.position + named("damaged", {"position": event.position, "code": error.code, "detail": str(error)})
+    """An event as a block; one that cannot be shown as a whole says so under a name of its own, with what can be shown of it."""
+    document = shown(event)
+    if UNREADABLE not in document:
+        return recorded(event.position, json.dumps(document, ensure_ascii=False))
+    problem = {"position": event.position, "code": document["error"], "detail": document["message"], "event": document}
+    return b"id: %d\n" % event.position + named("damaged", problem)
 
 
 class Subscriptions:

@@ -15,11 +15,13 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from bench.chaos.checks.poison import unreadable
 from bench.chaos.history import History, Violation, id_of
 from bus.errors import WorldbusError
 from bus.event import Event, LaneMark, output_id
 from bus.handler import Handler
 from bus.lane import RUNTIME_EVENTS
+from schemas.upcast import recorded_names
 
 RUNTIME = frozenset(kind.DESCRIPTOR.name for kind in RUNTIME_EVENTS)
 ASIDE = frozenset({"EventParked", "EventDeferred"})
@@ -57,7 +59,7 @@ def check(history: History, handlers: Iterable[Handler[Any]]) -> list[Violation]
 
 
 def _lanes(history: History, handler: Handler[Any]) -> dict[LaneKey, _Lane]:
-    names = frozenset(kind.DESCRIPTOR.name for kind in handler.listens_to)
+    names = recorded_names(handler.listens_to)
     lanes: dict[LaneKey, _Lane] = {}
 
     def lane(world: str, entity: str) -> _Lane:
@@ -67,7 +69,7 @@ def _lanes(history: History, handler: Handler[Any]) -> dict[LaneKey, _Lane]:
         if event.name in names:
             for entity in _entities(handler, event):
                 lane(event.world, entity).inputs[event.position] = event
-        if event.subsystem == handler.name and (mark := event.lane) is not None:
+        if event.subsystem == handler.name and not unreadable(event) and (mark := event.lane) is not None:
             lane(event.world, event.entity).said.append((event, mark))
     return lanes
 
@@ -110,6 +112,8 @@ def _walk(lane: _Lane, log: Mapping[int, Event]) -> list[Violation]:
             found.append(Violation("H1", f"{where}: answers position {mark.position}, which is no such input"))
             continue
         again = bool({"LaneInputRetried", "LaneRetryFailed", "LaneInputDropped"} & set(names))
+        if names == ["LaneInputDropped"] and not waiting and mark.position not in answered:
+            again = False  # given up before it was parked
         if not again:
             if mark.position in answered:
                 found.append(Violation("H1", f"{where}: input {mark.position} is answered twice"))
@@ -119,7 +123,8 @@ def _walk(lane: _Lane, log: Mapping[int, Event]) -> list[Violation]:
             answered.add(mark.position)
         elif next(iter(waiting), 0) != mark.position:
             found.append(Violation("D3", f"{where}: takes up {mark.position}, wanted {next(iter(waiting), 'none')} of those that wait"))
-        found += _judge(lane, where, group, wanted, state, parked=bool(waiting))
+        if again or names != ["LaneInputDropped"]:
+            found += _judge(lane, where, group, wanted, state, parked=bool(waiting))
         for event, _ in group:
             if event.name in ASIDE:
                 waiting[mark.position] = None
@@ -188,7 +193,7 @@ def _silences(lane: _Lane) -> list[Violation]:
     answered = {position for _, position in lane.answered if position}
     found = []
     for position, event in lane.inputs.items():
-        if position in answered:
+        if position in answered or unreadable(event):  # whether that has a record, checks.poison says
             continue
         begin, end = _window(lane, event)
         if not any(_silent(lane.handler, event, lane.states[at]) for at in range(begin, end + 1) if not lane.parked[at]):

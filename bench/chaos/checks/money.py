@@ -1,4 +1,4 @@
-"""M1 to M6: money and items, from the log alone.
+"""M1 to M7: money and items, from the log alone.
 
 M1  a transfer sums to zero in every currency, and has two legs or more
 M2  no balance falls below its floor, no escrow below zero
@@ -6,6 +6,7 @@ M3  a transfer is posted once, and moves no other player's money
 M4  a request has one answer, for ever, however often it was said
 M5  a refund never exceeds its charge
 M6  every reward and every bargain is paid once, and what they bring and take comes and goes once
+M7  a stack is what came less what went, and never below zero
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from google.protobuf.message import Message
 from bench.chaos.history import Violation
 from bus.event import Event
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
-from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGranted, ItemRemoved
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGranted, ItemRemoved, ItemUsed
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneRewarded
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
@@ -41,9 +42,11 @@ ANSWERS: Final = (
     said.HoldReleased,
     said.HoldDeclined,
 )
+MOVES: Final = (ItemGranted, ItemRemoved, ItemUsed)
 NAMES: Final = frozenset(
-    kind.DESCRIPTOR.name for kind in (*ANSWERS, said.TransferPosted, ItemGranted, ItemRemoved, QuestRewarded, SceneRewarded, BargainStruck)
+    kind.DESCRIPTOR.name for kind in (*ANSWERS, *MOVES, said.TransferPosted, QuestRewarded, SceneRewarded, BargainStruck)
 )
+FULL: Final = 10**15  # pieces in a stack; what comes on top is lost
 REWARDS: Final[dict[type[Message], str]] = {QuestRewarded: "quest", SceneRewarded: "narrative", BargainStruck: "broker"}
 Account = tuple[str, str, str]  # world, account, currency
 
@@ -58,6 +61,7 @@ class Books:
     answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     charged: dict[tuple[str, str, str], int] = field(default_factory=dict)
     refunded: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    stacks: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     causes: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # what was said because of an event, by its id
 
     def take(self, event: Event) -> Iterator[Violation]:
@@ -73,6 +77,8 @@ class Books:
                 self.charged[event.world, event.entity, it.request_id] = it.charged_minor
             case said.RefundCompleted() as it:
                 yield from self._refund(event, it)
+            case ItemGranted() | ItemRemoved() | ItemUsed() as it:
+                yield from self._move(event, it)
             case _:
                 pass
         if isinstance(event.data, ANSWERS) and (name := _request(event.data)):
@@ -105,6 +111,14 @@ class Books:
         if not self.refunded[purchase] == it.refunded_minor <= self.charged.get(purchase, 0):
             was, paid = self.refunded[purchase], self.charged.get(purchase, 0)
             yield Violation("M5", f"{was} of {purchase} have come back at {event.position}, {it.refunded_minor} said, {paid} charged")
+
+    def _move(self, event: Event, it: ItemGranted | ItemRemoved | ItemUsed) -> Iterator[Violation]:
+        stack = (event.world, event.entity, it.sku)
+        before = self.stacks[stack]
+        wanted = min(FULL, before + it.quantity) if isinstance(it, ItemGranted) else before - it.quantity
+        self.stacks[stack] = it.now
+        if it.now != wanted or wanted < 0:
+            yield Violation("M7", f"{event.name} at {event.position}: {before} of {stack} become {it.now}, wanted {wanted}")
 
     def doubles(self) -> Iterator[Violation]:
         """What happened more than once."""

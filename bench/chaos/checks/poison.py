@@ -13,6 +13,7 @@ from bench.chaos.history import History, Violation
 from bus.errors import BadEvent
 from bus.event import Event
 from bus.handler import Handler
+from schemas.upcast import recorded_names
 
 RECORDS = frozenset({"EventParked", "EventDeferred"})
 
@@ -27,20 +28,25 @@ def unreadable(event: Event) -> bool:
 
 
 def put_aside_once(history: History, handlers: Iterable[Handler[Any]]) -> list[Violation]:
-    """D1. Each unreadable input is recorded once by each handler that listens to its type, with position, code and reason."""
+    """D1. Each unreadable input that came from a handler is recorded once by each one that listens to its type, with position, code and
+    reason; one of an edge by none."""
+    handlers = list(handlers)
+    known = {handler.name for handler in handlers}
     records: dict[tuple[str, int], list[Event]] = defaultdict(list)
     for event in history.events:
         if event.name in RECORDS and event.lane is not None:
             records[event.subsystem, event.lane.position].append(event)
     found = []
     for handler in handlers:
-        names = {kind.DESCRIPTOR.name for kind in handler.listens_to}
+        names = recorded_names(handler.listens_to)
         for event in history.events:
             if event.name not in names or not event.entity or not unreadable(event):
                 continue
             there = records[handler.name, event.position]
-            if len(there) != 1:
-                found.append(Violation("D1", f"{handler.name} recorded unreadable input {event.position} {len(there)} times, wanted once"))
+            wanted = int(event.subsystem in known)
+            if len(there) != wanted:
+                times = f"{len(there)} times, wanted {wanted}"
+                found.append(Violation("D1", f"{handler.name} recorded unreadable input {event.position} of {event.subsystem} {times}"))
             for record in there:
                 found += _complete(record, event)
     return found

@@ -39,6 +39,23 @@ bool is_text(std::string_view text) {
   return true;
 }
 
+constexpr std::int64_t kFirstSecond = -62'135'596'800, kLastSecond = 253'402'300'799;  // the years 1 to 9999
+constexpr std::int64_t kLongest = 315'576'000'000;                                       // seconds of 10,000 years
+constexpr std::int64_t kNanos = 1'000'000'000;
+
+// Times and durations that JSON cannot say would stop whoever shows them.
+bool in_range(const Message& message) {
+  const auto* descriptor = message.GetDescriptor();
+  const bool moment = descriptor->full_name() == "google.protobuf.Timestamp";
+  if (!moment && descriptor->full_name() != "google.protobuf.Duration") return true;
+  const Reflection& reflection = *message.GetReflection();
+  const std::int64_t seconds = reflection.GetInt64(message, descriptor->FindFieldByNumber(1));
+  const std::int64_t nanos = reflection.GetInt32(message, descriptor->FindFieldByNumber(2));
+  if (moment) return seconds >= kFirstSecond && seconds <= kLastSecond && nanos >= 0 && nanos < kNanos;
+  const bool mixed = (seconds > 0 && nanos < 0) || (seconds < 0 && nanos > 0);
+  return seconds >= -kLongest && seconds <= kLongest && nanos > -kNanos && nanos < kNanos && !mixed;
+}
+
 bool field_keeps(const Message& message, const Reflection& reflection, const FieldDescriptor& field, int depth) {
   const int count = field.is_repeated() ? reflection.FieldSize(message, &field) : 1;
   for (int i = 0; i < count; ++i) {
@@ -73,7 +90,7 @@ bool field_keeps(const Message& message, const Reflection& reflection, const Fie
 }  // namespace
 
 bool keeps_the_rules(const Message& message, int depth) {
-  if (depth > kMaxDepth) return false;
+  if (depth > kMaxDepth || !in_range(message)) return false;
   const Reflection& reflection = *message.GetReflection();
   const auto* descriptor = message.GetDescriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
@@ -85,6 +102,11 @@ bool keeps_the_rules(const Message& message, int depth) {
     if (set && !field_keeps(message, reflection, field, depth)) return false;
   }
   return true;
+}
+
+bool is_runtimes(const Message& message) {
+  constexpr std::string_view kRuntime = "worldbus.runtime.";
+  return std::string_view(message.GetDescriptor()->full_name()).substr(0, kRuntime.size()) == kRuntime;
 }
 
 }  // namespace worldbus

@@ -86,7 +86,7 @@ Submitted Client::publish(std::string_view entity, const google::protobuf::Messa
     return Submitted::bad_name;
   const std::size_t size = event.ByteSizeLong();
   if (size > kMaxEvent - 1024) return Submitted::too_large;
-  if (!keeps_the_rules(event)) return Submitted::bad_event;
+  if (is_runtimes(event) || !keeps_the_rules(event)) return Submitted::bad_event;
   bool written = true;
   const bool pushed = it.queue.push([&](Queued& queued, std::uint64_t place) noexcept {
     queued.ticket = place + 1;

@@ -20,6 +20,7 @@
 #include "ring.hpp"
 #include "worldbus/game/v1/game.pb.h"
 #include "worldbus/player/v1/player.pb.h"
+#include "worldbus/runtime/v1/runtime.pb.h"
 
 using namespace worldbus;
 
@@ -145,6 +146,22 @@ TEST_CASE("payloads that the bus refuses are found") {
   CHECK_FALSE(keeps_the_rules(moved));
   moved.set_x(1.5);
   CHECK(keeps_the_rules(moved));
+}
+
+TEST_CASE("times that nobody could show are found, and the runtime's records") {
+  runtime::v1::EventParked parked;
+  auto& time = *parked.mutable_first_failed_at();
+  CHECK(keeps_the_rules(parked));
+  CHECK(is_runtimes(parked));
+  CHECK_FALSE(is_runtimes(player::v1::PlayerMoved()));
+  for (const auto& [seconds, nanos] : {std::pair{1'796'001'898'136LL, 0}, {-62'135'596'801LL, 0}, {0LL, -1}, {0LL, 1'000'000'000}}) {
+    time.set_seconds(seconds);
+    time.set_nanos(nanos);
+    CHECK_FALSE(keeps_the_rules(parked));
+  }
+  time.set_seconds(253'402'300'799);
+  time.set_nanos(999'999'999);
+  CHECK(keeps_the_rules(parked));
 }
 
 TEST_CASE("answers of the log are told apart") {

@@ -63,8 +63,9 @@ def _p95(windows: Sequence[Took]) -> float | None:
 
 
 def _ratio(on: Sequence[Took], off: Sequence[Took]) -> float | None:
+    """To four digits, however small it is: to a thousandth, a ratio of a two-thousandth would be none at all."""
     with_it, without = _p95(on), _p95(off)
-    return round(with_it / without, 3) if with_it and without else None
+    return float(f"{with_it / without:.4g}") if with_it and without else None
 
 
 def _between(on: Sequence[Took], off: Sequence[Took], draw: random.Random) -> tuple[float, float] | None:

@@ -3,7 +3,7 @@
 from schemas.gen_better.worldbus.player.v1 import PlayerMoved
 from worldbus_client import Client
 
-with Client("nats://127.0.0.1:4222", world="w1") as bus:
+with Client() as bus:                                                 # where WORLDBUS_NATS_URL and WORLDBUS_WORLD say
     position = bus.publish("player-7", PlayerMoved(zone="quay"))      # waits for the log's answer
     ticket = bus.submit("player-7", PlayerMoved(zone="moor"))         # returns at once
     bus.publish_group([Draft("a", took), Draft("b", gave)], expected={"a": 17, "b": 12})  # both or none, if neither has moved

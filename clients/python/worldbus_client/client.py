@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import queue
 import threading
 import time
@@ -40,9 +41,9 @@ class Client:
 
     def __init__(
         self,
-        url: str = "nats://127.0.0.1:4222",
+        url: str | None = None,
         *,
-        world: str,
+        world: str | None = None,
         subsystem: str = "game",
         name: str = "worldbus-client",
         credentials: str = "",
@@ -52,7 +53,10 @@ class Client:
         answer_timeout: float = 5.0,
         give_up: float = 30.0,
     ) -> None:
-        """`queue`: events that may wait for their answer; `window`: of these, so many are under way at once. Times are seconds: without an
+        """`url` and `world` are by default what WORLDBUS_NATS_URL and WORLDBUS_WORLD say (`eval "$(worldbus env)"`); without an address it
+        is a server of this machine that wants no password.
+
+        `queue`: events that may wait for their answer; `window`: of these, so many are under way at once. Times are seconds: without an
         answer for `answer_timeout` an event is sent again with the same id, after `give_up` it ends as `Unknown`. Raises `BadSettings`.
         """
         if queue < 1 or window < 1:
@@ -62,6 +66,9 @@ class Client:
                 f"wanted 0 < answer_timeout <= give_up <= {MOST_S:g} s (the log remembers ids for two minutes), "
                 f"found {answer_timeout:g} s and {give_up:g} s"
             )
+        url = url or os.environ.get("WORLDBUS_NATS_URL") or "nats://127.0.0.1:4222"
+        if world is None and not (world := os.environ.get("WORLDBUS_WORLD")):
+            raise BadSettings("wanted a world, found none: name it, or say it in WORLDBUS_WORLD")
         self.world = check_token(world, "world")
         self.subsystem = check_token(subsystem, "subsystem")
         self._queue = queue

@@ -12,7 +12,7 @@ import betterproto2
 from schemas.gen_better.message_pool import default_message_pool
 from worldbus_client.cloudevent import LAST_SECOND, write
 from worldbus_client.errors import BadEvent
-from worldbus_client.rules import MAX_EVENT, check_id, check_payload, check_token
+from worldbus_client.rules import MAX_EVENT, RUNTIME, check_id, check_payload, check_token
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _counter = count(int.from_bytes(os.urandom(2), "big"))
@@ -46,8 +46,10 @@ def pack(
     url = default_message_pool.type_to_url.get(type(message))
     if url is None:
         raise BadEvent(f"wanted an event of schemas.gen_better.worldbus.*, found a {type(message).__module__}.{type(message).__qualname__}")
-    check_payload(message)
     full_name = url.rpartition("/")[2]
+    if full_name.startswith(RUNTIME):
+        raise BadEvent(f"{full_name} is the runtime's own record of a handler's lane: nobody else publishes it")
+    check_payload(message)
     time_us = (time_ns or time.time_ns()) // 1000
     if not 0 <= time_us // 1_000_000 <= LAST_SECOND:
         raise BadEvent(f"time_ns must lie between 1970 and the year 9999, found {time_ns}")

@@ -46,6 +46,8 @@ class Event:
     @cached_property
     def envelope(self) -> CloudEvent:
         """The CloudEvent."""
+        if self.raw[:1] == b"{":
+            raise BadEvent(f"event {self.position} is written as JSON, which this client does not read: follow it through the gateway")
         try:
             return CloudEvent.parse(self.raw)
         except Exception as error:  # the decoder raises whatever it stumbles over

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from math import isfinite
 from typing import Any, Final
 
@@ -12,6 +13,9 @@ from worldbus_client.errors import BadEvent
 
 MAX_EVENT: Final = 262_144  # bytes, envelope included
 MAX_DEPTH: Final = 32  # messages inside messages
+LONGEST: Final = timedelta(seconds=315_576_000_000)  # of a Duration, either way
+RUNTIME: Final = "worldbus.runtime."
+"""Begins the names of what handlers record about their lanes, and nobody else."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _UNFIT = re.compile("[\0\ud800-\udfff]")
 _ID = re.compile(r"[\x21-\x7e]{1,255}")
@@ -32,7 +36,7 @@ def check_id(value: str, field: str) -> str:
 
 
 def check_payload(message: betterproto2.Message, where: str = "", depth: int = 0) -> None:
-    """Refuse NUL and lone surrogates in texts, numbers that are not finite, and nesting beyond 32."""
+    """Refuse NUL and lone surrogates in texts, numbers that are not finite, durations of more than 10,000 years, nesting beyond 32."""
     where = where or type(message).__name__
     if depth > MAX_DEPTH:
         raise BadEvent(f"{where} lies more than {MAX_DEPTH} messages deep: flatten it")
@@ -46,6 +50,9 @@ def _check(value: Any, where: str, depth: int) -> None:
         case str():
             if _UNFIT.search(value):
                 raise BadEvent(f"{where} must be text without NUL and lone surrogates, found {ascii(value)[:80]}")
+        case timedelta():
+            if abs(value) > LONGEST:
+                raise BadEvent(f"{where} must be at most 10,000 years, found {value}")
         case float():
             if not isfinite(value):
                 raise BadEvent(f"{where} must be a finite number, found {value}")

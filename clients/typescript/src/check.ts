@@ -1,4 +1,7 @@
-/** What the bus refuses in a payload, found before it is sent: NUL and lone surrogates in texts, numbers that are not finite, too deep nesting. */
+/**
+ * What the bus refuses in a payload, found before it is sent: NUL and lone surrogates in texts, numbers that are not finite, times and durations
+ * out of their range, too deep nesting.
+ */
 
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { isReflectMessage, reflect, type ReflectMessage } from "@bufbuild/protobuf/reflect";
@@ -11,8 +14,28 @@ export function problem(schema: DescMessage, message: Message): string | undefin
   return inMessage(reflect(schema, message), schema.name, 0);
 }
 
+/** Seconds of the years 1 to 9999, and of a duration of 10,000 years. */
+const FIRST_SECOND = -62_135_596_800n;
+const LAST_SECOND = 253_402_300_799n;
+const LONGEST = 315_576_000_000n;
+const NANOS = 1_000_000_000;
+
+/** Whether a moment is one of the years 1 to 9999. */
+export function isMoment(seconds: bigint, nanos: number): boolean {
+  return seconds >= FIRST_SECOND && seconds <= LAST_SECOND && nanos >= 0 && nanos < NANOS;
+}
+
+function outOfRange(message: ReflectMessage): boolean {
+  const { seconds, nanos } = message.message as unknown as { seconds: bigint; nanos: number };
+  if (message.desc.typeName === "google.protobuf.Timestamp") return !isMoment(seconds, nanos);
+  if (message.desc.typeName !== "google.protobuf.Duration") return false;
+  const mixed = (seconds > 0n && nanos < 0) || (seconds < 0n && nanos > 0);
+  return seconds > LONGEST || seconds < -LONGEST || Math.abs(nanos) >= NANOS || mixed;
+}
+
 function inMessage(message: ReflectMessage, where: string, depth: number): string | undefined {
   if (depth > MAX_DEPTH) return `${where} lies more than ${MAX_DEPTH} messages deep: flatten it`;
+  if (outOfRange(message)) return `${where} must be a time of the years 1 to 9999, or at most 10,000 years`;
   for (const field of message.fields) {
     if (!message.isSet(field)) continue;
     const value: unknown = message.get(field);

@@ -5,6 +5,7 @@ import { jetstream, JetStreamApiError, type ConsumerMessages, type JetStreamClie
 import { wsconnect, type NatsConnection } from "@nats-io/nats-core";
 
 import { TokensDeliveredSchema, type TokensDelivered } from "../gen/worldbus/inference/v1/types_pb.js";
+import { address, variable } from "./environment.js";
 import { pack, token, unpack, type About, type Parcel, type Received } from "./envelope.js";
 import { Conflict, Group, NotTaken, type Draft, type Expected } from "./group.js";
 
@@ -23,9 +24,13 @@ export class Refused extends Error {
 export class Unknown extends Error {}
 
 export interface Settings {
-  /** `ws://` or `wss://`, of the server's `websocket` block. */
-  url: string;
-  world: string;
+  /**
+   * `ws://` or `wss://`, of the server's `websocket` block; user and password may stand in it. In node, default: `WORLDBUS_WEBSOCKET_URL`, or
+   * `WORLDBUS_NATS_URL` if that is one.
+   */
+  url?: string;
+  /** In node, default: `WORLDBUS_WORLD`. */
+  world?: string;
   user?: string;
   password?: string;
   token?: string;
@@ -83,18 +88,18 @@ export class Client {
   private busy = false;
   private closed = false;
 
-  private constructor(private readonly connection: NatsConnection, private readonly settings: Required<Omit<Settings, "user" | "password" | "token">>) {
+  private constructor(private readonly connection: NatsConnection, private readonly settings: Required<Omit<Settings, "url" | "user" | "password" | "token">>) {
     this.stream = jetstream(connection, { timeout: settings.answerMs });
     // A server that was started again has forgotten the consumers, which the library would notice after half a minute of silence.
     this.onStatus((connected) => connected && this.followed.forEach((end) => end()));
   }
 
   /** Connect; throws when no server answers. From then on it reconnects by itself, for ever. */
-  static async connect(settings: Settings): Promise<Client> {
-    const { user, password, token: secret, ...rest } = settings;
-    token(settings.world, "world");
+  static async connect(settings: Settings = {}): Promise<Client> {
+    const { url, user, password, token: secret, world: named, ...rest } = settings;
+    const world = token(named ?? variable("WORLDBUS_WORLD") ?? "", "world");
     const connection = await wsconnect({
-      servers: settings.url,
+      ...address(url),
       name: "worldbus-client-ts",
       maxReconnectAttempts: -1,
       reconnectTimeWait: PAUSE_MS,
@@ -103,7 +108,7 @@ export class Client {
       ...(password === undefined ? {} : { pass: password }),
       ...(secret === undefined ? {} : { token: secret }),
     });
-    return new Client(connection, { subsystem: "game", log: "LOG", queue: 1024, answerMs: 5000, giveUpMs: 30_000, ...rest });
+    return new Client(connection, { subsystem: "game", log: "LOG", queue: 1024, answerMs: 5000, giveUpMs: 30_000, ...rest, world });
   }
 
   /** Record one event about an entity; settles once the log has it. Rejects with `BadEvent`, `QueueFull`, `Refused` or `Unknown`. */

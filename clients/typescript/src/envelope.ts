@@ -3,10 +3,11 @@
 import { create, fromBinary, toBinary, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import { anyPack, anyUnpack, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 
-import { problem } from "./check.js";
+import { isMoment, problem } from "./check.js";
 import { CloudEventSchema, type CloudEvent } from "../gen/io/cloudevents/v1/cloudevents_pb.js";
 
 export const MAX_EVENT = 262_144; // bytes
+const RUNTIME = "worldbus.runtime.";
 const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 const ID = /^[!-~]{1,255}$/;
 const DIGITS = "0123456789abcdefghjkmnpqrstvwxyz";
@@ -79,11 +80,16 @@ export function pack<Desc extends DescMessage>(
       throw new BadEvent(`${what}: wanted 1 to 255 visible ASCII characters, found ${JSON.stringify(text)}`);
     }
   }
+  if (schema.typeName.startsWith(RUNTIME)) throw new BadEvent(`${schema.typeName} is the runtime's own record: nobody else publishes it`);
+  const time = about.time ?? new Date();
+  if (!isMoment(BigInt(Math.floor((time.getTime() || 0) / 1000)), 0) || Number.isNaN(time.getTime())) {
+    throw new BadEvent(`time: wanted a time of the years 1 to 9999, found ${String(time)}`);
+  }
   const word = (value: string) => ({ attr: { case: "ceString" as const, value } });
   const attributes: Record<string, { attr: { case: "ceString"; value: string } | { case: "ceTimestamp"; value: ReturnType<typeof timestampFromDate> } }> = {
     subject: word(token(entity, "entity")),
     world: word(world),
-    time: { attr: { case: "ceTimestamp", value: timestampFromDate(about.time ?? new Date()) } },
+    time: { attr: { case: "ceTimestamp", value: timestampFromDate(time) } },
   };
   if (about.cause !== undefined) attributes["causationid"] = word(about.cause);
   if (about.correlation !== undefined) attributes["correlationid"] = word(about.correlation);

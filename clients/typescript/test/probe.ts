@@ -4,6 +4,7 @@ import { WebSocket } from "ws";
 
 import { PlayerMovedSchema } from "../gen/worldbus/player/v1/player_pb.js";
 import { PlayerSpokeSchema } from "../gen/worldbus/game/v1/game_pb.js";
+import { EventParkedSchema } from "../gen/worldbus/runtime/v1/runtime_pb.js";
 import { NpcSpokeSchema } from "../gen/worldbus/npc/v1/npc_pb.js";
 import { Client, Conflict, draft, type About, type Draft, type Expected } from "../src/client.js";
 
@@ -44,6 +45,11 @@ async function refused(client: Client): Promise<void> {
   await attempt("p", { x: Number.NaN });
   await attempt("p", { zone: "half a \ud83d" });
   await attempt("p", { zone: "nothing\0" });
+  await attempt("p", {}, { time: new Date(Date.UTC(10_000, 0, 1)) });
+  await attempt("p", {}, { time: new Date(Number.NaN) });
+  const parked = (init: object) => client.publish("p", EventParkedSchema, init).catch((error: Error) => names.push(error.constructor.name));
+  await parked({ handler: "player" });
+  await parked({ firstFailedAt: { seconds: 1_796_001_898_136n } });
   const many = Array.from({ length: 1100 }, (_, number) => client.publish("p", PlayerMovedSchema, { x: number }).then(() => "", (error: Error) => error.constructor.name));
   say({ names, full: (await Promise.all(many)).filter((name) => name === "QueueFull").length });
 }

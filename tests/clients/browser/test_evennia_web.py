@@ -14,7 +14,7 @@ from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
 from tests.clients.browser.conftest import PATIENCE_S
 from tests.clients.browser.evennia import a_game_on_the_bus, without_the_internet
-from worldbus.compose import World
+from worldbus.opening import World
 
 if TYPE_CHECKING:
     from playwright.async_api import Page

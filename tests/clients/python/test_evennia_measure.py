@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clients.evennia.demo.comparison import by_window, compared, shares
@@ -49,6 +49,7 @@ def test_one_window_a_side_says_nothing_about_its_spread() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.lists(st.floats(0.001, 10), min_size=1, max_size=20)), max_size=12))
+@example([(False, [1.0]), (False, [8.0]), (True, [1.0]), (True, [0.00390625])])  # a two-thousandth was rounded to 0.0
 def test_an_interval_has_its_ends_in_order(windows: list[tuple[bool, list[float]]]) -> None:
     found = compared(windows)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
 import queue
 import signal as signals
 import subprocess
@@ -28,10 +27,13 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered as Token
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved as Moved
 from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
 from schemas.gen_better.worldbus.player.v1 import PlayerJoined, PlayerMoved
+from schemas.gen_better.worldbus.runtime.v1 import EventParked
+from tests.pausing import pause
 from worldbus.embedded import NatsServer
 from worldbus_client import BadEvent, BadSettings, Client, Closed, NotConnected, QueueFull, Unknown, WrongThread
 from worldbus_client.client import ROOM
 from worldbus_client.envelope import new_id, pack
+from worldbus_client.received import Event as Received
 
 CLIENT = Path(__file__).parents[3] / "clients" / "python"
 Recorded = Callable[[], list[Event]]
@@ -86,7 +88,7 @@ def test_a_server_killed_while_the_game_plays_loses_and_doubles_nothing(server: 
 
 def test_a_full_queue_is_said_and_nothing_is_dropped_silently(server: NatsServer, recorded: Recorded) -> None:
     with Client(server.url, world="w1", queue=10) as bus:
-        server.signal(signals.SIGSTOP)
+        pause(server.pid)
         try:
             tickets = [bus.submit("p", PlayerMoved(zone="quay")) for _ in range(10)]
             with pytest.raises(QueueFull, match="10 events wait for the log"):
@@ -100,9 +102,7 @@ def test_a_full_queue_is_said_and_nothing_is_dropped_silently(server: NatsServer
 
 def test_what_has_no_answer_ends_as_unknown_or_unsent(server: NatsServer) -> None:
     bus = Client(server.url, world="w1", window=1, answer_timeout=0.2, give_up=0.5).open()
-    server.signal(signals.SIGSTOP)
-    assert server.pid is not None
-    os.waitid(os.P_PID, server.pid, os.WSTOPPED | os.WNOWAIT)  # a thread of it may still run when the signal has been sent
+    pause(server.pid)
     try:
         sent, waiting = bus.submit("p", PlayerMoved()), bus.submit("p", PlayerMoved())
         with pytest.raises(Unknown, match="same id within two minutes"):
@@ -240,6 +240,18 @@ def test_a_field_of_another_type_is_refused(value: object) -> None:
     assert from_protobuf(parcel.payload).data.zone == (value or "")
 
 
+def test_the_runtimes_records_are_not_a_games_to_publish() -> None:
+    with pytest.raises(BadEvent, match="runtime's own record"):
+        pack("w1", "game", "p", EventParked(handler="player"), id="", cause="", correlation="", time_ns=0)
+
+
+def test_an_event_that_is_written_as_json_says_so() -> None:
+    event = Received(7, "w1", "game", "p", "PlayerMoved", b'{"data": {"zone": "quay"}}')
+    with pytest.raises(BadEvent, match="through the gateway"):
+        event.data  # noqa: B018
+    assert event.name == "PlayerMoved"
+
+
 def test_ids_are_fresh_and_sort_by_time() -> None:
     ids = [new_id() for _ in range(2000)]
     assert len(set(ids)) == 2000
@@ -257,7 +269,7 @@ def test_closing_ends_whatever_the_server_does(server: NatsServer, trouble: str)
         for number in range(40):
             bus.submit("p", PlayerMoved(zone="quay"), id=f"{trouble}-{round_}-{number}")
         if trouble == "paused":
-            server.signal(signals.SIGSTOP)
+            pause(server.pid)
         elif trouble == "killed":
             server.kill()
         time.sleep(0.02 * round_)
@@ -444,7 +456,7 @@ def test_a_program_that_ends_leaves_nothing_behind_and_says_so_if_it_must(server
     ) as waiting:
         while not _connected(server, "worldbus-client"):
             time.sleep(0.05)
-        server.signal(signals.SIGSTOP)
+        pause(server.pid)
         try:
             _, said = waiting.communicate("go\n", timeout=60)
         finally:

@@ -78,7 +78,7 @@ async def test_what_breaks_a_rule_or_finds_no_room_is_said_and_nothing_of_it_is_
     said = await program.line()
     await program.end()
 
-    assert said["names"] == ["BadEvent"] * 8
+    assert said["names"] == ["BadEvent"] * 12
     assert said["full"] == 1100 - 1024
     assert [event.data.x for event in await recorded(log) if isinstance(event.data, PlayerMoved)] == [
         float(number) for number in range(1024)

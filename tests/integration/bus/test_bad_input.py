@@ -407,13 +407,26 @@ async def test_b24_reserved_headers(gate: Gate) -> None:
     await gate.refuses(hostile, gate.protobuf, "RESERVED_HEADER")
 
 
-async def test_unknown_attributes_and_fields_are_named(gate: Gate) -> None:
-    cases = [json.dumps(JSON_EVENT | {f"extra{n}": n}) for n in range(ENOUGH)] + [
-        json.dumps(JSON_EVENT | {"data": {"zone": "z", f"zonne{n}": 1}}) for n in range(ENOUGH)
-    ]
-    await gate.refuses(cases, gate.json, "UNKNOWN_ATTRIBUTE", "UNKNOWN_FIELD")
+async def test_unknown_fields_are_named(gate: Gate) -> None:
+    cases = [json.dumps(JSON_EVENT | {"data": {"zone": "z", f"zonne{n}": 1}}) for n in range(ENOUGH)]
+    await gate.refuses(cases, gate.json, "UNKNOWN_FIELD")
     with pytest.raises(BadEvent, match="zonne"):
         from_json(json.dumps(JSON_EVENT | {"data": {"zonne": "z"}}))
+
+
+async def test_extensions_that_no_cloudevent_may_have(gate: Gate) -> None:
+    values: list[Any] = [1.5, [], {}, ["x"], {"a": 1}, 1 << 31, -(1 << 31) - 1, "a\nb", "\x7f", "\x85", "x" * 4097, 1e300]
+    cases = [json.dumps(JSON_EVENT | {name: value}) for value in values for name in ("sequence", "dataschema", "x1")]
+    cases += [json.dumps(JSON_EVENT | {f"extra{n}": "x" for n in range(33)}), json.dumps(JSON_EVENT | {"unreadable": "x"})]
+    cases += [json.dumps(JSON_EVENT | {f"extra{n}": "é" * 80 for n in range(30)})]
+    await gate.refuses(cases, gate.json, "BAD_PAYLOAD", "OUT_OF_RANGE", "BAD_TEXT", "TOO_LARGE", "BAD_ATTRIBUTE")
+    names = ["Sequence", "a-b", "", "x" * 21, "id", "source", "data", "specversion"]
+    hostile = []
+    for name, text in [(name, "x") for name in names * 4] + [("big", "x" * 5000)]:
+        made = event()
+        made.attributes[name].ce_string = text
+        hostile.append(made.SerializeToString())
+    await gate.refuses(hostile, gate.protobuf, "BAD_HEADER", "BAD_ATTRIBUTE", "TOO_LARGE")
 
 
 async def test_wrong_json_types_are_refused(gate: Gate) -> None:
@@ -437,7 +450,7 @@ async def test_wrong_json_types_are_refused(gate: Gate) -> None:
     ]
     times += [
         "2026-11-22T12:00:00+99:99",
-        "2026-11-22T12:00:00.1234567890Z",
+        "2026-11-22T12:00:00.Z",
         "22026-11-22T12:00:00Z",
         "-2026-11-22T12:00:00Z",
         "\uff12026-11-22T12:00:00Z",

@@ -7,6 +7,7 @@ silently.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -109,6 +110,25 @@ async def test_a_partition_that_comes_back_is_decided_on_what_the_other_member_w
         assert await heard(log, "a") == set(ENTITIES)
 
 
+async def test_a_partition_that_comes_back_while_a_third_member_stays_is_decided_on_what_was_written(own_nats: NatsServer) -> None:
+    """Nobody is alone at any time: only the hand-over itself can say that others have written."""
+    async with member(own_nats) as (first, log), member(own_nats) as (second, _):
+        await sessions(first, 5)
+        await sessions(second, 4)
+        await move_all(log, "a")
+        assert await heard(log, "a") == set(ENTITIES)
+        async with member(own_nats) as (third, _):
+            for one in (first, second, third):
+                await sessions(one, 3)
+            await move_all(log, "b")
+            assert await heard(log, "b") == set(ENTITIES)
+        await sessions(first, 5)
+        await sessions(second, 4)
+        await move_all(log, "a")
+
+        assert await heard(log, "a") == set(ENTITIES)
+
+
 async def test_an_input_after_a_quick_restart_of_the_server_is_answered_soon(own_nats: NatsServer) -> None:
     """A restart quicker than anybody looks must not leave a partition without a request at the server."""
     async with member(own_nats) as (_, log):
@@ -139,4 +159,26 @@ async def test_an_ack_floor_that_went_astray_hides_no_input(own_nats: NatsServer
             await PullConsumer(connection, log.name, f"place_{partition}").reset(10_000 if partition % 2 else (await log.state()).last)
         await log.aclose()
     async with member(own_nats) as (_, log):
+        assert await heard(log, "b") == set(ENTITIES)
+
+
+async def test_a_member_that_slept_settles_nothing_before_it_holds_its_partition_anew(
+    own_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it slept another one may have taken the partition, and what it was silent about may have an answer by now."""
+    settled: list[bytes] = []
+    acknowledge = PullConsumer.ack
+    monkeypatch.setattr(PullConsumer, "ack", lambda self, reply: (settled.append(reply), acknowledge(self, reply)))
+    async with member(own_nats) as (runtime, log):
+        await move_all(log, "a")
+        assert await heard(log, "a") == set(ENTITIES)
+        while not (waiting := [one for one, _ in runtime._sessions.values() if one._settled_reply]):
+            await move_all(log, "a")  # there is nothing to say to it
+        before = len(settled)
+        time.sleep(2 * waiting[0]._pace.pin_timeout_s)  # noqa: ASYNC251 - the process stands still, and its event loop with it
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+        assert len(settled) == before
+        await move_all(log, "b")
         assert await heard(log, "b") == set(ENTITIES)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import msgspec
 import pytest
 
-from bus.connection import pub
+from bus.connection import connect, pub
+from bus.decision import decide
+from bus.event import Draft, Event
 from bus.lane import Lane
 from bus.lane_run import Limits
 from bus.lane_store import LogLaneStore
-from bus.log import Log
+from bus.log import Log, open_log
 from bus.runtime import run_handlers
+from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
 from tests.integration.bus.test_runtime import MOVES, WORLD, Moves, check_sequential, eventually, mover, own_nats, process, publish
 from worldbus.embedded import NatsServer
 
@@ -79,6 +84,37 @@ async def test_a_snapshot_of_other_rules_is_folded_again(own_nats: NatsServer) -
         lane = await fresh(log, LogLaneStore(log, replace(mover, version=2)))
 
     assert lane.unsnapped == 20
+
+
+async def test_a_decision_that_is_half_written_is_not_lost_in_a_snapshot(own_nats: NatsServer) -> None:
+    """A snapshot has no room for it: there is none until the rest is written."""
+    async with answered(own_nats) as log:
+        input_ = Draft(data=PlayerMoved(zone="last"), world=WORLD, entity="a", id="last", time_ns=1)
+        position = await _recorded(log, input_)
+        lane = Lane(mover, WORLD, "a", log.partitions)
+        await LogLaneStore(log, mover).load(lane, at_least=0)
+        first, _ = decide(lane, Event(raw=input_.encode(), subject=input_.subject, partition=lane.partition, position=position))
+    async with connect(own_nats.url, name="test") as connection:
+        log = await open_log(connection)
+        store = LogLaneStore(log, mover)
+        lane = Lane(mover, WORLD, "h", log.partitions)
+        half = msgspec.structs.replace(first, entity="h", lane=f"{lane.partition}:{position}:0:2")
+        await _recorded(log, half)
+        await store.load(lane, at_least=0)
+        lane.loaded = True
+        store.save(lane)
+        await kept(log, store)  # behind the one that was to be left out
+        again = Lane(mover, WORLD, "h", log.partitions)
+        await store.load(again, at_least=0)
+        await log.aclose()
+
+    assert lane.group is not None
+    assert (again.group, again.state, again.position) == (lane.group, lane.state, lane.position)
+
+
+async def _recorded(log: Log, draft: Draft) -> int:
+    answer = await log.connection.request(draft.subject.published(), draft.encode())
+    return int(json.loads(answer)["seq"])
 
 
 async def test_lanes_that_were_evicted_go_on_where_they_were(own_nats: NatsServer) -> None:

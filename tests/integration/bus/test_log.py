@@ -12,7 +12,7 @@ from bus.connection import ApiError, Connection, connect
 from bus.errors import LogDamaged, Misuse
 from bus.log import Log, LogConfig, LogState, attach, open_log
 from bus.publisher import Publisher
-from bus.restore import restore_log
+from bus.restore import Kept, restore_log
 from bus.subjects import partition_of, stored_filter
 from tests.integration.bus.drafts import WORLD, moved
 from worldbus.embedded import NatsServer
@@ -87,9 +87,9 @@ async def test_a_restored_log_has_as_many_partitions_as_before(connection: Conne
     if lost:
         await connection.api("STREAM.DELETE.LOG")
 
-    async def nothing() -> AsyncIterator[tuple[str, bytes]]:
+    async def nothing() -> AsyncIterator[Kept]:
         return
-        yield "", b""
+        yield Kept("", b"")
 
     assert await restore_log(connection, LogConfig(), nothing()) == 0
     found = await open_log(connection)
@@ -106,9 +106,9 @@ async def test_what_the_server_has_still_to_remove_is_not_in_the_restored_log(
     aside = streams / ".LOG"
     (aside / "msgs").mkdir(parents=True)
 
-    async def two() -> AsyncIterator[tuple[str, bytes]]:
+    async def two() -> AsyncIterator[Kept]:
         for number in range(2):
-            yield moved(number).subject.published(), moved(number).encode()
+            yield Kept(moved(number).subject.published(), moved(number).encode())
 
     restoring = asyncio.create_task(restore_log(connection, LogConfig(), two()))
     await asyncio.sleep(0.5)
@@ -217,10 +217,10 @@ async def test_a_restored_log_has_every_event_at_its_old_position(connection: Co
     await publisher.publish_many([moved(n) for n in range(3000)])
     before = [event async for batch in log.read() for event in batch]
 
-    async def archive() -> AsyncIterator[tuple[str, bytes]]:
+    async def archive() -> AsyncIterator[Kept]:
         for event in before:
             stored = f"evt.{event.partition}.{'.'.join(event.subject)}"
-            yield (stored if event.position % 2 else event.subject.published()), event.raw
+            yield Kept(stored if event.position % 2 else event.subject.published(), event.raw)
 
     count = await restore_log(connection, log.config, archive())
     again = await open_log(connection)
@@ -234,10 +234,10 @@ async def test_a_restored_log_has_every_event_at_its_old_position(connection: Co
 async def test_half_a_restore_leaves_a_log_that_nobody_opens(connection: Connection, log: Log, publisher: Publisher) -> None:
     await publisher.publish(moved(1))
 
-    async def archive() -> AsyncIterator[tuple[str, bytes]]:
+    async def archive() -> AsyncIterator[Kept]:
         for n in range(1500):
-            yield moved(n).subject.published(), moved(n).encode()
-        yield "evt.not-a-subject", b"y"
+            yield Kept(moved(n).subject.published(), moved(n).encode())
+        yield Kept("evt.not-a-subject", b"y")
 
     with pytest.raises(Misuse, match="position 1501"):
         await restore_log(connection, log.config, archive())
@@ -246,11 +246,11 @@ async def test_half_a_restore_leaves_a_log_that_nobody_opens(connection: Connect
 
 
 async def test_a_publisher_in_the_middle_of_a_restore_is_noticed(connection: Connection, log: Log) -> None:
-    async def archive() -> AsyncIterator[tuple[str, bytes]]:
+    async def archive() -> AsyncIterator[Kept]:
         for n in range(2500):
             if n == 1200:
                 await connection.request(moved(n).subject.published(), moved(n).encode())
-            yield moved(n).subject.published(), moved(n).encode()
+            yield Kept(moved(n).subject.published(), moved(n).encode())
 
     with pytest.raises(LogDamaged, match="stop whoever publishes"):
         await restore_log(connection, log.config, archive())

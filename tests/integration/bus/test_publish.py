@@ -32,6 +32,7 @@ from bus.publisher import Publisher, open_publisher
 from bus.subjects import LaneName, stored_filter
 from tests.integration.bus.drafts import WORLD, moved
 from tests.integration.bus.waiting import eventually
+from tests.pausing import pause
 from worldbus.embedded import NatsServer
 
 
@@ -73,6 +74,17 @@ async def test_the_same_event_again_is_recorded_once(log: Log, publisher: Publis
     assert 1 == (await log.state()).last
 
 
+async def test_the_same_event_made_anew_is_recorded_once(log: Log, publisher: Publisher) -> None:
+    """Whoever crashed makes it again, at a later time of its clock; alone, among many, and in a group."""
+    first = await publisher.publish(moved(1, id="again"))
+    group = await publisher.publish_group([moved(2, id="g1"), moved(3, id="g2")])
+
+    assert await publisher.publish(moved(1, id="again")) == first
+    assert await publisher.publish_many([moved(1, id="again")] * 3) == [first] * 3
+    assert await publisher.publish_group([moved(2, id="g1"), moved(3, id="g2")]) == group
+    assert (await log.state()).last == 3
+
+
 async def test_the_same_id_with_another_body_is_refused_and_never_swallowed(log: Log, publisher: Publisher) -> None:
     await publisher.publish(moved(1, id="taken"))
     for other in (moved(2, id="taken", entity="p1"), moved(1, id="taken", entity="elsewhere")):
@@ -98,6 +110,9 @@ async def test_once_holds_beyond_the_logs_memory_of_ids(connection: Connection) 
         while recorded == await publisher.publish(newest):
             await asyncio.sleep(0.05)  # the log forgets in the order in which it heard
         assert first == await publisher.publish(draft, once=True)
+        assert first == await publisher.publish(moved(1, id=draft.id), once=True), "made anew, after a crash say: only our clock went on"
+        with pytest.raises(IdReused):
+            await publisher.publish(moved(1, id=draft.id, time_ns=5), once=True)
         with pytest.raises(IdReused):
             await publisher.publish(moved(9, entity="p1", id=draft.id), once=True)
         forgotten = await publisher.publish(draft)  # without `once` the log has forgotten it: this is what `once` is for
@@ -216,7 +231,7 @@ async def test_without_an_answer_the_outcome_is_unknown(own_server: NatsServer) 
         publisher = Publisher(connection, log, "relaxed", deadline=0.3)
         await publisher.open()
         draft = moved(1)
-        own_server.signal(signal.SIGSTOP)
+        pause(own_server.pid)
         try:
             with pytest.raises(Unknown, match="same id"):
                 await publisher.publish(draft)
@@ -246,7 +261,7 @@ async def test_closing_tells_whoever_waits_that_nobody_knows(own_server: NatsSer
         log = await open_log(connection)
         publisher = Publisher(connection, log, "relaxed")
         await publisher.open()
-        own_server.signal(signal.SIGSTOP)
+        pause(own_server.pid)
         future = publisher.submit(moved(1))
         await publisher.aclose()
         own_server.signal(signal.SIGCONT)

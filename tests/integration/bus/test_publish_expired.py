@@ -21,6 +21,7 @@ from bus.group_commit import SINGLES
 from bus.log import open_log
 from bus.publisher import Publisher
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
+from tests.pausing import pause
 from worldbus.embedded import NatsServer
 
 
@@ -40,13 +41,14 @@ async def _published(publisher: Publisher, draft: Draft) -> int:
             return await publisher.publish(draft)
 
 
-async def test_what_was_reported_as_not_sent_is_not_sent_later(strict_nats: NatsServer) -> None:
+@pytest.mark.parametrize("number", [12, 60])  # of what waits, few go on one by one, and many together
+async def test_what_was_reported_as_not_sent_is_not_sent_later(strict_nats: NatsServer, number: int) -> None:
     async with connect(strict_nats.url, name="test") as connection:
         log = await open_log(connection)
         publisher = Publisher(connection, log, "strict", deadline=0.6)
         await publisher.open()
-        drafts = [Draft(data=PlayerMoved(zone="z"), world="w", entity=f"e{number}", id=f"id-{number}") for number in range(60)]
-        strict_nats.signal(signal.SIGSTOP)
+        drafts = [Draft(data=PlayerMoved(zone="z"), world="w", entity=f"e{n}", id=f"id-{n}") for n in range(number)]
+        pause(strict_nats.pid)
         first = [publisher.submit(draft) for draft in drafts[:SINGLES]]
         await asyncio.sleep(0.05)  # these are under way; the others wait for their turn
         told = await asyncio.gather(*first, *(publisher.publish(draft) for draft in drafts[SINGLES:]), return_exceptions=True)

@@ -21,6 +21,7 @@ from bus.lane_run import Limits
 from bus.log import Log, open_log
 from bus.runtime import Runtime, run_handlers
 from bus.session import Pace
+from bus.verify import verify
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerHeartbeat, PlayerMoved
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneRetryRequested
 from worldbus.embedded import NatsServer
@@ -69,12 +70,14 @@ def own_nats(data_folder: Path) -> Iterator[NatsServer]:
 
 
 @asynccontextmanager
-async def process(server: NatsServer, handler: Handler[Moves] = mover, limits: Limits | None = None) -> AsyncIterator[tuple[Runtime, Log]]:
+async def process(
+    server: NatsServer, handler: Handler[Moves] = mover, limits: Limits | None = None, known: Sequence[str] = ()
+) -> AsyncIterator[tuple[Runtime, Log]]:
     """What one process holds: a connection, the log, the running handler."""
     async with connect(server.url, name="test") as connection:
         log = await open_log(connection)
         try:
-            async with run_handlers(connection, log, [handler], limits=limits) as runtime:
+            async with run_handlers(connection, log, [handler], limits=limits, known=known) as runtime:
                 yield runtime, log
         finally:
             await log.aclose()
@@ -110,6 +113,12 @@ async def eventually(log: Log, outputs: int) -> dict[str, list[Event]]:
             seen = batch[-1].position
         found = sum(map(len, lanes.values()))
     return lanes
+
+
+async def settled(log: Log) -> list[bool]:
+    """For each partition, whether all that it holds has been acknowledged."""
+    infos = [await PullConsumer(log.connection, log.name, f"{mover.name}_{number}").info() for number in range(log.partitions)]
+    return [not info["num_pending"] and not info["num_ack_pending"] for info in infos]
 
 
 def check_sequential(lanes: dict[str, list[Event]]) -> None:
@@ -242,10 +251,10 @@ async def test_a_failing_decision_is_tried_again_before_it_is_parked(own_nats: N
     assert (parked.code, parked.attempts) == ("HANDLER_FAILED", 3)  # type: ignore[attr-defined]
 
 
-async def test_garbage_on_the_log_parks_only_the_lane_it_points_to(own_nats: NatsServer) -> None:
-    async with process(own_nats) as (_, log):
+async def test_garbage_of_a_handler_parks_only_the_lane_it_points_to(own_nats: NatsServer) -> None:
+    async with process(own_nats, known=["weather"]) as (_, log):
         for payload in (b"", b"\xff\xff", b"\x0a\x03abc"):
-            log.connection.write(pub(f"evt.{WORLD}.game.broken.PlayerMoved".encode(), b"nobody", payload))
+            log.connection.write(pub(f"evt.{WORLD}.weather.broken.PlayerMoved".encode(), b"nobody", payload))
         log.connection.write(pub(b"evt.w*.game.>.PlayerMoved", b"nobody", b"junk"))
         await publish(log.connection, [("fine", "z")])
         lanes = await eventually(log, 5)
@@ -254,6 +263,71 @@ async def test_garbage_on_the_log_parks_only_the_lane_it_points_to(own_nats: Nat
     assert stored.name == "evt.w*.game.>.PlayerMoved"  # in no partition: it concerns nobody, and stops nobody
     assert [event.name for event in lanes["broken"]] == ["EventParked", "EventDeferred", "EventDeferred"]
     assert len(lanes["fine"]) == 2
+
+
+GARBAGE = {
+    "nothing": b"",
+    "no message": b"\xff\xff",
+    "half an envelope": b"\x0a\x03abc",
+    "no JSON": b"{this is no JSON",
+    "a batch": b'[{"type": "PlayerMoved", "data": {"zone": "z"}}]',
+    "words": b"hello, world",
+    "not UTF-8": b'{"type": "PlayerMoved", "data": {"zone": "\xff"}}',
+    "a field that it does not have": b'{"data": {"zonne": "z"}}',
+    "a field of another type": b'{"data": {"zone": 5}}',
+    "a type of somebody else": b'{"type": "com.example.PlayerMoved", "data": {"zone": "z"}}',
+    "another type than its subject": b'{"type": "PlayerHeartbeat", "data": {}}',
+    "a time that never was": b'{"time": "2026-02-30T00:00:00Z", "data": {"zone": "z"}}',
+    "no number": b'{"data": {"zone": "z", "x": NaN}}',
+    "a payload that is none": Draft(data=PlayerMoved(zone="quay"), world=WORLD, entity="e").encode().replace(b"quay", b"\xff\xff\xff\xff"),
+    "a payload of another type": Draft(data=PlayerHeartbeat(), world=WORLD, entity="e").encode(),
+    "an unknown type": Draft(data=PlayerMoved(), world=WORLD, entity="e").encode().replace(b".player.", b".plaier."),
+}
+
+
+async def test_garbage_of_an_edge_costs_nobody_but_itself(own_nats: NatsServer) -> None:
+    """Not its entity either: what comes behind it is answered, and the partition's floor moves over it."""
+    async with process(own_nats) as (runtime, log):
+        for payload in GARBAGE.values():
+            log.connection.write(pub(f"evt.{WORLD}.game.e.PlayerMoved".encode(), b"nobody", payload))
+        await publish(log.connection, [("e", "z"), ("fine", "z")])
+        lanes = await eventually(log, 4)
+        while not all(await settled(log)):
+            await asyncio.sleep(0.05)
+        skipped = runtime.runners["mover"].tally.skipped
+
+    assert [event.name for event in lanes["e"]] == ["PlayerEnteredZone"] * 2
+    assert skipped == len(GARBAGE)
+
+
+async def test_garbage_of_an_edge_is_skipped_by_a_parked_lane_too(own_nats: NatsServer) -> None:
+    """What waits behind a parked input waits to be decided; what never will be would stop the lane again. And `verify` agrees."""
+    async with process(own_nats) as (_, log):
+        await publish(log.connection, [("e", "poison")])
+        for payload in GARBAGE.values():
+            log.connection.write(pub(f"evt.{WORLD}.game.e.PlayerMoved".encode(), b"nobody", payload))
+        await publish(log.connection, [("e", "z")], start=1)
+        lanes = await eventually(log, 2)
+        while not all(await settled(log)):
+            await asyncio.sleep(0.05)
+        events = [event async for batch in log.read() for event in batch]
+        report = verify([mover], events, partitions=log.partitions, settled=lambda *_: events[-1].position)
+
+    assert [event.name for event in lanes["e"]] == ["EventParked", "EventDeferred"]
+    assert (report.different, report.open, report.decisions) == (0, 0, len(GARBAGE) + 2)
+
+
+async def test_a_later_version_of_a_type_waits_for_the_release_that_knows_it(own_nats: NatsServer) -> None:
+    """During a rolling upgrade an edge may be ahead of a handler: what that listens to is parked, not lost."""
+    later = Draft(data=PlayerMoved(zone="z"), world=WORLD, entity="e").encode().replace(b".player.v1.", b".player.v2.")
+    document = b'{"type": "worldbus.player.v2.PlayerMoved", "data": {"zone": "z"}}'
+    async with process(own_nats) as (_, log):
+        for payload in (later, document):
+            log.connection.write(pub(f"evt.{WORLD}.game.e.PlayerMoved".encode(), b"nobody", payload))
+        lanes = await eventually(log, 2)
+
+    assert [event.name for event in lanes["e"]] == ["EventParked", "EventDeferred"]
+    assert lanes["e"][0].data.code == "UNSUPPORTED_VERSION"  # type: ignore[attr-defined]
 
 
 async def test_a_restarted_server_costs_nothing(own_nats: NatsServer) -> None:

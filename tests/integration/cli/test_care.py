@@ -36,12 +36,15 @@ def test_a_lost_log_is_noticed_and_restored_from_its_archive(data_folder: Path) 
     up = call(data_folder, "up")
     (repaired,) = lines(call(data_folder, "log", "repair", "--from-archive", "--json"))
 
-    assert (broken.returncode, "`worldbus log repair --from-archive`" in broken.stdout) == (3, True)
+    assert (broken.returncode, "`worldbus log repair --from-archive`" in broken.stdout) == (1, True)
     assert (up.returncode, "log repair --from-archive" in up.stderr) == (3, True)
     assert (repaired["restored"], repaired["kept"]) == (report["last"], 0)
     after = lines(call(data_folder, "replay", "--json"))
     assert [one | {"recorded": None} for one in after] == [one | {"recorded": None} for one in before]
-    assert call(data_folder, "check", "--full").returncode == 0
+    checked = call(data_folder, "check", "--full", "--stopped")
+    assert checked.returncode == 0, checked.stdout
+    asleep = call(data_folder, "check")
+    assert (asleep.returncode, "nobody runs this world" in asleep.stdout) == (1, True)
     (verified,) = lines(call(data_folder, "verify", "--json"))
     assert (verified["percent"], verified["events"]) == (100.0, report["last"])
 

@@ -69,7 +69,7 @@ def test_the_same_id_is_one_event_and_another_body_under_it_is_refused(worldbus:
     other = worldbus("publish", "PlayerLeft", "--entity", "nobody", "--id", "beat-1")
 
     assert again["position"] == first["position"]
-    assert (other.returncode, "is taken by another event" in other.stderr) == (1, True)
+    assert (other.returncode, "is taken by the event at" in other.stderr) == (1, True)
 
 
 def test_expected_is_compare_and_set(worldbus: Worldbus) -> None:
@@ -214,7 +214,8 @@ def test_check_finds_everything_well_and_compares_the_whole_archive(worldbus: Wo
 
     assert found["ok"] is True
     assert [one["check"] for one in found["checks"]] == [
-        *("settings", "servers", "nats", "log", "durability", "handlers", "tables", "reader", "projections", "archive")
+        *("settings", "servers", "nats", "log", "durability", "capacity", "clocks", "members", "versions", "handlers", "workers", "ticker"),
+        *("tables", "reader", "projections", "projector", "parked", "skipped", "archive"),
     ]
     assert worldbus("check").stdout.splitlines()[-1].startswith("ok   archive")
 
@@ -232,7 +233,7 @@ def test_a_second_owner_of_the_folder_is_refused(worldbus: Worldbus) -> None:
 
 
 def test_a_poisoned_lane_is_listed_retried_and_dropped(worldbus: Worldbus, up: Path) -> None:
-    position = asyncio.run(_poison(up, "evt.main.game.poisoned.PlayerMoved", b"\x00 this is no event"))
+    position = asyncio.run(_poison(up, "evt.main.weather.poisoned.PlayerMoved", b"\x00 this is no event"))
     assert worldbus("publish", "PlayerJoined", "--entity", "poisoned", "--data", '{"display_name": "Mira", "zone": "quay"}').returncode == 0
     eventually(
         worldbus,
@@ -242,19 +243,32 @@ def test_a_poisoned_lane_is_listed_retried_and_dropped(worldbus: Worldbus, up: P
 
     listed = [one for one in lines(worldbus("parked", "list", "--json")) if one["handler"] == "player"]
     shown = worldbus("parked", "show", "player/poisoned")
+    told = worldbus("why", position).stdout
     retried = worldbus("parked", "retry", "player/poisoned", "--reason", "it may pass now")
     dropped = worldbus("parked", "drop", "player/poisoned", "--input", position)
     resumed = worldbus("parked", "retry", "player/poisoned", "--json")
 
     assert [one["input"] for one in listed if one["status"] == "parked"] == [position]
     assert f"{position} unreadable" in shown.stdout
+    assert f"BAD_PAYLOAD (bus.errors.BadEvent): {listed[0]['reason']}" in shown.stdout
+    assert "  at handlers/player.py:" in shown.stdout
     assert "PlayerJoined" in shown.stdout
     assert (retried.returncode, "failed again" in retried.stdout) == (1, True)
     assert (dropped.returncode, f"{position} dropped; " in dropped.stdout) == (0, True)
-    assert (lines(resumed)[0]["outcome"], "nothing was parked" in resumed.stderr) == ([], True)
+    assert (resumed.returncode, json.loads(resumed.stdout)["problem"]) == (1, "nothing is parked")
     eventually(worldbus, "SELECT online FROM players WHERE player = 'poisoned'", [{"online": True}])
-    for handler in {one["handler"] for one in lines(worldbus("parked", "list", "--json"))}:
-        assert worldbus("parked", "drop", f"{handler}/poisoned", "--input", position).returncode == 0
+    assert "It waits in player/poisoned of world 'main':" in told
+    assert "BAD_PAYLOAD (bus.errors.BadEvent)" in told
+    other = asyncio.run(_poison(up, "evt.main.game.poisoned-too.PlayerMoved", b"\x00 nor is this"))
+    eventually(worldbus, f"SELECT status FROM parked WHERE input = {other} AND handler = 'player'", [{"status": "parked"}])
+    handlers = len({one["handler"] for one in lines(worldbus("parked", "list", "--json")) if one["input"] == other})
+    assert worldbus("parked", "drop", "--all", "--code", "NO_SUCH_CODE").stderr == "nothing is parked that this is about\n"
+    done = worldbus("parked", "drop", "--all", "--code", "BAD_PAYLOAD", "--reason", "no event at all")
+    assert (done.returncode, done.stdout.count(f"; {other} dropped")) == (0, handlers)
+    eventually(worldbus, "SELECT count(*) AS waiting FROM parked", [{"waiting": 0}])
+    again = worldbus("parked", "drop", "player/poisoned", "--input", position)
+    assert (again.returncode, "nothing to drop: the lane has answered" in again.stderr) == (1, True)
+    assert all(worldbus("skipped", "ack", str(skipped)).returncode == 0 for skipped in (position, other))
     (report,) = lines(worldbus("verify", "--json"))
     assert (report["different"], report["percent"]) == (0, 100.0)
 

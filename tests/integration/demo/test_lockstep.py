@@ -14,9 +14,9 @@ import pytest
 from bus.envelope import decode
 from bus.errors import BadSettings
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryFactEstablished
-from worldbus.compose import open_bus
 from worldbus.demo.lockstep import Wanted, run
 from worldbus.demo.report import Report
+from worldbus.opening import open_bus
 from worldbus.settings import Settings
 
 BUSY = {"time", "weather", "player", "capability", "uemonitor", "router", "models", "payment", "npc", "narrative"}

@@ -20,11 +20,11 @@ from bus.log import Log, open_log
 from projections import Projector
 from projections.checkpoints import Checkpoints
 from tests.streams import delete_streams
-from worldbus.compose import open_world
 from worldbus.embedded import NatsServer
 from worldbus.gateway.grants import Tokens, digest
 from worldbus.gateway.limits import Limits
 from worldbus.gateway.service import Gateway, Place, open_gateway
+from worldbus.opening import open_world
 from worldbus.settings import Settings
 
 TOKEN, OTHER, SLOW, MUTE, DEAF = "wbt_one", "wbt_other", "wbt_slow", "wbt_mute", "wbt_deaf"

@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from bus.connection import Connection
+from bus.event import Draft
 from bus.log import Log
 from bus.signals import signal
+from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
+from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from tests.integration.gateway.conftest import DEAF, OTHER, QUICK, TOKEN, Caller, Open, joined
 from worldbus.embedded import NatsServer
 
@@ -139,6 +142,24 @@ async def test_an_event_that_cannot_be_read_says_so_and_stops_nobody(caller: Cal
 
     assert (damaged.event, damaged.id, damaged.data["position"]) == ("damaged", "1", 1)
     assert (good.event, good.data["id"]) == ("message", "e2")
+
+
+async def test_an_impossible_time_is_passed_by_a_reader_that_comes_again(caller: Caller, connection: Connection) -> None:
+    """P2: it broke every subscription behind which it lay, for ever."""
+    envelope = CloudEvent.FromString(Draft(data=PlayerJoined(zone="quay"), world="main", entity="mira", id="e1").encode())
+    envelope.attributes["time"].ce_timestamp.seconds = 1_796_001_898_136
+    await connection.request("evt.main.game.mira.PlayerJoined", envelope.SerializeToString())
+    await caller.publish(joined("e2"))
+    async with stream(caller, "/v1/subscribe?after=0") as reader:
+        odd, good = await reader.event(), await reader.event()
+    async with stream(caller, "/v1/subscribe?after=0", Last_Event_ID=odd.id) as reader:
+        again = await reader.event()
+    looked = await caller.ask("GET", "/v1/events/1")
+
+    assert (odd.event, odd.id, odd.data["code"], odd.data["event"]["id"]) == ("damaged", "1", "OUT_OF_RANGE", "e1")
+    assert odd.data["event"]["data"] == {"zone": "quay"}
+    assert [one.data["id"] for one in (good, again)] == ["e2", "e2"]
+    assert (looked.status, looked.body["id"], list(looked.body["unreadable"])) == (200, "e1", ["time"])
 
 
 @pytest.mark.parametrize(

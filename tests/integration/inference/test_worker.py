@@ -10,7 +10,7 @@ import pytest
 from bus.connection import Connection
 from bus.event import Draft
 from bus.signals import signal
-from inference.delivery import hear
+from inference.delivery import Tale, hear
 from inference.engines.timed import Pace, TimedEngine
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Knowledge
@@ -70,6 +70,25 @@ async def test_an_answer_that_would_be_late_ends_with_what_was_heard(game: Game,
     assert end.DESCRIPTOR.name == "InferenceDegraded"
     assert (end.rung, end.code) == ("shorter", "too_late")
     assert end.text == "".join(chunks) != ""
+
+
+async def test_an_answer_that_is_whole_behind_its_deadline_is_not_called_complete(
+    game: Game, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine was quick enough, and the way to the player was not."""
+    flush = Tale.flush
+
+    async def slowly(tale: Tale) -> bool:
+        heard = await flush(tale)
+        await asyncio.sleep(2.1)  # longer than the whole budget
+        return heard
+
+    monkeypatch.setattr(Tale, "flush", slowly)
+    async with run(TimedEngine(Pace(first=0.001, per_token=0.001))):
+        request = await game.ask(max_tokens=8, budget_ms=2000)
+        end = cast(Any, (await game.ends(1))[request.request_id].data)
+
+    assert end.DESCRIPTOR.name in ("InferenceDegraded", "InferenceExpired")
 
 
 async def test_a_cancel_ends_with_exactly_what_was_heard(game: Game, run: Run, connection: Connection, until: Until) -> None:

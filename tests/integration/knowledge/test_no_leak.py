@@ -17,6 +17,7 @@ from projections.knowledge.embedders import open_embedder
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcForgot, NpcForgotPlayer, NpcRemembered
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
 from tests.integration.knowledge.lore import Library, Told
+from tests.laws import examples
 
 TOKENS = ["public", "storyteller", "npc:mira", "npc:pell", "faction:wardens", "progress:bell", "progress:bell=tolled"]
 CONDITIONS = ["", "", "quest:bell", "quest:bell=tolled", "event:QuestCompleted", "event:QuestCompleted:tam", "date:9"]
@@ -169,7 +170,7 @@ def stage(fresh_database: str) -> Iterator[Stage]:
         loop.run(made.connection.close())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     history=st.lists(deeds, min_size=1, max_size=14),
     askers=st.lists(

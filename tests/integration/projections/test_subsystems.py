@@ -45,6 +45,7 @@ from schemas.gen.worldbus.weather.v1.weather_pb2 import ForecastIssued, Override
 from tests.projected import event
 
 Ask = Callable[[str], object]
+MARK = "0:1:0:1"
 
 
 class World:
@@ -54,9 +55,9 @@ class World:
         self._owner, self._reader = owner, reader
         self._said: list[Event] = []
 
-    def say(self, subsystem: str, entity: str, *messages: Message) -> World:
+    def say(self, subsystem: str, entity: str, *messages: Message, lane: str = "") -> World:
         for message in messages:
-            self._said.append(event(len(self._said) + 1, message, subsystem=subsystem, entity=entity))
+            self._said.append(event(len(self._said) + 1, message, subsystem=subsystem, entity=entity, lane=lane))
         return self
 
     async def ask(self, sql: str) -> list[tuple[object, ...]]:
@@ -190,10 +191,24 @@ async def test_state_changes_and_comes_back(world: World) -> None:
 
 async def test_parked_inputs_are_listed_until_they_are_decided_or_dropped(world: World) -> None:
     parked = EventParked(handler="weather", position=4, code="BROKEN_RULE", reason="why", attempts=3, first_failed_at=Timestamp(seconds=9))
-    world.say("weather", "mill", parked, EventDeferred(handler="weather", position=5), EventDeferred(handler="weather", position=6))
-    world.say("weather", "mill", LaneRetryFailed(handler="weather", position=4, code="STILL", reason="so"))
+    world.say(
+        "weather", "mill", parked, EventDeferred(handler="weather", position=5), EventDeferred(handler="weather", position=6), lane=MARK
+    )
+    world.say("weather", "mill", LaneRetryFailed(handler="weather", position=4, code="STILL", reason="so"), lane=MARK)
     asked = "SELECT input, status, code, retries FROM parked ORDER BY input"
     assert await world.ask(asked) == [(4, "parked", "STILL", 1), (5, "deferred", None, 0), (6, "deferred", None, 0)]
 
-    world.say("weather", "mill", LaneInputDropped(handler="weather", position=4), LaneInputRetried(handler="weather", position=5))
+    world.say(
+        "weather", "mill", LaneInputDropped(handler="weather", position=4), LaneInputRetried(handler="weather", position=5), lane=MARK
+    )
     assert await world.ask(asked) == [(6, "deferred", None, 0)]
+
+
+async def test_nobody_parks_a_lane_that_is_not_his(world: World) -> None:
+    """What a game server once could write with its token: a lane of that name cannot be retried, nor dropped."""
+    forged = EventParked(handler="player", position=1, code="X", reason="forged")
+    world.say("game", "mira", forged, EventDeferred(handler="player", position=2))
+    world.say("game", "mira", EventParked(handler="game", position=1, code="X", reason="forged"))
+    world.say("weather", "mill", EventParked(handler="player", position=3, code="X"), lane=MARK)
+
+    assert await world.ask("SELECT * FROM parked") == []

@@ -22,6 +22,7 @@ from bench.capacity.machine import cpu_s
 from bench.capacity.queue import Tier, bearable, erlang_c, exponential, lines, simulate, warm
 from bench.harness import Result
 from bus.errors import BadSettings
+from tests.laws import examples
 from worldbus.cli.bench import names
 from worldbus.demo.bots import BOTS
 from worldbus.demo.concurrent import Concurrent, measure
@@ -62,7 +63,7 @@ def test_queues_of_their_own_wait_as_a_lone_gpu_does_and_a_shared_one_does_not()
     assert together.waited() == pytest.approx(erlang_c(80, 80 * busy), abs=0.02)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     gpus=st.integers(1, 5),
     slots=st.integers(1, 8),

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-import pytest
-from google.protobuf.message import Message
+from typing import Any
 
-from bus.check import check_attributes, check_id, check_line, check_payload, check_stored, check_time, check_type
+import pytest
+from google.protobuf import json_format
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.wrappers_pb2 import DoubleValue, StringValue
+
+from bus.check import (
+    FIRST_SECOND,
+    LAST_SECOND,
+    LONGEST_S,
+    check_attributes,
+    check_id,
+    check_line,
+    check_payload,
+    check_shown,
+    check_stored,
+    check_time,
+    check_type,
+)
 from bus.envelope import NANOS
 from bus.errors import BadEvent, BadSubject, Rejected, UnknownType
 from bus.event import Draft
-from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
+from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent, CloudEventBatch
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerHeartbeat, PlayerMoved
 from schemas.gen.worldbus.state.v1.state_pb2 import StateChangeRequested, StateSnapshotTaken
 from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
@@ -119,3 +140,69 @@ def test_subjects_that_the_log_does_not_have(subject: str) -> None:
 @pytest.mark.parametrize("lane", ["0:1:0:1", "7:9007199254740993:2:3"])
 def test_lane_marks_that_a_fold_can_read(lane: str) -> None:
     check_attributes(Draft(data=PlayerMoved(), world="w", entity="e", lane=lane))
+
+
+def _stamped(seconds: int, nanos: int) -> CloudEventBatch:
+    """A moment inside a message, a map and a list."""
+    batch = CloudEventBatch(events=[CloudEvent(id="a"), CloudEvent(id="b")])
+    batch.events[1].attributes["time"].ce_timestamp.CopyFrom(Timestamp(seconds=seconds, nanos=nanos))
+    return batch
+
+
+def _packed(message: Message, deep: int = 1) -> Any:
+    found: Any = message
+    for _ in range(deep):
+        holder = AnyMessage()
+        holder.Pack(found)
+        found = holder
+    return found
+
+
+IMPOSSIBLE: list[tuple[Message, str, str]] = [
+    (_stamped(1_796_001_898_136, 0), "OUT_OF_RANGE", "x.events[1].attributes['time'].ce_timestamp"),
+    (_stamped(LAST_SECOND + 1, 0), "OUT_OF_RANGE", "x.events[1].attributes['time'].ce_timestamp"),
+    (_stamped(FIRST_SECOND - 1, 999_999_999), "OUT_OF_RANGE", "x.events[1].attributes['time'].ce_timestamp"),
+    (_stamped(0, -1), "OUT_OF_RANGE", "x.events[1].attributes['time'].ce_timestamp"),
+    (_stamped(0, 1_000_000_000), "OUT_OF_RANGE", "x.events[1].attributes['time'].ce_timestamp"),
+    (_stamped(-(1 << 63), 0), "OUT_OF_RANGE", "x.events[1].attributes['time'].ce_timestamp"),
+    (Duration(seconds=LONGEST_S + 1), "OUT_OF_RANGE", "x"),
+    (Duration(seconds=-LONGEST_S - 1), "OUT_OF_RANGE", "x"),
+    (Duration(seconds=1, nanos=-1), "OUT_OF_RANGE", "x"),
+    (Duration(nanos=1_000_000_000), "OUT_OF_RANGE", "x"),
+    (_packed(Timestamp(seconds=1 << 62)), "OUT_OF_RANGE", "x.value"),
+    (_packed(_stamped(1 << 62, 0), 3), "OUT_OF_RANGE", "x.value.value.value.events[1].attributes['time'].ce_timestamp"),
+    (AnyMessage(type_url="type.googleapis.com/com.example.Unknown"), "UNKNOWN_TYPE", "x"),
+    (AnyMessage(type_url="type.googleapis.com/google.protobuf.Timestamp", value=b"\xff"), "BAD_PAYLOAD", "x"),
+    (Value(number_value=float("nan")), "NOT_FINITE", "x.number_value"),
+    (DoubleValue(value=float("inf")), "NOT_FINITE", "x.value"),
+    (StringValue(value="a\0b"), "BAD_TEXT", "x.value"),
+    (FieldMask(paths=["camelCase"]), "BAD_PAYLOAD", "x"),
+    (_packed(Timestamp(), 40), "TOO_DEEP", "x" + ".value" * 32),
+]
+
+
+@pytest.mark.parametrize(("message", "code", "path"), IMPOSSIBLE)
+def test_what_json_cannot_say_is_refused_wherever_it_is(message: Message, code: str, path: str) -> None:
+    with pytest.raises(BadEvent) as refused:
+        check_shown(message, "x")
+
+    assert (refused.value.code, refused.value.facts["path"]) == (code, path)
+    assert path[:200] in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        _stamped(FIRST_SECOND, 0),
+        _stamped(LAST_SECOND, 999_999_999),
+        Duration(seconds=LONGEST_S),
+        Duration(seconds=-1, nanos=-999_999_999),
+        _packed(Timestamp(seconds=5), 20),
+        AnyMessage(),
+        Value(),
+        FieldMask(paths=["a.b_c"]),
+    ],
+)
+def test_what_json_can_say_passes(message: Message) -> None:
+    check_shown(message, "x")
+    json_format.MessageToJson(message)

@@ -134,6 +134,11 @@ def test_a_player_cannot_spend_what_is_not_there() -> None:
     case.then_state(balances={"crowns": 100})
 
 
+def test_a_player_can_spend_the_last_coin_and_not_one_more() -> None:
+    assert code(opened().when(hold(1001))) == "INSUFFICIENT_FUNDS"
+    opened().when(hold(1000)).then_state(balances={"crowns": 0})
+
+
 def test_the_same_request_is_charged_once_and_answered_again() -> None:
     case = opened().when(buy()).when(buy(), id="again")
 

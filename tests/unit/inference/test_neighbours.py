@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from inference.fairness import FairQueue, Flow
 from inference.room import yielding
+from tests.laws import examples
 
 MS = 1_000_000
 SLOTS = 8
@@ -177,7 +178,7 @@ def test_whose_generation_was_stopped_is_not_charged_twice() -> None:
     assert order[:2] in ([stopped, other], [other, stopped])
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.integers(1, 8),
     st.lists(

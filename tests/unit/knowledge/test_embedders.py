@@ -20,6 +20,7 @@ from projections.knowledge.embedders import Embedder, EmbedderFailed, open_embed
 from projections.knowledge.embedders.endpoint import vectors
 from projections.knowledge.embedders.hashing import Hashing
 from projections.knowledge.embedders.minilm import MiniLm
+from tests.laws import examples
 
 ORIGINAL = Path(__file__).parents[2] / "embedder" / "original.json"
 SAME = 1 - 1e-4
@@ -42,7 +43,7 @@ async def test_the_vectors_are_those_of_sentence_transformers(minilm: MiniLm) ->
     assert cosines.min() > SAME
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(texts=st.lists(st.text(max_size=60), min_size=1, max_size=5))
 def test_a_vector_depends_on_its_text_alone(minilm: MiniLm, texts: list[str]) -> None:
     """Not on its neighbours in a batch, on being a question, or on what follows its last token; and it has length 1."""

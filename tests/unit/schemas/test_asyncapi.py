@@ -23,6 +23,7 @@ from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import EventDeferred, EventParked, LaneDropRequested, LaneRetryRequested
 from schemas.jsonschema import schemas
 from schemas.registry import all_events, subsystem
+from tests.laws import examples
 from tests.strategies import messages
 
 
@@ -215,7 +216,7 @@ def violations(value: Any, schema: dict[str, Any], known: dict[str, Any], path: 
             yield from violations(inner, schema.get("items", {}), known, f"{path}[{index}]")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=st.data())
 def test_any_event_in_json_fits_its_schema(data: st.DataObject) -> None:
     cls = data.draw(st.sampled_from(all_events()))

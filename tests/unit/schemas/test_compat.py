@@ -20,6 +20,7 @@ from schemas.compat import breaks, corpus_breaks, main
 from schemas.generate import descriptors
 from schemas.record import CORPUS
 from schemas.released import RELEASED, corpus_promises, parse, promises, render
+from tests.laws import examples
 
 # The shape that every test below breaks: one of each thing that a release promises.
 SOURCE = FileDescriptorSet(
@@ -176,7 +177,7 @@ FIELD_EDITS: dict[str, Callable[[FieldDescriptorProto], object]] = {
 }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_any_change_to_any_field_of_our_schemas_is_caught(real: FileDescriptorSet, data: st.DataObject) -> None:
     """The message that a field belongs to is named; nothing of another message is blamed."""

@@ -94,3 +94,27 @@ def test_an_event_from_the_log_is_read_in_its_newest_form(monkeypatch: pytest.Mo
     assert event.data == LaneInputRetried(handler="weather", position=7)
     assert event.type == "worldbus.runtime.v1.EventDeferred", "what was recorded stays visible"
     assert not isinstance(event.data, EventParked)
+
+
+def test_the_names_under_which_a_type_was_recorded_are_those_of_every_older_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from schemas import upcast as upcasting
+
+    steps = Upcasters([Upcast(EventDeferred, EventParked, EventParked), Upcast(EventParked, LaneInputRetried, LaneInputRetried)])
+    monkeypatch.setattr(upcasting, "_SHIPPED", steps)
+
+    assert upcasting.recorded_names((LaneInputRetried,)) == {"LaneInputRetried", "EventParked", "EventDeferred"}
+    assert upcasting.names_through("worldbus.runtime.v1.EventParked") == {"EventParked", "EventDeferred"}
+    assert upcasting.names_through("worldbus.runtime.v1.EventDeferred") == {"EventDeferred"}
+    assert [upcasting.read_as(name) for name in ("EventDeferred", "EventParked", "LaneInputRetried", "Other")] == [
+        "LaneInputRetried",
+        "LaneInputRetried",
+        "LaneInputRetried",
+        "Other",
+    ]
+    with pytest.raises(BadUpcast, match=r"nothing is read as worldbus.runtime.v1.EventParked any more"):
+        upcasting.recorded_names((EventParked,))
+
+
+def test_versions_of_one_name_are_recorded_under_that_name() -> None:
+    assert UPCASTERS.recorded((V3,)) == {"WeatherChanged"}
+    assert UPCASTERS.renamed == {}

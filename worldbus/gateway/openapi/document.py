@@ -8,15 +8,14 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from handlers import ALL
-from schemas.registry import all_events, subsystem
+from bus.draft import EDGE
+from schemas.registry import all_events
 from worldbus import __version__
+from worldbus.emitters import emitters
 from worldbus.gateway.openapi import publishing, reading, searching
 from worldbus.gateway.openapi.events import event_schemas
 from worldbus.gateway.openapi.parts import PROBLEM_SCHEMA
 
-RUNTIME: Final = "runtime"
-"""The package of what the runtime says about its own work."""
 ABOUT: Final = """Events of a game world over HTTP, for engines and tools that speak no NATS.
 
 An event's `id` is its idempotency key, for ever: the same event again answers the same position with `Idempotent-Replayed: true`;
@@ -26,9 +25,9 @@ what was found and what to do next."""
 
 
 def outside_events() -> list[type[Message]]:
-    """The events that come from outside: those that no handler says, and the runtime does not."""
-    said = {cls for handler in ALL for cls in handler.emits}
-    return sorted((cls for cls in all_events() if cls not in said and subsystem(cls) != RUNTIME), key=lambda cls: cls.DESCRIPTOR.full_name)
+    """The events that a game server may publish."""
+    full_names = {cls.DESCRIPTOR.full_name: cls for cls in all_events()}
+    return [cls for name, cls in sorted(full_names.items()) if emitters().may(EDGE, name)]
 
 
 def document() -> dict[str, Any]:

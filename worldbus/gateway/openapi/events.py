@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
+from bus.attributes import MAX_ORIGIN, MAX_STATE
 from schemas.jsonschema import comments, schemas
 from worldbus.gateway.limits import Limits
 from worldbus.gateway.openapi.parts import COUNT, ID, OPEN, POSITION, TOKEN, Schema, ref
@@ -76,26 +77,38 @@ def _event(cls: type[Message]) -> Schema:
 
 _ATTRIBUTES: Final[Schema] = {
     "type": "object",
-    "description": "What an event of any type says beside its data. An attribute that is null counts as left out.",
+    "description": (
+        "What an event of any type says beside its data. An attribute that is null counts as left out. Further ones (names of a-z 0-9; "
+        "text, a whole number or a boolean) are kept and given back."
+    ),
     "required": ["subject"],
     "properties": {
         "specversion": {"type": "string", "const": "1.0"},
         "id": {**ID, "description": "Its idempotency key, for ever. Without one, sending again is another event."},
         "source": {
             "type": "string",
-            "pattern": "^/worldbus/[A-Za-z0-9_-]{1,64}$",
-            "description": "Who says it; left out, `/worldbus/game`.",
+            "format": "uri-reference",
+            "maxLength": MAX_ORIGIN,
+            "description": "Who says it: `/worldbus/<subsystem>` of the token; any other is kept as `origin`. Left out, `/worldbus/game`.",
         },
         "subject": {**TOKEN, "description": "Who or what it is about: the entity."},
         "world": {**TOKEN, "description": "May be left out by a token with one world."},
         "time": {**MOMENT, "description": "When it happened; left out, now."},
-        "datacontenttype": {"type": "string", "pattern": "^application/json *(;.*)?$"},
+        "datacontenttype": {"type": "string", "pattern": "^(application/(json|protobuf)|text/json|[a-z]+/[a-z0-9.-]+[+]json) *(;.*)?$"},
+        "dataschema": {"type": "string"},
         "causationid": {**ID, "description": "Id of the event that led to this one."},
         "correlationid": {**ID, "description": "Id of the root event of the chain."},
         "traceparent": TEXT,
+        "tracestate": {"type": "string", "maxLength": MAX_STATE, "pattern": "^[ -~]*$"},
+        "origin": {"type": "string", "format": "uri-reference", "maxLength": MAX_ORIGIN},
         "producerversion": TEXT,
         "depth": DEPTH,
         "deadline": {**MOMENT, "description": "When an answer stops being useful."},
+        "data_base64": {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "In place of `data`: bytes of the `datacontenttype`, protobuf or JSON.",
+        },
         "expected": {
             "type": "integer",
             "format": "int64",
@@ -120,6 +133,8 @@ RECORDED_EVENT: Final[Schema] = {
         "causationid": {"type": "string"},
         "correlationid": {"type": "string"},
         "traceparent": {"type": "string"},
+        "tracestate": {"type": "string"},
+        "origin": {"type": "string", "description": "The source as its producer wrote it, where that is not `/worldbus/<subsystem>`."},
         "producerversion": {"type": "string"},
         "lane": {"type": "string", "description": "Of a handler's output: the input that caused it, and which output it is."},
         "depth": DEPTH,

@@ -58,7 +58,7 @@ def _answers(schema: Schema, batch: bool) -> dict[str, Any]:
         },
         **GUARDED,
         **problems(
-            s403="The token may not speak in that world, or for that subsystem.",
+            s403="The token may not speak in that world, for that subsystem, or in events of that type.",
             s408="The body came too slowly.",
             s409="The id is taken by another event, or a lane is not at the position where it was expected.",
             s413="The body, the batch or an event is too large.",

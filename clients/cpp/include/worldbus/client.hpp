@@ -1,8 +1,6 @@
 // Publishing to the bus from a game thread, and receiving from it.
 //
-//   worldbus::Settings settings;
-//   settings.url = "nats://127.0.0.1:4222";
-//   settings.world = "w1";
+//   worldbus::Settings settings;              // url and world as WORLDBUS_NATS_URL and WORLDBUS_WORLD say
 //   worldbus::Client client(settings);
 //
 //   worldbus::player::v1::PlayerMoved moved;
@@ -36,7 +34,7 @@ enum class Submitted : std::uint8_t {
   closed,     ///< the client is closing
   bad_name,   ///< entity or id break the rules for names
   too_large,  ///< the payload is larger than 261120 bytes. What its envelope takes beyond 262144 is refused by its receipt
-  bad_event,  ///< the event cannot be written, e.g. text that is not UTF-8 or has a NUL, or numbers that are not finite
+  bad_event,  ///< the event cannot be written, e.g. text that is not UTF-8 or has a NUL, numbers that are not finite, impossible times
 };
 
 const char* to_string(Submitted submitted);

@@ -1,9 +1,10 @@
-// How a client is to work. Values; nothing here reads the environment.
+// How a client is to work. Values; the environment says where the bus is, unless the program does.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -33,9 +34,16 @@ struct Receipt {
   std::string reason;          ///< for a person; empty when recorded
 };
 
+/// A setting of the environment, as `eval "$(worldbus env)"` leaves it, or something else where it is not there.
+inline std::string from_environment(const char* name, const char* otherwise) {
+  const char* found = std::getenv(name);
+  return found != nullptr && *found != '\0' ? found : otherwise;
+}
+
 struct Settings {
-  std::string url = "nats://127.0.0.1:4222";  ///< one or several, separated by commas
-  std::string world;                          ///< 1 to 64 of A-Z a-z 0-9 _ -
+  /// One or several, separated by commas; by default what WORLDBUS_NATS_URL says, or a server without a password on this machine.
+  std::string url = from_environment("WORLDBUS_NATS_URL", "nats://127.0.0.1:4222");
+  std::string world = from_environment("WORLDBUS_WORLD", "");  ///< 1 to 64 of A-Z a-z 0-9 _ -; by default what WORLDBUS_WORLD says
   std::string subsystem = "game";             ///< who says it, as the server's permissions allow
   std::string name = "worldbus-cpp";          ///< shown in the server's list of connections
   std::string credentials;                    ///< path of a .creds file; empty for none

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!worldbus/runtime/v1/runtime.proto\x12\x13worldbus.runtime.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x02\n\x0b\x45ventParked\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x0c\n\x04type\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x12\n\nerror_type\x18\t \x01(\t\x12\x10\n\x08\x61ttempts\x18\n \x01(\x05\x12\x17\n\x0fhandler_version\x18\x0b \x01(\t\x12\x33\n\x0f\x66irst_failed_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_failed_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\rEventDeferred\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x0c\n\x04type\x18\x05 \x01(\t\"5\n\x12LaneRetryRequested\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"F\n\x11LaneDropRequested\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\"G\n\x10LaneInputRetried\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\"R\n\x0fLaneRetryFailed\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"W\n\x10LaneInputDropped\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!worldbus/runtime/v1/runtime.proto\x12\x13worldbus.runtime.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x02\n\x0b\x45ventParked\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x0c\n\x04type\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x12\n\nerror_type\x18\t \x01(\t\x12\x10\n\x08\x61ttempts\x18\n \x01(\x05\x12\x17\n\x0fhandler_version\x18\x0b \x01(\t\x12\x33\n\x0f\x66irst_failed_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_failed_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x66rames\x18\x0e \x03(\t\x12\r\n\x05stack\x18\x0f \x01(\t\"e\n\rEventDeferred\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x0c\n\x04type\x18\x05 \x01(\t\"5\n\x12LaneRetryRequested\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"F\n\x11LaneDropRequested\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\"G\n\x10LaneInputRetried\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\"\x85\x01\n\x0fLaneRetryFailed\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nerror_type\x18\x05 \x01(\t\x12\x0e\n\x06\x66rames\x18\x06 \x03(\t\x12\r\n\x05stack\x18\x07 \x01(\t\"W\n\x10LaneInputDropped\x12\x0f\n\x07handler\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,17 +33,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'schemas.gen.worldbus.runtim
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENTPARKED']._serialized_start=92
-  _globals['_EVENTPARKED']._serialized_end=406
-  _globals['_EVENTDEFERRED']._serialized_start=408
-  _globals['_EVENTDEFERRED']._serialized_end=509
-  _globals['_LANERETRYREQUESTED']._serialized_start=511
-  _globals['_LANERETRYREQUESTED']._serialized_end=564
-  _globals['_LANEDROPREQUESTED']._serialized_start=566
-  _globals['_LANEDROPREQUESTED']._serialized_end=636
-  _globals['_LANEINPUTRETRIED']._serialized_start=638
-  _globals['_LANEINPUTRETRIED']._serialized_end=709
-  _globals['_LANERETRYFAILED']._serialized_start=711
-  _globals['_LANERETRYFAILED']._serialized_end=793
-  _globals['_LANEINPUTDROPPED']._serialized_start=795
-  _globals['_LANEINPUTDROPPED']._serialized_end=882
+  _globals['_EVENTPARKED']._serialized_end=437
+  _globals['_EVENTDEFERRED']._serialized_start=439
+  _globals['_EVENTDEFERRED']._serialized_end=540
+  _globals['_LANERETRYREQUESTED']._serialized_start=542
+  _globals['_LANERETRYREQUESTED']._serialized_end=595
+  _globals['_LANEDROPREQUESTED']._serialized_start=597
+  _globals['_LANEDROPREQUESTED']._serialized_end=667
+  _globals['_LANEINPUTRETRIED']._serialized_start=669
+  _globals['_LANEINPUTRETRIED']._serialized_end=740
+  _globals['_LANERETRYFAILED']._serialized_start=743
+  _globals['_LANERETRYFAILED']._serialized_end=876
+  _globals['_LANEINPUTDROPPED']._serialized_start=878
+  _globals['_LANEINPUTDROPPED']._serialized_end=965
 # @@protoc_insertion_point(module_scope)

@@ -8,9 +8,11 @@ All but the two requests are said by the handler whose lane it is, under the lan
 fence; `LaneRetryRequested` and `LaneDropRequested` are said by the edge `operator`.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -41,6 +43,8 @@ class EventParked(_message.Message):
     HANDLER_VERSION_FIELD_NUMBER: _builtins.int
     FIRST_FAILED_AT_FIELD_NUMBER: _builtins.int
     LAST_FAILED_AT_FIELD_NUMBER: _builtins.int
+    FRAMES_FIELD_NUMBER: _builtins.int
+    STACK_FIELD_NUMBER: _builtins.int
     handler: _builtins.str
     """Name of the handler, a subject token of 1 to 64 characters."""
     position: _builtins.int
@@ -48,13 +52,15 @@ class EventParked(_message.Message):
     partition: _builtins.int
     """Partition of the input, 0 to the number of partitions - 1."""
     event_id: _builtins.str
-    """CloudEvents id of the input, at most 255 bytes; empty if its envelope could not be read."""
+    """CloudEvents id of the input, at most 255 bytes; a longer one is cut, marked by `…#` and a hash of the whole. `position-<position>` if its
+    envelope could not be read.
+    """
     type: _builtins.str
-    """Full protobuf name of the input, e.g. `worldbus.time.v1.ClockAdvanced`; empty if its envelope could not be read."""
+    """Full protobuf name of the input, e.g. `worldbus.time.v1.ClockAdvanced`, at most 255 bytes; empty if its envelope could not be read."""
     subject: _builtins.str
     """Stored subject of the input, `evt.<partition>.<world>.<subsystem>.<entity>.<EventName>`, at most 255 bytes."""
     code: _builtins.str
-    """Stable name of the broken rule, upper case, e.g. `BROKEN_RULE`, `BAD_PAYLOAD`, `ATTEMPTS_SPENT`, `LOOP_GUARD`."""
+    """Stable name of the broken rule, upper case, e.g. `BROKEN_RULE`, `BAD_PAYLOAD`, `HANDLER_FAILED`, `HANDLER_HUNG`, `LOOP_GUARD`."""
     reason: _builtins.str
     """The error's message for a person, at most 4096 bytes: what was wanted, what was found, the next step."""
     error_type: _builtins.str
@@ -63,6 +69,8 @@ class EventParked(_message.Message):
     """How often the input was tried before it was parked, 1 or more."""
     handler_version: _builtins.str
     """Version of the handler's code that gave up."""
+    stack: _builtins.str
+    """What the blocked thread was executing, for a decision that did not return (`HANDLER_HUNG`); at most 8192 bytes, innermost last."""
     @_builtins.property
     def first_failed_at(self) -> _timestamp_pb2.Timestamp:
         """When the first attempt failed, UTC. Wall clock of the handler's host: for people, never for decisions."""
@@ -70,6 +78,10 @@ class EventParked(_message.Message):
     @_builtins.property
     def last_failed_at(self) -> _timestamp_pb2.Timestamp:
         """When the last attempt failed, UTC, not before `first_failed_at`. Wall clock of the handler's host: for people, never for decisions."""
+
+    @_builtins.property
+    def frames(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The last frames of the error's traceback, innermost last, at most 20: `file:line function`, the file relative to the package's folder."""
 
     def __init__(
         self,
@@ -87,10 +99,12 @@ class EventParked(_message.Message):
         handler_version: _builtins.str = ...,
         first_failed_at: _timestamp_pb2.Timestamp | None = ...,
         last_failed_at: _timestamp_pb2.Timestamp | None = ...,
+        frames: _abc.Iterable[_builtins.str] | None = ...,
+        stack: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_failed_at", b"first_failed_at", "last_failed_at", b"last_failed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "code", b"code", "error_type", b"error_type", "event_id", b"event_id", "first_failed_at", b"first_failed_at", "handler", b"handler", "handler_version", b"handler_version", "last_failed_at", b"last_failed_at", "partition", b"partition", "position", b"position", "reason", b"reason", "subject", b"subject", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "code", b"code", "error_type", b"error_type", "event_id", b"event_id", "first_failed_at", b"first_failed_at", "frames", b"frames", "handler", b"handler", "handler_version", b"handler_version", "last_failed_at", b"last_failed_at", "partition", b"partition", "position", b"position", "reason", b"reason", "stack", b"stack", "subject", b"subject", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -114,9 +128,9 @@ class EventDeferred(_message.Message):
     partition: _builtins.int
     """Partition of the deferred input, 0 to the number of partitions - 1."""
     event_id: _builtins.str
-    """CloudEvents id of the deferred input, at most 255 bytes; empty if its envelope could not be read."""
+    """CloudEvents id of the deferred input, bounded as in `EventParked`."""
     type: _builtins.str
-    """Full protobuf name of the deferred input; empty if its envelope could not be read."""
+    """Full protobuf name of the deferred input, at most 255 bytes; empty if its envelope could not be read."""
     def __init__(
         self,
         *,
@@ -162,7 +176,7 @@ Global___LaneRetryRequested: _TypeAlias = LaneRetryRequested  # noqa: Y015
 
 @_typing.final
 class LaneDropRequested(_message.Message):
-    """An operator asks a lane to give up its parked input and go on behind it."""
+    """An operator asks a lane to give up one input and go on behind it: the first that is parked, or one that it could not decide so far."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -172,7 +186,9 @@ class LaneDropRequested(_message.Message):
     handler: _builtins.str
     """Name of the handler whose lane it is, a subject token of 1 to 64 characters. World and entity are the envelope's."""
     position: _builtins.int
-    """Position of the parked input to drop, 1 or more. A request that names another input than the parked one changes nothing."""
+    """Position of the input to drop, 1 or more. A request changes nothing that names an input which the lane has answered, or which is
+    deferred behind the parked one.
+    """
     reason: _builtins.str
     """Why, for the record; may be empty, at most 4096 bytes."""
     def __init__(
@@ -206,7 +222,7 @@ class LaneInputRetried(_message.Message):
     position: _builtins.int
     """Position of the input in the log, 1 or more."""
     event_id: _builtins.str
-    """CloudEvents id of the input, at most 255 bytes; empty if its envelope could not be read."""
+    """CloudEvents id of the input, bounded as in `EventParked`."""
     def __init__(
         self,
         *,
@@ -232,6 +248,9 @@ class LaneRetryFailed(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ERROR_TYPE_FIELD_NUMBER: _builtins.int
+    FRAMES_FIELD_NUMBER: _builtins.int
+    STACK_FIELD_NUMBER: _builtins.int
     handler: _builtins.str
     """Name of the handler, a subject token of 1 to 64 characters."""
     position: _builtins.int
@@ -240,6 +259,14 @@ class LaneRetryFailed(_message.Message):
     """Stable name of the broken rule, upper case."""
     reason: _builtins.str
     """The error's message for a person, at most 4096 bytes."""
+    error_type: _builtins.str
+    """Python class of the error, e.g. `bus.errors.BrokenRule`."""
+    stack: _builtins.str
+    """What the blocked thread was executing, as in `EventParked`."""
+    @_builtins.property
+    def frames(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The last frames of the error's traceback, as in `EventParked`."""
+
     def __init__(
         self,
         *,
@@ -247,10 +274,13 @@ class LaneRetryFailed(_message.Message):
         position: _builtins.int = ...,
         code: _builtins.str = ...,
         reason: _builtins.str = ...,
+        error_type: _builtins.str = ...,
+        frames: _abc.Iterable[_builtins.str] | None = ...,
+        stack: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "handler", b"handler", "position", b"position", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "error_type", b"error_type", "frames", b"frames", "handler", b"handler", "position", b"position", "reason", b"reason", "stack", b"stack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -258,7 +288,7 @@ Global___LaneRetryFailed: _TypeAlias = LaneRetryFailed  # noqa: Y015
 
 @_typing.final
 class LaneInputDropped(_message.Message):
-    """A parked input was given up at an operator's request: this lane will never decide it."""
+    """An input was given up at an operator's request: this lane will never decide it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -271,7 +301,7 @@ class LaneInputDropped(_message.Message):
     position: _builtins.int
     """Position of the dropped input in the log, 1 or more."""
     event_id: _builtins.str
-    """CloudEvents id of the dropped input, at most 255 bytes; empty if its envelope could not be read."""
+    """CloudEvents id of the dropped input, bounded as in `EventParked`."""
     reason: _builtins.str
     """The operator's reason; may be empty, at most 4096 bytes."""
     def __init__(

@@ -47,12 +47,12 @@ class EventDeferred(betterproto2.Message):
 
     event_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    CloudEvents id of the deferred input, at most 255 bytes; empty if its envelope could not be read.
+    CloudEvents id of the deferred input, bounded as in `EventParked`.
     """
 
     type: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Full protobuf name of the deferred input; empty if its envelope could not be read.
+    Full protobuf name of the deferred input, at most 255 bytes; empty if its envelope could not be read.
     """
 
 
@@ -82,12 +82,13 @@ class EventParked(betterproto2.Message):
 
     event_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    CloudEvents id of the input, at most 255 bytes; empty if its envelope could not be read.
+    CloudEvents id of the input, at most 255 bytes; a longer one is cut, marked by `…#` and a hash of the whole. `position-<position>` if its
+    envelope could not be read.
     """
 
     type: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Full protobuf name of the input, e.g. `worldbus.time.v1.ClockAdvanced`; empty if its envelope could not be read.
+    Full protobuf name of the input, e.g. `worldbus.time.v1.ClockAdvanced`, at most 255 bytes; empty if its envelope could not be read.
     """
 
     subject: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
@@ -97,7 +98,7 @@ class EventParked(betterproto2.Message):
 
     code: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
-    Stable name of the broken rule, upper case, e.g. `BROKEN_RULE`, `BAD_PAYLOAD`, `ATTEMPTS_SPENT`, `LOOP_GUARD`.
+    Stable name of the broken rule, upper case, e.g. `BROKEN_RULE`, `BAD_PAYLOAD`, `HANDLER_FAILED`, `HANDLER_HUNG`, `LOOP_GUARD`.
     """
 
     reason: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
@@ -134,6 +135,16 @@ class EventParked(betterproto2.Message):
     When the last attempt failed, UTC, not before `first_failed_at`. Wall clock of the handler's host: for people, never for decisions.
     """
 
+    frames: "list[str]" = betterproto2.field(14, betterproto2.TYPE_STRING, repeated=True)
+    """
+    The last frames of the error's traceback, innermost last, at most 20: `file:line function`, the file relative to the package's folder.
+    """
+
+    stack: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+    """
+    What the blocked thread was executing, for a decision that did not return (`HANDLER_HUNG`); at most 8192 bytes, innermost last.
+    """
+
 
 default_message_pool.register_message("worldbus.runtime.v1", "EventParked", EventParked)
 
@@ -141,7 +152,7 @@ default_message_pool.register_message("worldbus.runtime.v1", "EventParked", Even
 @dataclass(eq=False, repr=False)
 class LaneDropRequested(betterproto2.Message):
     """
-    An operator asks a lane to give up its parked input and go on behind it.
+    An operator asks a lane to give up one input and go on behind it: the first that is parked, or one that it could not decide so far.
     """
 
     handler: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -151,7 +162,8 @@ class LaneDropRequested(betterproto2.Message):
 
     position: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
     """
-    Position of the parked input to drop, 1 or more. A request that names another input than the parked one changes nothing.
+    Position of the input to drop, 1 or more. A request changes nothing that names an input which the lane has answered, or which is
+    deferred behind the parked one.
     """
 
     reason: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
@@ -166,7 +178,7 @@ default_message_pool.register_message("worldbus.runtime.v1", "LaneDropRequested"
 @dataclass(eq=False, repr=False)
 class LaneInputDropped(betterproto2.Message):
     """
-    A parked input was given up at an operator's request: this lane will never decide it.
+    An input was given up at an operator's request: this lane will never decide it.
     """
 
     handler: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -181,7 +193,7 @@ class LaneInputDropped(betterproto2.Message):
 
     event_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    CloudEvents id of the dropped input, at most 255 bytes; empty if its envelope could not be read.
+    CloudEvents id of the dropped input, bounded as in `EventParked`.
     """
 
     reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -212,7 +224,7 @@ class LaneInputRetried(betterproto2.Message):
 
     event_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    CloudEvents id of the input, at most 255 bytes; empty if its envelope could not be read.
+    CloudEvents id of the input, bounded as in `EventParked`.
     """
 
 
@@ -243,6 +255,21 @@ class LaneRetryFailed(betterproto2.Message):
     reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
     The error's message for a person, at most 4096 bytes.
+    """
+
+    error_type: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Python class of the error, e.g. `bus.errors.BrokenRule`.
+    """
+
+    frames: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    """
+    The last frames of the error's traceback, as in `EventParked`.
+    """
+
+    stack: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    What the blocked thread was executing, as in `EventParked`.
     """
 
 

@@ -1,0 +1,1 @@
+"""Planted faults: does anything notice? `python -m bench.mutants`, or `make mutants`."""

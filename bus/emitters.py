@@ -1,0 +1,61 @@
+"""Which subsystem may emit which event types: the facts of a subsystem are its own, and so is the book-keeping of the runtime.
+
+Gates ask before they publish for somebody. The table is made of the handlers' `emits` and of what each edge alone may say; the bus knows
+neither, so it is handed in. Requests (`…Requested`) may be made by anybody, unless an edge has them for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bus.errors import BadEvent
+from bus.lane import RUNTIME_EVENTS
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from bus.handler import Handler
+
+RUNTIME = frozenset(kind.DESCRIPTOR.full_name for kind in RUNTIME_EVENTS)
+REQUEST = "Requested"
+
+
+class Emitters:
+    """The table. `edges` has what each edge alone may say; what is in neither part may be said by any edge."""
+
+    def __init__(self, handlers: Iterable[Handler[Any]], edges: Mapping[str, Iterable[type[Message]]]) -> None:
+        self.handlers = {handler.name: frozenset(kind.DESCRIPTOR.full_name for kind in handler.emits) for handler in handlers}
+        self._owners: dict[str, tuple[str, ...]] = dict.fromkeys(RUNTIME, tuple(self.handlers))
+        for name, types in self.handlers.items():
+            for one in types:
+                if not one.endswith(REQUEST):
+                    self._owners[one] = (*self._owners.get(one, ()), name)
+        for edge, kinds in edges.items():
+            for kind in kinds:
+                self._owners[kind.DESCRIPTOR.full_name] = (edge,)
+
+    def may(self, subsystem: str, type_name: str) -> bool:
+        """Whether `subsystem` may emit events of the full type `type_name`."""
+        owners = self._owners.get(type_name)
+        if owners is not None:
+            return subsystem in owners
+        return subsystem not in self.handlers or type_name in self.handlers[subsystem]
+
+    def check(self, subsystem: str, type_name: str) -> None:
+        """Raise `BadEvent` if it may not."""
+        problem = self.problem(subsystem, type_name)
+        if problem:
+            raise BadEvent(problem, code="TYPE_NOT_ALLOWED", type=type_name)
+
+    def problem(self, subsystem: str, type_name: str) -> str:
+        """Why it may not, in words; empty if it may."""
+        if self.may(subsystem, type_name):
+            return ""
+        simple = type_name.rpartition(".")[2]
+        owners = self._owners.get(type_name)
+        if type_name in RUNTIME:
+            return f"{simple} is the runtime's own record of a handler's lane, found it from {subsystem!r}: nobody else publishes it"
+        if owners is None:
+            return f"wanted an event that {subsystem} declares in `emits`, found {simple}: publish it as an edge, game for instance"
+        return f"wanted {simple} from {' or '.join(owners)}, found it from {subsystem!r}: a fact is published by its own subsystem alone"

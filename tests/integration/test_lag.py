@@ -1,0 +1,103 @@
+"""What is behind is what has no answer: by the word of who holds a partition, which the server hears a second later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bus import session
+from bus.event import Draft
+from bus.runtime import run_handlers
+from handlers.player import player
+from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
+from worldbus.lag import consumers, measure, seconds
+from worldbus.opening import World, open_world
+from worldbus.roll_call import Member, roll_call
+from worldbus.settings import Settings
+
+
+@pytest.fixture
+async def world(data_folder: Path) -> AsyncIterator[World]:
+    """Servers of their own, in which nothing runs."""
+    async with open_world(Settings(data=data_folder, durability="relaxed"), own=True) as world:
+        yield world
+
+
+async def join(world: World, entity: str = "mira") -> int:
+    """The position of a player who comes in."""
+    draft = Draft(data=PlayerJoined(display_name="Mira", zone="quay"), world="main", entity=entity, subsystem="game")
+    return await world.publisher.publish(draft)
+
+
+async def heard(world: World) -> list[Member]:
+    """Whoever runs, once somebody has answered."""
+    while not (members := [one for one in await roll_call(world.connection, world.log.name) if one.told]):
+        await asyncio.sleep(0.05)
+    return members
+
+
+async def test_an_answered_input_that_is_not_acknowledged_yet_is_not_behind(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "ACK_SOON_S", 3600.0)
+    monkeypatch.setattr(session, "ACK_EVERY_S", 3600.0)
+    position = await join(world)
+    event = await world.log.get(position)
+    async with run_handlers(world.connection, world.log, [player]):
+        while True:
+            members = await heard(world)
+            told = next(one for one in await consumers(world.log, [player], members) if one.partition == event.partition)
+            if told.exists and told.held_by and not told.behind:
+                break
+            await asyncio.sleep(0.05)
+        alone = next(one for one in await consumers(world.log, [player]) if one.partition == event.partition)
+
+    assert alone.behind > 0, "the server has not heard of the answers"
+    assert told.settled >= position
+    assert told.held_by == f"{members[0].host}:{members[0].pid}"
+
+
+async def test_what_nobody_holds_is_behind_for_as_long_as_it_is_in_the_log(world: World) -> None:
+    async with run_handlers(world.connection, world.log, [player]):
+        await join(world)
+        while any(one.behind or not one.exists for one in await consumers(world.log, [player])):
+            await asyncio.sleep(0.05)
+    first = await join(world, "tam")
+    recorded_ms = (await world.log.get(first)).recorded_ns // 1_000_000
+    await join(world, "tam")
+
+    lag = await measure(world.log, "", [player], [])
+
+    (late,) = [one for one in lag.handlers if one.behind]
+    assert (late.waiting, late.open, late.oldest_ms) == (2, 0, recorded_ms)
+    assert late.age_s(lag.now_ms) == seconds(recorded_ms, lag.now_ms)
+    assert lag.tables.problem
+
+
+async def test_an_idle_place_has_no_age_and_one_that_never_was_none_that_is_known(world: World) -> None:
+    never = await consumers(world.log, [player])
+    assert {(one.exists, one.ran, one.age_s(10**15)) for one in never} == {(False, False, None)}
+    async with run_handlers(world.connection, world.log, [player]):
+        while not all(one.exists for one in await consumers(world.log, [player])):
+            await asyncio.sleep(0.05)
+
+    lag = await measure(world.log, "", [player], [])
+
+    assert {one.age_s(lag.now_ms) for one in lag.handlers} == {0.0}
+
+
+async def test_a_deleted_consumer_ran_once(world: World) -> None:
+    async with run_handlers(world.connection, world.log, [player]):
+        position = await join(world)
+        partition = (await world.log.get(position)).partition
+        while True:
+            found = next(one for one in await consumers(world.log, [player]) if one.partition == partition)
+            if found.exists and found.settled >= position:
+                break
+            await asyncio.sleep(0.05)
+    await world.connection.api(f"CONSUMER.DELETE.{world.log.name}.player_{partition}")
+
+    gone = next(one for one in await consumers(world.log, [player]) if one.partition == partition)
+
+    assert (gone.exists, gone.ran) == (False, True)

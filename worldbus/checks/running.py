@@ -1,0 +1,180 @@
+"""Who runs the world, and whether it gets anywhere: members, handlers, ticker, projector."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bus.presence import PartReport
+from bus.subjects import partition_of, stored_filter
+from handlers import ALL
+from handlers.time_manager import CLOCK
+from projections.store import connected
+from schemas.gen.worldbus.time.v1.time_pb2 import RealTimePassed
+from worldbus.checks.finding import Bounds, Finding, ago, counted, many
+from worldbus.drift import LEADS
+from worldbus.lag import ConsumerLag, Lag, consumers, seconds
+
+if TYPE_CHECKING:
+    from bus.event import Event
+    from bus.log import Log
+    from worldbus.embedded import Servers
+    from worldbus.roll_call import Member
+
+LOOK_S = 0.4  # between two looks at floors that are old, to tell one that stands from one that moves
+PROJECTOR, TICKER = "projector", "ticker"
+
+
+def members(heard: Sequence[Member], bounds: Bounds) -> Finding:
+    """Everybody who was heard, each handler run by somebody, and everybody well."""
+    run = {name for one in heard for name in one.handlers}
+    nobody = [handler.name for handler in ALL if handler.name not in run | bounds.without]
+    ill = [f"{one.name}: {'; '.join(one.health)}" for one in heard if one.health]
+    silent = [one.name for one in heard if one.speaks and not one.told]
+    facts = {"members": [{"member": one.name, "version": one.version, "handlers": one.handlers, "health": one.health} for one in heard]}
+    if not run - bounds.without and nobody:
+        step = "start `worldbus up` or `worldbus run`; if one runs, it hangs: its log says where"
+        return Finding("members", False, f"nobody was heard who runs a handler: {step}", facts=facts)
+    problems = [*ill, *([f"nobody runs {many(nobody)}: start them, or say --without"] if nobody else [])]
+    problems += [f"{many(silent)} beats and does not answer: look into its log"] if silent else []
+    if problems:
+        return Finding("members", False, "; ".join(problems), facts=facts)
+    return Finding(
+        "members", True, f"{counted(len(run), 'handler')} in {counted(sum(bool(one.handlers) for one in heard), 'member')}", facts=facts
+    )
+
+
+def versions(heard: Sequence[Member]) -> Finding:
+    """One release everywhere, or a word of warning: during a rolling upgrade there are two, afterwards there should be one."""
+    found: dict[str, list[str]] = {}
+    for one in heard:
+        found.setdefault(one.version or "an older release", []).append(one.name)
+    facts: dict[str, object] = dict(found)
+    if len(found) > 1:
+        words = "; ".join(f"{version}: {many(names)}" for version, names in sorted(found.items()))
+        return Finding("versions", True, f"members of {len(found)} releases: {words}: end the upgrade soon", warning=True, facts=facts)
+    return Finding("versions", True, f"worldbus {next(iter(found))}" if found else "nobody was heard", facts=facts)
+
+
+async def handlers(log: Log, lag: Lag, heard: Sequence[Member], bounds: Bounds) -> Finding:
+    """No input waits for its answer for longer than is allowed, and no consumer is gone."""
+    places = [one for one in lag.handlers if one.handler not in bounds.without]
+    gone = [one.name for one in places if one.ran and not one.exists]
+    never = sorted({one.handler for one in places} - {one.handler for one in places if one.exists or one.ran})
+    late = [one for one in places if (one.age_s(lag.now_ms) or 0) > bounds.age_s]
+    behind = sum(one.behind for one in places)
+    facts: dict[str, object] = {"behind": behind, "gone": gone, "never_ran": never, "late": [one.name for one in late]}
+    if gone:
+        step = "its member makes it anew within seconds; if it stays so, start the member again"
+        return Finding("handlers", False, f"consumers are gone: {many(gone)}: {step}", facts=facts)
+    if late:
+        standing = await _standing(log, late, heard)
+        oldest = sorted(late, key=lambda one: one.oldest_ms)
+        words = many([_late(one, lag.now_ms, one.name in standing, _reader(one, heard)) for one in oldest], most=3)
+        return Finding("handlers", False, f"{words}: see `worldbus lag`, `worldbus ps` and the log of who holds them", facts=facts)
+    return Finding("handlers", True, f"{behind} events to answer" + (f"; never ran here: {', '.join(never)}" if never else ""), facts=facts)
+
+
+def _late(one: ConsumerLag, now_ms: int, stands: bool, who: str) -> str:
+    floor = f"stands at {one.settled}" if stands else f"is at {one.settled} and moves"
+    waits = f"{one.name} has {counted(one.behind, 'event')} to answer, the first for {ago(seconds(one.oldest_ms, now_ms))}"
+    return f"{waits}; its floor {floor}, {who}"
+
+
+def _reader(one: ConsumerLag, heard: Sequence[Member]) -> str:
+    """Who should read a partition, and whether they do."""
+    if one.held_by:
+        return f"held by {one.held_by}"
+    for member in heard:
+        if any(
+            hold.partition == one.partition for report in member.reports.values() if report.name == one.handler for hold in report.holds
+        ):
+            return f"{member.name}, to whom it falls, does not read it at the moment"
+    return "held by nobody who was heard"
+
+
+async def _standing(log: Log, late: Sequence[ConsumerLag], heard: Sequence[Member]) -> set[str]:
+    """Those whose floor does not move between two looks."""
+    wanted = {one.handler for one in late}
+    before = {one.name: one.settled for one in late}
+    await asyncio.sleep(LOOK_S)
+    now = await consumers(log, [handler for handler in ALL if handler.name in wanted])
+    return {one.name for one in now if one.name in before and one.settled <= before[one.name]}
+
+
+async def tiers(lag: Lag, bounds: Bounds) -> Finding:
+    """No request to a model waits for a worker for longer than is allowed."""
+    late = [one for one in lag.tiers if (one.age_s(lag.now_ms) or 0) > bounds.age_s]
+    if late:
+        words = many(
+            [f"{one.behind} requests of tier {one.handler}, the first for {ago(seconds(one.oldest_ms, lag.now_ms))}" for one in late]
+        )
+        return Finding("workers", False, f"nobody answers requests: {words}: start a worker or the ladder (`worldbus run --only ladder`)")
+    return Finding("workers", True, f"{sum(one.behind for one in lag.tiers)} requests wait for a worker")
+
+
+async def ticker(log: Log, world: str, heard: Sequence[Member], now_ms: int, bounds: Bounds) -> Finding:
+    """Real time reaches the world's clock, if it has one."""
+    parts = _parts(heard, TICKER)
+    if waiting := [part for part, _ in parts if part.state == "waits"]:
+        return Finding("ticker", False, f"waits {_since(waiting[0], now_ms)}: {waiting[0].reason}")
+    last = await _last_told(log, world)
+    if last is None:
+        words = f"no real time has passed yet in world {world!r}" + ("" if parts else ": start `worldbus up`")
+        return Finding("ticker", bool(parts), words)
+    age_s = seconds(last.recorded_ns // 1_000_000, now_ms)
+    allowed_s = bounds.age_s + rests_s(last.data)
+    facts = {"position": last.position, "age_s": age_s, "allowed_s": allowed_s}
+    told = f"the clock of world {world!r} was told of real time {ago(age_s)} ago, at position {last.position}"
+    if age_s > allowed_s:
+        who = f"{many([one.name for _, one in parts])} should tell it" if parts else "nobody tells it: start `worldbus run --only ticker`"
+        return Finding("ticker", False, f"stands: {told}; {who}", facts=facts)
+    return Finding("ticker", True, told, facts=facts)
+
+
+async def _last_told(log: Log, world: str) -> Event | None:
+    partition = partition_of(world, CLOCK, log.partitions)
+    return await log.last(stored_filter(partition=partition, world=world, entity=CLOCK, name=RealTimePassed.DESCRIPTOR.name))
+
+
+def rests_s(word: Any) -> float:
+    """For how long whoever told of real time said that it may be silent."""
+    return getattr(word, "rests_ms", 0) / 1000
+
+
+async def projector(servers: Servers, lag: Lag, heard: Sequence[Member], bounds: Bounds) -> Finding:
+    """Somebody projects, and gets on."""
+    parts = _parts(heard, PROJECTOR)
+    facts: dict[str, object] = {
+        "position": lag.tables.position,
+        "projectors": [{"member": one.name, "state": part.state, "reason": part.reason} for part, one in parts],
+    }
+    if waiting := [(part, one) for part, one in parts if part.state == "waits"]:
+        part, one = waiting[0]
+        if not any(other.state == "works" for other, _ in parts):
+            return Finding("projector", False, f"{one.name} waits {_since(part, lag.now_ms)}: {part.reason}", facts=facts)
+    late_s = seconds(lag.tables.oldest_ms, lag.now_ms)
+    late = f"the tables are {lag.tables.behind} events and {ago(late_s)} behind, at position {lag.tables.position}"
+    leads = any(part.state == "works" for part, _ in parts) or await _somebody_leads(servers)
+    if not leads and PROJECTOR not in bounds.without:
+        step = "start `worldbus up` or `worldbus run --only projector`"
+        return Finding(
+            "projector", False, f"nobody projects: {late if lag.tables.behind else 'the tables stand still'}: {step}", facts=facts
+        )
+    if late_s > bounds.age_s:
+        return Finding("projector", False, f"{late}: see the projector's log", facts=facts)
+    return Finding("projector", True, f"works, {lag.tables.behind} events to take in" if leads else "nobody projects, as said", facts=facts)
+
+
+async def _somebody_leads(servers: Servers) -> bool:
+    async with connected(servers.reader_dsn) as connection:
+        return bool(await connection.fetchval(LEADS))
+
+
+def _parts(heard: Sequence[Member], name: str) -> list[tuple[PartReport, Member]]:
+    return [(part, one) for one in heard for part in one.parts if part.name == name]
+
+
+def _since(part: PartReport, now_ms: int) -> str:
+    return f"for {ago(seconds(part.since_ms, now_ms))}"

@@ -1,0 +1,53 @@
+"""Which subsystem of this world may emit which event types (`bus.emitters`)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+from google.protobuf.message import Message
+
+from bus.decision import CONTROL
+from bus.emitters import Emitters
+from schemas.gen.worldbus.inference.v1 import inference_pb2 as inference
+from schemas.gen.worldbus.knowledge.v1 import knowledge_pb2 as knowledge
+from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
+from schemas.gen.worldbus.uemonitor.v1 import uemonitor_pb2 as uemonitor
+
+EDGES: Final[dict[str, tuple[type[Message], ...]]] = {
+    "operator": CONTROL,
+    "inference": (
+        inference.InferenceStarted,
+        inference.InferenceCompleted,
+        inference.InferenceDegraded,
+        inference.InferenceExpired,
+        inference.InferenceCancelled,
+        inference.InferenceRejected,
+        inference.InferenceRouteRequested,
+        inference.ModelHealthReported,
+    ),
+    "payments-provider": (
+        provider.PaymentReceived,
+        provider.PaymentFailed,
+        provider.PaymentRefunded,
+        provider.PaymentDisputed,
+        provider.DisputeSettled,
+    ),
+    "release-feed": (uemonitor.ReleaseFeedRead, uemonitor.ReleaseFeedFailed),
+    "lore": (
+        knowledge.LoreChunkAdded,
+        knowledge.LoreChunkRetired,
+        knowledge.LoreDocumentIngested,
+        knowledge.LoreDocumentRemoved,
+    ),
+    "knowledge": (knowledge.KnowledgeSearched,),
+}
+"""What each edge alone may say: whoever hears it takes its word for the word of that edge."""
+
+
+@cache
+def emitters() -> Emitters:
+    """The table of every handler and edge; made when it is first asked for, since the handlers read the world's tables."""
+    from handlers import ALL
+
+    return Emitters(ALL, EDGES)
