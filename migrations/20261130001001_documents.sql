@@ -113,18 +113,18 @@ BEGIN
     ), known AS MATERIALIZED (
         SELECT w.word, w.stem, w.everywhere, coalesce(s.passages, (SELECT count(*) FROM (
                    SELECT FROM world.passages p WHERE p.words @@ worldbus.kb_term(w.stem)::tsquery AND p.world = kb_question.world LIMIT 50
-               ) some))::double precision AS n
+               ) few))::double precision AS n
           FROM word w LEFT JOIN worldbus.search_terms s ON s.world = kb_question.world AND s.kind = 'word' AND s.term = w.stem
     ), meant AS MATERIALIZED (
         SELECT k.word, coalesce(m.term, k.stem) AS stem, k.everywhere, coalesce(m.passages, k.n)::double precision AS n, m.term IS NULL AS written
           FROM known k
           LEFT JOIN LATERAL (
-              SELECT s.term, s.passages FROM worldbus.search_terms s, worldbus.kb_pairs(k.stem) pairs
+              SELECT s.term, s.passages FROM worldbus.search_terms s, worldbus.kb_pairs(k.stem) written(pairs)
                WHERE k.n = 0 AND NOT k.everywhere AND length(k.stem) BETWEEN 4 AND 24 AND k.stem ~ '^[[:alpha:]]+$'
                  AND s.world = kb_question.world AND s.kind = 'word' AND "left"(s.term, 1) = "left"(k.stem, 1)
                  AND length(s.term) BETWEEN length(k.stem) - 2 AND length(k.stem) + 2
-                 AND bit_count(s.pairs & pairs) >= alike * bit_count(s.pairs | pairs)
-               ORDER BY bit_count(s.pairs & pairs)::double precision / bit_count(s.pairs | pairs) DESC, s.passages DESC, s.term LIMIT 1
+                 AND bit_count(s.pairs & written.pairs) >= alike * bit_count(s.pairs | written.pairs)
+               ORDER BY bit_count(s.pairs & written.pairs)::double precision / bit_count(s.pairs | written.pairs) DESC, s.passages DESC, s.term LIMIT 1
           ) m ON true
     ), rare AS MATERIALIZED ( -- among at least 300: of a few passages none is rare
         SELECT m.*, CASE WHEN m.everywhere THEN 0.5 ELSE 1 END * ln(1 + (greatest(every, 300, m.n) - m.n + 0.5) / (m.n + 0.5)) AS rarity FROM meant m
