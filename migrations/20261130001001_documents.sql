@@ -245,7 +245,7 @@ BEGIN
 END $fn$;
 
 -- How near two texts are that have nothing to do with each other, by the model that the calibration was made with (all-MiniLM-L6-v2), as
--- projections/knowledge/vectors.py measures it. Of another model it is something else; nearness is read between this and 1.
+-- projections/knowledge/unlike.py measures it. Of another model it is something else; nearness is read between this and 1.
 ALTER TABLE worldbus.embedding_models ADD COLUMN unlike double precision;
 COMMENT ON COLUMN worldbus.embedding_models.unlike IS 'Mean cosine of texts that have nothing to do with each other; null while nobody measured it.';
 
@@ -274,7 +274,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp S
 #variable_conflict use_column
 DECLARE
     deep  CONSTANT integer := worldbus.kb_depth(kb_search.most);
-    unlike CONSTANT double precision := 0.035; -- of the model that kb_likely was calibrated with
+    unlike CONSTANT double precision := 0.055; -- of the model that kb_likely was calibrated with
     head  bigint := (SELECT c.position FROM worldbus.checkpoint c);
     pos   bigint := coalesce(kb_search.as_of, head);
     how   text := coalesce(kb_search.mode, CASE WHEN kb_search.vector IS NULL THEN 'text' ELSE 'hybrid' END);

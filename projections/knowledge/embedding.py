@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from projections.checkpoints import moves
-from projections.knowledge import tuning, vectors
+from projections.knowledge import tuning, unlike, vectors
 from projections.knowledge.embedders import EmbedderFailed
 from projections.knowledge.serving import Serving
 from projections.store import LOST, connected
@@ -56,9 +56,11 @@ class _Embedding:
 
     async def run(self) -> None:
         async with moves(self._connection) as moved:
+            await unlike.measure(self._connection, self._serving)
             while True:
                 if await self._serving.follow(self._connection):
                     self._seen, self._after = None, 0
+                    await unlike.measure(self._connection, self._serving)
                 head = await self._connection.fetchrow(_HEAD)
                 now = (head["position"], head["epoch"])
                 if now != self._seen:

@@ -27,6 +27,8 @@ PUBLIC: Final = "public"
 MAX_QUESTION: Final = 1024  # characters
 MAX_TOKENS: Final = 64
 MOST: Final = 100
+ANSWERS: Final = 0.5
+"""The score from which on a passage probably answers the question; a best hit below it: probably nothing does."""
 SNIPPET: Final = 240  # characters
 CHECKED: Final = 20  # hits that a cross-check looks at
 CONNECTIONS: Final = 4
@@ -90,6 +92,7 @@ class Hit:
     tags: tuple[str, ...]
     audience: tuple[str, ...]
     score: float
+    """How likely it answers the question, from 0 to 1."""
     ranks: dict[str, int]
     """Its rank by `text` and by `vector`, where it was among the best."""
     position: int
@@ -98,9 +101,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The hits, best first; `as_of` is the position that they were true at, `model` that of the vectors (empty: words alone)."""
+    """The hits, best first; `as_of` is the position that they were true at, `model` that of the vectors (empty: words alone).
+
+    `answered` says whether one of them probably answers; otherwise they are what comes nearest.
+    """
 
     hits: tuple[Hit, ...]
+    answered: bool
     mode: Mode
     model: str
     as_of: int
