@@ -343,3 +343,90 @@ END $fn$;
 COMMENT ON FUNCTION world.kb_search IS 'Search the knowledge base: what these tokens may know as of a position, best first; without a vector by words alone. `score` is how likely a passage answers the question, from 0 to 1: where the best is below 0.5, probably nothing does.';
 
 -- migrate:down
+CREATE OR REPLACE FUNCTION world.kb_search(
+    world text, question text, tokens text[] DEFAULT '{public}', most integer DEFAULT 5, mode text DEFAULT NULL, as_of bigint DEFAULT NULL,
+    tags text[] DEFAULT NULL, kinds text[] DEFAULT NULL, owner text DEFAULT NULL, vector real[] DEFAULT NULL, model text DEFAULT NULL,
+    by_words jsonb DEFAULT NULL
+)
+RETURNS TABLE (
+    passage_id text, revision bigint, kind text, document text, title text, heading text[], line_from integer, line_to integer, body text,
+    content_hash text, tag text[], audience text[], owned_by text, player text, salience integer, formed_ms bigint, added bigint,
+    score double precision, text_rank bigint, vector_rank bigint, weight double precision, nearness double precision, at_position bigint
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $fn$
+#variable_conflict use_column
+DECLARE
+    deep  CONSTANT integer := worldbus.kb_depth(kb_search.most);
+    head  bigint := (SELECT c.position FROM worldbus.checkpoint c);
+    pos   bigint := coalesce(kb_search.as_of, head);
+    how   text := coalesce(kb_search.mode, CASE WHEN kb_search.vector IS NULL THEN 'text' ELSE 'hybrid' END);
+    m     worldbus.embedding_models;
+    broad bigint;
+    near_ids text[];   near_revisions bigint[]; near_scores double precision[];
+    word_ids text[];   word_revisions bigint[]; word_scores double precision[];
+BEGIN
+    IF how NOT IN ('hybrid', 'vector', 'text') THEN
+        RAISE EXCEPTION 'wanted the mode hybrid, vector or text, found %', how USING ERRCODE = 'KB002';
+    END IF;
+    IF how <> 'text' THEN
+        SELECT e.* INTO m FROM worldbus.embedding_models e WHERE e.state = 'serving';
+        IF kb_search.vector IS NULL OR kb_search.model IS NULL THEN
+            RAISE EXCEPTION 'the mode % needs the vector of the question and the model it was made with', how USING ERRCODE = 'KB002';
+        END IF;
+        IF m.model IS DISTINCT FROM kb_search.model OR m.dimension <> cardinality(kb_search.vector) THEN
+            RAISE EXCEPTION 'wanted a vector of the model % (% numbers), found one of % (% numbers): vectors of two models cannot be compared',
+                coalesce(m.model, 'none: no model serves yet'), coalesce(m.dimension, 0), kb_search.model, cardinality(kb_search.vector)
+                USING ERRCODE = 'KB001';
+        END IF;
+        broad := worldbus.kb_breadth(kb_search.world, kb_search.tokens);
+        -- The index pays where much is visible; where little is, all of that is scanned, and so is what the index did not find enough of.
+        IF m.indexed AND broad > 3000 AND broad > m.vectors / 50 THEN
+            SELECT array_agg(x.id ORDER BY x.nearness DESC, x.id), array_agg(x.revision ORDER BY x.nearness DESC, x.id),
+                   array_agg(x.nearness ORDER BY x.nearness DESC, x.id) INTO near_ids, near_revisions, near_scores
+              FROM worldbus.kb_near(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, m.model, kb_search.vector, deep,
+                                    greatest(m.ef_search, least(800, 19 * deep * m.vectors / (10 * broad))::integer)) x;
+        END IF;
+        IF near_ids IS NULL OR cardinality(near_ids) < deep THEN
+            SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.nearness) INTO near_ids, near_revisions, near_scores
+              FROM worldbus.kb_exact(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, m.model, kb_search.vector, deep) x;
+        END IF;
+    END IF;
+    IF how <> 'vector' THEN
+        SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.weight) INTO word_ids, word_revisions, word_scores
+          FROM jsonb_to_recordset(coalesce(kb_search.by_words, (
+                   SELECT b.by_words FROM worldbus.kb_by_words(kb_search.world, kb_search.question, kb_search.tokens, kb_search.most, pos,
+                                                            kb_search.tags, kb_search.kinds, kb_search.owner) b
+               ))) x(id text, revision bigint, weight float8);
+    END IF;
+    RETURN QUERY EXECUTE
+        'WITH fused AS (
+             SELECT coalesce(v.id, w.id) AS id, coalesce(v.revision, w.revision) AS revision, v.n AS vector_rank, w.n AS text_rank, v.s AS nearness, w.s AS weight,
+                    coalesce(1.0 / (60 + v.n), 0) + coalesce(1.0 / (60 + w.n), 0) AS score
+               FROM unnest($7::text[], $8::bigint[], $9::float8[]) WITH ORDINALITY v(id, revision, s, n)
+               FULL JOIN unnest($10::text[], $11::bigint[], $12::float8[]) WITH ORDINALITY w(id, revision, s, n) ON v.id = w.id AND v.revision = w.revision
+              ORDER BY score DESC, vector_rank, text_rank LIMIT $13
+         )
+         SELECT p.id, p.revision, p.kind, p.document, p.title, p.heading, p.line_from, p.line_to, p.body, p.content_hash, p.tags, p.audience,
+                p.owner, p.player, p.salience, p.formed_ms, p.added,
+                (CASE $14 WHEN ''vector'' THEN f.nearness WHEN ''text'' THEN f.weight ELSE f.score END)::float8,
+                f.text_rank, f.vector_rank, f.weight, f.nearness, $2
+           FROM fused f JOIN world.passages p ON p.world = $1 AND p.id = f.id AND p.revision = f.revision
+          WHERE ' || worldbus.kb_visible() || ' ORDER BY f.score DESC, f.vector_rank, f.text_rank'
+        USING kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, near_ids, near_revisions, near_scores,
+              word_ids, word_revisions, word_scores, kb_search.most, how;
+END $fn$;
+COMMENT ON FUNCTION world.kb_search IS 'Search the knowledge base: what these tokens may know as of a position, best first; without a vector by words alone.';
+CREATE OR REPLACE FUNCTION worldbus.kb_by_words(world text, question text, tokens text[], most integer, as_of bigint, tags text[], kinds text[], owner text)
+RETURNS TABLE (at_position bigint, by_words jsonb)
+LANGUAGE sql STABLE AS $fn$
+    SELECT c.pos, (SELECT coalesce(pg_catalog.jsonb_agg(w), '[]')
+                     FROM worldbus.kb_words(kb_by_words.world, c.pos, kb_by_words.tokens, kb_by_words.tags, kb_by_words.kinds, kb_by_words.owner,
+                                            worldbus.kb_spelt(kb_by_words.world, kb_by_words.question), worldbus.kb_depth(kb_by_words.most)) w)
+      FROM (SELECT coalesce(kb_by_words.as_of, k.position) AS pos FROM worldbus.checkpoint k) c
+$fn$;
+DROP FUNCTION worldbus.kb_likely;
+ALTER TABLE worldbus.embedding_models DROP COLUMN unlike;
+DROP FUNCTION worldbus.kb_heaviest, worldbus.kb_weights_of, worldbus.kb_weighed, worldbus.kb_chosen, worldbus.kb_term, worldbus.kb_question,
+    worldbus.kb_weights, worldbus.kb_place, worldbus.kb_stems, worldbus.kb_above, worldbus.kb_plain, worldbus.kb_unspaced, worldbus.kb_fold;
+DROP TEXT SEARCH CONFIGURATION worldbus.words;
+DROP TEXT SEARCH DICTIONARY worldbus.english;

@@ -1,7 +1,7 @@
 """Plain BM25, the peer of search by words: a textbook's formula over everything that the asker may know, sharing nothing with the search.
 
-Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), with k = 1.2 and b = 0.75, over words in small letters,
-of headings and text alike, as Lucene counts rarity.
+Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), with k = 1.2 and b = 0.75, over words in small
+letters, of headings and text alike, as Lucene counts rarity.
 """
 
 from __future__ import annotations

@@ -181,8 +181,9 @@ def _scores(mode: str, asked: Sequence[_Asked], answers: float | None) -> Scores
     kinds = dict.fromkeys(one.question.kind for one in answerable)
     hits = sum(len(one.hits) for one in asked)
     leaks, times = sum(one.leaks for one in asked), [one.ms for one in asked]
-    positives, negatives = ([_best(one.hits) for one in some] for some in (answerable, [one for one in asked if one.question.kind == NEGATIVE]))
-    refused, missed = (sum(score < (answers or 0.0) for score in some) for some in (negatives, positives))
+    positives = [_best(one.hits) for one in answerable]
+    negatives = [_best(one.hits) for one in asked if one.question.kind == NEGATIVE]
+    refused, missed = (sum(score < (answers or 0.0) for score in scores) for scores in (negatives, positives))
     return Scores(
         mode=mode,
         questions=len(asked),
