@@ -14,11 +14,10 @@ ALTER TEXT SEARCH CONFIGURATION worldbus.words ALTER MAPPING REPLACE english_ste
 -- database's locale. What makes one letter another in its own script stays: the marks of Thai, Hindi or Japanese.
 CREATE FUNCTION worldbus.kb_fold(t text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $fn$
     SELECT CASE WHEN octet_length(t) = length(t) THEN lower(t COLLATE pg_c_utf8) COLLATE "C" ELSE
-        normalize(regexp_replace(normalize(
-            replace(replace(replace(
-                translate(casefold(t COLLATE pg_unicode_fast) COLLATE "C", 'łđðøıħŧŋƒɓɗɖɨʉ' || U&'\00AD\200B\200C\200D\2060\FEFF\0640', 'lddoihtnfbddiu'),
-            'æ', 'ae'), 'œ', 'oe'), 'þ', 'th'),
-        NFKD), '[\u0300-\u036F\u0591-\u05C7\u0610-\u061A\u064B-\u065F\u0670\u06D6-\u06ED\u1AB0-\u1AFF\u1DC0-\u1DFF\u20D0-\u20FF\uFE00-\uFE0F\uFE20-\uFE2F]+', '', 'g'),
+        normalize(regexp_replace(replace(replace(replace(
+            translate(normalize(casefold(normalize(t, NFKD) COLLATE pg_unicode_fast) COLLATE "C", NFKD),
+                'łđðøıħŧŋƒɓɗɖɨʉ' || U&'\00AD\200B\200C\200D\2060\FEFF\0640', 'lddoihtnfbddiu'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th'),
+        '[\u0300-\u036F\u0591-\u05C7\u0610-\u061A\u064B-\u065F\u0670\u06D6-\u06ED\u1AB0-\u1AFF\u1DC0-\u1DFF\u20D0-\u20FF\uFE00-\uFE0F\uFE20-\uFE2F]+', '', 'g'),
         NFC) END
 $fn$;
 
