@@ -121,7 +121,7 @@ class Publication:
     @property
     def parcel(self) -> Parcel:
         """What is in the log once it is stored."""
-        return Parcel(self.subject, b"", self.payload)
+        return Parcel(self.subject, b"", self.payload, self.timeless)
 
     @property
     def ended(self) -> bool:

@@ -14,7 +14,8 @@ from bus.errors import IdReused
 from bus.event import Draft
 from bus.log import Log
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
-from tests.integration.gateway.conftest import archived, forget_ids, recorded
+from tests.integration.gateway.conftest import archived, recorded
+from tests.streams import forget_ids
 from worldbus.embedded import NatsServer
 from worldbus.once import Once, Placed, open_once
 from worldbus.opening import open_world
