@@ -189,7 +189,10 @@ def test_html_is_read_by_its_headings(tmp_path: Path) -> None:
     (found,) = read(tmp_path)
 
     assert (found.slug, found.title) == ("quay", "Quay")
-    assert [(chunk.heading, chunk.text) for chunk in found.chunks] == [(("The Quay",), "Stones."), (("The Quay", "Steps"), "* Wet")]
+    assert [(chunk.heading, chunk.text) for chunk in found.chunks] == [
+        (("Quay", "The Quay"), "Stones."),
+        (("Quay", "The Quay", "Steps"), "* Wet"),
+    ]
     assert {chunk.marks.audience for chunk in found.chunks} == {("npc:pell", "storyteller")}
 
 
