@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.book import Book, blank, find, put
 from handlers.names import NAME_RULE, is_token
 from handlers.payment.tables import SKU_RULE, is_sku
@@ -160,8 +161,6 @@ def _use(event: Event, it: ItemUseRequested, inventory: Inventory, request: str,
 
 def _grant(event: Event, it: ItemGrantRequested, inventory: Inventory, digest: str) -> Said:
     request = it.request_id or event.id
-    if event.subsystem != "operator":
-        return _refused(event, it.sku, ("NOT_ALLOWED", f"only the edge operator may ask for this, found {event.subsystem}"), request)
     problem = _bad_pieces(it.sku, it.quantity) or _no_room(it.sku, inventory)
     if problem is None and len(it.reason) > MAX_REASON:
         problem = "TOO_LONG", f"reason may have {MAX_REASON} characters, found {len(it.reason)}"
@@ -246,8 +245,6 @@ _SPEAKERS: Final[dict[type[Message], str]] = {
     GoodDiscarded: "broker",
     BargainStruck: "broker",
     RaidSuffered: "broker",
-    ItemCollected: "game",
-    GiftGiven: "game",
 }
 _PLAYER: Final[dict[type[Message], Callable[[Any], str]]] = {
     QuestRewarded: lambda it: it.player,
@@ -264,12 +261,13 @@ def entities(event: Event) -> Sequence[str]:
     return (player,) if player else ()
 
 
-inventory: Final = Handler(
+_handler: Final = Handler(
     name="inventory",
-    listens_to=(ItemUseRequested, ItemGrantRequested, *_SPEAKERS),
+    listens_to=(ItemUseRequested, ItemGrantRequested, ItemCollected, GiftGiven, *_SPEAKERS),
     emits=(ItemGranted, ItemRemoved, ItemUsed, ItemRefused, ItemRequestRepeated),
     initial=lambda entity: Inventory(),
     decide=decide,
     evolve=evolve,
     entities=entities,
 )
+inventory: Final = answering(_handler)

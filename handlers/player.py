@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.names import NAME_RULE, is_token
 from schemas.gen.worldbus.player.v1.player_pb2 import (
     PlayerArrived,
@@ -202,7 +203,7 @@ def entities(event: Event) -> Sequence[str]:
     return (woken.entity,) if woken.subsystem == "player" and event.subsystem == "time" else ()
 
 
-player: Final = Handler(
+_handler: Final = Handler(
     name="player",
     listens_to=(PlayerHeartbeat, PlayerMoved, PlayerJoined, PlayerLeft, WakeFired),
     emits=(
@@ -220,3 +221,4 @@ player: Final = Handler(
     evolve=evolve,
     entities=entities,
 )
+player: Final = answering(_handler)

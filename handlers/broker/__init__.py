@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import Silence, answering
 from handlers.broker.look import looked
 from handlers.broker.state import Broker, evolve
 from handlers.broker.tables import Market, load
@@ -87,9 +88,15 @@ def decide(market: Market, event: Event, broker: Broker) -> Said:
             return ()
 
 
+def silence(event: Event) -> Silence:
+    """A request without an effect: there was no offer, or its buyer has left the market."""
+    it: Any = event.data
+    return Silence("NO_OFFER", f"there is no offer of {ascii(it.good)[:80]} to end or to take: ask a buyer first")
+
+
 def brokers(market: Market) -> Handler[Broker]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name="broker",
         listens_to=(
             *_SPEAKERS,
@@ -124,6 +131,7 @@ def brokers(market: Market) -> Handler[Broker]:
         evolve=evolve,
         entities=entities,
     )
+    return answering(handler, silence)
 
 
 broker: Final = brokers(load(WORLDS / DEFAULT_WORLD / "market.toml"))

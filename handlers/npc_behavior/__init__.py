@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import Silence, answering
 from handlers.names import DEFAULT_WORLD, WORLDS, is_token
 from handlers.npc_behavior.decide import ENDED, decide, triggers
 from handlers.npc_behavior.read import load
@@ -70,9 +72,15 @@ def _known(tables: Tables, npc: str) -> Sequence[str]:
     return (npc,) if npc in tables.npcs else ()
 
 
+def silence(tables: Tables, event: Event) -> Silence:
+    """Nothing came of a word or a blow: there is no such character."""
+    it: Any = event.data
+    return Silence("UNKNOWN_NPC", f"wanted one of {', '.join(sorted(tables.npcs))}, found {ascii(it.npc)[:80]}")
+
+
 def npc_behavior(tables: Tables) -> Handler[Npc]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name=NAME,
         listens_to=(
             PlayerSpoke,
@@ -118,6 +126,7 @@ def npc_behavior(tables: Tables) -> Handler[Npc]:
         evolve=partial(evolve, tables.pulse_ms),
         entities=partial(entities, tables),
     )
+    return answering(handler, partial(silence, tables), attrgetter("entity"))
 
 
 npc: Final = npc_behavior(load(WORLDS / DEFAULT_WORLD / "npcs.toml"))

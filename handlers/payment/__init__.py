@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.payment.coupon import coupon
 from handlers.payment.credits import MARKET, MINT, charge, credit, earned, line, opening
@@ -125,7 +126,7 @@ def _decide(prices: PriceList, event: Event, account: Account) -> Said:
 
 def payments(prices: PriceList) -> Handler[Account]:
     """The handler under the given price list."""
-    return Handler(
+    handler = Handler(
         name="payment",
         listens_to=(*REQUESTS, *_SPEAKERS),
         emits=(
@@ -162,6 +163,7 @@ def payments(prices: PriceList) -> Handler[Account]:
         evolve=evolve,
         entities=entities,
     )
+    return answering(handler)
 
 
 payment: Final = payments(load(WORLDS / DEFAULT_WORLD / "prices.toml"))

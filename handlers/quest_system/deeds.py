@@ -11,6 +11,7 @@ from bus.event import EDGE, Event
 from handlers.names import is_token
 from handlers.quest_system.model import Deed
 from handlers.quest_system.tables import MAX_COUNT
+from handlers.rights import HANDLERS
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneDiscovered, SceneRevisited
@@ -43,11 +44,16 @@ def deeds_of(event: Event) -> Sequence[Deed]:
         case StateChanged(set=values) | StateLoaded(values=values) if event.subsystem == "state":
             known = (_state(key, values[key]) for key in sorted(values) if is_token(key))  # sorted: a map has no order of its own
             return tuple(deed for deed in known if deed.quantity)
-        case it if (fact := _FACTS.get(type(it))) is not None and event.subsystem == fact[0]:
+        case it if (fact := _FACTS.get(type(it))) is not None and _may_say(event.subsystem, fact[0]):
             deed = fact[1](event.entity, it)
             return (deed,) if 1 <= deed.quantity <= MAX_COUNT and is_token(deed.target) else ()
         case _:
             return ()
+
+
+def _may_say(subsystem: str, speaker: str) -> bool:
+    """Whether it is the subsystem whose fact it is; which edges may say what, the rights have seen to."""
+    return subsystem not in HANDLERS if speaker == EDGE else subsystem == speaker
 
 
 def _state(key: str, value: StateValue) -> Deed:

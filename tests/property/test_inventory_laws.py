@@ -35,7 +35,7 @@ steps: st.SearchStrategy[tuple[str, Message]] = st.one_of(
         ids,
         st.sampled_from(["lantern", "night-kit", "moon"]),
     ),
-    st.builds(lambda request, of: ("game", RefundRequested(request_id=request, purchase_id=of)), st.sampled_from("xyz"), ids),
+    st.builds(lambda request, of: ("operator", RefundRequested(request_id=request, purchase_id=of)), st.sampled_from("xyz"), ids),
 )
 
 

@@ -27,6 +27,7 @@ from schemas.gen.worldbus.payment.v1.payment_pb2 import PurchaseCompleted, Purch
 from schemas.gen.worldbus.payment.v1.types_pb2 import GrantedItem
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
 from schemas.gen.worldbus.quest.v1.types_pb2 import QuestItem
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 
 
 def empty() -> Case[Inventory]:
@@ -39,7 +40,7 @@ def holding(**items: int) -> Case[Inventory]:
 
 def code(case: Case[Any]) -> str:
     (refused,) = case.said
-    assert isinstance(refused, ItemRefused)
+    assert isinstance(refused, ItemRefused | RequestRefused)
     assert refused.request_event_id
     assert len(refused.reason) > 20
     return refused.code
@@ -61,7 +62,7 @@ def test_what_brings_items_and_whose_word_counts(speaker: str, news: Any, expect
     holding(oil=5).when(news, subsystem=speaker).then(
         ItemGranted(sku=sku, quantity=quantity, now=5 + quantity, reason=reason, reference=reference)
     ).then_state(items={"oil": 5 + quantity})
-    holding(oil=5).when(news, subsystem="somebody").then_nothing()
+    holding(oil=5).when(news, subsystem="weather").then_state(items={"oil": 5})
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_what_takes_items_and_whose_word_counts(speaker: str, news: Any, reason:
     case = holding(oil=5).when(news, subsystem=speaker)
 
     case.then(ItemRemoved(sku="oil", quantity=1, now=4, reason=reason, reference="g1")).then_state(items={"oil": 4})
-    holding(oil=5).when(news, subsystem="somebody").then_nothing()
+    holding(oil=5).when(news, subsystem="weather").then_state(items={"oil": 5})
 
 
 def test_several_of_one_kind_count_on_from_each_other() -> None:
@@ -162,8 +163,8 @@ def test_a_purchase_brings_its_items_and_a_whole_refund_takes_them() -> None:
     assert town.state(inventory, "mira").items == {"lantern": 1, "embalming-salts": 5, "ferryman-token": 2}
 
     town.say(ItemUseRequested(sku="embalming-salts", quantity=4), entity="mira")
-    town.say(RefundRequested(request_id="r1", purchase_id="p1", amount_minor=1), entity="mira")
+    town.say(RefundRequested(request_id="r1", purchase_id="p1", amount_minor=1), entity="mira", subsystem="operator")
     assert town.state(inventory, "mira").items["lantern"] == 1
-    town.say(RefundRequested(request_id="r2", purchase_id="p1"), entity="mira")
+    town.say(RefundRequested(request_id="r2", purchase_id="p1"), entity="mira", subsystem="operator")
     assert town.state(inventory, "mira").items == {"lantern": 0, "embalming-salts": 0, "ferryman-token": 0}
     assert {removed.sku: removed.missing for removed in town.said(ItemRemoved) if removed.missing} == {"embalming-salts": 4}

@@ -26,6 +26,7 @@ from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneD
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
 from schemas.gen.worldbus.npc.v1.types_pb2 import NpcNeed
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAccepted, QuestCompleted, QuestFailed
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryBeatBegan, StoryConsequence
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, ClockStartRequested, DayBegan, RealTimePassed, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
@@ -468,8 +469,8 @@ def test_a_question_that_nobody_answers_is_answered_by_a_line_of_her_own() -> No
     assert spoke.text in HASK.lines["neutral"]
 
 
-@pytest.mark.parametrize("message", [PlayerSpoke(npc="nobody"), GiftGiven(npc=""), NpcAttacked(npc="nobody", place="quay")])
-def test_who_is_not_in_the_table_is_nobodys(message: Any) -> None:
-    from bus.testing import recorded
+@pytest.mark.parametrize("message", [PlayerSpoke(npc="nobody"), NpcAttacked(npc="nobody", place="quay")])
+def test_who_is_not_in_the_table_is_refused_about_the_player(message: Any) -> None:
+    case = given(npc, entity="mira").when(message, entity="mira").then_types(RequestRefused)
 
-    assert tuple(npc.entities(recorded(message, entity="mira"))) == ()
+    assert one(case, RequestRefused).code == "UNKNOWN_NPC"
