@@ -1,7 +1,8 @@
 """A handler that answers every request it is answerable for: done, refused with its reason, or found done already.
 
-The rights say which those are (`handlers/rights.py`). Whoever may not ask is refused before the handler decides; what the handler lets
-pass in silence is answered in its place. Requests that lead the handler to no entity are answered about the one they are said about.
+The rights say which those are (`handlers/rights.py`). Whoever may not ask, or reports what cannot be true (`handlers/plausible.py`), is
+refused before the handler decides; what the handler lets pass in silence is answered in its place. Requests that lead the handler to no
+entity are answered about the one they are said about.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from google.protobuf.message import Message
 from bus.event import Event
 from bus.handler import Handler
 from handlers.permissions import Right, role_of
+from handlers.plausible import BOUNDS, implausible
 from handlers.rights import HANDLERS, RIGHTS
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone, RequestRefused
 
@@ -83,6 +85,8 @@ def _decide(
     answers = right.answers == name and (lane is None or not concerned or lane(state) == concerned[0])
     if problem := right.problem(event.subsystem, role_of(event.subsystem, HANDLERS)):
         return (_refused(name, event, NOT_ALLOWED, problem),) if answers else ()
+    if problem := implausible(BOUNDS, role_of(event.subsystem, HANDLERS), event.data):
+        return (_refused(name, event, "IMPLAUSIBLE", problem),) if answers else ()
     said = inner(event, state) if concerned else ()
     if said or not answers or event.subsystem in HANDLERS or (right.report and concerned):
         return said

@@ -131,7 +131,7 @@ def test_a_refused_use_stays_refused() -> None:
         ("operator", ItemGrantRequested(sku="oil", quantity=1_000_001), "BAD_QUANTITY"),
         ("operator", ItemGrantRequested(sku="oil", quantity=1, reason="x" * 257), "TOO_LONG"),
         ("game", ItemCollected(item="", quantity=1), "BAD_SKU"),
-        ("game", ItemCollected(item="oil", quantity=-1), "BAD_QUANTITY"),
+        ("game", ItemCollected(item="oil", quantity=-1), "IMPLAUSIBLE"),
         ("game", GiftGiven(item="salt", npc="orla"), "NOT_ENOUGH"),
     ],
 )

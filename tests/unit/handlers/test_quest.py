@@ -37,6 +37,7 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import (
     QuestWorkRequested,
 )
 from schemas.gen.worldbus.quest.v1.types_pb2 import QuestItem, QuestObjective, QuestPath
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.state.v1.state_pb2 import StateChanged, StateLoaded
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
@@ -177,7 +178,10 @@ def test_a_quantity_of_none_is_one() -> None:
     ],
 )
 def test_what_was_not_asked_for_does_not_count(deed: Any) -> None:
-    accepted("wolves").when(deed).then_nothing()
+    case = accepted("wolves").when(deed)
+
+    assert not [said for said in case.said if not isinstance(said, RequestRefused)]
+    assert case.state == accepted("wolves").state
 
 
 def test_facts_count_only_from_those_who_own_them() -> None:

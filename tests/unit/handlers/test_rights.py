@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from bus.testing import given
+from bus.errors import BadSettings
+from bus.testing import given, recorded
 from handlers import ALL, by_name
 from handlers.permissions import ROLES, SPECIAL
+from handlers.plausible import implausible, parse
 from handlers.rights import HANDLERS, RIGHTS, owner_of, problem, scope
 from schemas.gen.worldbus.capability.v1 import capability_pb2 as capability
 from schemas.gen.worldbus.capability.v1.types_pb2 import Offer
 from schemas.gen.worldbus.coupon.v1.coupon_pb2 import CouponDefinitionRequested
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, ItemCollected
 from schemas.gen.worldbus.models.v1.models_pb2 import ModelAddRequested, RolloutStartRequested
 from schemas.gen.worldbus.models.v1.types_pb2 import Stage
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeRequested, CreditRequested, RefundRequested
@@ -68,6 +71,34 @@ def test_who_may_not_ask_is_refused_by_gate_and_handler_alike(handler: str, mess
     assert (answer.handler, answer.request, answer.code) == (handler, message.DESCRIPTOR.name, "NOT_ALLOWED")
     assert by in answer.reason
     assert problem(by, message.DESCRIPTOR.full_name), "the gate says the same"
+
+
+@pytest.mark.parametrize(
+    ("handler", "message"),
+    [
+        pytest.param("inventory", ItemCollected(item="leech-jar", quantity=1_000_000), id="a million jars at once"),
+        pytest.param("inventory", ItemCollected(item="leech-jar", quantity=-5), id="less than nothing"),
+        pytest.param("quest", CreatureSlain(creature="moor-hound", quantity=2_000_000_000), id="two billion slain"),
+        pytest.param("quest", CreatureSlain(creature="moor-hound", quantity=-1), id="raised from the dead"),
+        pytest.param("inventory", GiftGiven(npc="widow-hask", item="lantern", value_minor=2**62), id="a priceless lantern"),
+    ],
+)
+def test_what_cannot_be_true_is_refused_and_heard_by_nobody(handler: str, message: Any) -> None:
+    assert refused(handler, message, "mira", "game").code == "IMPLAUSIBLE"
+    for other in ALL:
+        if type(message) in other.listens_to and other.name != handler:
+            event = recorded(message, entity="mira")
+            assert not [said for lane in other.entities(event) for said in other.decide(event, other.initial(lane))], other.name
+
+
+def test_a_table_of_bounds_names_real_fields() -> None:
+    for table in ({"any": {"CreatureSlane": {"quantity": 1}}}, {"any": {"CreatureSlain": {"size": 1}}}, {"somebody": {"CreatureSlain": 3}}):
+        with pytest.raises(BadSettings):
+            parse(table, "bounds.toml")
+    bounds = parse({"any": {"CreatureSlain": {"quantity": 9}}, "client": {"CreatureSlain": {"quantity": 2}}}, "bounds.toml")
+    three = CreatureSlain(quantity=3)
+    assert implausible(bounds, "client", three)
+    assert not implausible(bounds, "game", three)
 
 
 def test_a_service_of_another_source_is_neither_replaced_nor_removed() -> None:
