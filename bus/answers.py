@@ -87,7 +87,7 @@ class Answers:
     async def close(self) -> None:
         """Unsubscribe; whoever still waits gets `Disconnected`."""
         if self._listener is not None:
-            self._connection.on_disconnect.remove(self._on_disconnect)
+            self._connection.on_disconnect.discard(self._on_disconnect)
             await self._listener.close()
             self._listener = None
         self._on_disconnect()

@@ -14,7 +14,7 @@ import structlog
 from bus.bundle import outputs_of
 from bus.connection import ApiError
 from bus.decision import drop
-from bus.errors import HandlerHung, LaneStopped, WorldbusError
+from bus.errors import HandlerHung, LaneStopped, Stopped, WorldbusError
 from bus.event import Event
 from bus.hangs import Hang, Hangs
 from bus.lane import Lane
@@ -45,7 +45,7 @@ class Caution(Generic[S]):
         self._me = me
         self.suspects = Suspects(me)
         self._given_up: dict[tuple[str, str, int], str] = {}
-        self._astray: dict[int, HandlerHung] = {}  # by position: inputs whose lanes could not be found here
+        self._astray: dict[int, Exception] = {}  # by position: inputs whose lanes could not be found here, and why not
         self._hung: dict[tuple[str, str, int], HandlerHung] = {}
         self._again: asyncio.TimerHandle | None = None
         self.alarmed = False
@@ -72,12 +72,14 @@ class Caution(Generic[S]):
     # -- lanes -------------------------------------------------------------------------------------------------------------------
 
     def lanes(self, event: Event) -> list[tuple[str, str]]:
-        """The lanes that an input concerns. One whose `entities` does not return is parked where its subject points."""
+        """The lanes that an input concerns. One of which `entities` gives none, but hangs or raises, is parked where its subject points."""
         if self.alarmed and self._unroutable(place_of(event), event.position) is not None:
             return [place_of(event)]
         try:
             lanes = lanes_of(self._runner.handler, event, self._runner.watch, skipped=self._runner.skips.take)
-        except HandlerHung as error:
+        except Stopped:
+            raise
+        except Exception as error:
             self._astray[event.position] = error
             self._look()
             return [place_of(event)]
@@ -85,7 +87,13 @@ class Caution(Generic[S]):
             self._give_up(event)
         return lanes
 
-    def _unroutable(self, place: tuple[str, str], position: int) -> HandlerHung | None:
+    def over(self, event: Event) -> None:
+        """The lane is done with an input. By one whose `entities` hangs nobody is harmed again: that is kept in mind."""
+        if not isinstance(self._astray.get(event.position), HandlerHung | None):
+            del self._astray[event.position]
+            self._look()
+
+    def _unroutable(self, place: tuple[str, str], position: int) -> Exception | None:
         """What came of asking for an input's lanes, here or where a process ended by it: nobody asks again."""
         hang = self.suspects.of_input(*place, position)
         asked = hang is not None and hang.step == "entities"

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import structlog
 
-from bus.errors import Disconnected, Misuse, PermissionDenied, Transient, Unknown, WorldbusError
+from bus.api import START_S, ApiError, heedful, retried
+from bus.errors import Disconnected, Misuse, PermissionDenied, Transient, Unknown
 from bus.event import new_id
 from bus.lean import without
 
@@ -27,10 +28,15 @@ with without("aiohttp", "multidict"):  # for WebSocket alone, and two thirds of 
     from nats.aio.client import Client
     from nats.protocol.parser import Parser
 
+__all__ = ["ApiError", "Callback", "Callbacks", "Connection", "Listener", "connect", "hpub", "pub"]
+
 Callback = Callable[[bytes, bytes, bytes | None, bytes], None]
 """(subject, reply, header block or None, payload), called in arrival order on the event loop; it must not block and must not raise."""
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Callable[..., None])
+LISTEN_S: Final = 60.0  # for a server that answers late, until a subscription is given up
+ROUND_TRIP_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
 _CRLF = 2
@@ -122,6 +128,15 @@ class _Client(Client):
         await self._process_op_err(nats.errors.Error(f"nats: {err_msg}"))
 
 
+class Callbacks(list[C]):
+    """What is called when something happens to the connection, in the order in which it was added."""
+
+    def discard(self, callback: C) -> None:
+        """Call it no more; what failed half way through its opening was never there."""
+        if callback in self:
+            self.remove(callback)
+
+
 class Listener:
     """A subscription whose callback runs inside the parser. Survives reconnects."""
 
@@ -132,9 +147,12 @@ class Listener:
     async def close(self) -> None:
         """Stop listening; nothing is delivered afterwards."""
         self._client.listeners.pop(str(self._subscription._id).encode(), None)
-        if self._client.is_connected:
-            await self._subscription.unsubscribe()
-        else:
+        try:
+            if self._client.is_connected:
+                await self._subscription.unsubscribe()
+        except nats.errors.Error as error:  # the connection ended meanwhile: nothing more comes either
+            log.debug("unsubscribe_failed", error=str(error))
+        finally:
             self._client._subs.pop(self._subscription._id, None)
 
 
@@ -148,9 +166,9 @@ class Connection:
         """Opens another connection to the same server, under a name of its own; also on another event loop."""
         self.name = name
         self.inbox = f"_INBOX.{new_id()}"
-        self.on_disconnect: list[Callable[[], None]] = []
-        self.on_reconnect: list[Callable[[], None]] = []
-        self.on_denied: list[Callable[[str], None]] = []
+        self.on_disconnect: Callbacks[Callable[[], None]] = Callbacks()
+        self.on_reconnect: Callbacks[Callable[[], None]] = Callbacks()
+        self.on_denied: Callbacks[Callable[[str], None]] = Callbacks()
         self.closed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._inboxes = 0
@@ -218,20 +236,32 @@ class Connection:
             listener = Listener(self._client, subscription)
             # Twice: nats-server 2.15.1 often answers the first PING before it refuses the subscription that was sent ahead of it.
             try:
-                await _heedful(self._client.flush())
-                await _heedful(self._client.flush())
+                await self._round_trip()
+                await self._round_trip()
             except BaseException:  # nobody would close it
                 await listener.close()
                 raise
         except nats.errors.Error as error:
             raise Disconnected(f"cannot listen on {subject}: {error}") from error
         finally:
-            self.on_denied.remove(note)
+            self.on_denied.discard(note)
         for reason in refused:
             if subject.lower() in reason:
                 await listener.close()
                 raise PermissionDenied(f"these credentials may not subscribe to {subject}: grant it or use others", subject=subject)
         return listener
+
+    async def _round_trip(self) -> None:
+        """Wait until the server has read what was sent before; one that is busy, away or on a slow machine gets a minute."""
+        until = self._loop.time() + LISTEN_S
+        while True:
+            try:
+                return await heedful(self._client.flush(cast(int, ROUND_TRIP_S)))
+            except nats.errors.Error:
+                if self.closed.is_set() or self._loop.time() > until:
+                    raise
+                log.warning("server_slow", connection=self.name)
+                await asyncio.sleep(0.1)
 
     async def request(self, subject: str, payload: bytes = b"", *, timeout: float = 5.0) -> bytes:
         """One request, one answer. For the API, not for the hot path."""
@@ -260,8 +290,8 @@ class Connection:
         except nats.errors.Error as error:
             raise Disconnected(f"request to {subject} failed: {error}", subject=subject) from error
         finally:
-            self.on_denied.remove(on_denied)
-            self.on_disconnect.remove(on_disconnect)
+            self.on_denied.discard(on_denied)
+            self.on_disconnect.discard(on_disconnect)
             answer.cancel()
             spoiled.cancel()
 
@@ -273,44 +303,16 @@ class Connection:
             raise ApiError(verb, answer["error"])
         return answer
 
+    async def make(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """As `api`, tried again while the server is away or answers late: for what may be asked twice."""
+        return await retried(lambda: self.api(verb, body), START_S)
+
     async def aclose(self) -> None:
         """Close now; unsent frames are dropped."""
         self._flush()
         if not self._client.is_connected:
             self._client._pending, self._client._pending_data_size = [], 0  # nats-py would write them to the closed socket
         await self._client.close()
-
-
-class ApiError(WorldbusError):
-    """JetStream refused an API call. `facts`: `verb`, `code`, `err_code`."""
-
-    code = "JETSTREAM_API"
-
-    def __init__(self, verb: str, error: dict[str, Any]) -> None:
-        super().__init__(
-            f"JetStream refused {verb}: {error.get('description', error)}",
-            verb=verb,
-            status=error.get("code", 0),
-            err_code=error.get("err_code", 0),
-        )
-        self.err_code: int = error.get("err_code", 0)
-        self.status: int = error.get("code", 0)
-
-
-async def _heedful(call: Awaitable[T]) -> T:
-    """The result or error of a call into nats-py, or the cancellation that came meanwhile.
-
-    nats-py waits by `asyncio.wait_for`, which drops a cancellation that comes in the same turn as the answer (before Python 3.12): the task
-    would go on, and whoever ends it wait for ever.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    before = task.cancelling()
-    try:
-        return await call
-    finally:
-        if task.cancelling() > before:
-            raise asyncio.CancelledError
 
 
 @asynccontextmanager
@@ -337,6 +339,8 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
             log.debug("nats_error", error=str(error) or type(error).__name__, connection=name)
 
     async def on_disconnect() -> None:
+        if not client.is_closed:
+            log.warning("nats_disconnected", connection=name)
         # Half-written frames must not be sent again by nats-py after the reconnect: their owners decide.
         client._pending, client._pending_data_size = [], 0
         for callback in list(connection.on_disconnect):
@@ -351,7 +355,7 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
         connection.closed.set()
 
     try:
-        await _heedful(
+        await heedful(
             client.connect(
                 url,
                 name=name,

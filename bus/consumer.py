@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bus.answers import Delivered, header_value, parse_ack, status_of
-from bus.connection import ApiError, Callback, Connection, Listener, pub
+from bus.api import START_S, ApiError, retried
+from bus.connection import Callback, Connection, Listener, pub
 from bus.consumer_config import GROUP, NANOS, config_of, differences, pull_config
 from bus.errors import Misuse
 
@@ -65,7 +66,7 @@ class PullConsumer:
         """
         wanted = pull_config(self.name, filters, pinned=self.pinned, ack_wait=ack_wait, pin_timeout=pin_timeout, ack_policy=ack_policy)
         try:
-            info = await self.make(wanted, after=after)
+            info = await retried(lambda: self.make(wanted, after=after), START_S)
         except ApiError as error:
             if error.err_code != OTHERWISE_MADE:
                 raise

@@ -21,7 +21,7 @@ from bus.log import Log
 Durability = Literal["strict", "relaxed"]
 RELAXED_LOSS = "a power cut can lose the acknowledged events of the last two minutes; a killed process loses none"
 _ANSWER_LIMIT = 4 << 20  # bytes
-_TIMEOUT = 3.0  # seconds
+_TIMEOUT = 20.0  # seconds; a refused connection is known at once, a slow machine is not
 
 logger = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ async def prove(log: Log, durability: Durability, monitors: Sequence[str] = ()) 
 
 
 async def _prove_stream(log: Log) -> None:
-    info = await log.connection.api(f"STREAM.INFO.{log.name}")
+    info = await log.connection.make(f"STREAM.INFO.{log.name}")
     mode = info["config"].get("persist_mode") or "default"
     if mode != "default":
         raise NotDurable(

@@ -168,6 +168,12 @@ class BadSettings(Misuse):
     code = "BAD_SETTINGS"
 
 
+class StoreRefused(BadSettings):
+    """Postgres does not let this role in, or not do its work. At the first start an address or a grant is wrong; later it is waited out."""
+
+    code = "STORE_REFUSED"
+
+
 class NoWorld(BadSettings):
     """No world in that data folder, and the caller makes none. `facts`: `folder`, and `running`, the folders of worlds that run."""
 

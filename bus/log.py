@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -21,9 +21,10 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from bus.answers import Answer, Answers, header_value, parse_stamp, status_of
-from bus.connection import ApiError, Connection
+from bus.api import START_S, ApiError, retried
+from bus.connection import Connection
 from bus.envelope import MAX_EVENT
-from bus.errors import Disconnected, LogDamaged, Misuse, Transient, Unknown
+from bus.errors import Disconnected, LogDamaged, Misuse, Transient
 from bus.event import Event
 from bus.reader import Reader
 from bus.subjects import Subject, transform
@@ -270,7 +271,7 @@ class Log:
             if "error" in answer:
                 raise ApiError("marker", answer["error"])
 
-        await retried(write, 10.0)
+        await retried(write, START_S)
 
     async def marked(self) -> str:
         """When the log was made, as written down; nothing if that is not known."""
@@ -287,7 +288,7 @@ class Log:
                 raise Transient(f"stream {self.config.snapshots} cannot be read at the moment: retry")
             return {} if status_of(answers[0][1]) else dict(json.loads(answers[0][2]))
 
-        return await retried(ask, 10.0)
+        return await retried(ask, START_S)
 
     @property
     def marker(self) -> str:
@@ -313,24 +314,6 @@ def _event(answer: Answer) -> Event:
         parse_stamp(header_value(header, b"Nats-Time-Stamp").decode()),
         header,
     )
-
-
-async def retried(call: Callable[[], Awaitable[T]], timeout: float) -> T:
-    """The result of a reading call, tried again while the server is away, for at most `timeout` seconds."""
-    deadline = asyncio.get_running_loop().time() + timeout
-    pause = 0.02
-    while True:
-        try:
-            return await call()
-        except (Disconnected, Transient, Unknown):
-            if asyncio.get_running_loop().time() + pause > deadline:
-                raise
-        except ApiError as error:
-            # 10008: JetStream is starting; 10076: no leader yet
-            if error.status != 503 or asyncio.get_running_loop().time() + pause > deadline:
-                raise
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, 0.5)
 
 
 async def open_log(connection: Connection, config: LogConfig | None = None) -> Log:
@@ -382,7 +365,7 @@ async def make(connection: Connection, config: LogConfig) -> str:
 async def stream_info(connection: Connection, name: str) -> dict[str, Any] | None:
     """What the server says of a stream; None if it has none of that name."""
     try:
-        return await retried(lambda: connection.api(f"STREAM.INFO.{name}"), 10.0)
+        return await retried(lambda: connection.api(f"STREAM.INFO.{name}"), START_S)
     except ApiError as error:
         if error.err_code == NO_STREAM:
             return None
@@ -400,7 +383,7 @@ async def _ensure(connection: Connection, wanted: dict[str, Any]) -> dict[str, A
     info = await stream_info(connection, wanted["name"])
     if info is None:
         try:
-            info = await retried(lambda: _create(connection, wanted), 5.0)
+            info = await retried(lambda: _create(connection, wanted), START_S)
             logger.info("stream_created", stream=wanted["name"])
         except ApiError as error:
             if error.err_code == 10065:

@@ -96,6 +96,16 @@ class Part:
         """Note how far it is."""
         self._position, self._moved_ms = position, _now_ms()
 
+    @property
+    def state(self) -> str:
+        """As it stands."""
+        return self._state
+
+    @property
+    def ran(self) -> bool:
+        """Whether it has ever moved."""
+        return self._moved_ms > 0
+
     def report(self) -> PartReport:
         """As it is sent."""
         if self._probe is not None:

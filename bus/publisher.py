@@ -79,13 +79,12 @@ class Publisher:
 
     async def aclose(self) -> None:
         """Close now; what has no answer yet ends as `Unknown`."""
-        if self._ticker is None:
-            return
-        self._ticker.cancel()
-        self._ticker = None
-        self.connection.on_disconnect.remove(self._on_disconnect)
-        self.connection.on_reconnect.remove(self._on_reconnect)
-        self.connection.on_denied.remove(self._on_denied)
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+        self.connection.on_disconnect.discard(self._on_disconnect)
+        self.connection.on_reconnect.discard(self._on_reconnect)
+        self.connection.on_denied.discard(self._on_denied)
         for publication in list(self._open.values()):
             publication.failed(self._unknown(publication, "the publisher was closed"))
         for task in self._looking:
@@ -379,8 +378,8 @@ async def open_publisher(
     """
     await prove(log, durability, monitors)
     publisher = Publisher(connection, log, durability, window=window)
-    await publisher.open()
     try:
+        await publisher.open()
         yield publisher
         await publisher.flush()
     finally:

@@ -132,7 +132,7 @@ class Reader:
                     self._ask()
                     await self._more()
         finally:
-            self._connection.on_reconnect.remove(self._on_reconnect)
+            self._connection.on_reconnect.discard(self._on_reconnect)
             await self._close()
 
     async def _more(self) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from bus.decision import CONTROL
 from bus.errors import BadSubject, HandlerHung, Stopped
 from bus.event import Event
@@ -17,15 +15,14 @@ from bus.watch import UNWATCHED, Watch
 INVALID = "invalid"  # lane of inputs whose subject cannot name one
 CONTROL_EVENTS = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
 
-log = structlog.get_logger(__name__)
-
 
 def lanes_of(
     handler: Handler[Any], event: Event, watch: Watch = UNWATCHED, *, skipped: Callable[[Event], bool] = lambda _: False
 ) -> list[tuple[str, str]]:
-    """The lanes (world, entity) of `handler` that an input concerns, each once. Raises `HandlerHung` and `Stopped` alone.
+    """The lanes (world, entity) of `handler` that an input concerns, each once.
 
-    `skipped` is asked about inputs that no lane can be found for: those that it takes concern none.
+    `skipped` is asked about inputs that no lane can be found for: those that it takes concern none. Of others this raises what `entities`
+    raises: they belong where their subject points (`place_of`), and are never decided.
     """
     try:
         if event.name in CONTROL_EVENTS:
@@ -36,10 +33,22 @@ def lanes_of(
         return [(check_token(event.world, "world"), check_token(entity, "entity")) for entity in lanes]
     except (HandlerHung, Stopped):
         raise
-    except Exception as error:  # whatever `entities` raises, the input is parked where its subject points
+    except Exception:
         if skipped(event):
             return []
-        log.debug("unroutable_input", handler=handler.name, position=event.position, error=str(error))
+        raise
+
+
+def lanes_or_place(handler: Handler[Any], event: Event, watch: Watch, *, skipped: Callable[[Event], bool]) -> list[tuple[str, str]]:
+    """The lanes that an input is put into: as `lanes_of`, and for one whose lanes cannot be found that where its subject points.
+
+    Raises `HandlerHung` and `Stopped`.
+    """
+    try:
+        return lanes_of(handler, event, watch, skipped=skipped)
+    except (HandlerHung, Stopped):
+        raise
+    except Exception:
         return [place_of(event)]
 
 

@@ -32,7 +32,7 @@ from bus.lane import Lane
 from bus.lane_run import Entry, LaneRun, LaneStore, Limits, Tally
 from bus.lane_writer import LaneWriter
 from bus.patience import Patience
-from bus.routing import CONTROL_EVENTS, lanes_of
+from bus.routing import CONTROL_EVENTS, lanes_or_place
 from bus.skipping import Skips
 from bus.turns import Turn, Turns
 from bus.unfinished import Unfinished
@@ -105,7 +105,7 @@ class Runner(Generic[S]):
 
     def route(self, event: Event) -> list[tuple[str, str]]:
         """The lanes (world, entity) that an input will be put into, by its rules alone."""
-        return lanes_of(self.handler, event, self.watch, skipped=self.skips.would_take)
+        return lanes_or_place(self.handler, event, self.watch, skipped=self.skips.would_take)
 
     def enter(self, world: str, entity: str, entry: Entry) -> None:
         """Put an entry behind the others of one lane."""
@@ -246,6 +246,8 @@ class Runner(Generic[S]):
             self._recovered(run)
         entry = run.queue.popleft()
         run.lane.asked = 0
+        if self.caution.alarmed:
+            self.caution.over(entry.event)
         if self.careful is not None:
             self.careful.over(run, entry.event)
         if self.turns is not None and not entry.stale:

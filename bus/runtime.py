@@ -25,7 +25,7 @@ from bus.membership import Membership, share
 from bus.presence import MS, HandlerReport, Presence
 from bus.progress import Progress
 from bus.runner import Runner
-from bus.session import Pace, Place, Session
+from bus.session import STOOD_STILL, Pace, Place, Session
 from bus.subjects import stored_filter
 from bus.succession import Succession
 from bus.watch import Watch
@@ -188,17 +188,21 @@ class Runtime:
         while True:
             before = loop.time()
             await asyncio.sleep(STALL_S)
-            if loop.time() - before > self._pace.pin_timeout_s:
+            if (stood_s := loop.time() - before) > self._pace.pin_timeout_s:
+                log.warning("process_stood_still", seconds=round(stood_s, 1))
                 for runner in self.runners.values():
                     runner.distrust()
                 for session, _ in self._sessions.values():
-                    session.lose("this process stood still")
+                    session.lose(STOOD_STILL)
 
     async def aclose(self) -> None:
         """Settle what is open (for about a second), hand over the partitions, stop."""
         for task in self._tasks[1:]:
             task.cancel()
-        await asyncio.gather(*(self._end(*held) for held in self._sessions.values()))
+        ends = await asyncio.gather(*(self._end(*held) for held in self._sessions.values()), return_exceptions=True)
+        for name, end in zip(self._sessions, ends, strict=True):
+            if isinstance(end, Exception):  # it must not hide what ended us; what was not settled comes again
+                log.warning("session_ended_badly", consumer=name, error=repr(end))
         for task in self._tasks[:1]:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._leaving, return_exceptions=True)
@@ -238,8 +242,8 @@ async def run_handlers(
         presence=presence,
     )
     with runtime.watchdog:
-        await runtime.open()
         try:
+            await runtime.open()
             yield runtime
         finally:
             await runtime.aclose()

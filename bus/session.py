@@ -41,6 +41,9 @@ ODD = frozenset({400, 404, 409, 503})  # what the server says of a consumer that
 PAUSE_S = 0.2
 TELL_EVERY_S = 30.0
 IDLE = "idle"
+DISCONNECTED = "disconnected"
+STOOD_STILL = "this process stood still"
+ELSEWHERE = frozenset({DISCONNECTED, STOOD_STILL})  # befall every partition at once, and are on record once
 SWEEPS = 2  # for quarantined lanes: the second sees what whoever had the partition before was still writing at the first
 BATCH = 500  # messages asked for at a time
 ACK_SOON_S = 0.01
@@ -140,10 +143,13 @@ class Session:
                 finally:
                     await self._let_go()
         finally:
-            self._connection.on_reconnect.remove(self._changed.set)
+            self._connection.on_reconnect.discard(self._changed.set)
             self._stopping = True
 
     def _tell(self, error: WorldbusError) -> None:
+        if isinstance(error, Disconnected):
+            log.debug("partition_waits", consumer=self.name, error=str(error))  # the connection itself says that it is away
+            return
         now = asyncio.get_running_loop().time()
         if now >= self._tell_at:
             self._tell_at = now + TELL_EVERY_S
@@ -184,12 +190,21 @@ class Session:
     def lose(self, reason: str) -> None:
         """Give up the hold now: what is open belongs to whoever reads from the ack floor next."""
         if self.active:
-            log.info("partition_lost", consumer=self.name, reason=reason)
+            self._tell_end(reason)
             self._sweeps = SWEEPS if reason != IDLE else self._sweeps
             self._taken = reason != IDLE
             self.active = False
             self.epoch += 1
             self._changed.set()
+
+    def _tell_end(self, reason: str) -> None:
+        """A hold that ends for want of work is no loss; a loss that is somebody else's news too is told once, by them."""
+        if reason == IDLE:
+            log.debug("partition_rests", consumer=self.name)
+        elif reason in ELSEWHERE:
+            log.debug("partition_lost", consumer=self.name, reason=reason)
+        else:
+            log.warning("partition_lost", consumer=self.name, reason=reason)
 
     # -- standby: until the server pins us ----------------------------------------------------------------------------------------
 
@@ -297,7 +312,7 @@ class Session:
                         await self._changed.wait()
                 self._keep_asking()
         finally:
-            self._connection.on_disconnect.remove(self._on_disconnect)
+            self._connection.on_disconnect.discard(self._on_disconnect)
 
     def _keep_asking(self) -> None:
         """Asking is what keeps the pin, also while there is no room: then for one at a time. A request whose end we were not told of has
@@ -312,7 +327,7 @@ class Session:
         return len(self._open) < self._pace.max_open
 
     def _on_disconnect(self) -> None:
-        self.lose("disconnected")
+        self.lose(DISCONNECTED)
 
     def _ask(self, batch: int) -> None:
         if not self.active or self._stopping:
@@ -322,7 +337,7 @@ class Session:
             self._asked += batch
             self._asked_at = asyncio.get_running_loop().time()
         except Disconnected:
-            self.lose("disconnected")
+            self.lose(DISCONNECTED)
 
     def _on_message(self, subject: bytes, reply: bytes, header: bytes | None, payload: bytes) -> None:
         if not self.active:

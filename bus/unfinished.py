@@ -17,7 +17,7 @@ from bus.event import Draft, Event
 from bus.failing import tell_parked
 from bus.lane import Lane
 from bus.lane_run import Entry, LaneRun
-from bus.routing import CONTROL_EVENTS
+from bus.routing import CONTROL_EVENTS, lanes_of
 from bus.subjects import Subject
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested, LaneRetryRequested
 
@@ -53,11 +53,18 @@ class Unfinished(Generic[S]):
         if self._runner.caution.alarmed and (harm := await self._runner.caution.heed(run, event)) is not None:
             return self._fail(run, event, harm)
         try:
-            drafts = rest_of_group(lane, event) if lane.group is not None else taken_up(lane, event, answered=lane.waiting[0].answered)
+            drafts = rest_of_group(lane, event) if lane.group is not None else self._taken_up(lane, event)
             outputs = outputs_of(lane, event, drafts)
         except Exception as error:
             return self._fail(run, event, error)
         return self._runner.writer.write(run, event, outputs, self._go_on, self._fail)
+
+    def _taken_up(self, lane: Lane[S], event: Event) -> list[Draft]:
+        """What the first input that waits comes to. Raises what `entities` raises: then it waits here for want of its lanes."""
+        answered = lane.waiting[0].answered
+        if not answered:
+            lanes_of(lane.handler, event, lane.watch)
+        return taken_up(lane, event, answered=answered)
 
     def _go_on(self, run: LaneRun[S]) -> None:
         self._runner.spawn(run, self.take_up)

@@ -36,6 +36,7 @@ __all__ = ["Difference", "Report", "Since", "Tally", "Verifier", "same", "verify
 
 KEPT = 50_000  # inputs held in memory; older ones are asked for again
 KEPT_DIFFERENCES = 1000
+_HUNG = "it does not return"
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ class Verifier:
         of the bus, if `handlers` are not all: what others said comes from edges.
         """
         self._watch = watch
-        self._hung: set[tuple[str, str, str, int]] = set()  # decisions that are not tried again
+        self._never: dict[tuple[str, str, str, int], str] = {}  # decisions that are not tried again, and why not
         self._handlers = {handler.name: handler for handler in handlers}
         self._known = frozenset(known) | self._handlers.keys()
         self._partitions = partitions
@@ -168,12 +169,14 @@ class Verifier:
 
     def _lanes_of(self, handler: Handler[Any], event: Event) -> list[tuple[str, str]]:
         astray = (handler.name, "", "", event.position)
-        if astray not in self._hung:
+        if astray not in self._never:
             try:
                 return lanes_of(handler, event, self._watch, skipped=self._skipped)
             except HandlerHung:
-                self._hung.add(astray)
-        self._hung.add((handler.name, *place_of(event), event.position))  # it was parked there
+                self._never[astray] = _HUNG
+            except Exception as error:
+                self._never[astray] = f"{type(error).__name__}: {error}"
+        self._never[handler.name, *place_of(event), event.position] = self._never[astray]  # it was parked there
         return [place_of(event)]
 
     def _track(self, handler: Handler[Any], world: str, entity: str) -> _Track:
@@ -289,13 +292,13 @@ class Verifier:
         if lane.fault is not None:
             return [], f"{type(lane.fault).__name__}: {lane.fault}"
         decision = (lane.handler.name, lane.world, lane.entity, event.position)
-        if decision in self._hung:
-            return [], "it does not return"
+        if decision in self._never:
+            return [], self._never[decision]
         try:
             return (taken_up(lane, event, answered=False) if retried else decide(lane, event)), ""
         except Exception as error:  # whatever the rules raise is what a runner would park
             if isinstance(error, HandlerHung):
-                self._hung.add(decision)
+                self._never[decision] = _HUNG
             return [], f"{type(error).__name__}: {error}"
 
     # -- verdicts ----------------------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ class Writes:
         """Stop; writes in flight are not waited for."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        self._connection.on_disconnect.remove(self._on_disconnect)
+        self._connection.on_disconnect.discard(self._on_disconnect)
         if self._listener is not None:
             await self._listener.close()
 

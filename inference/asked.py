@@ -198,7 +198,7 @@ async def ensure(connection: Connection) -> None:
         "duplicate_window": 1_000_000_000,
     }
     try:
-        await connection.api(f"STREAM.CREATE.{STREAM}", config)
+        await connection.make(f"STREAM.CREATE.{STREAM}", config)
     except ApiError as error:
         if error.err_code != _EXISTS:
             raise Misuse(f"cannot make the stream {STREAM} for ids of requests: {error}; free its subjects {ROOT}.*") from error

@@ -26,6 +26,8 @@ STREAM: Final = "SPEECH"
 ROOT: Final = "spk"
 KEPT_S: Final = 600
 MAX_BYTES: Final = 128 << 20
+LEAST_BYTES: Final = 4 << 20
+_NO_ROOM: Final = (10023, 10047)
 STORAGE: Final = "file"
 _EXISTS: Final = 10058
 
@@ -110,13 +112,17 @@ async def ensure(connection: Connection) -> None:
         "duplicate_window": 1_000_000_000,
         "republish": {"src": f"{ROOT}.*.*", "dest": "sig.{{wildcard(1)}}.tokens.{{wildcard(2)}}"},
     }
-    try:
-        await connection.api(f"STREAM.CREATE.{STREAM}", config)
-    except ApiError as error:
-        if error.err_code == _EXISTS:
+    while True:
+        try:
+            await connection.make(f"STREAM.CREATE.{STREAM}", config)
+        except ApiError as error:
+            if error.err_code in _NO_ROOM and config["max_bytes"] > LEAST_BYTES:  # it is set aside at once: less will do on a small disk
+                config["max_bytes"] //= 2
+                continue
+            if error.err_code != _EXISTS:
+                raise Misuse(f"cannot make the stream {STREAM} for spoken chunks: {error}; free its subjects {ROOT}.*.*") from error
             await _replace(connection, config)
-        else:
-            raise Misuse(f"cannot make the stream {STREAM} for spoken chunks: {error}; free its subjects {ROOT}.*.*") from error
+        return
 
 
 async def _replace(connection: Connection, config: dict[str, Any]) -> None:
@@ -125,7 +131,7 @@ async def _replace(connection: Connection, config: dict[str, Any]) -> None:
     if found["storage"] != config["storage"]:
         with suppress(ApiError):  # another worker may be doing the same
             await connection.api(f"STREAM.DELETE.{STREAM}")
-        await connection.api(f"STREAM.CREATE.{STREAM}", config)
+        await connection.make(f"STREAM.CREATE.{STREAM}", config)
 
 
 async def heard(answers: Answers, world: str, request_id: str) -> Heard:

@@ -127,7 +127,7 @@ class TierQueue:
         if not self._open:
             return
         self._open = False
-        self._connection.on_reconnect.remove(self._on_reconnect)
+        self._connection.on_reconnect.discard(self._on_reconnect)
         if self._retry is not None:
             self._retry.cancel()
         for task in (self._mending, self._watching):
@@ -266,7 +266,7 @@ class TierQueue:
 
     async def _write(self, config: dict[str, Any]) -> None:
         try:
-            await self._connection.api(f"CONSUMER.CREATE.{self._stream}.{self.name}", {"stream_name": self._stream, "config": config})
+            await self._connection.make(f"CONSUMER.CREATE.{self._stream}.{self.name}", {"stream_name": self._stream, "config": config})
         except ApiError as error:
             if error.status == 503:
                 raise

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import structlog
 
+from bus.api import START_S, retried
 from bus.connection import Connection
 from bus.errors import WorldbusError
 from bus.event import Event
@@ -138,7 +139,7 @@ class Worker:
             await self.vitals.open()
         await self.queue.open()
         await self.routed.open()
-        await self.clock.measure()
+        await retried(self.clock.measure, START_S)
         await self.cancels.open()
         await self.consult.open()
         services: dict[str, Coroutine[Any, Any, None]] = {

@@ -7,8 +7,10 @@ here: each projection brings its own (`projections/*.sql`), in a schema of its o
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 from shutil import which
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -18,6 +20,8 @@ from bus.errors import BadSettings, StoreUnavailable
 FOLDER = Path(__file__).parent
 SCHEMA = FOLDER / "schema.sql"
 TABLE = "worldbus_migrations"
+_UNREACHABLE = ("connection refused", "connect: ", "no such host", "broken pipe", "connection reset", "EOF")
+_SQLSTATE = re.compile(r"\(([0-9A-Z]{5})\)\s*$")
 
 
 def migrate(dsn: str) -> list[str]:
@@ -32,6 +36,12 @@ def migrate(dsn: str) -> list[str]:
 def rollback(dsn: str) -> None:
     """Undo the newest migration. For development: it drops what that migration made."""
     dbmate(dsn, "--no-dump-schema", "rollback")
+
+
+def missing(applied: Iterable[str]) -> list[str]:
+    """The migrations that are not among `applied`, which are their versions as the database's own table names them."""
+    known = frozenset(applied)
+    return sorted(path.name for path in FOLDER.glob("[0-9]*.sql") if path.name.partition("_")[0] not in known)
 
 
 def pending(dsn: str) -> list[str]:
@@ -56,9 +66,10 @@ def dbmate(dsn: str, *arguments: str, folder: Path = FOLDER, schema_file: Path =
     )
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
-        unreachable = any(sign in said for sign in ("connection refused", "connect: ", "starting up", "no such host"))
+        unreachable = any(sign in said for sign in _UNREACHABLE)
         problem = StoreUnavailable if unreachable else BadSettings
-        raise problem(f"wanted `dbmate {arguments[-1]}` to succeed, found: {said}")
+        state = _SQLSTATE.search(said)
+        raise problem(f"wanted `dbmate {arguments[-1]}` to succeed, found: {said}", sqlstate=state[1] if state else "")
     return done.stdout
 
 

@@ -123,6 +123,26 @@ COMMENT ON FUNCTION world.kb_search(world text, question text, tokens text[], mo
 
 
 --
+-- Name: grant_to_gateway(); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.grant_to_gateway() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'worldbus_gateway') THEN
+        RETURN;
+    END IF;
+    GRANT USAGE ON SCHEMA world TO worldbus_gateway;
+    GRANT SELECT (position, event_id) ON world.events TO worldbus_gateway;
+    GRANT SELECT ON world.checkpoint TO worldbus_gateway;
+    IF to_regclass('world.real_payments') IS NOT NULL THEN
+        GRANT SELECT (world, player, payment_id) ON world.real_payments TO worldbus_gateway;
+    END IF;
+END $$;
+
+
+--
 -- Name: kb_breadth(text, text[]); Type: FUNCTION; Schema: worldbus; Owner: -
 --
 
@@ -369,6 +389,20 @@ SET default_table_access_method = heap;
 CREATE TABLE public.worldbus_migrations (
     version character varying NOT NULL
 );
+
+
+--
+-- Name: TABLE worldbus_migrations; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.worldbus_migrations IS 'Which migrations of worldbus this database has. Kept by worldbus itself.';
+
+
+--
+-- Name: COLUMN worldbus_migrations.version; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.worldbus_migrations.version IS 'The time at the beginning of the migration''s file name.';
 
 
 --
@@ -885,5 +919,6 @@ INSERT INTO public.worldbus_migrations (version) VALUES
     ('20261122000002'),
     ('20261122000003'),
     ('20261122000004'),
+    ('20261130000101'),
     ('20261130000201'),
     ('20261130000301');

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import asyncpg
+
 from bus.binary_mode import without_recorded
 from bus.errors import LogDamaged
 from bus.event import Event
@@ -23,9 +25,9 @@ _READ = """
            odd_subject, raw, header
       FROM worldbus.events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3
 """
-# The chain as chain.py makes it, said in SQL: the first position at which the stored hash is not the hash of what is stored.
+# The chain as chain.py makes it, said in SQL: the first position that is missing, or whose stored hash is not the hash of what is stored.
 _BROKEN = """
-    SELECT position FROM (
+    SELECT least(position, coalesce(before, $1) + 1) FROM (
         SELECT position, chain, lag(position) OVER w AS before, lag(chain) OVER w AS previous, raw, header,
                coalesce(odd_subject, convert_to(concat_ws('.', 'evt', partition, world, subsystem, entity, name), 'UTF8')) AS subject
           FROM worldbus.events WHERE position > $1 AND position <= $2 WINDOW w AS (ORDER BY position)
@@ -38,6 +40,7 @@ _BROKEN = """
     ORDER BY position LIMIT 1
 """
 STEP = 20_000  # events per statement
+DAMAGED_PAGES = (asyncpg.DataCorruptedError, asyncpg.IndexCorruptedError, asyncpg.InternalServerError)  # of Postgres' own storage
 Progress = Callable[[int, int], None]
 
 
@@ -137,7 +140,10 @@ async def check(connection: Connection, state: LogState, reader: Reader, *, full
     head = await checkpoints.read(connection)
     report = Report(mode="full" if full else "head", archive=head.position, log=state.last)
     if full:
-        broken = await broken_link(connection, progress=progress)
+        try:
+            broken = await broken_link(connection, progress=progress)
+        except DAMAGED_PAGES as error:
+            return replace(report, position=1, damaged="archive", problem=f"ARCHIVE DAMAGED: Postgres cannot read it: {error}")
         if broken:
             return replace(report, position=broken, damaged="archive", problem=f"ARCHIVE DAMAGED: its hash chain breaks at {broken}")
     short = replace(

@@ -86,7 +86,7 @@ def raided(event: Event, it: said.RaidSuffered) -> list[Change]:
 
 brokers = Projection(
     name="brokers",
-    version=1,
+    version=2,
     said_by="broker",
     schema=sql_beside(__file__),
     tables=(BROKERS, GOODS, BARGAINS, RAIDS),

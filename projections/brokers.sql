@@ -70,8 +70,8 @@ CREATE TABLE raids (
 COMMENT ON COLUMN raids.fine_minor IS 'What was asked; payment took no more than the player had.';
 
 CREATE VIEW profits AS
-SELECT b.world, b.player, b.kind, count(*) AS sold, b.currency, sum(b.price_minor) AS earned_minor, max(g.cost_currency) AS cost_currency,
-       sum(g.cost_minor) AS cost_minor
+SELECT b.world, b.player, b.kind, count(*) AS sold, b.currency, sum(b.price_minor)::bigint AS earned_minor, max(g.cost_currency) AS cost_currency,
+       sum(g.cost_minor)::bigint AS cost_minor
 FROM bargains AS b
 JOIN goods AS g ON g.world = b.world AND g.player = b.player AND g.good = b.good
 GROUP BY b.world, b.player, b.kind, b.currency;

@@ -70,8 +70,7 @@ def _described(event: Event) -> tuple[Any, ...]:
     """What the envelope says: the same as the properties of `Event`, in one pass, because every event goes through here."""
     envelope = event.envelope
     attributes = envelope.attributes
-    stamp = attributes["time"].ce_timestamp if "time" in attributes else None
-    time = None if stamp is None else _micros(stamp.seconds, stamp.nanos)
+    time = _micros(attributes["time"]) if "time" in attributes else None
     depth = attributes["depth"].ce_integer if "depth" in attributes else 0
     cause = attributes["causationid"].ce_string if "causationid" in attributes else ""
     correlation = attributes["correlationid"].ce_string if "correlationid" in attributes else ""
@@ -81,8 +80,10 @@ def _described(event: Event) -> tuple[Any, ...]:
     return time, max(depth, 0), *said
 
 
-def _micros(seconds: int, nanos: int) -> int | None:
-    """None for "not said", for what is no moment, and for what Postgres has no date for."""
-    if not (seconds or nanos) or not FIRST_S <= seconds < LAST_S or not 0 <= nanos < NANOS:
+def _micros(attribute: Any) -> int | None:
+    """None for what is no moment, and for what Postgres has no date for. 1970 is a moment."""
+    stamp = attribute.ce_timestamp
+    seconds, nanos = stamp.seconds, stamp.nanos
+    if not FIRST_S <= seconds < LAST_S or not 0 <= nanos < NANOS:
         return None
-    return seconds * 1_000_000 + nanos // 1000
+    return seconds * 1_000_000 + nanos // 1000 if seconds or nanos or attribute.HasField("ce_timestamp") else None

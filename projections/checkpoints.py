@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from bus.errors import StoreUnavailable
-from projections.store import LOST, connected, migrated
+from projections.store import connected, in_our_words, migrated
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -76,10 +76,9 @@ class Checkpoints:
         """Where the projections are now. Raises `StoreUnavailable`."""
         try:
             async with self._lock:
-                found: int = await self._connection.fetchval("SELECT position FROM world.checkpoint")
-        except (*LOST, asyncpg.InterfaceError) as error:
-            raise StoreUnavailable(f"wanted the checkpoint, found {error!r}: trying again helps") from error
-        except asyncpg.UndefinedTableError as error:
+                with in_our_words("the checkpoint was read", self._connection, at_work=True):
+                    found: int = await self._connection.fetchval("SELECT position FROM world.checkpoint")
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
             raise migrated(error) from error
         return found
 

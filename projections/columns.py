@@ -143,6 +143,9 @@ def _quoted(part: Any) -> str:
     return '"' + str(part).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+# Postgres multiplies an interval in doubles, which are exact to 2^53: microseconds are so for the years 1685 to 2255 alone. Whole hours,
+# which are multiples of 2^10 microseconds, and what is left of them are so for ever.
+_EXACT_MOMENT = "timestamptz 'epoch' + ({0} / 3600000000) * interval '1 hour' + ({0} % 3600000000) * interval '1 microsecond'"
 _PARTS: dict[str, Callable[[Any], Any]] = {"text": _text, "int4": _whole(32), "int8": _whole(64), "float8": _float, "bool": _bool}
 _TYPES = {
     "text": ColumnType(_text, "text"),
@@ -152,7 +155,7 @@ _TYPES = {
     "float8": ColumnType(_float, "float8", plain=float),
     "bool": ColumnType(_bool, "bool", plain=bool),
     "bytea": ColumnType(_bytes, "bytea"),
-    "timestamptz": ColumnType(_microseconds, "int8", "timestamptz 'epoch' + {0} * interval '1 microsecond'"),
+    "timestamptz": ColumnType(_microseconds, "int8", _EXACT_MOMENT),
     "jsonb": ColumnType(_json, "text", "{0}::jsonb"),
     "numeric": ColumnType(_numeric, "text", "{0}::numeric"),
     "uuid": ColumnType(_uuid, "text", "{0}::uuid"),

@@ -156,6 +156,8 @@ class Fold:
             when = self.projection.on.get(type(data))
             if when is None:
                 return None  # a type of the same simple name that this projection does not know
+            if not event.time_ns:
+                event.moment("time")  # one that is none reads as 0: no table may say 1970 for it
             changes = when(event, data)
             ready = [self._ready(changes)] if type(changes) is Change else [self._ready(change) for change in _each(changes)]
         except BadEvent as error:

@@ -11,12 +11,12 @@ import asyncpg
 from bus.errors import BadSettings
 from projections.fold import Column, Shape
 from projections.projection import Projection
+from projections.store import VIEWS
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
 READERS = "worldbus_reader"
-VIEWS = "world"
 
 _LOAD = "SELECT projection, generation, version, schema_name, stopped_at, live FROM worldbus.generations ORDER BY projection, generation"
 _ADD = """
@@ -52,6 +52,11 @@ _SHOWN = """
       FROM pg_class v JOIN pg_rewrite r ON r.ev_class = v.oid JOIN pg_depend d ON d.objid = r.oid AND d.classid = 'pg_rewrite'::regclass
       JOIN pg_class b ON b.oid = d.refobjid JOIN pg_namespace n ON n.oid = b.relnamespace
      WHERE v.relnamespace = 'world'::regnamespace AND n.nspname LIKE 'p\\_%'
+"""
+_TO_GATEWAY = """
+    DO $$ BEGIN
+        IF to_regprocedure('worldbus.grant_to_gateway()') IS NOT NULL THEN PERFORM worldbus.grant_to_gateway(); END IF;
+    END $$
 """
 
 
@@ -167,6 +172,7 @@ async def show(connection: Connection, generation: Generation) -> None:
                 f"projection {generation.projection} wants the name {VIEWS}.{view}, which belongs to {shown[view]}: rename the table"
             )
         await _show_one(connection, generation.schema, view)
+    await connection.execute(_TO_GATEWAY)
 
 
 def _belongs(schema: str, prefix: str) -> bool:

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from bus.errors import BadSettings, Misuse, StoreUnavailable
+from bus.errors import BadSettings, Misuse
 from projections import checkpoints, generations
 from projections.archive import archived
 from projections.catalogue import PROJECTIONS
 from projections.fold import Shape
-from projections.generations import READERS, VIEWS
+from projections.generations import READERS
 from projections.projection import Projection
 from projections.query import MAX_ROWS, TIMEOUT_S, Answer, ask
-from projections.store import connected, is_lost
+from projections.store import VIEWS, connected, in_our_words, transaction
 from projections.writer import wanted, write_events
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 _PRESENT = "world_of_the_present"
+_PATIENT = "SET LOCAL idle_in_transaction_session_timeout = 0"  # whoever asks may think in between
+# Views that count on from a moment (projections/clock.sql) count up to this one: not into the future, nor on from the position's own time.
+_AS_OF = """
+    SELECT set_config('worldbus.as_of', coalesce(least($1::timestamptz, now.moment), '-infinity')::text, true)
+      FROM {views}.checkpoint, LATERAL (SELECT CASE WHEN $1::timestamptz IS NULL THEN moved_at ELSE now() END AS moment) now
+"""
 
 
 class Past:
@@ -47,6 +53,7 @@ class Past:
         self._scratch = scratch  # by schema name
         self.archived_to = archived_to
         self.position = 0
+        self.moment: datetime | None = None  # as of which clocks are read; None: when the position was recorded
         self.skips: list[Skip] = []
 
     async def advance(self, position: int, *, progress: Progress | None = None) -> None:
@@ -66,13 +73,9 @@ class Past:
 
     async def ask(self, sql: str, *, limit: int = MAX_ROWS, timeout: float = TIMEOUT_S) -> Answer:
         """Answer `sql` as a reader would have been answered then. Raises what `projections.query.query` raises."""
-        savepoint = self._connection.transaction()
-        await savepoint.start()
-        try:
+        async with transaction(self._connection, undo=True):
             await self._become_the_past()
             return await ask(self._connection, sql, limit, timeout)
-        finally:
-            await savepoint.rollback()
 
     async def _become_the_past(self) -> None:
         """Give the scratch views the name of the readers' schema, and ourselves the readers' rights; the rollback takes both back."""
@@ -86,6 +89,7 @@ class Past:
         await execute(f"CREATE VIEW {VIEWS}.events AS SELECT * FROM {_PRESENT}.events WHERE position <= {self.position}")  # noqa: S608
         moved = f"(SELECT recorded_at FROM {VIEWS}.events WHERE position = {self.position})"  # noqa: S608
         await execute(f"CREATE VIEW {VIEWS}.checkpoint AS SELECT {self.position}::bigint AS position, {moved} AS moved_at")
+        await execute(_AS_OF.format(views=VIEWS), self.moment)
         await execute(f"GRANT USAGE ON SCHEMA {VIEWS} TO {READERS}; GRANT SELECT ON ALL TABLES IN SCHEMA {VIEWS} TO {READERS}")
         try:
             await execute(f"SET LOCAL search_path = {VIEWS}; SET LOCAL ROLE {READERS}; SET TRANSACTION READ ONLY")
@@ -98,20 +102,14 @@ class Past:
 @asynccontextmanager
 async def past(dsn: str, projections: Iterable[Projection] = PROJECTIONS) -> AsyncIterator[Past]:
     """Open the past at position 0. `dsn` is the owner's: it reads the archive and makes scratch tables, which nobody else ever sees."""
-    async with connected(dsn, idle_in_transaction_session_timeout="0") as connection:
-        try:
-            transaction = connection.transaction(isolation="repeatable_read")
-            await transaction.start()
-            head = await checkpoints.read(connection)
-            mark = secrets.token_hex(4)  # two pasts may be open at once; making one schema twice would wait for the first to end
-            names = {f"past_{mark}_{projection.name}": projection for projection in projections}
-            scratch = {schema: (one, await generations.build(connection, one, schema)) for schema, one in names.items()}
-            yield Past(connection, scratch, head.position)
-            await transaction.rollback()
-        except Exception as error:
-            if is_lost(error, connection):
-                raise StoreUnavailable(f"Postgres went away while the past was open: {error!r}; ask again") from error
-            raise
+    async with connected(dsn) as connection:
+        with in_our_words("the past was asked", connection):
+            async with transaction(connection, settings=_PATIENT, undo=True, isolation="repeatable_read"):
+                head = await checkpoints.read(connection)
+                mark = secrets.token_hex(4)  # two pasts may be open at once; making one schema twice would wait for the first to end
+                names = {f"past_{mark}_{projection.name}": projection for projection in projections}
+                scratch = {schema: (one, await generations.build(connection, one, schema)) for schema, one in names.items()}
+                yield Past(connection, scratch, head.position)
 
 
 async def position_at(dsn: str, moment: datetime) -> int:
@@ -130,4 +128,5 @@ async def ask_past(
     position = at if isinstance(at, int) else await position_at(dsn, at)
     async with past(dsn, projections) as then:
         await then.advance(position)
+        then.moment = None if isinstance(at, int) else at
         return position, await then.ask(sql, **limits)

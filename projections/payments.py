@@ -96,7 +96,7 @@ def refused(event: Event, it: provider.PackRefused) -> Change:
 
 payments = Projection(
     name="payments",
-    version=1,
+    version=2,
     said_by="payment",
     schema=sql_beside(__file__),
     tables=(LEDGER, BALANCES, LINES, PURCHASES, HOLDS, DECLINED, REAL),

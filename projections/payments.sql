@@ -120,5 +120,5 @@ WHERE b.account LIKE 'player:%';
 COMMENT ON VIEW wallets IS 'What each player has, has put aside, and may owe.';
 
 CREATE VIEW ledger_check AS
-SELECT world, currency, sum(balance_minor) AS sum_minor, sum(transfers) AS legs FROM balances GROUP BY world, currency;
+SELECT world, currency, sum(balance_minor)::bigint AS sum_minor, sum(transfers)::bigint AS legs FROM balances GROUP BY world, currency;
 COMMENT ON VIEW ledger_check IS 'sum_minor is 0 in every row, always.';

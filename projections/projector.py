@@ -10,8 +10,8 @@ and reading goes on behind it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,11 +24,12 @@ from projections.chain import COLUMNS, HEADED
 from projections.checkpoints import ADVANCE, Checkpoint
 from projections.feed import Feed
 from projections.generations import Generation
+from projections.glossary import describe
 from projections.projection import Projection
 from projections.reader import Reader
 from projections.rebuild import catch_up
-from projections.store import connected, is_lost, transaction
-from projections.writer import REFUSED, record_skips, write_carefully
+from projections.store import connected, in_our_words, passes, transaction
+from projections.writer import is_about_a_value, record_skips, write_carefully
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -40,6 +41,7 @@ MAX_BATCH = 2000  # events
 CHUNK = 64  # events decoded before the loop gets its turn
 FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 2.0
+SLOW_S = 5.0  # a commit that takes longer waits for Postgres
 
 
 class _EpochMoved(Exception):
@@ -94,14 +96,11 @@ class Projector:
 
     async def _session(self, reader: Reader, follow: bool) -> None:
         async with connected(self._dsn, raw_times=True) as connection:
-            try:
-                start, lineup = await self._open(connection)
+            with in_our_words("events were projected", connection):
+                with self._asking():
+                    start, lineup = await self._open(connection)
                 async with Feed(reader, after=start.position, follow=follow, limit=4 * self._max_batch) as feed:
                     await self._work(connection, feed, Batch(lineup, start.position, start.chain), start.epoch)
-            except Exception as error:
-                if is_lost(error, connection):
-                    raise StoreUnavailable(f"Postgres went away: {error!r}") from error
-                raise
 
     async def _open(self, connection: Connection) -> tuple[Checkpoint, Lineup]:
         """Find out where we are and which generations to write."""
@@ -113,10 +112,10 @@ class Projector:
                 start = await checkpoints.next_epoch(connection)
                 known = await generations.load(connection)
             lineup = await self._lineup(connection, known)
+            await describe(connection, self._projections.values())
         self._start_catching_up(known)
         self._possible = {(start.position, start.chain)}
         self.position = start.position
-        self._part.stands("works")
         self._part.moved(start.position)
         return start, lineup
 
@@ -178,11 +177,12 @@ class Projector:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                async with connected(self._dsn, synchronous_commit="off") as connection:
-                    await catch_up(connection, self._dsn, projection, generation)
-                    return
+                async with connected(self._dsn) as connection:
+                    with in_our_words(f"{projection.name} caught up", connection):
+                        await catch_up(connection, self._dsn, projection, generation)
+                        return
             except Exception as error:
-                if not is_lost(error) and not isinstance(error, StoreUnavailable):
+                if not passes(error):
                     log.error(
                         "catch_up_failed", projection=projection.name, reason=str(error)
                     )  # it stays behind, on record; the others go on
@@ -224,15 +224,28 @@ class Projector:
 
     async def _commit(self, connection: Connection, batch: Batch, epoch: int) -> None:
         self._possible = {(batch.start, batch.start_chain), (batch.position, batch.chain)}
-        try:
-            await self._transact(connection, batch, epoch, careful=False)
-        except REFUSED as error:
-            log.warning("batch_refused", position=batch.position, events=len(batch.events), reason=str(error))
-            await self._transact(connection, batch, epoch, careful=True)
+        with self._asking():
+            try:
+                await self._transact(connection, batch, epoch, careful=False)
+            except Exception as error:
+                if not is_about_a_value(error):
+                    raise
+                log.warning("batch_refused", position=batch.position, events=len(batch.events), reason=str(error))
+                await self._transact(connection, batch, epoch, careful=True)
         self._possible = {(batch.position, batch.chain)}
         self.position = batch.position
         self._part.moved(batch.position)
         self.skipped += len(batch.skips)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Postgres works for us in the block; while it takes long, whoever asks is told."""
+        slow = asyncio.get_running_loop().call_later(SLOW_S, self._part.stands, "waits", "Postgres is slow: it hangs, or somebody locks")
+        try:
+            yield
+        finally:
+            slow.cancel()
+        self._part.stands("works")
 
     async def _transact(self, connection: Connection, batch: Batch, epoch: int, *, careful: bool) -> None:
         async with transaction(connection):

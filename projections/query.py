@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from bus.errors import Rejected, StoreUnavailable
-from projections.store import LOST, close, connect
+from bus.errors import Rejected
+from projections import values
+from projections.store import VIEWS, Meaning, connected, in_our_words, meaning, transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asyncpg import Connection
     from asyncpg.prepared_stmt import PreparedStatement
 
@@ -24,6 +27,7 @@ MAX_ROWS = 10_000
 TIMEOUT_S = 5.0
 MAX_BYTES = 10_000_000  # text and bytes in one answer
 FETCH = 500  # rows at a time
+_SERVERS = frozenset({"25P03", "25P04", "55006", "55P03"})  # of the classes 25 and 55, those that no statement is to blame for
 
 
 class SqlRejected(Rejected):
@@ -46,7 +50,7 @@ class SqlTooManyRows(Rejected):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Column names, and rows of Python values in that order."""
+    """Column names, and rows in that order: Python's values, or Postgres' text where Python has none (`projections.values`)."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
@@ -55,45 +59,56 @@ class Answer:
 async def query(dsn: str, sql: str, *, limit: int = MAX_ROWS, timeout: float = TIMEOUT_S) -> Answer:
     """Answer `sql` as the role of `dsn` (the reader's). Raises `SqlRejected`, `SqlTimeout`, `SqlTooManyRows`, or `StoreUnavailable`."""
     try:
-        async with asyncio.timeout(timeout + 2):
-            connection = await connect(dsn, search_path="world")
-            try:
-                async with connection.transaction(readonly=True):
+        async with asyncio.timeout(timeout + 2), connected(dsn) as connection:
+            with in_our_words("it was asked", connection):
+                async with transaction(connection, settings=f"SET LOCAL search_path = {VIEWS}", readonly=True, undo=True):
                     return await ask(connection, sql, limit, timeout)
-            finally:
-                await close(connection)
     except TimeoutError as error:
         raise _too_slow(timeout) from error
-    except (*LOST, asyncpg.InterfaceError) as error:
-        raise StoreUnavailable(f"Postgres went away while answering: {error!r}; ask again") from error
 
 
 async def ask(connection: Connection, sql: str, limit: int, timeout: float) -> Answer:
     """`query` on a connection that is inside a READ ONLY transaction."""
+    text, most = _trimmed(sql), int(limit) + 1
     try:
-        await connection.execute(f"SET LOCAL statement_timeout = {max(1, int(timeout * 1000))}")
-        statement = await connection.prepare(f"SELECT * FROM (\n{_trimmed(sql)}\n) AS q LIMIT {int(limit) + 1}")  # noqa: S608 - that is the point
-        columns = tuple(attribute.name for attribute in statement.get_attributes())
+        await connection.execute(f"SET LOCAL statement_timeout = {max(1, int(timeout * 1000))}; {values.SETTINGS}")
+        statement = await connection.prepare(f"SELECT * FROM (\n{text}\n) AS q LIMIT {most}")  # noqa: S608 - that is the point
+        attributes = statement.get_attributes()
         if statement.get_parameters():
             raise SqlRejected("wanted a statement without parameters, found $1: write the values out")
-        rows = await _fetch(statement, limit)
-    except asyncpg.QueryCanceledError as error:
-        raise _too_slow(timeout) from error
-    except (asyncpg.ConfigurationLimitExceededError, asyncpg.ProgramLimitExceededError, asyncpg.OutOfMemoryError) as error:
-        raise SqlTooManyRows(f"the answer needs more memory or disk than a reader may use ({error}): narrow it down") from error
-    except (asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
-        raise
-    except (asyncpg.PostgresError, ValueError) as error:
-        raise SqlRejected(f"wanted one SELECT, found: {error}") from error
-    return Answer(columns, rows)
+        readings = values.readings(attributes)
+        if not values.plain(readings):
+            select, alias = values.selected(readings, "q")
+            statement = await connection.prepare(f"SELECT {select} FROM (\n{text}\n) AS {alias} LIMIT {most}")  # noqa: S608
+        rows = await _fetch(statement, limit, values.decoder(readings))
+    except asyncpg.PostgresError as error:
+        refused = _refused(error, timeout)
+        if refused is None:
+            raise
+        raise refused from error
+    except (asyncpg.UnsupportedClientFeatureError, ValueError, ArithmeticError) as error:
+        raise SqlRejected(f"wanted values that can be printed, found: {error}; write ::text behind the column that is meant") from error
+    return Answer(tuple(attribute.name for attribute in attributes), rows)
 
 
-async def _fetch(statement: PreparedStatement, limit: int) -> list[tuple[Any, ...]]:
+def _refused(error: asyncpg.PostgresError, timeout: float) -> Rejected | None:
+    """The error that the statement is to blame for; None where the server is."""
+    match error:
+        case asyncpg.QueryCanceledError():
+            return _too_slow(timeout)
+        case asyncpg.ConfigurationLimitExceededError() | asyncpg.ProgramLimitExceededError() | asyncpg.OutOfMemoryError():
+            return SqlTooManyRows(f"the answer needs more memory or disk than a reader may use ({error}): narrow it down")
+        case asyncpg.InvalidTransactionStateError() | asyncpg.ObjectNotInPrerequisiteStateError() if (error.sqlstate or "") not in _SERVERS:
+            return SqlRejected(f"wanted one SELECT, found: {error}")  # it writes, or asks a sequence that has said nothing yet
+    return None if meaning(error) is Meaning.STATE else SqlRejected(f"wanted one SELECT, found: {error}")
+
+
+async def _fetch(statement: PreparedStatement, limit: int, decode: Callable[[Any], tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     size = 0
     cursor = await statement.cursor()
     while found := await cursor.fetch(FETCH):
-        rows += map(tuple, found)
+        rows += map(decode, found)
         size += sum(len(cell) for row in found for cell in row if isinstance(cell, (str, bytes)))
         if len(rows) > limit:
             raise SqlTooManyRows(f"the answer has more than {limit} rows: add a WHERE or LIMIT, or ask for more rows", limit=limit)

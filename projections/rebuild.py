@@ -12,7 +12,8 @@ A rebuild that dies leaves an unfinished generation behind, which the next one r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -24,9 +25,10 @@ from projections.archive import ArchiveReader, archived
 from projections.diff import Diff, compare
 from projections.fold import Shape
 from projections.generations import Generation
+from projections.hold import holding
 from projections.projection import Projection
 from projections.reader import Reader, reading
-from projections.store import connected, is_lost
+from projections.store import connected, in_our_words, transaction
 from projections.writer import record_skips, wanted, write_events
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 NEAR = 2000  # events; so few are taken in while the checkpoint is held
-LOCK_TIMEOUT = "1s"  # how long the switch may hold up new queries while it waits for running ones
+_BRIEFLY = "SET LOCAL lock_timeout = '1s'"  # how long the switch may hold up new queries while it waits for running ones
+_FAST = "SET LOCAL synchronous_commit = off"  # a step that a crash takes back is taken again
 SWITCH_TRIES = 60
 Progress = Callable[[int, int], None]
 
@@ -58,52 +61,51 @@ async def rebuild(
     With `switch=False` the new generation is thrown away after the comparison. `progress` is told (position, goal). A projector may
     run or not. Raises `StoreUnavailable`, and `Misuse` when another process builds the same projection.
     """
-    async with connected(dsn, synchronous_commit="off") as connection:
-        try:
-            made = await _begin(connection, projection)
-            await fill(connection, dsn, projection, made, reader, progress)
-            await join(connection, projection, made)
-            difference = await compare(connection, projection, made, sample)
-            if switch:
-                await switch_to(connection, made)
+    async with connected(dsn) as connection, holding(dsn, f"worldbus rebuild {projection.name}") as mine:
+        if not mine:
+            raise Misuse(f"projection {projection.name} is being rebuilt by another process: wait for it")
+        with in_our_words(f"{projection.name} was rebuilt", connection):
             await clear(connection, projection.name)
-        except Exception as error:
-            if is_lost(error, connection):
-                raise StoreUnavailable(f"Postgres went away during the rebuild of {projection.name}: {error!r}; run it again") from error
-            raise
+            async with _begun(connection, dsn, projection) as made:
+                await fill(connection, dsn, projection, made, reader, progress)
+                await join(connection, projection, made)
+                difference = await compare(connection, projection, made, sample)
+                if switch:
+                    await switch_to(connection, made)
+            await clear(connection, projection.name)
     return difference
 
 
 async def catch_up(connection: Connection, dsn: str, projection: Projection, generation: Generation) -> bool:
     """Bring a generation that was begun or left behind to the checkpoint, and show it. False if somebody else does that already."""
-    if not await claim(connection, generation.schema):
-        return False
-    found = next((known for known in await generations.load(connection) if known.schema == generation.schema), None)
-    if found is None or found.stopped_at is None:
-        return False
-    await fill(connection, dsn, projection, found, None, None)
-    await join(connection, projection, found)
-    if not found.live:
-        await switch_to(connection, found)
+    async with filling(dsn, generation.schema) as mine:
+        if not mine:
+            return False
+        found = next((known for known in await generations.load(connection) if known.schema == generation.schema), None)
+        if found is None or found.stopped_at is None:
+            return False
+        await fill(connection, dsn, projection, found, None, None)
+        await join(connection, projection, found)
+        if not found.live:
+            await switch_to(connection, found)
     await clear(connection, projection.name)
     return True
 
 
-async def claim(connection: Connection, schema: str) -> bool:
-    """Become the only one who fills this generation, as long as the connection lives."""
-    claimed: bool = await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", f"worldbus {schema}")
-    return claimed
+def filling(dsn: str, schema: str) -> AbstractAsyncContextManager[bool]:
+    """Be the only process that fills this generation, for the block; False if another one does."""
+    return holding(dsn, f"worldbus {schema}")
 
 
-async def _begin(connection: Connection, projection: Projection) -> Generation:
-    if not await claim(connection, f"rebuild {projection.name}"):
-        raise Misuse(f"projection {projection.name} is being rebuilt by another process: wait for it")
-    await clear(connection, projection.name)
-    async with connection.transaction():
-        await checkpoints.read(connection, lock=True)
-        made = await generations.create(connection, projection, stopped_at=0)
-        await claim(connection, made.schema)
-    return made
+@asynccontextmanager
+async def _begun(connection: Connection, dsn: str, projection: Projection) -> AsyncIterator[Generation]:
+    """A new generation, ours from the moment at which others can see it."""
+    async with AsyncExitStack() as stack:
+        async with transaction(connection):
+            await checkpoints.read(connection, lock=True)
+            made = await generations.create(connection, projection, stopped_at=0)
+            await stack.enter_async_context(filling(dsn, made.schema))
+        yield made
 
 
 async def fill(
@@ -120,7 +122,7 @@ async def fill(
             async for batch in batches:
                 events = [event for event in batch if position < event.position <= goal]
                 if events:
-                    async with connection.transaction():
+                    async with transaction(connection, settings=_FAST):
                         position = await _apply(connection, projection, shapes, generation, position, events)
                 if progress is not None:
                     progress(position, goal)
@@ -159,7 +161,7 @@ async def _apply(
 async def join(connection: Connection, projection: Projection, generation: Generation) -> None:
     """Hold the checkpoint, take in what is missing, and let the projector write this generation from now on."""
     shapes = await generations.shapes(connection, projection, generation.schema)
-    async with connection.transaction():
+    async with transaction(connection):
         head = await checkpoints.read(connection, lock=True)
         position = await connection.fetchval("SELECT stopped_at FROM worldbus.generations WHERE schema_name = $1", generation.schema)
         if position is None:
@@ -175,8 +177,7 @@ async def switch_to(connection: Connection, generation: Generation) -> None:
     """Point the views at `generation`. A query that runs long holds the old views; then we step back, let others pass, and try again."""
     for attempt in range(SWITCH_TRIES):
         try:
-            async with connection.transaction():
-                await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            async with transaction(connection, settings=_BRIEFLY):
                 head = await checkpoints.read(connection, lock=True)
                 await _make_live(connection, generation, head.position)
                 await checkpoints.next_epoch(connection)
@@ -205,8 +206,7 @@ async def clear(connection: Connection, name: str) -> None:
         if generation.projection != name or generation.live:
             continue
         try:
-            async with connection.transaction():
-                await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            async with transaction(connection, settings=_BRIEFLY):
                 free = await connection.fetchval(
                     "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", f"worldbus {generation.schema}"
                 )

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import asyncpg
 import structlog
 
 from bus.unreadable import undecodable
 from projections.batch import EVERY, Batch, Skip
 from projections.fold import Fold, Shape
 from projections.projection import Projection
-from projections.store import is_lost
+from projections.store import Meaning, meaning, transaction
 from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from bus.event import Event
 
 log = structlog.get_logger(__name__)
-
-# What a value can make Postgres say; anything else is about the server or the schema and is not skipped.
-REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError, OverflowError)
 
 _SKIPPED = "INSERT INTO worldbus.skipped (position, projection, code, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 
@@ -44,10 +40,10 @@ async def write_events(
         else:  # one that nobody can decode is no projection's own trouble
             skips.append(Skip(event.position, projection.name if undecodable(event) is None else EVERY, *refused))
     try:
-        async with connection.transaction():
+        async with transaction(connection):
             await fold.write(connection, schema)
-    except REFUSED as error:
-        if is_lost(error, connection):
+    except Exception as error:
+        if not is_about_a_value(error) or connection.is_closed():
             raise
         if len(taken) == 1:
             return [*skips, Skip(taken[0].position, projection.name, type(error).__name__, str(error))]
@@ -55,6 +51,11 @@ async def write_events(
         for half in (taken[:middle], taken[middle:]):
             skips += await write_events(connection, projection, shapes, schema, half)
     return skips
+
+
+def is_about_a_value(error: Exception) -> bool:
+    """Whether Postgres or its driver refused a value of one event; anything else is about the server or the tables and skips nothing."""
+    return isinstance(error, OverflowError) or meaning(error) is Meaning.VALUE
 
 
 async def write_carefully(connection: Connection, batch: Batch) -> None:

@@ -21,7 +21,7 @@ from worldbus.embedded import NatsServer, PostgresServer
 
 laws.load()
 
-PASSWORDS = {role: f"only-for-tests-{role}" for role in ("worldbus_admin", "worldbus_owner", "worldbus_reader")}
+PASSWORDS = {role: f"only-for-tests-{role}" for role in ("worldbus_admin", "worldbus_owner", "worldbus_reader", "worldbus_gateway")}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -119,7 +119,7 @@ def empty_database(postgres_server: PostgresServer) -> Iterator[str]:
 def _database(server: PostgresServer, *, template: str) -> Iterator[str]:
     name = f"t_{uuid.uuid4().hex[:16]}"
     _as_admin(server, f"CREATE DATABASE {name} TEMPLATE {template} OWNER worldbus_owner STRATEGY file_copy")
-    _as_admin(server, f"GRANT CONNECT ON DATABASE {name} TO worldbus_reader")
+    _as_admin(server, f"GRANT CONNECT ON DATABASE {name} TO worldbus_reader, worldbus_gateway")
     yield server.address("worldbus_owner", name)
     _as_admin(server, f"DROP DATABASE {name} WITH (FORCE)")
 

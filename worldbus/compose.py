@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bus.errors import WorldbusError
+from bus.errors import StoreUnavailable, WorldbusError
 from bus.lane_run import Limits
 from bus.membership import Membership
 from bus.runtime import run_handlers
 from bus.watchdog import Budgets
-from migrations import migrate
+from projections.prepare import prepare
+from projections.store import answered
 from worldbus.edges.release_feed import watch
 from worldbus.exporter import exporting
 from worldbus.knowledge import serve_knowledge
@@ -59,7 +60,7 @@ async def serve(
     """
     handlers, projections, tiers = tuple(handlers), tuple(projections), tuple(tiers)
     if projections:
-        await asyncio.to_thread(migrate, world.servers.postgres_dsn)
+        await _first_look(world.servers.postgres_dsn)
     limits = Limits(together_from=TOGETHER_FROM if world.settings.durability == "strict" else None)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(world.servers.keep_alive(), name="keep-alive")]
@@ -82,11 +83,26 @@ async def serve(
             try:
                 yield runtime
             finally:
-                for edge in (ticker, feed):
-                    if edge is not None:
-                        edge.cancel()
+                edges = [edge for edge in (ticker, feed) if edge is not None]
+                for edge in edges:
+                    edge.cancel()
+                if edges:
+                    await asyncio.wait(edges)  # while the handlers run: the clock answers the ticker's farewell
         for task in tasks:
             task.cancel()
+
+
+async def _first_look(dsn: str) -> None:
+    """Find out before anything runs whether Postgres is there and lets us in: a wrong address or grant ends the start with the next step.
+
+    A server that answers and is not well is left to the projector, which waits for it while the handlers work.
+    """
+    try:
+        await prepare(dsn)
+    except StoreUnavailable as error:
+        if not answered(error):
+            raise
+        log_.warning("postgres_awaited", reason=str(error))
 
 
 def _running(world: World, handlers: Iterable[Handler[Any]], limits: Limits) -> AbstractAsyncContextManager[Runtime]:

@@ -21,6 +21,7 @@ from worldbus.checks import records, running, tables
 from worldbus.checks.capacity import capacity
 from worldbus.checks.clocks import clocks
 from worldbus.checks.finding import PATIENCE_S, Bounds, Finding, attempt, failed
+from worldbus.checks.ticker import TICKER, ticker
 from worldbus.consumers import as_wanted
 from worldbus.lag import Lag, measure
 from worldbus.roll_call import Member, roll_call
@@ -126,8 +127,8 @@ class Examination:
         yield running.versions(self._heard)
         yield await attempt("handlers", running.handlers(log, lag, self._heard, self._bounds))
         yield await attempt("workers", running.tiers(lag, self._bounds))
-        if running.TICKER not in self._bounds.without:
-            yield await attempt("ticker", running.ticker(log, self._settings.world, self._heard, lag.now_ms, self._bounds))
+        if TICKER not in self._bounds.without:
+            yield await attempt(TICKER, ticker(log, self._settings.world, self._heard, lag.now_ms, self._bounds))
 
     async def _of_the_tables(self, *, full: bool, progress: Progress | None) -> AsyncIterator[Finding]:
         servers, bounds, log, lag = self._servers, self._bounds, self._log, self._lag

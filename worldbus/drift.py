@@ -7,10 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import asyncpg
-
 from bus.errors import WorldbusError
-from projections.store import LOST, connected
+from projections.store import TROUBLE, connected
 from worldbus.monitor import monitor
 
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ async def drift(servers: Servers) -> Drift | None:
                     break
                 await asyncio.sleep(LOOK_AGAIN_S)
                 position = await _position(connection)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, *LOST, WorldbusError):
+    except (*TROUBLE, WorldbusError):
         return None
     behind = None if last is None else max(0, last - position)
     age_s = await _age_s(servers, position + 1) if behind else 0.0

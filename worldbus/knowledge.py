@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -23,7 +22,7 @@ from projections.knowledge.embedding import embed_missing
 from projections.knowledge.recall import Found, Recall, Wanted, open_recall
 from projections.knowledge.search import Answer, Query, Search, check, open_search
 from projections.knowledge.serving import Serving, open_serving
-from projections.store import LOST, connected
+from projections.store import TROUBLE, connected, in_our_words
 from worldbus.edges.recall import serve_recall
 from worldbus.edges.search import serve_search
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 LEAST_S: Final = 0.5  # between two looks for something to know, however much is projected
 AGAIN_S: Final = 1.0
 EMBEDDER_AGAIN_S: Final = 30.0
+ASKED: Final = "the knowledge base was asked"
 
 log = structlog.get_logger(__name__)
 
@@ -51,9 +51,9 @@ async def _serve_for_ever(world: World, part: Part) -> None:
             async with AsyncExitStack() as beginning:
                 await _begin(world, beginning)
                 await _serve(world, beginning, part)
-        except (*LOST, asyncpg.InterfaceError, StoreUnavailable) as error:
-            part.stands("waits", repr(error))
-            log.warning("knowledge_waits", error=repr(error))
+        except (*TROUBLE, StoreUnavailable, BadSettings) as error:  # the projector says more, and ends the world if it must
+            part.stands("waits", str(error) or repr(error))
+            log.warning("knowledge_waits", error=str(error) or repr(error))
             await asyncio.sleep(AGAIN_S)
 
 
@@ -109,31 +109,23 @@ class Beginning:
 
     async def _asked(self) -> bool:
         """As `known`, for somebody who waits; whoever waits for something to be known is woken."""
-        with _in_our_words():
+        with in_our_words(ASKED, self._connection, at_work=True):
             known = await self.known()
         if known:
             self._moved.tell()
         return known
 
     async def _position(self) -> int:
-        with _in_our_words():
+        with in_our_words(ASKED, self._connection, at_work=True):
             async with self._lock:
                 return int(await self._connection.fetchval("SELECT position FROM worldbus.checkpoint"))
-
-
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    try:
-        yield
-    except (*LOST, asyncpg.InterfaceError) as error:
-        raise StoreUnavailable(f"wanted an answer of the knowledge base, but Postgres went away: {error!r}; ask again") from error
 
 
 async def _serve(world: World, beginning: AsyncExitStack, part: Part) -> None:
     """Answer with vectors; what answered in the beginning ends once this does."""
     dsn, settings = world.servers.postgres_dsn, world.settings
     async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(connected(dsn, idle_in_transaction_session_timeout="0"))
+        connection = await stack.enter_async_context(connected(dsn))
         serving: Serving | None = None
         try:
             opening = open_serving(connection, first=settings.embedder, key=settings.embedder_key or "")

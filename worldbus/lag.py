@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-import asyncpg
-
 from bus.connection import ApiError
 from bus.errors import BadSettings, StoreUnavailable, Transient
 from bus.progress import has_record
@@ -24,7 +22,7 @@ from inference.queue import NAME as REQUESTED
 from inference.queue import queue_name
 from inference.tiers import TIERS
 from projections.checkpoints import Checkpoints
-from projections.store import LOST, connected
+from projections.store import TROUBLE, connected
 from worldbus.roll_call import Member, holders
 
 if TYPE_CHECKING:
@@ -204,7 +202,7 @@ async def _tables(reader_dsn: str) -> TablesLag:
         async with connected(reader_dsn) as connection:
             position = await Checkpoints(connection).position()
             rows = tuple(dict(row) for row in await connection.fetch(_PROJECTIONS))
-    except (*LOST, asyncpg.InterfaceError, StoreUnavailable, BadSettings) as error:
+    except (*TROUBLE, StoreUnavailable, BadSettings) as error:
         return TablesLag(problem=str(error))
     return TablesLag(position=position, projections=rows)
 

@@ -46,8 +46,8 @@ async def repair(
     async with connected(dsn) as database:
         if broken := await broken_link(database, progress=progress):
             raise LogDamaged(
-                f"wanted an archive to restore from, found its hash chain broken at position {broken}: "
-                "restore Postgres from a backup first",
+                f"wanted an archive to restore from, found its hash chain broken at position {broken}: run `worldbus archive rebuild "
+                "--from-log` first, which looks whether the log can mend it, or restore Postgres from a backup",
                 position=broken,
             )
         head = (await checkpoints.read(database)).position

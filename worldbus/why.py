@@ -20,27 +20,28 @@ if TYPE_CHECKING:
 MOST_HOPS: Final = 64
 MOST_EFFECTS: Final = 200
 _FIND: Final = """
-    SELECT position FROM events WHERE {} ORDER BY position LIMIT 1
+    SELECT position FROM world.events WHERE {} ORDER BY position LIMIT 1
 """
 _CHAIN: Final = """
     WITH RECURSIVE chain AS (
-        SELECT e.position, e.cause, 0 AS hop FROM events e WHERE e.position = $1
+        SELECT e.position, e.cause, 0 AS hop FROM world.events e WHERE e.position = $1
         UNION ALL
         SELECT e.position, e.cause, c.hop + 1
           FROM chain c CROSS JOIN LATERAL (
-               SELECT position, cause FROM events WHERE event_id = c.cause AND position < c.position ORDER BY position DESC LIMIT 1) e
+               SELECT position, cause FROM world.events WHERE event_id = c.cause AND position < c.position ORDER BY position DESC LIMIT 1) e
          WHERE c.hop < $2
     )
     SELECT e.position, e.partition, e.world, e.subsystem, e.entity, e.name, e.raw, e.header,
            (extract(epoch FROM e.recorded_at) * 1000000)::bigint * 1000 AS recorded_ns
-      FROM chain c JOIN events e USING (position) ORDER BY e.position
+      FROM chain c JOIN world.events e USING (position) ORDER BY e.position
 """
 _EFFECTS: Final = """
-    SELECT e.position, e.subsystem, e.entity, e.name FROM events c JOIN events e ON e.cause = c.event_id AND e.position > c.position
+    SELECT e.position, e.subsystem, e.entity, e.name
+      FROM world.events c JOIN world.events e ON e.cause = c.event_id AND e.position > c.position
      WHERE c.position = $1 ORDER BY e.position LIMIT $2
 """
 _PASSAGES: Final = """
-    SELECT DISTINCT ON (id) id, body FROM passages WHERE world = $1 AND id = ANY($2) ORDER BY id, added DESC NULLS LAST
+    SELECT DISTINCT ON (id) id, body FROM world.passages WHERE world = $1 AND id = ANY($2) ORDER BY id, added DESC NULLS LAST
 """
 _PARKED: Final = "SELECT * FROM parked WHERE input = $1 ORDER BY world, handler, entity"
 
@@ -124,7 +125,7 @@ async def _position(connection: Connection, wanted: str) -> int:
     if found is None and number:
         found = await connection.fetchval(_FIND.format("position = $1"), number)
     if found is None:
-        head = await connection.fetchval("SELECT position FROM checkpoint")
+        head = await connection.fetchval("SELECT position FROM world.checkpoint")
         raise NothingFound(
             f"wanted an event's position or id, found neither for {wanted[:80]!r}: the archive holds positions 1 to {head or 0}"
         )

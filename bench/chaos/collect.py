@@ -25,7 +25,7 @@ from projections.dump import dump
 from projections.projector import Projector
 from projections.reader import Listed
 from projections.rebuild import rebuild
-from projections.store import LOST, connected
+from projections.store import TROUBLE, connected
 from worldbus.embedded import PostgresServer
 
 _ARCHIVE = "SELECT position, raw, chain FROM worldbus.events ORDER BY position"
@@ -72,7 +72,7 @@ async def checkpoint(dsn: str) -> int:
 
 async def locked(dsn: str) -> bool:
     """Whether somebody holds the checkpoint's row. A Postgres that does not answer holds nothing."""
-    with suppress(*LOST, asyncpg.InterfaceError, StoreUnavailable):
+    with suppress(*TROUBLE, StoreUnavailable):
         async with connected(dsn) as connection, connection.transaction():
             return await connection.fetchval("SELECT 1 FROM worldbus.checkpoint FOR UPDATE SKIP LOCKED") is None
     return False

@@ -13,8 +13,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import asyncpg
-
 from bench.chaos import collect, evidence
 from bench.chaos.checks import handlers as handler_checks
 from bench.chaos.checks import log as log_checks
@@ -33,7 +31,7 @@ from bus.durability import Durability
 from bus.errors import WorldbusError
 from bus.log import Log, open_log
 from handlers import ALL
-from projections.store import LOST, connected
+from projections.store import TROUBLE, connected
 from worldbus.lag import consumers
 
 WARM_S = 1.0
@@ -83,7 +81,7 @@ class Watcher:
 
     async def _tables(self) -> None:
         while True:
-            with suppress(WorldbusError, asyncpg.InterfaceError, *LOST):
+            with suppress(WorldbusError, *TROUBLE):
                 async with connected(self.cluster.postgres.dsn) as connection:
                     while True:
                         async with connection.transaction(isolation="repeatable_read", readonly=True):

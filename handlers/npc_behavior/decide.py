@@ -78,6 +78,8 @@ def _answer(tables: Tables, persona: Persona, npc: Npc, event: Event) -> Iterato
             return _slain(tables, persona, npc, event, it)
         case WeatherChanged(sky=sky):
             return _noticed(npc, "weather", sky, npc.skies.get(event.entity, ""), event.entity, npc.world_ms)
+        case DayBegan(asleep=True):
+            return iter(())  # a pulse that waits for somebody is not lost
         case ClockStarted() | DayBegan():
             return _clock(tables, npc, event.data.now.world_ms)
         case QuestAccepted() as it:

@@ -55,6 +55,7 @@ def time_manager(calendar: Calendar) -> Handler[Clock]:
             said.SeasonChanged,
             said.TimeOfDayChanged,
             said.ClockStarted,
+            said.ClockChangeTaken,
             said.ClockScaleChanged,
             said.ClockPaused,
             said.ClockResumed,

@@ -6,8 +6,9 @@ time it still owes, and the next steps go on from there: nothing is skipped, not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from heapq import heappop, heappush
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from heapq import heappop, heappush, merge
 from itertools import islice
 from typing import Final
 
@@ -15,30 +16,39 @@ from google.protobuf.message import Message
 
 from bus.handler import MAX_OUTPUTS
 from handlers.time_manager.calendar import Calendar, Reading, next_turn, read
+from handlers.time_manager.rest import next_due
 from handlers.time_manager.schedule import Entry
-from handlers.time_manager.state import Clock, Planned
+from handlers.time_manager.state import PAUSE, Clock, Planned, after
 from schemas.gen.worldbus.time.v1.time_pb2 import (
     ClockAdvanced,
+    ClockPaused,
+    ClockResumed,
+    ClockScaleChanged,
     DayBegan,
     PausedTimePassed,
+    RealTimePassed,
     ScheduledEventFired,
     SeasonChanged,
     TimeOfDayChanged,
     WakeFired,
 )
+from schemas.gen.worldbus.time.v1.types_pb2 import WishCounted
 
 ROOM: Final = MAX_OUTPUTS - 1  # the last output is the step itself
 REAL_ROOM: Final = ROOM // 2  # so that neither kind of wake starves the other
+MAX_COUNTED: Final = 1000  # wishes that begin to count with one step: as many fit into its event, however long their names
 
 
-def advance(clock: Clock, calendar: Calendar, real_ms: int) -> Sequence[Message]:
-    """What a started clock says when `real_ms` of real time went by."""
-    heard = clock.real_ms + real_ms
+def advance(clock: Clock, calendar: Calendar, passed: RealTimePassed) -> Sequence[Message]:
+    """What a started clock says when real time went by."""
+    if passed.rests_ms or clock.rests:
+        return _Rested(clock, calendar, passed).said()
+    heard = clock.real_ms + passed.real_ms
     now = read(calendar, clock.world_ms)
     said: list[Message] = [_woken(key, now, due_real_ms=due) for due, key in islice(clock.real_wakes.until(heard), REAL_ROOM)]
     if clock.paused:
         return [*said, PausedTimePassed(real_ms=heard)]
-    owed = clock.owed + real_ms * clock.scale
+    owed = clock.owed + passed.real_ms * clock.scale
     walk = _Walk(clock, calendar, target=clock.world_ms + owed // 1000, room=ROOM - len(said))
     reached = walk.run()
     moved = reached - clock.world_ms
@@ -46,6 +56,87 @@ def advance(clock: Clock, calendar: Calendar, real_ms: int) -> Sequence[Message]
         now=read(calendar, reached).to_proto(), advanced_ms=moved, real_ms=heard, owed_thousandths=owed - moved * 1000, scale=clock.scale
     )
     return [*said, *walk.said, stepped]
+
+
+class _Rested:
+    """A step after a rest, or into one; lives for one decision. It may be minutes long, and what it reaches is the present moment.
+
+    Wakes by real time are therefore said with the moment reached, behind those by world time; wishes that were heard on the way begin to
+    count, and changes of how time runs come true.
+    """
+
+    def __init__(self, clock: Clock, calendar: Calendar, passed: RealTimePassed) -> None:
+        self.clock = clock
+        self.calendar = calendar
+        self.passed = passed
+        self.heard = clock.real_ms + passed.real_ms
+        self.reached = clock.world_ms
+        self.owed = clock.owed
+
+    def said(self) -> Sequence[Message]:
+        """Everything in order: what is due, the step itself, what comes true with it."""
+        clock = self.clock
+        real = list(islice(clock.real_wakes.until(self.heard), REAL_ROOM))
+        walked = () if clock.paused else self._walked(ROOM - len(clock.changes) - len(real))
+        now = read(self.calendar, self.reached)
+        due = [*walked, *(_woken(key, now, due_real_ms=moment) for moment, key in real)]
+        step, changed = self._step(now), list(self._changed(now))
+        then = reduce(after, (*due, step, *changed), clock)
+        step.next_real_ms = next_due(then)
+        return [*due, step, *changed]
+
+    def _walked(self, room: int) -> Sequence[Message]:
+        clock = self.clock
+        owed = clock.owed + self.passed.real_ms * clock.scale
+        walk = _Walk(clock, self.calendar, target=clock.world_ms + owed // 1000, room=room)
+        self.reached = walk.run()
+        self.owed = owed - (self.reached - clock.world_ms) * 1000
+        return walk.said
+
+    def _step(self, now: Reading) -> ClockAdvanced | PausedTimePassed:
+        clock, rests = self.clock, self.passed.rests_ms
+        asleep = rests > 0 and clock.about == 0
+        counted = list(islice(self._counted(), MAX_COUNTED))
+        if clock.paused:
+            return PausedTimePassed(real_ms=self.heard, rests_ms=rests, asleep=asleep, counted=counted)
+        return ClockAdvanced(
+            now=now.to_proto(),
+            advanced_ms=self.reached - clock.world_ms,
+            real_ms=self.heard,
+            owed_thousandths=self.owed,
+            scale=clock.scale,
+            rests_ms=rests,
+            asleep=asleep,
+            counted=counted,
+        )
+
+    def _counted(self) -> Iterator[WishCounted]:
+        for in_real_ms, key in self.clock.soon_real:
+            yield _counted(key, due_real_ms=self.heard + in_real_ms)
+        for in_world_ms, key in self.clock.soon_world:
+            yield _counted(key, due_world_ms=self.reached + in_world_ms)
+        for due_world_ms, key in self.clock.soon_past:
+            yield _counted(key, due_world_ms=due_world_ms)
+
+    def _changed(self, now: Reading) -> Iterator[Message]:
+        scale, paused, moment = self.clock.scale, self.clock.paused, now.to_proto()
+        for change in self.clock.changes:
+            if change.scale:
+                if change.scale != scale:
+                    yield ClockScaleChanged(previous=scale, scale=change.scale, now=moment, request_event_id=change.event_id)
+                scale = change.scale
+            elif paused != (change.request == PAUSE):
+                paused = not paused
+                yield (
+                    ClockPaused(reason=change.reason, now=moment, request_event_id=change.event_id)
+                    if paused
+                    else ClockResumed(now=moment, request_event_id=change.event_id)
+                )
+
+
+def _counted(key: str, *, due_world_ms: int = 0, due_real_ms: int = 0) -> WishCounted:
+    subsystem, entity, name = key.split(".") if "." in key else ("", "", key)
+    return WishCounted(subsystem=subsystem, entity=entity, name=name, due_world_ms=due_world_ms, due_real_ms=due_real_ms)
 
 
 class _Walk:
@@ -57,7 +148,9 @@ class _Walk:
         self.room = room
         self.said: list[Message] = []
         self.at = clock.world_ms
-        self.due: list[Entry] = list(islice(clock.wakes.until(target), room + 1))  # sorted, hence a heap
+        self.asleep = clock.asleep
+        due = merge(*(schedule.until(target) for schedule in clock.due_schedules))
+        self.due: list[Entry] = list(islice(due, room + 1))  # sorted, hence a heap
         self.events: dict[str, Planned] = {key: clock.events[key] for _, key in self.due if key in clock.events}
 
     def run(self) -> int:
@@ -75,7 +168,7 @@ class _Walk:
                 return self.at
 
     def _turn(self, moment: int) -> bool:
-        changes = _changes(read(self.calendar, moment - 1), read(self.calendar, moment))
+        changes = _changes(read(self.calendar, moment - 1), read(self.calendar, moment), asleep=self.asleep)
         if len(changes) > self.room - len(self.said):
             return False
         self.at = moment
@@ -108,12 +201,12 @@ class _Walk:
         )
 
 
-def _changes(before: Reading, now: Reading) -> list[Message]:
+def _changes(before: Reading, now: Reading, *, asleep: bool) -> list[Message]:
     """What begins at `now`: day, season, time of day, in this order."""
     said: list[Message] = []
     moment = now.to_proto()
     if now.day != before.day:
-        said.append(DayBegan(now=moment))
+        said.append(DayBegan(now=moment, asleep=asleep))
         if now.season != before.season:
             said.append(SeasonChanged(previous=before.season, now=moment))
     if now.time_of_day != before.time_of_day:

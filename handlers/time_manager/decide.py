@@ -13,6 +13,7 @@ from handlers.time_manager import calendar as cal
 from handlers.time_manager.advance import advance
 from handlers.time_manager.state import DEFAULT_SCALE, Clock, wake_key
 from schemas.gen.worldbus.time.v1.time_pb2 import (
+    ClockChangeTaken,
     ClockPaused,
     ClockPauseRequested,
     ClockRequestRefused,
@@ -41,6 +42,7 @@ MAX_EVENTS: Final = 256
 MIN_EVERY_MS: Final = 60_000
 MAX_REASON: Final = 256  # characters
 MAX_NOTE: Final = 1024  # characters
+MAX_CHANGES: Final = 8  # of how time runs that wait for one step
 
 Said = Sequence[Message]
 
@@ -87,7 +89,9 @@ def _time_passed(event: Event, it: RealTimePassed, clock: Clock) -> Said:
         return _not_started(event)
     if not 1 <= it.real_ms <= MAX_REAL_MS:
         return _refused(event, "BAD_DURATION", f"real_ms must be 1 to {MAX_REAL_MS}, found {it.real_ms}: say less, or in several steps")
-    return advance(clock, clock.calendar, it.real_ms)
+    if not 0 <= it.rests_ms <= MAX_REAL_MS:
+        return _refused(event, "BAD_DURATION", f"rests_ms must be 0 to {MAX_REAL_MS}, found {it.rests_ms}")
+    return advance(clock, clock.calendar, it)
 
 
 def _start(event: Event, it: ClockStartRequested, clock: Clock, default: cal.Calendar) -> Said:
@@ -115,8 +119,10 @@ def _scale(event: Event, it: ClockScaleRequested, clock: Clock) -> Said:
         return _not_started(event)
     if not 1 <= it.scale <= MAX_SCALE:
         return _bad_scale(event, it.scale)
-    if it.scale == clock.scale:
+    if it.scale == clock.wanted[0]:
         return ()
+    if clock.rests:
+        return _at_the_next_step(event, clock, scale=it.scale)
     return (ClockScaleChanged(previous=clock.scale, scale=it.scale, now=now.to_proto()),)
 
 
@@ -126,14 +132,25 @@ def _pause(event: Event, it: ClockPauseRequested, clock: Clock) -> Said:
         return _not_started(event)
     if len(it.reason) > MAX_REASON:
         return _refused(event, "TOO_LONG", f"reason may have {MAX_REASON} characters, found {len(it.reason)}")
-    return () if clock.paused else (ClockPaused(reason=it.reason, now=now.to_proto()),)
+    if clock.wanted[1]:
+        return ()
+    return _at_the_next_step(event, clock, reason=it.reason) if clock.rests else (ClockPaused(reason=it.reason, now=now.to_proto()),)
 
 
 def _resume(event: Event, clock: Clock) -> Said:
     now = clock.now()
     if now is None:
         return _not_started(event)
-    return (ClockResumed(now=now.to_proto()),) if clock.paused else ()
+    if not clock.wanted[1]:
+        return ()
+    return _at_the_next_step(event, clock) if clock.rests else (ClockResumed(now=now.to_proto()),)
+
+
+def _at_the_next_step(event: Event, clock: Clock, *, scale: int = 0, reason: str = "") -> Said:
+    """A resting clock does not know the present moment: the change waits for who says it."""
+    if len(clock.changes) >= MAX_CHANGES:
+        return _refused(event, "TOO_MANY", f"{MAX_CHANGES} changes wait for the clock's next step already: does a ticker run?")
+    return (ClockChangeTaken(request=event.name, request_event_id=event.id, scale=scale, reason=reason),)
 
 
 def _wake(event: Event, it: WakeRequested, clock: Clock) -> Said:
@@ -142,17 +159,27 @@ def _wake(event: Event, it: WakeRequested, clock: Clock) -> Said:
     if refusal := _bad_times(event, it.at_world_ms, it.in_world_ms, it.in_real_ms):
         return refusal
     by_real = it.in_real_ms > 0
-    known = clock.real_wakes if by_real else clock.wakes
-    if len(known) >= MAX_WAKES and known.get(wake_key(event.subsystem, event.entity, it.name)) is None:
+    known = (clock.real_wakes, clock.soon_real) if by_real else (clock.wakes, clock.life, clock.soon_world, clock.soon_past)
+    key = wake_key(event.subsystem, event.entity, it.name)
+    if sum(map(len, known)) >= MAX_WAKES and all(schedule.get(key) is None for schedule in known):
         return _refused(event, "TOO_MANY", f"{MAX_WAKES} wakes are planned already: cancel some, or plan fewer per entity")
-    due_world = 0 if by_real else _moment(clock, it.at_world_ms, it.in_world_ms)
-    due_real = clock.real_ms + it.in_real_ms if by_real else 0
-    return (WakeScheduled(subsystem=event.subsystem, entity=event.entity, name=it.name, due_world_ms=due_world, due_real_ms=due_real),)
+    return (_planned(event, it, clock),)
+
+
+def _planned(event: Event, it: WakeRequested, clock: Clock) -> WakeScheduled:
+    """The wake by when it is due. A resting clock knows only when that is at the earliest, if it counts from now or is overdue."""
+    wake = WakeScheduled(subsystem=event.subsystem, entity=event.entity, name=it.name)
+    if it.in_real_ms:
+        wake.due_real_ms = clock.real_ms + it.in_real_ms
+    else:
+        wake.due_world_ms = _moment(clock, it.at_world_ms, it.in_world_ms)
+    if clock.rests and it.at_world_ms <= clock.world_ms:
+        wake.from_next_step, wake.in_world_ms, wake.in_real_ms = True, it.in_world_ms, it.in_real_ms
+    return wake
 
 
 def _cancel_wake(event: Event, it: WakeCancelRequested, clock: Clock) -> Said:
-    key = wake_key(event.subsystem, event.entity, it.name)
-    if clock.wakes.get(key) is None and clock.real_wakes.get(key) is None:
+    if not clock.planned(wake_key(event.subsystem, event.entity, it.name)):
         return ()
     return (WakeCancelled(subsystem=event.subsystem, entity=event.entity, name=it.name),)
 
@@ -173,7 +200,10 @@ def _schedule(event: Event, it: ScheduledEventRequested, clock: Clock) -> Said:
     if len(clock.events) >= MAX_EVENTS and it.name not in clock.events:
         return _refused(event, "TOO_MANY", f"{MAX_EVENTS} events are scheduled already: cancel some")
     due = _moment(clock, it.at_world_ms, it.in_world_ms)
-    return (EventScheduled(name=it.name, due_world_ms=due, every_world_ms=it.every_world_ms, times=it.times, note=it.note),)
+    planned = EventScheduled(name=it.name, due_world_ms=due, every_world_ms=it.every_world_ms, times=it.times, note=it.note)
+    if clock.rests and it.at_world_ms <= clock.world_ms:
+        planned.from_next_step, planned.in_world_ms = True, it.in_world_ms
+    return (planned,)
 
 
 def _bad_times(event: Event, *times: int) -> Said:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 import structlog
 
+from bus.errors import BadSettings, StoreUnavailable
 from projections.checkpoints import moves
+from projections.hold import holding
 from projections.knowledge import tuning, vectors
 from projections.knowledge.embedders import EmbedderFailed
 from projections.knowledge.serving import Serving
-from projections.store import LOST, connected
+from projections.store import TROUBLE, connected
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 LEAST_S: Final = 0.05  # between two looks, however much is projected
 EVERY_S: Final = 2.0  # between two looks whether searches were switched to another model
 AGAIN_S: Final = 1.0  # while another process does the work, or after the embedder or Postgres failed
-LOCK: Final = 0x77627662  # "wbvb"
+LOCK: Final = "worldbus embedding"
 _HEAD: Final = "SELECT position, epoch FROM worldbus.checkpoint"
 
 log = structlog.get_logger(__name__)
@@ -34,13 +36,12 @@ async def embed_missing(dsn: str, serving: Serving) -> None:
     """Run until cancelled; outages of Postgres and of the embedder are waited out."""
     while True:
         try:
-            async with connected(dsn, idle_in_transaction_session_timeout="0") as connection:
-                if await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-                    await _Embedding(connection, serving).run()
-        except (*LOST, asyncpg.InterfaceError, EmbedderFailed) as error:
-            log.warning("embedding_waits", error=repr(error))
-        except asyncpg.PostgresError:  # a bug, or a database that is not as we left it: searches go on by words, and so does the world
-            log.exception("embedding_failed")
+            async with holding(dsn, LOCK) as mine:
+                if mine:
+                    async with connected(dsn) as connection:
+                        await _Embedding(connection, serving).run()
+        except (*TROUBLE, StoreUnavailable, BadSettings, EmbedderFailed) as error:  # searches go on by words, and so does the world
+            log.warning("embedding_waits", error=str(error) or repr(error))
         await asyncio.sleep(AGAIN_S)
 
 

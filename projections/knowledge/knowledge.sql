@@ -1,9 +1,9 @@
--- What is known: passages of lore, and memories of characters. At position P, whoever has the tokens T may know a passage if
---     added <= P AND (ended IS NULL OR ended > P) AND (since = '' OR its condition was true at P, see truths) AND audience && T
 CREATE FUNCTION words(heading text[], body text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT setweight(to_tsvector('pg_catalog.english', array_to_string(heading, ' ')), 'A') || setweight(to_tsvector('pg_catalog.english', body), 'D')
 $$;
 
+-- What is known: passages of lore, and memories of characters. At position P, whoever has the tokens T may know a passage if
+--     added <= P AND (ended IS NULL OR ended > P) AND (since = '' OR its condition was true at P, see truths) AND audience && T
 CREATE TABLE passages (
     world        text,
     id           text,

@@ -21,7 +21,7 @@ from projections.knowledge.embedders import EmbedderFailed, Vectors
 from projections.knowledge.minds import LEAST_RELEVANCE, Asked, Minds, Ready
 from projections.knowledge.search import MOST, MixedModels, Query, by_words, fetch
 from projections.knowledge.serving import Serving
-from projections.store import LOST
+from projections.store import in_our_words, open_pool
 
 CONNECTIONS: Final = 4
 
@@ -71,15 +71,14 @@ class Recall:
         Raises `StoreUnavailable`, also for a database that has no knowledge base yet.
         """
         try:
-            async with self._pool.acquire() as connection:
-                try:
-                    return await self._both(connection, wanted)
-                except MixedModels:  # searches were switched to another model since we looked
-                    if self._serving is None or not await self._serving.follow(connection):
-                        raise
-                    return await self._both(connection, wanted)
-        except (*LOST, asyncpg.InterfaceError) as error:
-            raise StoreUnavailable(f"wanted passages, but Postgres went away: {error!r}") from error
+            with in_our_words("passages were recalled", at_work=True):
+                async with self._pool.acquire() as connection:
+                    try:
+                        return await self._both(connection, wanted)
+                    except MixedModels:  # searches were switched to another model since we looked
+                        if self._serving is None or not await self._serving.follow(connection):
+                            raise
+                        return await self._both(connection, wanted)
         except asyncpg.UndefinedTableError as error:
             raise StoreUnavailable(f"wanted the knowledge base, found {error}: does a projector run?") from error
 
@@ -168,16 +167,6 @@ def _in_turns(*kinds: Sequence[Found]) -> Iterator[Found]:
 
 @asynccontextmanager
 async def open_recall(dsn: str, serving: Serving | None) -> AsyncIterator[Recall]:
-    """A recall with connections of its own. Raises `StoreUnavailable` if Postgres cannot be reached."""
-    try:
-        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=CONNECTIONS, server_settings={"application_name": "worldbus-recall"})
-    except LOST as error:
-        raise StoreUnavailable(f"wanted connections to Postgres, found {error!r}") from error
-    try:
-        yield Recall(pool, serving)
-    finally:
-        try:
-            async with asyncio.timeout(2):
-                await pool.close()
-        except (*LOST, asyncpg.InterfaceError, TimeoutError):
-            pool.terminate()
+    """A recall with connections of its own. Raises `StoreUnavailable` or `StoreRefused` if Postgres cannot be reached."""
+    async with open_pool(dsn, name="worldbus-recall", most=CONNECTIONS) as connections:
+        yield Recall(connections, serving)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
-from bus.errors import BadSettings, StoreUnavailable
+from bus.errors import BadSettings
 from projections.knowledge import tuning, vectors
 from projections.knowledge.embedders import Embedder, open_embedder
-from projections.store import LOST, connected, transaction
+from projections.store import connected, in_our_words, transaction
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 from schemas.gen.worldbus.knowledge.v1.knowledge_pb2 import KnowledgeSearched
 
@@ -81,16 +81,15 @@ async def reembed(
     """Fill the model of the embedder `name`, compare it with the one that serves and, with `change`, let searches use it.
 
     Safe to kill and to run again: what is filled stays filled. Without `questions`, those that were logged last are compared.
-    Raises `BadSettings`, `EmbedderFailed`, `StoreUnavailable`.
+    Raises `BadSettings`, `EmbedderFailed`, `StoreUnavailable`: run it again, it goes on where it was.
     """
     embedder = await open_embedder(name, key=key)
     try:
-        async with connected(dsn, idle_in_transaction_session_timeout="0") as connection:
-            return await _reembed(connection, embedder, name, key, questions, change, tell)
+        async with connected(dsn) as connection:
+            with in_our_words("texts were embedded", connection):
+                return await _reembed(connection, embedder, name, key, questions, change, tell)
     except asyncpg.UndefinedTableError as error:
         raise BadSettings(f"wanted a knowledge base in this database, found {error}: run a projector first (`worldbus up`)") from error
-    except (*LOST, asyncpg.InterfaceError) as error:
-        raise StoreUnavailable(f"Postgres went away while embedding: {error!r}; run it again, it goes on where it was") from error
     finally:
         await embedder.aclose()
 

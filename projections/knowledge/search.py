@@ -20,7 +20,7 @@ from bus.errors import Rejected, StoreUnavailable
 from projections.knowledge.embedders import EmbedderFailed, Vectors
 from projections.knowledge.sentences import Sentences
 from projections.knowledge.serving import Serving
-from projections.store import LOST
+from projections.store import in_our_words, open_pool
 
 Mode = Literal["hybrid", "vector", "text"]
 PUBLIC: Final = "public"
@@ -130,17 +130,16 @@ class Search:
         Raises `BadQuery`, `MixedModels`, `EmbedderFailed` (of a search by vectors alone), `StoreUnavailable`.
         """
         check(query)
-        try:
-            return await self._search(query)
-        except MixedModels:
-            if self._serving is None:
-                raise
-            async with self._pool.acquire() as connection:  # searches were switched to another model since we looked
-                if not await self._serving.follow(connection):
+        with in_our_words("the knowledge base was asked", at_work=True):
+            try:
+                return await self._search(query)
+            except MixedModels:
+                if self._serving is None:
                     raise
-            return await self._search(query)
-        except (*LOST, asyncpg.InterfaceError) as error:
-            raise StoreUnavailable(f"wanted an answer of the knowledge base, but Postgres went away: {error!r}; ask again") from error
+                async with self._pool.acquire() as connection:  # searches were switched to another model since we looked
+                    if not await self._serving.follow(connection):
+                        raise
+                return await self._search(query)
 
     async def _search(self, query: Query) -> Answer:
         began = time.perf_counter()
@@ -310,12 +309,6 @@ def snippet(body: str, question: str, longest: int = SNIPPET) -> str:
 
 @asynccontextmanager
 async def open_search(dsn: str, serving: Serving | None) -> AsyncIterator[Search]:
-    """A search with connections of its own. Raises `StoreUnavailable` if Postgres cannot be reached."""
-    try:
-        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=CONNECTIONS, server_settings={"application_name": "worldbus-search"})
-    except LOST as error:
-        raise StoreUnavailable(f"wanted connections to Postgres, found {error!r}: it may be starting; trying again helps") from error
-    try:
-        yield Search(pool, serving)
-    finally:
-        pool.terminate()
+    """A search with connections of its own. Raises `StoreUnavailable` or `StoreRefused` if Postgres cannot be reached."""
+    async with open_pool(dsn, name="worldbus-search", most=CONNECTIONS) as connections:
+        yield Search(connections, serving)

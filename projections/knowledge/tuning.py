@@ -96,6 +96,7 @@ async def index(connection: Connection, model: str) -> float:
         f"USING hnsw ((vector::public.halfvec({int(dimension)})) public.halfvec_ip_ops) "
         f"WITH (m = {LINKS}, ef_construction = {BUILT_WITH}) WHERE model = {quoted}"
     )
+    await connection.execute("RESET maintenance_work_mem")  # SET LOCAL needs a transaction, which CONCURRENTLY refuses
     await connection.execute("ANALYZE worldbus.embeddings")
     took = time.perf_counter() - began
     log.info("vectors_indexed", model=model, seconds=round(took, 1))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
 import pytest
@@ -17,14 +18,18 @@ from bus.errors import NoWorld
 from bus.event import Draft
 from bus.membership import Membership
 from bus.presence import Presence
+from bus.subjects import stored_filter
 from handlers import ALL
+from handlers.time_manager import CLOCK, time
 from projections.catalogue import PROJECTIONS
 from projections.skips import acknowledge
 from projections.store import connected
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined, PlayerMoved
+from schemas.gen.worldbus.time.v1.time_pb2 import ClockAdvanced, RealTimePassed, WakeRequested
 from worldbus.checks import clocks
 from worldbus.checks.capacity import GIB, Store
 from worldbus.checks.finding import Bounds, Finding, ago
+from worldbus.checks.ticker import ticker
 from worldbus.compose import World, open_world, serve
 from worldbus.doctor import examine
 from worldbus.drift import drift
@@ -59,6 +64,23 @@ async def said(world: World, message: Any, entity: str = "mira") -> int:
     return await world.publisher.publish(Draft(data=message, world="main", entity=entity, subsystem="game"))
 
 
+@asynccontextmanager
+async def ticks(world: World, name: str = "main") -> AsyncIterator[None]:
+    """Run the clock and the ticker of one world, so slow that nothing is due for hours, in a member that is heard."""
+    one = replace(world, settings=replace(world.settings, world=name))
+    await start_clock(world.log, world.publisher, name, 1)
+    async with serve(one, handlers=[time], ticks=True):
+        yield
+
+
+async def step(world: World, *, counts: bool) -> None:
+    """Return when the last step of a resting clock is as wanted: a wish begins to count with it, or none does."""
+    filters = [stored_filter(world="main", subsystem="time", entity=CLOCK, name="ClockAdvanced")]
+    async for events in world.log.read(filters=filters, follow=True):
+        if any(isinstance(event.data, ClockAdvanced) and bool(event.data.counted) is counts for event in events):
+            return
+
+
 async def findings(world: World, bounds: Bounds = BOUNDS) -> dict[str, Finding]:
     """What the doctor finds, as somebody else who asks."""
     return {one.check: one async for one in examine(replace(world.settings), bounds=bounds)}
@@ -81,7 +103,8 @@ async def test_everything_that_runs_well_is_green(world: World) -> None:
 
     assert [one.found for one in found.values() if not one.ok] == []
     assert list(found) == [
-        *("settings", "servers", "nats", "log", "durability", "capacity", "clocks", "members", "versions", "handlers", "workers", "ticker"),
+        *("settings", "servers", "nats", "log", "durability", "consumers", "capacity", "clocks"),
+        *("members", "versions", "handlers", "workers", "ticker"),
         *("tables", "reader", "projections", "projector", "parked", "skipped", "archive"),
     ]
 
@@ -140,6 +163,41 @@ async def test_a_dead_ticker_is_noticed_and_one_that_speaks_is_well(world: World
     assert "nobody tells it: start `worldbus run --only ticker`" in found.found
 
 
+async def test_a_clock_that_rests_for_minutes_is_well_and_one_that_rests_too_long_is_not(world: World) -> None:
+    """Nothing is due for hours, and its ticker may be silent for 310 s."""
+    async with ticks(world):
+        await step(world, counts=False)
+        found = await until(world, "ticker", ok=True)
+        now_ms, after_s = time_ns() // 1_000_000, (1, 200, 300, 400)
+        later = [await ticker(world.log, "main", [], now_ms + 1000 * passed_s, Bounds(age_s=30)) for passed_s in after_s]
+
+    assert "; it rests until something is due" in found.found
+    assert [one.ok for one in later] == [True, True, True, False]
+    assert "stands: the clock of world 'main' was told of real time" in later[-1].found
+
+
+async def test_a_clock_that_is_silent_while_something_is_due_does_not_rest(world: World) -> None:
+    async with ticks(world):
+        await step(world, counts=False)  # from then on the clock rests
+        wish = WakeRequested(name="soon", in_real_ms=60_000)
+        await world.publisher.publish(Draft(data=wish, world="main", entity="quay", subsystem="market"))
+        await step(world, counts=True)
+        now_ms, after_s = time_ns() // 1_000_000, (50, 100)
+        later = [await ticker(world.log, "main", [], now_ms + 1000 * passed_s, Bounds(age_s=30)) for passed_s in after_s]
+
+    assert [one.ok for one in later] == [True, False]
+
+
+async def test_a_ticker_that_died_while_its_clock_rested_is_missed_at_once(world: World) -> None:
+    """Its last word allows five minutes of silence, and the ticker that a member runs is another world's."""
+    async with ticks(world, "elsewhere"):
+        word = RealTimePassed(real_ms=5, rests_ms=310_000)
+        await world.publisher.publish(Draft(data=word, world="main", entity=CLOCK, subsystem="ticker"))
+        found = await until(world, "ticker", ok=False)
+
+    assert "nobody speaks: the clock of world 'main' was told of real time" in found.found
+
+
 async def test_a_projector_that_waits_says_why_and_a_dead_one_is_missed(world: World) -> None:
     async with lives(world, projections=()):
         await said(world, PlayerMoved(zone="moor"))
@@ -187,7 +245,7 @@ async def test_parked_lanes_and_skipped_events_are_red_until_somebody_has_seen_t
     assert not parked.ok
     assert re.search(r"1 input BROKEN_RULE, the oldest player/mira input 7, 36\d\d s ago; ", parked.found), parked.found
     assert "1 input HANDLER_HUNG, the oldest npc/pell input 8, 0.0 s ago" in parked.found
-    assert "1 input BAD_PAYLOAD, the oldest player/poisoned" in parked.found
+    assert "poisoned" not in parked.found, "nothing can ever decide it: it stops nobody"
     assert "; 1 input behind them: see `worldbus parked show" in parked.found
     assert "`worldbus parked show player/mira`" in parked.found
 

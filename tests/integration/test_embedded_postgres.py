@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
+from migrations import migrate
 from worldbus.embedded import PostgresServer
 
-SECRETS = {"worldbus_admin": "a-a-a", "worldbus_owner": "o-o-o", "worldbus_reader": "r-r-r"}
+SECRETS = {"worldbus_admin": "a-a-a", "worldbus_owner": "o-o-o", "worldbus_reader": "r-r-r", "worldbus_gateway": "g-g-g"}
 
 
 @pytest.fixture
@@ -145,3 +148,53 @@ async def test_a_folder_closed_to_the_servers_user_is_no_obstacle_to_root(data_f
         server.stop()
 
     assert [(1,)] == [tuple(row) for row in rows]
+
+
+async def test_what_a_role_did_to_itself_ends_with_the_next_start_and_touches_no_other(server: PostgresServer) -> None:
+    """A role may always change its own password and settings: whoever has the reader's could lock every reader out for ever."""
+    await _execute(
+        server.reader_dsn,
+        "SET default_transaction_read_only = off",
+        "ALTER ROLE worldbus_reader PASSWORD 'mine now'",
+        "ALTER ROLE worldbus_reader SET statement_timeout = '1ms'",
+        "ALTER ROLE worldbus_reader SET search_path = nowhere",
+        "ALTER ROLE worldbus_reader SET default_transaction_read_only = off",
+        "ALTER ROLE worldbus_reader IN DATABASE worldbus SET lock_timeout = '1ms'",
+        "SELECT 1",
+    )
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(server.reader_dsn)
+    assert [(1,)] == [tuple(row) for row in await _execute(server.gateway_dsn, "SELECT 1")]
+
+    server.stop()
+    server.start()
+
+    names = ("statement_timeout", "search_path", "default_transaction_read_only", "lock_timeout")
+    shown = [(await _execute(server.reader_dsn, f"SHOW {name}"))[0][0] for name in names]
+    assert shown == ["5s", "world, public", "on", "1s"]
+
+
+async def test_a_cluster_of_an_earlier_release_gets_the_role_it_lacks(server: PostgresServer) -> None:
+    await _execute(
+        server.address(),
+        "REVOKE ALL ON DATABASE worldbus FROM worldbus_gateway",
+        "DROP ROLE worldbus_gateway",
+        "ALTER ROLE worldbus_owner NOLOGIN",
+        "SELECT 1",
+    )
+    server.stop()
+    server.start()
+
+    assert await asyncio.to_thread(migrate, server.dsn)
+    assert [(0,)] == [tuple(row) for row in await _execute(server.gateway_dsn, "SELECT position FROM world.checkpoint")]
+
+
+async def test_roles_that_cannot_be_settled_do_not_keep_the_server_down(server: PostgresServer) -> None:
+    await _execute(server.address(database="postgres"), "ALTER ROLE worldbus_admin SET default_transaction_read_only = on", "SELECT 1")
+    server.stop()
+
+    with capture_logs() as said:
+        server.start()
+
+    assert [one["event"] for one in said] == ["roles_not_settled"]
+    assert [(1,)] == [tuple(row) for row in await _execute(server.dsn, "SELECT 1")]

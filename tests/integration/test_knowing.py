@@ -131,7 +131,7 @@ async def test_told_in_one_session_used_in_the_next_and_unknown_to_others(town: 
     cited = [citation for citation in end.citations if citation.kind == "memory"]
     assert [citation.document for citation in cited] == ["widow-hask"] * len(cited) != []
     await town.projected()
-    async with connected(town.world.servers.reader_dsn, search_path="world") as connection:
+    async with connected(town.world.servers.reader_dsn) as connection:
         text = "\n".join(lines(await why(connection, str(spoke.position))))
     assert f"shown {list(end.citations).index(cited[0]) + 1}: widow-hask's memory of position {cited[0].position}" in text
     assert "third board" in text

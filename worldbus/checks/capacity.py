@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import asyncpg
-
 from bus.connection import ApiError
-from projections.store import LOST, connected
+from projections.store import TROUBLE, connected
 from worldbus.checks.finding import Bounds, Finding
 from worldbus.monitor import monitor
 
@@ -83,7 +81,7 @@ async def _folders(servers: Servers, settings: Settings) -> dict[str, Path]:
         try:
             async with connected(servers.postgres_dsn) as connection:
                 folders["the tables"] = Path(await connection.fetchval("SHOW data_directory"))
-        except (asyncpg.PostgresError, *LOST):  # only some roles may know
+        except TROUBLE:  # only some roles may know
             pass
     if not settings.embedded_nats and servers.nats_monitor_url and _is_here(servers.nats_monitor_url):
         config = (await monitor(servers.nats_monitor_url, "/jsz")).get("config", {})

@@ -1,29 +1,25 @@
-"""Who runs the world, and whether it gets anywhere: members, handlers, ticker, projector."""
+"""Who runs the world, and whether it gets anywhere: members, handlers, projector."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bus.presence import PartReport
-from bus.subjects import partition_of, stored_filter
 from handlers import ALL
-from handlers.time_manager import CLOCK
 from projections.store import connected
-from schemas.gen.worldbus.time.v1.time_pb2 import RealTimePassed
 from worldbus.checks.finding import Bounds, Finding, ago, counted, many
 from worldbus.drift import LEADS
 from worldbus.lag import ConsumerLag, Lag, consumers, seconds
 
 if TYPE_CHECKING:
-    from bus.event import Event
     from bus.log import Log
     from worldbus.embedded import Servers
     from worldbus.roll_call import Member
 
 LOOK_S = 0.4  # between two looks at floors that are old, to tell one that stands from one that moves
-PROJECTOR, TICKER = "projector", "ticker"
+PROJECTOR = "projector"
 
 
 def members(heard: Sequence[Member], bounds: Bounds) -> Finding:
@@ -112,35 +108,6 @@ async def tiers(lag: Lag, bounds: Bounds) -> Finding:
         )
         return Finding("workers", False, f"nobody answers requests: {words}: start a worker or the ladder (`worldbus run --only ladder`)")
     return Finding("workers", True, f"{sum(one.behind for one in lag.tiers)} requests wait for a worker")
-
-
-async def ticker(log: Log, world: str, heard: Sequence[Member], now_ms: int, bounds: Bounds) -> Finding:
-    """Real time reaches the world's clock, if it has one."""
-    parts = _parts(heard, TICKER)
-    if waiting := [part for part, _ in parts if part.state == "waits"]:
-        return Finding("ticker", False, f"waits {_since(waiting[0], now_ms)}: {waiting[0].reason}")
-    last = await _last_told(log, world)
-    if last is None:
-        words = f"no real time has passed yet in world {world!r}" + ("" if parts else ": start `worldbus up`")
-        return Finding("ticker", bool(parts), words)
-    age_s = seconds(last.recorded_ns // 1_000_000, now_ms)
-    allowed_s = bounds.age_s + rests_s(last.data)
-    facts = {"position": last.position, "age_s": age_s, "allowed_s": allowed_s}
-    told = f"the clock of world {world!r} was told of real time {ago(age_s)} ago, at position {last.position}"
-    if age_s > allowed_s:
-        who = f"{many([one.name for _, one in parts])} should tell it" if parts else "nobody tells it: start `worldbus run --only ticker`"
-        return Finding("ticker", False, f"stands: {told}; {who}", facts=facts)
-    return Finding("ticker", True, told, facts=facts)
-
-
-async def _last_told(log: Log, world: str) -> Event | None:
-    partition = partition_of(world, CLOCK, log.partitions)
-    return await log.last(stored_filter(partition=partition, world=world, entity=CLOCK, name=RealTimePassed.DESCRIPTOR.name))
-
-
-def rests_s(word: Any) -> float:
-    """For how long whoever told of real time said that it may be silent."""
-    return getattr(word, "rests_ms", 0) / 1000
 
 
 async def projector(servers: Servers, lag: Lag, heard: Sequence[Member], bounds: Bounds) -> Finding:

@@ -11,7 +11,7 @@ from migrations import FOLDER, SCHEMA, TABLE
 from projections.archive import check_log
 from projections.catalogue import PROJECTIONS
 from projections.query import query
-from projections.store import connected
+from projections.store import connected, is_pooled
 from worldbus.checks.finding import Bounds, Finding, ago, many
 from worldbus.lag import Lag, seconds
 
@@ -24,19 +24,21 @@ async def tables(servers: Servers) -> Finding:
     """Postgres answers, and has every migration of this release."""
     async with connected(servers.postgres_dsn) as connection:
         version = await connection.fetchval("SHOW server_version")
+        pooled = await is_pooled(connection)
         try:
             applied = {row["version"] for row in await connection.fetch(f"SELECT version FROM public.{TABLE}")}  # noqa: S608  # a constant
         except asyncpg.UndefinedTableError:
             applied = set()
     files = {path.name.partition("_")[0]: path.name for path in FOLDER.glob("*.sql") if path != SCHEMA}
-    facts: dict[str, object] = {"server": version, "applied": sorted(applied)}
+    facts: dict[str, object] = {"server": version, "applied": sorted(applied), "pooled": pooled}
+    behind = " behind a pooler, so nothing is prepared there" if pooled else ""
     if waiting := sorted(name for number, name in files.items() if number not in applied):
         words = f"wanted every migration applied, found {len(waiting)} that are not ({', '.join(waiting)}): run `worldbus migrate`"
         return Finding("tables", False, words, facts=facts)
     if newer := sorted(applied - set(files)):
         words = f"Postgres {version}, migrated by a newer release ({many(newer)}): end the upgrade, or the way back from it, soon"
         return Finding("tables", True, words, warning=True, facts=facts)
-    return Finding("tables", True, f"Postgres {version}, every migration applied", facts=facts)
+    return Finding("tables", True, f"Postgres {version}{behind}, every migration applied", facts=facts)
 
 
 async def reader(servers: Servers) -> str:
@@ -70,7 +72,7 @@ async def archive(
         report = await check_log(connection, log, full=full, progress=progress)
     facts: dict[str, object] = {"archive": report.archive, "log": report.log, "compared": report.checked}
     if not report.ok:
-        step = "`worldbus log repair --from-archive`" if report.damaged == "log" else "a backup of Postgres: the archive itself changed"
+        step = "`worldbus log repair --from-archive`" if report.damaged == "log" else "`worldbus archive rebuild --from-log`"
         return Finding("archive", False, f"{report.problem}; next: {step}", facts=facts | {"position": report.position})
     behind = report.log - report.archive
     extent = f"{report.checked} events compared" if full else "lengths and last event compared"

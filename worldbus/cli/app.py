@@ -28,7 +28,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Find it": ("ps", "env"),
     "Publish and read": ("publish", "tail", "replay", "sql", "why", "kb"),
     "Is all well": ("check", "lag", "parked", "skipped", "verify"),
-    "Change and repair": ("rebuild", "migrate", "log"),
+    "Change and repair": ("rebuild", "migrate", "log", "archive"),
     "Work on it": ("bench", "asyncapi", "completion"),
 }
 """The verbs by what they are for, as `--help` shows them."""
@@ -41,6 +41,7 @@ WHERE: dict[str, tuple[str, ...]] = {
     "check": ("care",),
     "migrate": ("care",),
     "log": ("care",),
+    "archive": ("care",),
     "kb": ("kb", "kb_search", "kb_eval"),
 }
 """The modules of each verb: a call loads its own."""
@@ -182,17 +183,23 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except (Exception, KeyboardInterrupt) as error:
-        sys.exit(_explain(_single(error), words))
+        sys.exit(_explain(_single(error), words, error))
 
 
 def _single(error: BaseException) -> BaseException:
-    """The first error of a group: the others came with it."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    """The error that began it: the first one of a group, for the others came with it; and the one of ours behind an error that is nobody's,
+    which happened while we cleaned up after it."""
+    while True:
+        before = None if error.__suppress_context__ or error.__cause__ else error.__context__
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        elif not isinstance(error, WorldbusError) and isinstance(before, (WorldbusError, ExceptionGroup)):
+            error = before
+        else:
+            return error
 
 
-def _explain(error: BaseException, words: Sequence[str]) -> Exit:
+def _explain(error: BaseException, words: Sequence[str], whole: BaseException) -> Exit:
     code = exit_code(error)
     verbose = _has(words, "-v", "--verbose")
     if code is Exit.INTERRUPTED:
@@ -203,7 +210,7 @@ def _explain(error: BaseException, words: Sequence[str]) -> Exit:
     elif not (isinstance(error, No) and not str(error)):
         click.echo(f"error: {_words(error)}", err=True)
     if verbose:
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        click.echo("".join(traceback.format_exception(whole)), err=True, nl=False)
     elif code is Exit.BUG:
         click.echo("This is a bug of worldbus: please report it with what `-v` shows.", err=True)
     return code

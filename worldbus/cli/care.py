@@ -1,4 +1,4 @@
-"""`worldbus migrate`, `worldbus check`, `worldbus log repair`: keeping a world in order."""
+"""`worldbus migrate`, `worldbus check`, `worldbus log repair`, `worldbus archive rebuild`: keeping a world in order."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from worldbus.cli.options import PLACE, json_option, run, settings_options
 from worldbus.cli.output import Progress, remark_made, say, say_json
 
 if TYPE_CHECKING:
+    from projections.rearchive import Rearchived
     from worldbus.checks.finding import Bounds, Finding
     from worldbus.repair import Repair
     from worldbus.settings import Settings
@@ -195,3 +196,55 @@ async def _repair(settings: Settings, accept_loss: bool) -> Repair:
                 accept_loss=accept_loss,
                 progress=lambda done, goal: progress(f"{done} of {goal} events", done / max(1, goal)),
             )
+
+
+@app.group()
+def archive() -> None:
+    """Care of the archive, the log's second copy in Postgres."""
+
+
+@archive.command("rebuild")
+@click.option("--from-log", is_flag=True, required=True, help="Say so: the archive is written anew from the log.")
+@click.option("--whole", is_flag=True, help="Every event, also where the archive's hash chain is unbroken.")
+@json_option
+@settings_options(*PLACE)
+def rebuild_archive_(from_log: bool, whole: bool, as_json: bool, settings: Settings) -> None:
+    """Write a damaged archive again from the log, if the log is proven to be what was archived.
+
+    Stop the projector first. The log's own hash chain has to meet the archive's unbroken part and the hash that the checkpoint remembers;
+    a log that does not is the damaged one, and nothing is changed. Interrupted, it goes on where it was when it is run again.
+    """
+    done = run(_rebuild_archive(settings, whole))
+    if as_json:
+        say_json(asdict(done))
+    elif done.rewritten:
+        say(f"found: {f'ARCHIVE DAMAGED from position {done.damaged} on' if done.damaged else 'an archive that is whole'}")
+        say(f"the log is what was archived up to position {done.proven}; {done.rewritten} events were written again")
+        say("tables that were projected from damaged events are mended by `worldbus rebuild --all`")
+    else:
+        say("the archive fits its hash chain: nothing to rebuild")
+
+
+async def _rebuild_archive(settings: Settings, whole: bool) -> Rearchived:
+    from bus.connection import connect
+    from bus.existing import open_existing
+    from bus.log import LogConfig
+    from projections.rearchive import rebuild_archive
+    from worldbus.embedded.folder import Folder
+    from worldbus.servers import open_servers
+
+    embedded = settings.embedded_nats or settings.embedded_postgres
+    if embedded:
+        Folder(settings.data, create=False)
+    async with open_servers(settings, own=embedded) as servers, connect(servers.nats_url, name="worldbus-rearchive") as connection:
+        log = await open_existing(connection, LogConfig(partitions=settings.partitions))
+        try:
+            with Progress() as progress:
+                return await rebuild_archive(
+                    servers.postgres_dsn,
+                    log,
+                    whole=whole,
+                    progress=lambda done, goal: progress(f"{done} of {goal} events", done / max(1, goal)),
+                )
+        finally:
+            await log.aclose()

@@ -46,7 +46,7 @@ async def _passages(settings: Settings, world: str, ids: Sequence[str]) -> Mappi
     from worldbus.why import passages_of
 
     try:
-        async with open_servers(settings, nats=False) as servers, connected(servers.reader_dsn, search_path="world") as connection:
+        async with open_servers(settings, nats=False) as servers, connected(servers.reader_dsn) as connection:
             return await passages_of(connection, world, ids)
     except WorldbusError as error:
         remark(f"the passages of {len(ids)} citations cannot be read: {error}")

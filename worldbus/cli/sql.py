@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from worldbus.settings import Settings
 
 MAX_ROWS = 10_000
+HUGE = 10**38  # whole numbers beyond it are printed as text: a reader of JSON would make doubles of them
 
 
 def _listing(table: str | None) -> str:
@@ -110,6 +111,7 @@ async def _answer_then(servers: Servers, statement: str, as_of: str, limits: dic
     with Progress() as progress:
         async with past(servers.postgres_dsn) as then:
             await then.advance(position, progress=lambda done, goal: progress(f"folding up to {goal}: {done}", done / max(1, goal)))
+            then.moment = None if isinstance(at, int) else at
             progress.clear()
             remark(f"as of position {position}")
             return await then.ask(statement, **limits)
@@ -139,6 +141,11 @@ def as_csv(answer: Answer) -> str:
     return text.getvalue().rstrip("\n")
 
 
+def _digits(value: Decimal) -> str:
+    """As Postgres writes it."""
+    return format(value, "f") if value.is_finite() else str(value)
+
+
 def _in_csv(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
@@ -153,7 +160,7 @@ def _plain(value: Any) -> Any:
         case float():
             return value if value == value and abs(value) != float("inf") else str(value)
         case Decimal():
-            return int(value) if value == value.to_integral_value() and value.is_finite() else str(value)
+            return int(value) if value.is_finite() and abs(value) < HUGE and value == value.to_integral_value() else _digits(value)
         case datetime() | date():
             return value.isoformat()
         case bytes():

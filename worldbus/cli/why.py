@@ -45,7 +45,7 @@ async def _why(settings: Settings, event: str) -> Chain:
     from worldbus.why import why as chain_of
 
     async with open_servers(settings, nats=False) as servers:
-        connection = await connect(servers.reader_dsn, search_path="world")
+        connection = await connect(servers.reader_dsn)
         try:
             return await chain_of(connection, event)
         finally:

@@ -16,7 +16,7 @@ from projections.store import connected
 if TYPE_CHECKING:
     from worldbus.opening import Bus
 
-_SUMS = "SELECT world, currency, sum_minor::bigint AS sum_minor FROM world.ledger_check ORDER BY world, currency"
+_SUMS = "SELECT world, currency, sum_minor FROM world.ledger_check ORDER BY world, currency"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

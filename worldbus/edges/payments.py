@@ -25,6 +25,7 @@ from aiohttp import web
 
 from bus.errors import BadSettings, IdReused, Rejected, StoreUnavailable, Transient
 from bus.event import Draft
+from projections.store import TROUBLE
 from schemas.gen.worldbus.payment.v1 import provider_pb2 as said
 
 if TYPE_CHECKING:
@@ -304,7 +305,7 @@ def owners_in(pool: asyncpg.Pool) -> FindOwner:
     async def find(payment_id: str) -> Owner | None:
         try:
             row = await pool.fetchrow(OWNER, payment_id)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except TROUBLE as error:
             raise StoreUnavailable(f"the owner of payment {payment_id} cannot be looked up: {error}") from error
         return Owner(*row) if row else None
 

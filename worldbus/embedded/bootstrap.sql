@@ -1,14 +1,14 @@
--- Run once on a new embedded Postgres, in template1, by the superuser: what only a superuser can set up. Everything else is a migration.
--- :admin_password, :owner_password and :reader_password are filled in by worldbus.
+-- Run once on a new embedded Postgres, in template1, by the superuser: what only a superuser can set up. The roles' passwords and settings are
+-- those of roles.sql, at every start; everything else is a migration.
 
 CREATE EXTENSION vector;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 
 -- Functions that a read-only transaction still allows and that could hold up others (docs/adr/0020). Per database, so they are
 -- taken away in the template. The owner keeps them.
-CREATE ROLE worldbus_owner LOGIN PASSWORD :owner_password;
-CREATE ROLE worldbus_reader LOGIN PASSWORD :reader_password CONNECTION LIMIT 16;
-GRANT worldbus_reader TO worldbus_owner WITH INHERIT FALSE, SET TRUE;
+CREATE ROLE worldbus_owner;
+CREATE ROLE worldbus_reader;
+CREATE ROLE worldbus_gateway;
 GRANT ALL ON SCHEMA public TO worldbus_owner;
 GRANT USAGE ON SCHEMA public TO worldbus_reader;
 DO $body$
@@ -28,17 +28,8 @@ BEGIN
 END
 $body$;
 
--- temp_file_limit cannot be lifted by the role itself; the others are defaults that a session may change.
-ALTER ROLE worldbus_reader SET temp_file_limit = '64MB';
-ALTER ROLE worldbus_reader SET search_path = world, public;
-ALTER ROLE worldbus_reader SET default_transaction_read_only = on;
-ALTER ROLE worldbus_reader SET statement_timeout = '5s';
-ALTER ROLE worldbus_reader SET lock_timeout = '1s';
-ALTER ROLE worldbus_reader SET idle_in_transaction_session_timeout = '5s';
-ALTER ROLE worldbus_owner SET idle_in_transaction_session_timeout = '60s';
-
 CREATE DATABASE worldbus OWNER worldbus_owner;
 REVOKE ALL ON DATABASE worldbus FROM PUBLIC;
-GRANT CONNECT ON DATABASE worldbus TO worldbus_reader;
+GRANT CONNECT ON DATABASE worldbus TO worldbus_reader, worldbus_gateway;
 REVOKE ALL ON DATABASE postgres FROM PUBLIC;
 REVOKE ALL ON DATABASE template1 FROM PUBLIC;

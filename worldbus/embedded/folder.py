@@ -10,6 +10,7 @@ import secrets
 import shlex
 import tempfile
 import time
+import unicodedata
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -41,6 +42,7 @@ class Addresses:
     websocket_url: str | None = None
     postgres_dsn: str | None = None
     reader_dsn: str | None = None
+    gateway_dsn: str | None = None  # an owner of an earlier release has none
 
 
 class Folder:
@@ -50,6 +52,11 @@ class Folder:
         """Makes the folder if needed and wanted. Raises `NoWorld` if it is not wanted, and `Misuse` when it is not ours to use."""
         self.path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links that an operator placed on purpose
         self._lock: int | None = None
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in str(self.path)):
+            raise Misuse(
+                f"data folder {str(self.path)!a}: wanted a path in UTF-8 without control characters, which files of the servers hold "
+                "line by line; choose another with --data-dir"
+            )
         try:
             self.made = not self._holds_a_world()
             """There was no world here before."""

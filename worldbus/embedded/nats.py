@@ -18,14 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from bus.errors import Misuse, ServerFailed
+from worldbus.embedded import room
+from worldbus.embedded.conf import quoted
 from worldbus.embedded.process import Process
 from worldbus.embedded.websocket import Browsers
 
 HOST = "127.0.0.1"
 USER = "worldbus"
-READY_S = 60.0  # a large log is read again after an unclean end
+READY_S = 600.0  # a large log is read again after an unclean end, and a machine may be slow: it is told how long that takes
 RELAXED_SYNC = "2m"  # nats-server's own default
 ATTEMPTS = 4
+NEARLY = 0.97  # of its limit: the server refuses an event before it is quite there
 PORTS = range(20_000, 32_000)
 """Below those that Linux gives to outgoing connections and to whoever asks for any: a server that is down for a moment finds its port free
 when it comes again, and no client of it meets another server there."""
@@ -43,6 +46,7 @@ authorization {{ users: [{users}] }}
 {websocket}jetstream {{
   store_dir: {store}
   max_memory_store: 256MB
+  max_file_store: {limit}
   sync_interval: {sync}
 }}
 """
@@ -101,6 +105,7 @@ class NatsServer:
         self._process = Process("nats-server", folder, stop_signal=signal.SIGTERM)
         self._port, self._monitor_port = self._remembered_ports()
         self._start = ""  # a word that only the server of the latest start knows
+        self._limit = 0  # bytes that it may keep
 
     @property
     def url(self) -> str:
@@ -150,6 +155,34 @@ class NatsServer:
             else:
                 return
 
+    def restart(self) -> None:
+        """End and start again, with a limit that fits the disk as it is now.
+
+        By SIGKILL, which loses nothing that was acknowledged: a server whose write the disk refused would write down at a clean end that an
+        empty log had its first event (found on nats-server 2.15.1), and that position would be missing for ever.
+        """
+        self.kill()
+        self.start()
+
+    def full(self) -> str:
+        """Why the log takes nothing more, or nothing. A server that does not answer says nothing of it."""
+        try:
+            with closing(http.client.HTTPConnection(HOST, self._monitor_port, timeout=5)) as connection:
+                health, found = _page(connection, "/healthz"), _ask(connection, "/jsz")
+        except (OSError, http.client.HTTPException, ValueError):
+            return ""
+        if "no space left" in (said := str(health.get("error", ""))):
+            return said
+        stored = int(found.get("storage", 0))
+        return f"it holds {stored} bytes of the {self._limit} that it may keep" if stored >= self._limit * NEARLY else ""
+
+    def has_more_room(self) -> bool:
+        """Whether a start anew would let the log grow."""
+        return room.share_of_the_log(self.store, beside_a_new_postgres=False) > max(self._limit * NEARLY, room.used(self.store)) + room.MB
+
+    def _beside_a_new_postgres(self) -> bool:
+        return not (self._folder.parent / "postgres" / "data").exists() and (self._folder.parent / "worldbus.lock").exists()
+
     def stop(self) -> None:
         """End cleanly: what was written is flushed."""
         self._process.stop()
@@ -167,7 +200,7 @@ class NatsServer:
         self._process.signal(number)
 
     def _configure(self) -> None:
-        quoted = json.dumps(str(self.store))
+        self._limit = room.share_of_the_log(self.store, beside_a_new_postgres=self._beside_a_new_postgres())
         sync = "always" if self._strict else RELAXED_SYNC
         self._start = secrets.token_hex(8)
         config = CONFIG.format(
@@ -177,7 +210,8 @@ class NatsServer:
             monitor_port=self._monitor_port,
             users=", ".join(self._users()),
             websocket=self.browsers.block() if self.browsers else "",
-            store=quoted,
+            store=quoted(str(self.store)),
+            limit=self._limit,
             sync=sync,
         )
         _write_private(self._folder / "nats.conf", config)
@@ -185,7 +219,7 @@ class NatsServer:
 
     def _users(self) -> list[str]:
         """Who may come in: we, and browsers."""
-        own = f"{{ user: {USER}, password: {json.dumps(self._password)} }}"
+        own = f"{{ user: {USER}, password: {quoted(self._password)} }}"
         return [own, self.browsers.user()] if self.browsers else [own]
 
     def _remembered_ports(self) -> tuple[int, int]:
@@ -207,10 +241,15 @@ class NatsServer:
 
 def _ask(connection: http.client.HTTPConnection, path: str) -> dict[str, Any]:
     """A page of the monitor; empty where the server says that it is not well."""
+    body = _page(connection, path)
+    return {} if "error" in body else body
+
+
+def _page(connection: http.client.HTTPConnection, path: str) -> dict[str, Any]:
     connection.request("GET", path)
     response = connection.getresponse()
     body: dict[str, Any] = json.loads(response.read())
-    return body if response.status == 200 else {}
+    return body if response.status == 200 else {"error": response.status} | body
 
 
 def free_ports(count: int = 2) -> tuple[int, ...]:
@@ -236,4 +275,4 @@ def _taken(port: int) -> bool:
 
 def _write_private(path: Path, text: str) -> None:
     path.touch(mode=0o600)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")

@@ -5,6 +5,7 @@ Postgres refuses to run as root. Started by root it runs as `nobody`; the data f
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.util
 import os
@@ -17,21 +18,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import structlog
+
 from bus.errors import Misuse, ServerFailed
+from worldbus.embedded import room
 from worldbus.embedded.process import LAUNCH, POLL_S, Identity, Process, User, end
 
-ADMIN, OWNER, READER = "worldbus_admin", "worldbus_owner", "worldbus_reader"
+ADMIN, OWNER, READER, GATEWAY = "worldbus_admin", "worldbus_owner", "worldbus_reader", "worldbus_gateway"
 DATABASE = "worldbus"
+NOT_IN_AN_ADDRESS = ",&?#%+;'\"\\|^`{}[]<> "  # each means something to one of those who read it: Postgres' list of folders, a URL, a shell
 PORT = 5432  # only a part of the socket's name; nothing listens on TCP
 SOCKET_PATH_MAX = 107  # bytes, Linux
-READY_S = 120.0  # crash recovery reads the write-ahead log again
+MAX_WAL_MB, MIN_WAL_MB = 2048, 48  # of write-ahead log before a checkpoint; less on a small disk
+READY_S = 600.0  # crash recovery reads the write-ahead log again
 RETRY_S = 10.0  # how long the last backends of a killed server may hold its shared memory
 SERVER_USER = "nobody"
 BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
+ROLES = Path(__file__).with_name("roles.sql")
 HBA = "# Written by worldbus: only this socket, only with a password.\nlocal all all scram-sha-256\n"
 
+log = structlog.get_logger(__name__)
 _STILL_HELD = ("pre-existing shared memory block", "lock file", "is another postmaster")
 
 
@@ -95,6 +104,11 @@ class PostgresServer:
         return self.address(READER)
 
     @property
+    def gateway_dsn(self) -> str:
+        """The same as the gateway's role."""
+        return self.address(GATEWAY)
+
+    @property
     def name(self) -> str:
         return self._process.name
 
@@ -108,9 +122,12 @@ class PostgresServer:
         return f"postgresql://{role}:{self._secret(role)}@/{database}?host={self.socket_folder}&port={PORT}"
 
     def start(self) -> None:
-        """Start and return when it accepts connections, recovering after a crash. Does nothing while it runs; raises `ServerFailed`."""
+        """Start and return when it accepts connections, recovering after a crash. Does nothing while it runs; raises `ServerFailed`.
+
+        Every role has its password and its settings again, whatever it did to itself.
+        """
         if self.pid is not None:
-            return
+            return None
         self._process.stop_stale()
         self._end_forgotten_postmaster()
         if not self.data.exists():
@@ -125,7 +142,7 @@ class PostgresServer:
                     raise
                 time.sleep(POLL_S * 10)
             else:
-                return
+                return self._settle_roles()
 
     def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, everything committed is on disk."""
@@ -151,7 +168,7 @@ class PostgresServer:
             "port": str(PORT),
             "synchronous_commit": "on" if self._strict else "off",
             "shared_buffers": "512MB",
-            "max_wal_size": "2GB",
+            "max_wal_size": f"{min(MAX_WAL_MB, max(room.free(self._folder) // room.MB // 4, MIN_WAL_MB))}MB",
             "jit": "off",  # our statements are short; compiling them costs more than it saves
             "log_min_messages": "warning",
             "log_line_prefix": "%m [%p] %u@%d ",
@@ -198,8 +215,6 @@ class PostgresServer:
             )
         (draft / "pg_hba.conf").write_text(HBA)
         script = BOOTSTRAP.read_text()
-        for role in (OWNER, READER):
-            script = script.replace(f":{role.removeprefix('worldbus_')}_password", f"'{self._secret(role)}'")
         # Single-user mode: no socket, no password, nobody else. -j ends a statement at an empty line rather than at every new line.
         said = self._run("postgres", "--single", "-j", "-D", str(draft), "-c", "exit_on_error=on", "template1", given=_paragraphs(script))
         if "ERROR:" in said or "FATAL:" in said:
@@ -208,6 +223,27 @@ class PostgresServer:
         folder = os.open(self._folder, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
+
+    def _settle_roles(self) -> None:
+        import asyncpg  # heavy, and needed by the owner of the servers alone
+
+        script = ROLES.read_text()
+        for role in (OWNER, READER, GATEWAY):
+            script = script.replace(f":{role.removeprefix('worldbus_')}_password", "'" + self._secret(role).replace("'", "''") + "'")
+
+        async def settle() -> None:
+            connection = await asyncpg.connect(self.address(database="postgres"), timeout=60)
+            try:
+                await connection.execute(script)
+            finally:
+                await connection.close(timeout=5)
+
+        with ThreadPoolExecutor(1) as own_loop:  # the caller may be inside a loop of its own
+            try:
+                own_loop.submit(asyncio.run, settle()).result()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                # A full disk, most of all: whoever knows the passwords comes in all the same, and the next start tries again.
+                log.warning("roles_not_settled", reason=str(error) or repr(error))
 
     def _run(self, program: str, *arguments: str, given: str = "") -> str:
         """Run one of Postgres' programs to its end as the server's user; returns what it said."""
@@ -238,7 +274,7 @@ class PostgresServer:
     def _choose_socket_folder(self) -> Path:
         """In the data folder, or in a short private folder of the system's when that path is too long for a socket."""
         folder = self._folder / "run"
-        if len(os.fsencode(folder / f".s.PGSQL.{PORT}.lock")) > SOCKET_PATH_MAX or any(mark in str(folder) for mark in ",&?#%+ "):
+        if len(os.fsencode(folder / f".s.PGSQL.{PORT}.lock")) > SOCKET_PATH_MAX or any(mark in str(folder) for mark in NOT_IN_AN_ADDRESS):
             name = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:16]
             folder = Path(tempfile.gettempdir()) / f"worldbus-{os.geteuid()}-{name}"
         folder.mkdir(exist_ok=True, mode=0o700)

@@ -20,13 +20,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from bus.errors import ServerFailed
 
 LAUNCH = Path(__file__).with_name("launch.py")
 POLL_S = 0.01
+TELL_EVERY_S = 15.0  # while a server takes its time to start
 LAST_WORDS = 8192  # bytes
 LOG_KEPT = 8 * 1024 * 1024  # bytes; an older log is set aside once, at start
 
+log_ = structlog.get_logger(__name__)
 _COMPLAINT = re.compile(r"\[(FTL|ERR)\]|\b(ERROR|FATAL|PANIC|HINT):|nats-server: |Error:")
 
 
@@ -95,12 +99,16 @@ class Process:
             self._child = _starter.start(lambda: _popen(shim, cwd, env, log.fileno()))
         identity = Identity.of(self._child.pid)
         self._record.write_text(json.dumps({"pid": self._child.pid, "born": identity.born if identity else ""}))
-        deadline = time.monotonic() + within_s
+        began = time.monotonic()
+        deadline, tell_at = began + within_s, began + TELL_EVERY_S
         while not ready():
             if self._child.poll() is not None:
                 raise ServerFailed(
                     f"{self.name} ended at once with status {self._child.returncode}: {self.last_words()}", log=str(self.log)
                 )
+            if time.monotonic() > tell_at:
+                tell_at += TELL_EVERY_S
+                log_.warning("embedded_server_awaited", server=self.name, for_s=round(time.monotonic() - began), log=str(self.log))
             if time.monotonic() > deadline:
                 self.kill()
                 raise ServerFailed(f"{self.name} was not ready within {within_s:g} s: {self.last_words()}", log=str(self.log))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import structlog
-
-from bus.errors import BadSettings, Misuse, ServerFailed
+from bus.errors import BadSettings, Misuse
+from worldbus.embedded.blocking import in_thread
 from worldbus.embedded.folder import Addresses, Folder, no_world
 from worldbus.embedded.process import Identity
 from worldbus.settings import Settings
@@ -22,54 +21,36 @@ if TYPE_CHECKING:
     from worldbus.embedded.nats import NatsServer
     from worldbus.embedded.postgres import PostgresServer
 
-T = TypeVar("T")
-
-WATCH_S = 0.2
-RESTARTS_ALLOWED = 5  # in a row, before a server that keeps ending is given up
-STEADY_S = 30.0  # a server that ran this long starts a new row
-
-log = structlog.get_logger()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
-    """Where the log and the tables are. `nats` and `postgres` are set when this process started them."""
+    """Where the log and the tables are. `nats` and `postgres` are set when this process started them.
+
+    `gateway_dsn` is the embedded Postgres as the gateway's role; of a given one, what `reader_dsn` names.
+    """
 
     nats_url: str = field(repr=False)
     nats_monitor_url: str | None
     postgres_dsn: str = field(repr=False)
     reader_dsn: str = field(repr=False)
+    gateway_dsn: str = field(repr=False)
     nats: NatsServer | None = field(default=None, repr=False)
     postgres: PostgresServer | None = field(default=None, repr=False)
     made: Path | None = None
     """The data folder, if there was no world in it before."""
 
     async def keep_alive(self) -> None:
-        """Start a server again that ended by itself; raises `ServerFailed` when one keeps ending. Runs until cancelled.
+        """Start a server again that ended by itself; raises `ServerFailed` when nats-server keeps ending. Runs until cancelled.
 
         Not for use beside code that stops servers on purpose.
         """
-        own = [server for server in (self.nats, self.postgres) if server is not None]
+        from worldbus.embedded.keeping import keep_nats, keep_postgres
+
         async with asyncio.TaskGroup() as group:
-            for server in own:
-                group.create_task(_keep_alive(server), name=f"keep-{server.name}")
-
-
-async def _keep_alive(server: NatsServer | PostgresServer) -> None:
-    clock = asyncio.get_running_loop().time
-    restarts, since = 0, clock()
-    while True:
-        await asyncio.sleep(WATCH_S)
-        if server.pid is not None:
-            continue
-        if clock() - since > STEADY_S:
-            restarts = 0
-        restarts += 1
-        if restarts > RESTARTS_ALLOWED:
-            raise ServerFailed(f"{server.name} ended {restarts} times in a row: {server.last_words()}")
-        log.warning("embedded_server_restarting", server=server.name, restarts=restarts)
-        await _in_thread(server.start)
-        since = clock()
+            if self.nats is not None:
+                group.create_task(keep_nats(self.nats), name="keep-nats")
+            if self.postgres is not None:
+                group.create_task(keep_postgres(self.postgres), name="keep-postgres")
 
 
 class Owned:
@@ -100,10 +81,11 @@ class Owned:
 
     def _start(self) -> Servers:
         from worldbus.embedded.nats import NatsServer
-        from worldbus.embedded.postgres import ADMIN, OWNER, READER, PostgresServer
+        from worldbus.embedded.postgres import ADMIN, GATEWAY, OWNER, READER, PostgresServer
         from worldbus.embedded.websocket import Browsers
 
         settings, folder = self._settings, self._folder
+        self._require_room()
         strict = settings.durability == "strict"
         nats = postgres = None
         if settings.embedded_nats:
@@ -111,7 +93,7 @@ class Owned:
             password = folder.secret("nats")
             nats = NatsServer(folder.path / "nats", password=password, strict=strict, program=settings.nats_server, browsers=browsers)
         if settings.embedded_postgres:
-            secrets = {role: folder.secret(role) for role in (ADMIN, OWNER, READER)}
+            secrets = {role: folder.secret(role) for role in (ADMIN, OWNER, READER, GATEWAY)}
             postgres = PostgresServer(folder.path / "postgres", secret=secrets.__getitem__, strict=strict)
         wanted = [server for server in (nats, postgres) if server is not None]
         for server in wanted:
@@ -125,10 +107,18 @@ class Owned:
             nats_monitor_url=nats.monitor_url if nats else settings.nats_monitor_url,
             postgres_dsn=postgres.dsn if postgres else _given(settings.postgres_dsn),
             reader_dsn=postgres.reader_dsn if postgres else _given(settings.reader_dsn or settings.postgres_dsn),
+            gateway_dsn=postgres.gateway_dsn if postgres else _given(settings.reader_dsn or settings.postgres_dsn),
             nats=nats,
             postgres=postgres,
             made=folder.path if folder.made else None,
         )
+
+    def _require_room(self) -> None:
+        """Before anything is half started."""
+        from worldbus.embedded import room
+
+        wanted = [name for name, ours in (("nats", self._settings.embedded_nats), ("postgres", self._settings.embedded_postgres)) if ours]
+        room.require(self._folder.path, fresh=any(not (self._folder.path / name).exists() for name in wanted))
 
     def _addresses(self, servers: Servers) -> Addresses:
         me = Identity.of(os.getpid())
@@ -142,6 +132,7 @@ class Owned:
             websocket_url=servers.nats.browsers.url if servers.nats and servers.nats.browsers else None,
             postgres_dsn=servers.postgres_dsn if servers.postgres else None,
             reader_dsn=servers.reader_dsn if servers.postgres else None,
+            gateway_dsn=servers.gateway_dsn if servers.postgres else None,
         )
 
 
@@ -181,13 +172,13 @@ async def embedded(settings: Settings, *, own: bool = False, create: bool = True
     if not settings.embedded_nats and not settings.embedded_postgres:
         yield _outside(settings)
         return
-    opened = await _in_thread(lambda: _open(settings, own, create), undo=lambda pair: pair[1].close() if pair[1] else None)
+    opened = await in_thread(lambda: _open(settings, own, create), undo=lambda pair: pair[1].close() if pair[1] else None)
     servers, owned = opened
     try:
         yield servers
     finally:
         if owned is not None:
-            await _in_thread(owned.close)
+            await in_thread(owned.close)
 
 
 def _open(settings: Settings, own: bool, create: bool) -> tuple[Servers, Owned | None]:
@@ -220,6 +211,7 @@ def _outside(settings: Settings) -> Servers:
         nats_monitor_url=settings.nats_monitor_url,
         postgres_dsn=_given(settings.postgres_dsn),
         reader_dsn=_given(settings.reader_dsn or settings.postgres_dsn),
+        gateway_dsn=_given(settings.reader_dsn or settings.postgres_dsn),
     )
 
 
@@ -244,21 +236,10 @@ def _found(folder: Path, settings: Settings, addresses: Addresses) -> Servers:
         nats_monitor_url=settings.nats_monitor_url if settings.nats_url else addresses.nats_monitor_url,
         postgres_dsn=settings.postgres_dsn or _given(addresses.postgres_dsn),
         reader_dsn=settings.reader_dsn or settings.postgres_dsn or _given(addresses.reader_dsn),
+        gateway_dsn=settings.reader_dsn or settings.postgres_dsn or _given(addresses.gateway_dsn or addresses.reader_dsn),
     )
 
 
 def _given(value: str | None) -> str:
     assert value is not None, "the caller has looked"
     return value
-
-
-async def _in_thread(work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
-    """Run blocking work to its end even when cancelled meanwhile; then `undo` what it made, and be cancelled."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if undo is not None and not task.cancelled() and task.exception() is None:
-            await asyncio.to_thread(undo, task.result())
-        raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
+
+from worldbus.embedded.conf import listed, quoted
 
 USER = "browser"
 MAY_SAY = (
@@ -39,9 +40,9 @@ class Browsers:
 
     def user(self) -> str:
         """The entry among the server's users."""
-        may_say, may_hear = json.dumps(MAY_SAY), json.dumps(MAY_HEAR)
-        return f"{{ user: {USER}, password: {json.dumps(self.password)}, permissions: {{ publish: {may_say}, subscribe: {may_hear} }} }}"
+        may = f"publish: {listed(MAY_SAY)}, subscribe: {listed(MAY_HEAR)}"
+        return f"{{ user: {USER}, password: {quoted(self.password)}, permissions: {{ {may} }} }}"
 
     def block(self) -> str:
         """The server's `websocket` block."""
-        return f'websocket {{ host: "{self.host}", port: {self.port}, no_tls: true }}\n'
+        return f"websocket {{ host: {quoted(self.host)}, port: {self.port}, no_tls: true }}\n"

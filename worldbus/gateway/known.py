@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from bus.errors import StoreUnavailable, Transient, WorldbusError
-from projections.store import LOST, migrated
+from projections.store import TROUBLE, migrated, open_pool
 
 if TYPE_CHECKING:
     from worldbus.gateway.feed import Feed
@@ -25,7 +25,6 @@ T = TypeVar("T")
 TIMEOUT_S: Final = 3.0  # for one question
 TRIM_S: Final = 1.0  # between two looks at how far the archive is
 MOST: Final = 2000  # ids in one question
-CLOSE_S: Final = 3.0  # for the archive's connections
 
 _FIND: Final = "SELECT event_id, min(position) FROM world.events WHERE event_id = ANY($1::text[]) GROUP BY event_id"
 _CHECKPOINT: Final = "SELECT position FROM world.checkpoint"
@@ -73,10 +72,10 @@ class Archive:
     async def _checkpoint(self) -> int:
         try:
             found: int = await self._within(self._pool.fetchval(_CHECKPOINT))
-        except (*LOST, asyncpg.InterfaceError) as error:
-            raise _away(error) from error
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
             raise StoreUnavailable(str(migrated(error))) from error
+        except TROUBLE as error:
+            raise _away(error) from error
         return found
 
     async def find(self, ids: Sequence[str]) -> dict[str, int]:
@@ -200,28 +199,12 @@ class Known:
 
 
 async def open_archive(stack: AsyncExitStack, dsn: str) -> tuple[asyncpg.Pool | None, int]:
-    """A pool of readers, and how far the archive is; no pool without a database that has tables."""
+    """A pool of readers, and how far the archive is: 0 while it cannot be asked. No pool without a database."""
     if not dsn:
         return None, 0
-    try:
-        pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=4, command_timeout=5, timeout=5, server_settings={"application_name": "worldbus-gateway"}
-        )
-    except (*LOST, asyncpg.PostgresError) as error:
-        log.warning("archive_away", reason=repr(error))
-        return None, 0
-    stack.push_async_callback(_close, pool)
+    pool = await stack.enter_async_context(open_pool(dsn, name="worldbus-gateway", most=4, timeout_s=5, patient=True))
     try:
         return pool, await Archive(pool).checkpoint()
     except StoreUnavailable as error:
         log.warning("archive_away", reason=str(error))
         return pool, 0
-
-
-async def _close(pool: asyncpg.Pool) -> None:
-    """In order, but not for ever: a database may hang."""
-    try:
-        async with asyncio.timeout(CLOSE_S):
-            await pool.close()
-    except (TimeoutError, *LOST, asyncpg.PostgresError):
-        pool.terminate()

@@ -11,13 +11,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import asyncpg
 import structlog
 from aiohttp import web
 
 from bus.errors import WorldbusError
 from worldbus.edges.payments import PaymentsEdge, owners_in
-from worldbus.gateway import search, signals
+from worldbus.gateway import clock, search, signals
 from worldbus.gateway.events import BATCHES, EVENTS, Events, answer
 from worldbus.gateway.feed import Feed
 from worldbus.gateway.guard import GuardedServer
@@ -33,6 +32,8 @@ from worldbus.gateway.stream import Stream
 from worldbus.gateway.subscribe import Subscriptions, wanted
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from worldbus.gateway.grants import Grant, Tokens
     from worldbus.opening import World
 
@@ -81,6 +82,7 @@ class Gateway:
             BATCHES: {"POST": self._publish},
             "/v1/subscribe": {"GET": self._subscribe},
             "/v1/signals": {"GET": self._signals},
+            "/v1/clock": {"GET": self._clock},
             "/v1/search": {"GET": self._search, "POST": self._search},
             "/v1/webhooks/payments": {"POST": self._webhook},
             "/openapi.json": {"GET": self._openapi},
@@ -188,6 +190,12 @@ class Gateway:
             request, grant, lambda stream: signals.follow(self._world.connection, stream, subject, self.limits, closing)
         )
 
+    async def _clock(self, request: web.BaseRequest) -> web.StreamResponse:
+        grant = self._listener(request)
+        world = clock.world_of(request.query, grant)
+        self._events.count(grant, 1, self._loop.time())
+        return answer(200, await clock.shown(self._world.log, world))
+
     async def _streamed(self, request: web.BaseRequest, grant: Grant, work: Callable[[Stream], Awaitable[None]]) -> web.StreamResponse:
         if self._open[grant.name] >= grant.subscriptions:
             raise later(429, "TOO_MANY_SUBSCRIPTIONS", f"wanted at most {grant.subscriptions} streams of this token at once: close one", 5)
@@ -269,7 +277,7 @@ async def open_gateway(
     """
     limits = limits or Limits()
     async with AsyncExitStack() as stack:
-        pool, after = await open_archive(stack, world.servers.reader_dsn)
+        pool, after = await open_archive(stack, world.servers.gateway_dsn)
         gateway = Gateway(world, tokens, limits=limits, after=after, pool=pool, webhook_secrets=webhook_secrets)
         server = GuardedServer(gateway.handle, limits, gateway.metrics)
         async with asyncio.TaskGroup() as group:

@@ -13,11 +13,14 @@ from google.protobuf.message import DecodeError
 from bus.errors import Rejected
 from bus.signals import listen
 from bus.subjects import SIGNAL_ROOT, check_token
+from handlers.time_manager import CLOCK
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
+from schemas.gen.worldbus.time.v1.types_pb2 import PresentMoment
 from worldbus.gateway.problem import Problem
 from worldbus.gateway.stream import ReaderGone, Stream
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from multidict import MultiMapping
 
     from bus.connection import Connection
@@ -102,13 +105,24 @@ async def follow(connection: Connection, stream: Stream, subject: str, limits: L
 def block(subject: str, payload: bytes) -> bytes:
     """A signal as a block: its subject, and `data` as JSON where its form is known, else `base64`."""
     found: dict[str, Any] = {"subject": subject}
-    tokens = subject.split(".")
-    if len(tokens) == 4 and tokens[2] == TOKENS:
+    kind = _kind(subject.split("."))
+    if kind is not None:
         try:
-            chunk = TokensDelivered.FromString(payload)
-            found["data"] = json_format.MessageToDict(chunk, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+            said = kind.FromString(payload)
+            found["data"] = json_format.MessageToDict(said, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
         except DecodeError:
             pass
     if "data" not in found:
         found["base64"] = base64.b64encode(payload).decode()
     return f"data: {json.dumps(found, ensure_ascii=False)}\n\n".encode(errors="replace")
+
+
+def _kind(tokens: list[str]) -> type[Message] | None:
+    """The form of a signal that has a known one."""
+    match tokens:
+        case [_, _, topic, _] if topic == TOKENS:
+            return TokensDelivered
+        case [_, _, topic] if topic == CLOCK:
+            return PresentMoment
+        case _:
+            return None

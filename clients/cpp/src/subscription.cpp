@@ -72,13 +72,15 @@ std::unique_ptr<Subscription> follow_log(Connection& connection, const Settings&
 
 std::unique_ptr<Subscription> follow_signals(Connection& connection, const Settings& settings, std::string_view kind, std::string_view key,
                                              std::function<void(const Signal&)> heard) {
-  const std::string subject = "sig." + settings.world + "." + any_or_token(kind, "kind") + "." + any_or_token(key, "key");
+  const bool keyless = kind == "clock" && key.empty();  // the world's own clock
+  const std::string subject = "sig." + settings.world + "." + any_or_token(kind, "kind") + (keyless ? "" : "." + any_or_token(key, "key"));
   const auto subscribe = [&](natsSubscription** raw, natsMsgHandler handler, void* closure) {
     return natsConnection_Subscribe(raw, connection.raw(), subject.c_str(), handler, closure);
   };
   auto listening = std::make_unique<Listening>(subscribe, "cannot listen to " + subject, [heard = std::move(heard)](natsMsg* message) {
     const auto tokens = tokens_of(natsMsg_GetSubject(message));
-    if (tokens.size() == 4) heard(Signal{std::string(tokens[1]), std::string(tokens[2]), std::string(tokens[3]), data_of(message)});
+    if (tokens.size() != 3 && tokens.size() != 4) return;
+    heard(Signal{std::string(tokens[1]), std::string(tokens[2]), tokens.size() == 4 ? std::string(tokens[3]) : "", data_of(message)});
   });
   check(natsConnection_FlushTimeout(connection.raw(), 5000), "cannot listen to " + subject);  // from here on everything is heard
   return listening;

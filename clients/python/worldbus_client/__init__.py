@@ -12,6 +12,7 @@ with Client() as bus:                                                 # where WO
 """
 
 from worldbus_client.client import Client
+from worldbus_client.clock import Anchor, world_time
 from worldbus_client.errors import (
     BadEvent,
     BadSettings,
@@ -28,6 +29,7 @@ from worldbus_client.group import Draft, Lane
 from worldbus_client.received import Event, Signal
 
 __all__ = [
+    "Anchor",
     "BadEvent",
     "BadSettings",
     "Client",
@@ -43,4 +45,5 @@ __all__ = [
     "Signal",
     "Unknown",
     "WrongThread",
+    "world_time",
 ]

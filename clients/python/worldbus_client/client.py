@@ -18,6 +18,7 @@ import betterproto2
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
+from worldbus_client.clock import CLOCK
 from worldbus_client.envelope import Parcel, pack
 from worldbus_client.errors import BadEvent, BadSettings, ClientError, Closed, QueueFull, Unknown
 from worldbus_client.following import Following, subject_of
@@ -272,15 +273,17 @@ class Client:
         return stop
 
     def on_signal(self, kind: str, heard: Callable[[Signal], None], *, key: str = "") -> None:
-        """Call `heard` for each signal `sig.<world>.<kind>.<key>`, on the client's thread: be quick. What is said while the connection is
-        broken is not heard.
+        """Call `heard` for each signal `sig.<world>.<kind>.<key>`, on the client's thread: be quick. Without a key, for all of that kind;
+        the kind `clock` has one signal without any. What is said while the connection is broken is not heard.
         """
-        subject = f"sig.{self.world}.{check_token(kind, 'kind')}.{check_token(key, 'key') if key else '*'}"
+        subject = f"sig.{self.world}.{check_token(kind, 'kind')}"
+        if key or kind != CLOCK:
+            subject += f".{check_token(key, 'key') if key else '*'}"
 
         async def arrived(message: Msg) -> None:
-            _, world, kind, key = message.subject.split(".")
+            _, world, kind, *keys = message.subject.split(".")
             try:
-                heard(Signal(world, kind, key, message.data))
+                heard(Signal(world, kind, "".join(keys), message.data))
             except Exception:
                 _log.exception("a callback failed at signal %s; the next one comes", message.subject)
 

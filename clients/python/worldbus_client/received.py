@@ -99,7 +99,7 @@ def id_of(raw: bytes) -> str:
 
 @dataclass(frozen=True)
 class Signal:
-    """One signal `sig.<world>.<kind>.<key>`: never stored."""
+    """One signal `sig.<world>.<kind>.<key>`: never stored. That of the world's clock has an empty key."""
 
     world: str
     kind: str

@@ -5,10 +5,12 @@ import { jetstream, JetStreamApiError, type ConsumerMessages, type JetStreamClie
 import { wsconnect, type NatsConnection } from "@nats-io/nats-core";
 
 import { TokensDeliveredSchema, type TokensDelivered } from "../gen/worldbus/inference/v1/types_pb.js";
+import { PresentMomentSchema, type PresentMoment } from "../gen/worldbus/time/v1/types_pb.js";
 import { address, variable } from "./environment.js";
 import { pack, token, unpack, type About, type Parcel, type Received } from "./envelope.js";
 import { Conflict, Group, NotTaken, type Draft, type Expected } from "./group.js";
 
+export { worldTime, type Anchor } from "./clock.js";
 export { BadEvent, type About, type Received } from "./envelope.js";
 export { Conflict, draft, type Draft, type Expected } from "./group.js";
 
@@ -218,6 +220,16 @@ export class Client {
         if (chunk.last) attempts.delete(chunk.requestId);
         else attempts.set(chunk.requestId, chunk.attempt);
         heard(chunk);
+      },
+    });
+    return () => subscription.unsubscribe();
+  }
+
+  /** What the world's clock shows, four times a second while it is told; the log has a step only when something is due. */
+  onMoment(heard: (moment: PresentMoment) => void): () => void {
+    const subscription = this.connection.subscribe(`sig.${this.settings.world}.clock`, {
+      callback: (error, message) => {
+        if (!error) heard(fromBinary(PresentMomentSchema, message.data));
       },
     });
     return () => subscription.unsubscribe();

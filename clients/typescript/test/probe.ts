@@ -6,7 +6,7 @@ import { PlayerMovedSchema } from "../gen/worldbus/player/v1/player_pb.js";
 import { PlayerSpokeSchema } from "../gen/worldbus/game/v1/game_pb.js";
 import { EventParkedSchema } from "../gen/worldbus/runtime/v1/runtime_pb.js";
 import { NpcSpokeSchema } from "../gen/worldbus/npc/v1/npc_pb.js";
-import { Client, Conflict, draft, type About, type Draft, type Expected } from "../src/client.js";
+import { Client, Conflict, draft, worldTime, type About, type Anchor, type Draft, type Expected } from "../src/client.js";
 
 globalThis.WebSocket ??= WebSocket as unknown as typeof globalThis.WebSocket;
 
@@ -56,6 +56,7 @@ async function refused(client: Client): Promise<void> {
 
 async function hear(client: Client): Promise<void> {
   await client.follow(NpcSpokeSchema, ({ position, entity, data }) => say({ position, entity, text: data.text, player: data.player }));
+  client.onMoment(({ now, scale, running }) => say({ hour: now?.hour, scale: Number(scale), running }));
   client.onChunk((chunk) => say({ chunk: chunk.text, attempt: chunk.attempt, last: chunk.last }));
   await client.publish("mira", PlayerSpokeSchema, { npc: "old-marten", text: "Have you seen the ferryman?" });
   say({ ready: true });
@@ -113,6 +114,11 @@ async function groups(client: Client): Promise<void> {
   say({ ended: refused });
 }
 
+if (verb === "times") {
+  const [anchor, moments] = [JSON.parse(rest[0] ?? "") as Anchor, rest.slice(1).map(Number)];
+  say({ times: moments.map((nowMs) => worldTime(anchor, nowMs)) });
+  process.exit(0);
+}
 const client = await Client.connect({ url, world, user, password });
 if (verb === "publish") await publish(client, Number(rest[0]), Number(rest[1] ?? 0));
 else if (verb === "refused") await refused(client);

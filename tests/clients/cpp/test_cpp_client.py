@@ -17,6 +17,7 @@ from bus.publisher import open_publisher
 from bus.signals import signal
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
+from schemas.gen.worldbus.time.v1.types_pb2 import PresentMoment
 from tests.streams import forget_ids
 from worldbus.embedded import NatsServer
 
@@ -157,6 +158,15 @@ async def test_chunks_of_a_line_are_heard_as_signals(server: NatsServer, connect
             TokensDelivered(request_id="req-7", sequence=number, text=f"word {number}").SerializeToString(),
         )
     assert [await program.line() for _ in range(3)] == [{"kind": "tokens", "key": "req-7", "text": f"word {number}"} for number in range(3)]
+    await program.end()
+
+
+async def test_the_worlds_clock_is_a_signal_without_a_key(server: NatsServer, connection: Connection, log: Log, probe: Any) -> None:
+    program = await probe("listen", server.url, "w1", "clock", 1)
+    assert await program.line() == {"ready": True}
+    signal(connection, "sig.w1.clock", PresentMoment(scale=60_000).SerializeToString())
+    heard = await program.line()
+    assert (heard["kind"], heard["key"]) == ("clock", "")
     await program.end()
 
 

@@ -25,9 +25,12 @@ from bus.event import Draft, Event
 from bus.protobuf_format import from_protobuf
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered as Tokens
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved as Moved
+from schemas.gen.worldbus.time.v1.types_pb2 import PresentMoment as Shown
+from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
 from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
 from schemas.gen_better.worldbus.player.v1 import PlayerJoined, PlayerMoved
 from schemas.gen_better.worldbus.runtime.v1 import EventParked
+from schemas.gen_better.worldbus.time.v1 import PresentMoment
 from tests.pausing import pause
 from worldbus.embedded import NatsServer
 from worldbus_client import BadEvent, BadSettings, Client, Closed, NotConnected, QueueFull, Unknown, WrongThread
@@ -210,7 +213,10 @@ def test_callbacks_hear_events_and_signals(server: NatsServer, send_signal: Call
     heard: queue.Queue[object] = queue.Queue()
     with Client(server.url, world="w1") as bus:
         bus.on_signal("tokens", lambda it: heard.put((it.key, it.read(TokensDelivered).text)))
+        bus.on_signal("clock", lambda it: heard.put((it.key, it.read(PresentMoment).now.hour)))
         stop = bus.on_event(lambda it: heard.put(it.name), event="PlayerMoved")
+        send_signal("sig.w1.clock", Shown(now=WorldTime(hour=7)).SerializeToString())
+        assert heard.get(timeout=20) == ("", 7)
         send_signal("sig.w1.tokens.req-7", Tokens(request_id="req-7", text="Sit.").SerializeToString())
         assert heard.get(timeout=20) == ("req-7", "Sit.")
         bus.publish("p", PlayerMoved())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -18,8 +19,10 @@ from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
+from schemas.gen.worldbus.time.v1.types_pb2 import PresentMoment, WorldTime
 from tests.clients.typescript.conftest import WebSocketServer
 from tests.streams import forget_ids
+from worldbus_client import Anchor, world_time
 
 ROOT = Path(__file__).parents[3]
 GIVEN = """
@@ -115,6 +118,8 @@ async def test_a_browser_hears_lines_and_chunks_also_over_a_restart_of_the_serve
             signal(connection, "sig.w1.tokens.r1", chunk.SerializeToString())
             if attempt == 2:
                 assert await program.line() == {"chunk": text, "attempt": 2, "last": last}
+        signal(connection, "sig.w1.clock", PresentMoment(now=WorldTime(hour=7), scale=60_000, running=True).SerializeToString())
+        assert await program.line() == {"hour": 7, "scale": 60_000, "running": True}
         await speak("He left in autumn.")
         assert (await program.line())["text"] == "He left in autumn."
         server.kill()
@@ -126,6 +131,24 @@ async def test_a_browser_hears_lines_and_chunks_also_over_a_restart_of_the_serve
     await program.end()
     first, *_ = await recorded(log)
     assert isinstance(first.data, PlayerSpoke)
+
+
+async def test_the_present_moment_is_counted_as_python_counts_it(probe: Any) -> None:
+    """The same anchors and moments for both, those before the step and behind the rest among them."""
+    answer = {
+        "at": "2026-11-22T12:00:00.250Z",
+        "world_ms": 60_000,
+        "owed_thousandths": 7,
+        "scale": 60_001,
+        "running": True,
+        "rests_ms": 310_000,
+    }
+    at_ms = round(Anchor.of_answer({"anchor": answer}).at * 1000)
+    moments = [at_ms + ms for ms in (-5, 0, 1, 999, 310_000, 310_001, 10**9)]
+    for anchor in (answer, {**answer, "running": False}, {**answer, "rests_ms": 0}):
+        program = await probe("times", json.dumps(anchor), *moments)
+        wanted = [world_time(Anchor.of_answer({"anchor": anchor}), ms / 1000) for ms in moments]
+        assert (await program.line())["times"] == wanted
 
 
 async def test_a_rule_over_two_purses_holds_whoever_races(log: Log, probe: Any) -> None:

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from bus.answers import Answers
 from bus.connection import ApiError, Connection, connect, hpub, pub
 from bus.errors import Disconnected, Misuse, PermissionDenied, Transient
-from bus.log import open_log
-from bus.publisher import open_publisher
+from bus.log import LogConfig, attach, open_log
+from bus.publisher import Publisher, open_publisher
+from bus.writes import Writes
 from tests.integration.bus.drafts import moved
 from tests.integration.bus.waiting import eventually
 from worldbus.embedded import NatsServer
@@ -143,6 +146,37 @@ async def test_a_frozen_server_is_noticed_by_pings(own_server: NatsServer) -> No
         finally:
             os.kill(own_server.pid, signal.SIGCONT)
         await up.wait()
+
+
+async def test_a_server_that_answers_late_is_waited_for(own_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads a long log, or the machine is slow: `up` died of nats-py's time-out for a flush."""
+    monkeypatch.setattr("bus.connection.ROUND_TRIP_S", 0.2)
+    async with connect(own_server.url, name="test") as connection:
+        assert own_server.pid is not None
+        os.kill(own_server.pid, signal.SIGSTOP)
+        try:
+            with capture_logs() as said:
+                opening = asyncio.create_task(connection.listen("late", lambda *message: None))
+                await eventually(lambda: sum(one["event"] == "server_slow" for one in said) > 2)
+        finally:
+            os.kill(own_server.pid, signal.SIGCONT)
+        await (await opening).close()
+
+
+async def test_what_failed_half_way_through_its_opening_closes_without_an_error(connection: Connection) -> None:
+    """An error in a clean-up hid the one that it cleaned up after (`list.remove(x): x not in list`)."""
+    await Writes(connection).aclose()
+    await Answers(connection).close()
+    log = await attach(connection, LogConfig())
+    await Publisher(connection, log, "relaxed").aclose()
+    await log.aclose()
+    await log.aclose()
+
+
+async def test_a_listener_closes_without_an_error_when_its_connection_is_closed(nats_server: NatsServer) -> None:
+    async with connect(nats_server.url, name="test") as connection:
+        listener = await connection.listen("over", lambda *message: None)
+    await listener.close()
 
 
 CONFIG = """

@@ -16,6 +16,7 @@ from bus.connection import Connection, connect, hpub
 from bus.errors import BadEvent, BadSubject, Conflict, IdReused, Transient, Unknown
 from bus.event import Draft
 from bus.log import Log, open_log
+from bus.once import publish_once
 from bus.publication import fence_lines, pack
 from bus.publisher import Publisher, open_publisher
 from bus.subjects import LaneName
@@ -193,6 +194,55 @@ async def test_a_group_once_for_ever_needs_no_memory_of_the_log(connection: Conn
         await publisher.publish_group([moved(6, entity="a"), moved(7, entity="a")], expected={lane("c"): 9}, once=True)
     assert [5, 6] == await publisher.publish_group([moved(6, entity="a"), moved(7, entity="b")], expected={lane("b"): 2}, once=True)
     assert (await log.state()).last == 6
+
+
+@pytest.mark.parametrize("memory", ["fresh", "forgotten"])
+async def test_a_group_is_known_again_only_if_it_was_recorded_as_that_group(
+    connection: Connection, log: Log, publisher: Publisher, memory: str
+) -> None:
+    group = [moved(1, entity="a"), moved(2, entity="b")]
+    alone = [moved(3, entity="a"), moved(4, entity="b")]
+    await publisher.publish_group(group)
+    for draft in (alone[0], moved(9, entity="a"), alone[1]):
+        await publisher.publish(draft)
+    once = memory == "forgotten"
+    if once:
+        await forget_ids(connection)
+
+    for other in (
+        [group[0], moved(7, entity="b", id=group[1].id)],
+        [moved(7, entity="a", id=group[0].id), group[1]],
+        group[::-1],
+        alone,
+        [alone[0], group[1]],
+    ):
+        with pytest.raises(IdReused):
+            await publisher.publish_group(other, once=once)
+
+    assert [1, 2] == await publisher.publish_group(group, once=once)
+    assert (await log.state()).last == 5
+
+
+async def test_what_another_records_between_the_look_and_the_write_is_recorded_once(
+    connection: Connection, log: Log, publisher: Publisher
+) -> None:
+    """The other one looked at the same time, and the log has forgotten its ids by the time that this one writes."""
+    group = [moved(1, entity="a"), moved(2, entity="b")]
+    others: list[Sequence[Draft]] = [group, [moved(3, entity="a"), moved(4, entity="c")]]
+
+    async def late(where: Mapping[LaneName, int]) -> list[int]:
+        if others:
+            await publisher.publish_group(others.pop(0))
+            await forget_ids(connection)
+        return await publisher.publish_group(drafts, expected=where)
+
+    drafts: Sequence[Draft] = group
+    assert [1, 2] == await publish_once(log, drafts, [pack(draft, 1 << 20) for draft in drafts], {}, late)
+    drafts = [moved(5, entity="a", id=others[0][0].id), moved(6, entity="c")]
+    with pytest.raises(IdReused):
+        await publish_once(log, drafts, [pack(draft, 1 << 20) for draft in drafts], {}, late)
+
+    assert (await log.state()).last == 4
 
 
 async def test_a_group_of_unknown_outcome_is_settled_by_sending_it_again(own_server: NatsServer) -> None:

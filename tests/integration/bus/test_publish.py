@@ -149,6 +149,19 @@ async def test_a_fenced_publish_is_recognised_when_it_had_arrived_before(log: Lo
     assert 1 == (await log.state()).last
 
 
+async def test_a_fenced_publish_sent_twice_is_not_taken_for_what_overtook_it(log: Log, publisher: Publisher) -> None:
+    """It was sent again because no answer came; what moved the lane meanwhile is somebody else's event."""
+    await publisher.publish(moved(1, entity="hero"))
+    future = publisher.submit(moved(2, entity="hero"), expected=0)
+    publication = next(iter(publisher._open.values()))
+    publisher._send(publication)  # as after a timeout
+
+    with pytest.raises(Conflict, match="at 0, found it at 1"):
+        await future
+    assert publication.tries == 2
+    assert 1 == (await log.state()).last
+
+
 async def test_a_group_is_recorded_together_and_once(log: Log, publisher: Publisher) -> None:
     group = [moved(n) for n in range(10)]
     positions = await publisher.publish_group(group)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import asyncpg
+
 from bus.connection import connect
 from tests.integration.cli.conftest import call, lines
 from worldbus.embedded import embedded
@@ -47,6 +49,28 @@ def test_a_lost_log_is_noticed_and_restored_from_its_archive(data_folder: Path) 
     assert (asleep.returncode, "nobody runs this world" in asleep.stdout) == (1, True)
     (verified,) = lines(call(data_folder, "verify", "--json"))
     assert (verified["percent"], verified["events"]) == (100.0, report["last"])
+
+
+def test_a_damaged_archive_is_noticed_and_written_again_from_the_log(data_folder: Path) -> None:
+    (report,) = lines(call(data_folder, "demo", "--players", 2, "--seconds", 1, "--json"))
+    asyncio.run(_spoil_the_archive(data_folder))
+
+    broken = call(data_folder, "check", "--full")
+    (rebuilt,) = lines(call(data_folder, "archive", "rebuild", "--from-log", "--json"))
+    again = call(data_folder, "archive", "rebuild", "--from-log")
+
+    assert (broken.returncode, "`worldbus archive rebuild --from-log`" in broken.stdout) == (1, True)
+    assert (rebuilt["damaged"], rebuilt["proven"]) == (10, report["last"])
+    assert (again.returncode, again.stdout) == (0, "the archive fits its hash chain: nothing to rebuild\n")
+    checked = call(data_folder, "check", "--full", "--stopped")
+    assert checked.returncode == 0, checked.stdout
+
+
+async def _spoil_the_archive(folder: Path) -> None:
+    async with embedded(Settings(data=folder, durability="relaxed"), own=True) as servers:
+        connection = await asyncpg.connect(servers.postgres_dsn)
+        await connection.execute("DELETE FROM worldbus.events WHERE position IN (10, 12, 30)")
+        await connection.close()
 
 
 async def _lose_the_log(folder: Path) -> None:

@@ -27,9 +27,10 @@ async def test_an_archived_event_is_recognised_by_a_gateway_that_never_saw_it(
     async with open_caller(nats_server.url, fresh_database) as second:
         assert second.gateway.feed.ids_floor == 2
         again = await second.publish([joined("e1"), joined("e2", entity="oto")])
-        other = await second.publish(joined("e1", entity="oto"))
+        elsewhere = await second.publish(joined("e1", entity="oto"))
+        other = await second.publish(joined("e1", data={"display_name": "Myra"}))
 
-    assert (again.status, other.status) == (200, 409)
+    assert (again.status, elsewhere.status, other.status) == (200, 409, 409)
     assert [one["position"] for one in again.body["results"]] == [one["position"] for one in before.body["results"]]
     assert len(await recorded(log)) == 2
 

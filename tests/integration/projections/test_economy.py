@@ -105,7 +105,7 @@ async def test_balances_are_the_sums_of_the_ledger_and_what_the_handler_knows(da
 
     assert {(account, currency): amount for account, currency, amount in rows if amount} == known
     assert sorted(sums) == sorted(rows)
-    assert {total for _, total in (await query(reader, "SELECT currency, sum_minor::bigint FROM ledger_check")).rows} == {0}
+    assert {total for _, total in (await query(reader, "SELECT currency, sum_minor FROM ledger_check")).rows} == {0}
     for player in PLAYERS:
         wallet = (await query(reader, f"SELECT currency, balance_minor, held_minor FROM wallets WHERE player = '{player}'")).rows
         account = day.state(payment, player)

@@ -13,7 +13,8 @@ from bus.event import Event
 from projections import Checkpoints, Listed, Projector
 from projections.dump import dump
 from projections.generations import load
-from projections.rebuild import catch_up, claim, rebuild
+from projections.hold import holding
+from projections.rebuild import catch_up, filling, rebuild
 from tests.projected import SCHEMA, events, places, rows
 
 
@@ -207,21 +208,23 @@ async def test_what_a_killed_rebuild_left_is_removed(database: str, connection: 
 
 async def test_one_rebuild_at_a_time(database: str, connection: asyncpg.Connection) -> None:
     await Projector(database, [places()]).run(Listed(events(10)))
-    assert await claim(connection, "rebuild places")
 
-    with pytest.raises(Misuse, match="another process"):
-        await rebuild(places(), database)
+    async with holding(database, "worldbus rebuild places") as mine:
+        assert mine
+        with pytest.raises(Misuse, match="another process"):
+            await rebuild(places(), database)
+    await rebuild(places(), database)
 
 
 async def test_a_generation_is_filled_by_one_process(database: str, connection: asyncpg.Connection) -> None:
     await Projector(database, [places()]).run(Listed(events(10)))
     await Projector(database, []).run(Listed(events(20)))
     (left,) = await load(connection)
-    assert await claim(connection, left.schema)
 
-    other = await asyncpg.connect(database)
-    assert not await catch_up(other, database, places(), left)
-    await other.close()
+    async with filling(database, left.schema) as mine:
+        assert mine
+        assert not await catch_up(connection, database, places(), left)
+    assert await catch_up(connection, database, places(), left)
 
 
 async def test_a_source_with_a_gap_is_refused(database: str, connection: asyncpg.Connection) -> None:

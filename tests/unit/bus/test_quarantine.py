@@ -17,9 +17,10 @@ from bus.handler import Handler
 from bus.health import Health
 from bus.lane import Lane
 from bus.patience import Patience
+from bus.verify import verify
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerLeftZone, PlayerMoved
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneDropRequested, LaneRetryRequested
-from tests.property.test_runtime_laws import Counted, _answers, _evolve, _publish, teller
+from tests.property.test_runtime_laws import Counted, _answers, _evolve, _publish, _wish, teller
 from tests.simulator import PARTITIONS, WORLD, Member, World
 
 
@@ -104,6 +105,70 @@ def test_what_no_handler_wrote_moves_the_position_of_a_lane_and_nothing_else(raw
     _settled(world)
 
     assert [event.data.zone for event in _answers(world)["a"][1:]] == [f"in-{2 * n}/{n}/0" for n in range(3)]  # type: ignore[attr-defined]
+
+
+def test_an_input_whose_lanes_cannot_be_read_is_parked_where_its_subject_points() -> None:
+    """Written under a handler's name, so that it is never skipped: its sender is ours to mend."""
+    world = _world(teller, ("1", ["b"], "a"))
+    world.log._append(replaced_subject("PlayerMoved"), b"\xff\xff")
+    _publish(world, 1, ("1", ["b"], "b"))
+    _settled(world)
+
+    assert _said(world, "a") == ["PlayerMoved", "EventParked"]
+    assert _said(world, "b") == ["PlayerEnteredZone"] * 2
+    parked: Any = _answers(world)["a"][1].data
+    assert (parked.position, parked.code) == (2, "BAD_PAYLOAD")
+    assert _floor(world) == 3
+
+
+def test_an_input_whose_lanes_cannot_be_found_is_parked_and_decided_by_no_other_lane() -> None:
+    def entities(event: Event) -> Sequence[str]:
+        lanes = _wish(event)[1]
+        if "x" in lanes:
+            raise LookupError("nobody of that name")
+        return lanes
+
+    def differing() -> int:
+        return verify([world.handler], world.log.events, partitions=PARTITIONS, settled=lambda *_: 1 << 60).different
+
+    world = _world(replace(teller, entities=entities), ("1", ["a"], "a"), ("1", ["x"], "a"), ("1", ["a"], "a"), ("1", ["b"], "b"))
+    _settled(world)
+
+    assert _said(world, "a") == ["PlayerEnteredZone", *PARKED_BY[:2]]
+    assert _said(world, "b") == ["PlayerEnteredZone"]
+    parked: Any = _answers(world)["a"][1].data
+    assert (parked.position, parked.code, parked.reason) == (2, "HANDLER_FAILED", "nobody of that name")
+    assert parked.frames[-1].endswith("entities")
+    assert (_floor(world), differing()) == (4, 0)
+
+    _control(world, LaneRetryRequested(handler="teller"), "retry")
+    _settled(world)
+    assert _said(world, "a")[3:] == ["LaneRetryFailed"]
+    assert _answers(world)["a"][-1].data.reason == "nobody of that name"  # type: ignore[attr-defined]
+
+    _control(world, LaneDropRequested(handler="teller", position=2, reason="test"), "drop")
+    _settled(world)
+    assert _said(world, "a")[4:] == ["LaneInputDropped", "PlayerEnteredZone", "LaneInputRetried"]
+    assert differing() == 0
+
+
+def test_what_is_remembered_of_an_input_without_lanes_goes_with_it() -> None:
+    def entities(event: Event) -> Sequence[str]:
+        raise LookupError("nobody of that name")
+
+    world = _world(replace(teller, entities=entities), *[("1", ["a"], lane) for lane in ("a", "b")] * 50)
+
+    async def run() -> None:
+        member = Member(world, range(PARTITIONS))
+        for partition in range(PARTITIONS):
+            member.read(partition, 1000)
+        assert member.runner.caution.alarmed
+        assert await member.runner.quiesce(20.0)
+        assert not member.runner.caution.alarmed
+        await member.die()
+
+    asyncio.run(run())
+    assert _said(world, "a") == _said(world, "b") == ["EventParked"] + ["EventDeferred"] * 49
 
 
 def _failing(error: Exception) -> Callable[..., Any]:

@@ -32,10 +32,10 @@ def _until(condition: Callable[[], object]) -> None:
 
 async def _hang(health: Health, reasons: list[str]) -> None:
     """A loop whose health is written down by another thread while a call hangs."""
-    watch = Watch()
+    watch, over = Watch(), threading.Event()
 
     def note() -> None:
-        _until(lambda: health.reasons)
+        _until(lambda: health.reasons or over.is_set())
         reasons.extend(health.reasons)
 
     noting = threading.Thread(target=note)
@@ -43,6 +43,7 @@ async def _hang(health: Health, reasons: list[str]) -> None:
         noting.start()
         with pytest.raises(HandlerHung) as caught:
             watch.call("initial", hanger, None, lambda _one, _two: loop(), None, None)
+        over.set()
         noting.join()
         assert "while True:" in caught.value.stack
         assert caught.value.__traceback__ is not None

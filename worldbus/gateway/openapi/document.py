@@ -12,7 +12,7 @@ from bus.draft import EDGE
 from schemas.registry import all_events
 from worldbus import __version__
 from worldbus.emitters import emitters
-from worldbus.gateway.openapi import publishing, reading, searching
+from worldbus.gateway.openapi import clock, publishing, reading, searching
 from worldbus.gateway.openapi.events import event_schemas
 from worldbus.gateway.openapi.parts import PROBLEM_SCHEMA
 
@@ -48,6 +48,7 @@ def document() -> dict[str, Any]:
             "/v1/events/{position}": {"get": reading.look()},
             "/v1/subscribe": {"get": reading.subscribe()},
             "/v1/signals": {"get": reading.signals()},
+            "/v1/clock": {"get": clock.show()},
             "/v1/search": {"get": searching.search_get(), "post": searching.search_post()},
             "/v1/webhooks/payments": {"post": publishing.webhook()},
             **reading.own_paths(),
@@ -62,6 +63,7 @@ def document() -> dict[str, Any]:
                 "Hit": searching.HIT,
                 "Problem": PROBLEM_SCHEMA,
                 "Signal": reading.SIGNAL,
+                "Clock": clock.CLOCK,
                 "Health": reading.HEALTH,
                 **event_schemas(outside_events()),
             },

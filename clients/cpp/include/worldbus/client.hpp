@@ -96,7 +96,8 @@ class Client {
   std::unique_ptr<Subscription> subscribe(std::string_view subsystem, std::string_view entity, std::string_view event,
                                           std::function<void(const Event&)> heard, std::int64_t after = -1);
 
-  /// Hear signals `sig.<world>.<kind>.<key>`; an empty key means any. What is said while the connection is broken is not heard.
+  /// Hear signals `sig.<world>.<kind>.<key>`; an empty key means any, and for the kind `clock` the world's own clock, whose signal has none
+  /// (`worldbus.time.v1.PresentMoment`, four times a second). What is said while the connection is broken is not heard.
   std::unique_ptr<Subscription> listen(std::string_view kind, std::string_view key, std::function<void(const Signal&)> heard);
 
  private:

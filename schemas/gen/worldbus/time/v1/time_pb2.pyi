@@ -7,11 +7,16 @@ World time is a count of world milliseconds (`world_ms`) since the clock started
 The calendar says how that count reads as year, season, day and hour. Real time enters only through `RealTimePassed`, which an edge says; the
 `scale` turns it into world time: world milliseconds per real second (1000 = as fast as the real world, 60000 = a world minute per second).
 
+An edge may say `RealTimePassed` steadily, or rest (`rests_ms` above 0): then it is silent until something is due or asked for. Between two
+steps of a resting clock the present moment is world_ms + scale * (real seconds since the step was recorded), for at most `rests_ms`.
+
 `...Requested` events are wishes from outside or from other subsystems; everything else here is said by the subsystem `time` about the clock.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from schemas.gen.worldbus.time.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -93,16 +98,22 @@ class RealTimePassed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REAL_MS_FIELD_NUMBER: _builtins.int
+    RESTS_MS_FIELD_NUMBER: _builtins.int
     real_ms: _builtins.int
     """Real milliseconds since the last one, 1 to 3600000. An edge that was away decides itself how much of the gap the world shall feel."""
+    rests_ms: _builtins.int
+    """0: the edge speaks steadily, and the clock stands still until it does so again. Above 0: the edge rests. It is silent until something is due
+    or asked for, for at most so many real milliseconds, up to 3600000; world time goes on meanwhile, and the next one of these says by how much.
+    """
     def __init__(
         self,
         *,
         real_ms: _builtins.int = ...,
+        rests_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["real_ms", b"real_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["real_ms", b"real_ms", "rests_ms", b"rests_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -119,6 +130,10 @@ class ClockAdvanced(_message.Message):
     REAL_MS_FIELD_NUMBER: _builtins.int
     OWED_THOUSANDTHS_FIELD_NUMBER: _builtins.int
     SCALE_FIELD_NUMBER: _builtins.int
+    RESTS_MS_FIELD_NUMBER: _builtins.int
+    NEXT_REAL_MS_FIELD_NUMBER: _builtins.int
+    ASLEEP_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
     advanced_ms: _builtins.int
     """World milliseconds moved by this step, 0 or more."""
     real_ms: _builtins.int
@@ -128,10 +143,22 @@ class ClockAdvanced(_message.Message):
     only the fraction; above, the step was cut short because much was due, and the next steps catch up.
     """
     scale: _builtins.int
-    """World milliseconds per real second, 1 to 3600000."""
+    """World milliseconds per real second during this step, 1 to 3600000."""
+    rests_ms: _builtins.int
+    """As in `RealTimePassed`: for how many real milliseconds the clock may rest now; 0 if it stands still until the next step."""
+    next_real_ms: _builtins.int
+    """Of a resting clock: when something is due next, in real milliseconds heard since the clock started (the count of `real_ms`); equal to `real_ms`
+    if something is overdue. 0 from a clock that does not rest.
+    """
+    asleep: _builtins.bool
+    """Of a resting clock: nobody is about, so the world's own life waits (the wakes of weather, characters and story)."""
     @_builtins.property
     def now(self) -> _types_pb2.WorldTime:
         """The moment reached."""
+
+    @_builtins.property
+    def counted(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.WishCounted]:
+        """Wishes heard since the step before by a clock that rested, at most 1000 of them: they count from this step."""
 
     def __init__(
         self,
@@ -141,10 +168,14 @@ class ClockAdvanced(_message.Message):
         real_ms: _builtins.int = ...,
         owed_thousandths: _builtins.int = ...,
         scale: _builtins.int = ...,
+        rests_ms: _builtins.int = ...,
+        next_real_ms: _builtins.int = ...,
+        asleep: _builtins.bool = ...,
+        counted: _abc.Iterable[_types_pb2.WishCounted] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advanced_ms", b"advanced_ms", "now", b"now", "owed_thousandths", b"owed_thousandths", "real_ms", b"real_ms", "scale", b"scale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advanced_ms", b"advanced_ms", "asleep", b"asleep", "counted", b"counted", "next_real_ms", b"next_real_ms", "now", b"now", "owed_thousandths", b"owed_thousandths", "real_ms", b"real_ms", "rests_ms", b"rests_ms", "scale", b"scale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -157,20 +188,72 @@ class PausedTimePassed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REAL_MS_FIELD_NUMBER: _builtins.int
+    RESTS_MS_FIELD_NUMBER: _builtins.int
+    NEXT_REAL_MS_FIELD_NUMBER: _builtins.int
+    ASLEEP_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
     real_ms: _builtins.int
     """Real milliseconds heard since the clock started, 1 or more."""
+    rests_ms: _builtins.int
+    """As in `ClockAdvanced`."""
+    next_real_ms: _builtins.int
+    """As in `ClockAdvanced`; 0 if nothing is due by real time."""
+    asleep: _builtins.bool
+    """As in `ClockAdvanced`."""
+    @_builtins.property
+    def counted(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.WishCounted]:
+        """As in `ClockAdvanced`."""
+
     def __init__(
         self,
         *,
         real_ms: _builtins.int = ...,
+        rests_ms: _builtins.int = ...,
+        next_real_ms: _builtins.int = ...,
+        asleep: _builtins.bool = ...,
+        counted: _abc.Iterable[_types_pb2.WishCounted] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["real_ms", b"real_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asleep", b"asleep", "counted", b"counted", "next_real_ms", b"next_real_ms", "real_ms", b"real_ms", "rests_ms", b"rests_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PausedTimePassed: _TypeAlias = PausedTimePassed  # noqa: Y015
+
+@_typing.final
+class ClockChangeTaken(_message.Message):
+    """A resting clock took a wish to change how time runs; it comes true at its next step, with the moment of that step. The ticker speaks at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    REQUEST_EVENT_ID_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request: _builtins.str
+    """Simple name of the wish: `ClockScaleRequested`, `ClockPauseRequested` or `ClockResumeRequested`."""
+    request_event_id: _builtins.str
+    """CloudEvents id of the wish."""
+    scale: _builtins.int
+    """World milliseconds per real second that were asked for, 1 to 3600000; 0 if none were."""
+    reason: _builtins.str
+    """Why it shall pause, for people, at most 256 characters."""
+    def __init__(
+        self,
+        *,
+        request: _builtins.str = ...,
+        request_event_id: _builtins.str = ...,
+        scale: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "request", b"request", "request_event_id", b"request_event_id", "scale", b"scale"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClockChangeTaken: _TypeAlias = ClockChangeTaken  # noqa: Y015
 
 @_typing.final
 class DayBegan(_message.Message):
@@ -179,6 +262,9 @@ class DayBegan(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NOW_FIELD_NUMBER: _builtins.int
+    ASLEEP_FIELD_NUMBER: _builtins.int
+    asleep: _builtins.bool
+    """Nobody is about, and the clock rests: the world's own life waits."""
     @_builtins.property
     def now(self) -> _types_pb2.WorldTime:
         """Midnight."""
@@ -187,10 +273,11 @@ class DayBegan(_message.Message):
         self,
         *,
         now: _types_pb2.WorldTime | None = ...,
+        asleep: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asleep", b"asleep", "now", b"now"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -283,10 +370,13 @@ class ClockScaleChanged(_message.Message):
     PREVIOUS_FIELD_NUMBER: _builtins.int
     SCALE_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
+    REQUEST_EVENT_ID_FIELD_NUMBER: _builtins.int
     previous: _builtins.int
     """World milliseconds per real second until here, 1 to 3600000."""
     scale: _builtins.int
     """World milliseconds per real second from here on, 1 to 3600000."""
+    request_event_id: _builtins.str
+    """CloudEvents id of the wish, if it came true at a later step (`ClockChangeTaken`); empty if this is the answer to the wish itself."""
     @_builtins.property
     def now(self) -> _types_pb2.WorldTime:
         """When."""
@@ -297,10 +387,11 @@ class ClockScaleChanged(_message.Message):
         previous: _builtins.int = ...,
         scale: _builtins.int = ...,
         now: _types_pb2.WorldTime | None = ...,
+        request_event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now", "previous", b"previous", "scale", b"scale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now", "previous", b"previous", "request_event_id", b"request_event_id", "scale", b"scale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -336,8 +427,11 @@ class ClockPaused(_message.Message):
 
     REASON_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
+    REQUEST_EVENT_ID_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Why, for people, at most 256 characters."""
+    request_event_id: _builtins.str
+    """As in `ClockScaleChanged`."""
     @_builtins.property
     def now(self) -> _types_pb2.WorldTime:
         """When."""
@@ -347,10 +441,11 @@ class ClockPaused(_message.Message):
         *,
         reason: _builtins.str = ...,
         now: _types_pb2.WorldTime | None = ...,
+        request_event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now", "reason", b"reason", "request_event_id", b"request_event_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -380,6 +475,9 @@ class ClockResumed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NOW_FIELD_NUMBER: _builtins.int
+    REQUEST_EVENT_ID_FIELD_NUMBER: _builtins.int
+    request_event_id: _builtins.str
+    """As in `ClockScaleChanged`."""
     @_builtins.property
     def now(self) -> _types_pb2.WorldTime:
         """When: the same world_ms at which it was paused."""
@@ -388,10 +486,11 @@ class ClockResumed(_message.Message):
         self,
         *,
         now: _types_pb2.WorldTime | None = ...,
+        request_event_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now", "request_event_id", b"request_event_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,7 +501,7 @@ class WakeRequested(_message.Message):
     """Wish of a subsystem: wake this entity of mine. Said by that subsystem about that entity: both are taken from the event's own subject, and the
     world's clock (entity `clock`) hears it. Asking again under the same name replaces the earlier wish.
 
-    Give at most one of the three times; with none of them the wake fires at the next step of the clock.
+    Give at most one of the three times; with none of them the wake fires at the next step of the clock (of one that rests: at once).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -468,6 +567,9 @@ class WakeScheduled(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     DUE_WORLD_MS_FIELD_NUMBER: _builtins.int
     DUE_REAL_MS_FIELD_NUMBER: _builtins.int
+    FROM_NEXT_STEP_FIELD_NUMBER: _builtins.int
+    IN_WORLD_MS_FIELD_NUMBER: _builtins.int
+    IN_REAL_MS_FIELD_NUMBER: _builtins.int
     subsystem: _builtins.str
     """Subsystem to wake."""
     entity: _builtins.str
@@ -478,6 +580,14 @@ class WakeScheduled(_message.Message):
     """World time when it is due, in world milliseconds; 0 for a wake by real time."""
     due_real_ms: _builtins.int
     """When it is due by real time, in real milliseconds heard since the clock started; 0 for a wake by world time."""
+    from_next_step: _builtins.bool
+    """The clock rests and does not know the present moment: the wish counts from its next step, which says when it is due (`counted`). The times
+    above are when it is due at the earliest. It is due so much later than that step as one of the two below says; with neither, its moment is over.
+    """
+    in_world_ms: _builtins.int
+    """World milliseconds after the next step."""
+    in_real_ms: _builtins.int
+    """Real milliseconds after the next step."""
     def __init__(
         self,
         *,
@@ -486,10 +596,13 @@ class WakeScheduled(_message.Message):
         name: _builtins.str = ...,
         due_world_ms: _builtins.int = ...,
         due_real_ms: _builtins.int = ...,
+        from_next_step: _builtins.bool = ...,
+        in_world_ms: _builtins.int = ...,
+        in_real_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_real_ms", b"due_real_ms", "due_world_ms", b"due_world_ms", "entity", b"entity", "name", b"name", "subsystem", b"subsystem"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_real_ms", b"due_real_ms", "due_world_ms", b"due_world_ms", "entity", b"entity", "from_next_step", b"from_next_step", "in_real_ms", b"in_real_ms", "in_world_ms", b"in_world_ms", "name", b"name", "subsystem", b"subsystem"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -624,6 +737,8 @@ class EventScheduled(_message.Message):
     EVERY_WORLD_MS_FIELD_NUMBER: _builtins.int
     TIMES_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    FROM_NEXT_STEP_FIELD_NUMBER: _builtins.int
+    IN_WORLD_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     due_world_ms: _builtins.int
@@ -634,6 +749,10 @@ class EventScheduled(_message.Message):
     """How often altogether; 0 means for ever."""
     note: _builtins.str
     """What the game wants back."""
+    from_next_step: _builtins.bool
+    """As in `WakeScheduled`."""
+    in_world_ms: _builtins.int
+    """World milliseconds after the next step."""
     def __init__(
         self,
         *,
@@ -642,10 +761,12 @@ class EventScheduled(_message.Message):
         every_world_ms: _builtins.int = ...,
         times: _builtins.int = ...,
         note: _builtins.str = ...,
+        from_next_step: _builtins.bool = ...,
+        in_world_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_world_ms", b"due_world_ms", "every_world_ms", b"every_world_ms", "name", b"name", "note", b"note", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_world_ms", b"due_world_ms", "every_world_ms", b"every_world_ms", "from_next_step", b"from_next_step", "in_world_ms", b"in_world_ms", "name", b"name", "note", b"note", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@
 __all__ = (
     "Calendar",
     "ClockAdvanced",
+    "ClockChangeTaken",
     "ClockPauseRequested",
     "ClockPaused",
     "ClockRequestRefused",
@@ -18,6 +19,7 @@ __all__ = (
     "DayBegan",
     "EventScheduled",
     "PausedTimePassed",
+    "PresentMoment",
     "RealTimePassed",
     "ScheduledEventCancelRequested",
     "ScheduledEventCancelled",
@@ -31,6 +33,7 @@ __all__ = (
     "WakeFired",
     "WakeRequested",
     "WakeScheduled",
+    "WishCounted",
     "WorldTime",
 )
 
@@ -98,11 +101,62 @@ class ClockAdvanced(betterproto2.Message):
 
     scale: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
     """
-    World milliseconds per real second, 1 to 3600000.
+    World milliseconds per real second during this step, 1 to 3600000.
+    """
+
+    rests_ms: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+    """
+    As in `RealTimePassed`: for how many real milliseconds the clock may rest now; 0 if it stands still until the next step.
+    """
+
+    next_real_ms: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    """
+    Of a resting clock: when something is due next, in real milliseconds heard since the clock started (the count of `real_ms`); equal to `real_ms`
+    if something is overdue. 0 from a clock that does not rest.
+    """
+
+    asleep: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
+    """
+    Of a resting clock: nobody is about, so the world's own life waits (the wakes of weather, characters and story).
+    """
+
+    counted: "list[WishCounted]" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Wishes heard since the step before by a clock that rested, at most 1000 of them: they count from this step.
     """
 
 
 default_message_pool.register_message("worldbus.time.v1", "ClockAdvanced", ClockAdvanced)
+
+
+@dataclass(eq=False, repr=False)
+class ClockChangeTaken(betterproto2.Message):
+    """
+    A resting clock took a wish to change how time runs; it comes true at its next step, with the moment of that step. The ticker speaks at once.
+    """
+
+    request: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Simple name of the wish: `ClockScaleRequested`, `ClockPauseRequested` or `ClockResumeRequested`.
+    """
+
+    request_event_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    CloudEvents id of the wish.
+    """
+
+    scale: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    """
+    World milliseconds per real second that were asked for, 1 to 3600000; 0 if none were.
+    """
+
+    reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Why it shall pause, for people, at most 256 characters.
+    """
+
+
+default_message_pool.register_message("worldbus.time.v1", "ClockChangeTaken", ClockChangeTaken)
 
 
 @dataclass(eq=False, repr=False)
@@ -119,6 +173,11 @@ class ClockPaused(betterproto2.Message):
     now: "WorldTime | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
     """
     When.
+    """
+
+    request_event_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    As in `ClockScaleChanged`.
     """
 
 
@@ -182,6 +241,11 @@ class ClockResumed(betterproto2.Message):
     When: the same world_ms at which it was paused.
     """
 
+    request_event_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    As in `ClockScaleChanged`.
+    """
+
 
 default_message_pool.register_message("worldbus.time.v1", "ClockResumed", ClockResumed)
 
@@ -217,6 +281,11 @@ class ClockScaleChanged(betterproto2.Message):
     now: "WorldTime | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
     """
     When.
+    """
+
+    request_event_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    CloudEvents id of the wish, if it came true at a later step (`ClockChangeTaken`); empty if this is the answer to the wish itself.
     """
 
 
@@ -294,6 +363,11 @@ class DayBegan(betterproto2.Message):
     Midnight.
     """
 
+    asleep: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    """
+    Nobody is about, and the clock rests: the world's own life waits.
+    """
+
 
 default_message_pool.register_message("worldbus.time.v1", "DayBegan", DayBegan)
 
@@ -329,6 +403,16 @@ class EventScheduled(betterproto2.Message):
     What the game wants back.
     """
 
+    from_next_step: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    """
+    As in `WakeScheduled`.
+    """
+
+    in_world_ms: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    """
+    World milliseconds after the next step.
+    """
+
 
 default_message_pool.register_message("worldbus.time.v1", "EventScheduled", EventScheduled)
 
@@ -344,8 +428,59 @@ class PausedTimePassed(betterproto2.Message):
     Real milliseconds heard since the clock started, 1 or more.
     """
 
+    rests_ms: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    As in `ClockAdvanced`.
+    """
+
+    next_real_ms: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    """
+    As in `ClockAdvanced`; 0 if nothing is due by real time.
+    """
+
+    asleep: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    As in `ClockAdvanced`.
+    """
+
+    counted: "list[WishCounted]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    As in `ClockAdvanced`.
+    """
+
 
 default_message_pool.register_message("worldbus.time.v1", "PausedTimePassed", PausedTimePassed)
+
+
+@dataclass(eq=False, repr=False)
+class PresentMoment(betterproto2.Message):
+    """
+    A signal on `sig.<world>.<clock>` (for the world's own clock `sig.<world>.clock`), four times a second while a ticker runs, never stored: what the
+    clock shows now. For whoever draws a moving clock; what is due is an event.
+    """
+
+    now: "WorldTime | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    The present moment.
+    """
+
+    scale: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    World milliseconds per real second, 1 to 3600000.
+    """
+
+    running: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    World time runs: the clock has started and is not paused.
+    """
+
+    asleep: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    Nobody is about: the world's own life waits.
+    """
+
+
+default_message_pool.register_message("worldbus.time.v1", "PresentMoment", PresentMoment)
 
 
 @dataclass(eq=False, repr=False)
@@ -357,6 +492,12 @@ class RealTimePassed(betterproto2.Message):
     real_ms: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
     """
     Real milliseconds since the last one, 1 to 3600000. An edge that was away decides itself how much of the gap the world shall feel.
+    """
+
+    rests_ms: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    0: the edge speaks steadily, and the clock stands still until it does so again. Above 0: the edge rests. It is silent until something is due
+    or asked for, for at most so many real milliseconds, up to 3600000; world time goes on meanwhile, and the next one of these says by how much.
     """
 
 
@@ -641,7 +782,7 @@ class WakeRequested(betterproto2.Message):
     Wish of a subsystem: wake this entity of mine. Said by that subsystem about that entity: both are taken from the event's own subject, and the
     world's clock (entity `clock`) hears it. Asking again under the same name replaces the earlier wish.
 
-    Give at most one of the three times; with none of them the wake fires at the next step of the clock.
+    Give at most one of the three times; with none of them the wake fires at the next step of the clock (of one that rests: at once).
     """
 
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -699,8 +840,59 @@ class WakeScheduled(betterproto2.Message):
     When it is due by real time, in real milliseconds heard since the clock started; 0 for a wake by world time.
     """
 
+    from_next_step: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    """
+    The clock rests and does not know the present moment: the wish counts from its next step, which says when it is due (`counted`). The times
+    above are when it is due at the earliest. It is due so much later than that step as one of the two below says; with neither, its moment is over.
+    """
+
+    in_world_ms: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    """
+    World milliseconds after the next step.
+    """
+
+    in_real_ms: "int" = betterproto2.field(8, betterproto2.TYPE_INT64)
+    """
+    Real milliseconds after the next step.
+    """
+
 
 default_message_pool.register_message("worldbus.time.v1", "WakeScheduled", WakeScheduled)
+
+
+@dataclass(eq=False, repr=False)
+class WishCounted(betterproto2.Message):
+    """
+    A wish heard by a resting clock counts from here on.
+    """
+
+    subsystem: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Subsystem to wake; empty for a scheduled event.
+    """
+
+    entity: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Its entity; empty for a scheduled event.
+    """
+
+    name: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Name of the wish, or of the scheduled event.
+    """
+
+    due_world_ms: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+    """
+    World time when it is due, in world milliseconds; 0 for a wake by real time.
+    """
+
+    due_real_ms: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    """
+    When it is due by real time, in real milliseconds heard since the clock started; 0 for a wake by world time.
+    """
+
+
+default_message_pool.register_message("worldbus.time.v1", "WishCounted", WishCounted)
 
 
 @dataclass(eq=False, repr=False)
