@@ -6,7 +6,9 @@
 A concurrent player is the one of docs/reference/player.md. `bus` plays bots on servers of this run's own until a stated limit breaks.
 `engines` takes service times (the timed engine's are measured now; a GPU's come with --figures, as `worldbus bench inference --engine gold
 --json` prints them) and simulates a tier's queue: players per GPU, and the plans 100 and 200 players on 1 Gold and 1 Silver GPU, 1,000 on
-10 and 5, 10,000 on 50 and 30. Without figures of a GPU, stated ones are used and named so.
+10 and 5, 10,000 on 50 and 30. Without figures of a GPU, stated ones are used and named so. Each is reported for
+lines of a stated length to prompts that cost nothing, and, with names that end in `_as_asked`, for prompts and answers as long as a world's
+(`worldbus bench lengths`; --profile-from names another log).
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from bench.capacity import plan
 from bench.capacity.bus import BEHIND_S, EFFECT_MS, TABLES_MS, Step, best, climb
 from bench.capacity.plan import Speed
 from bench.harness import Result, show
+from bench.lengths import add_option, refusing
 from bench.load import engines
+from bench.load.lengths import WORLD, profile_from
 from bus.durability import Durability
-from bus.errors import BadSettings
 from worldbus.demo.bots import BOTS
 from worldbus.demo.concurrent import Concurrent, measure
 
@@ -42,6 +45,7 @@ class Wanted:
     figures: Sequence[Path] = ()
     durability: Durability = "strict"
     tokens: Sequence[int] = (BOTS.line.tokens, LONG)
+    profile_from: str = WORLD
 
 
 DEFAULT: Final = Wanted()
@@ -58,7 +62,7 @@ async def run(scale: float, wanted: Wanted = DEFAULT) -> list[Result]:
     if "engines" in wanted.parts:
         given = {name: speed for path in wanted.figures for name, speed in plan.read(path).items()}
         speeds = {"timed": await _timed(scale), **plan.STATED, **given}
-        results += plan.report(speeds, one, max(120.0, 600 * scale), wanted.tokens)
+        results += plan.report(speeds, one, max(120.0, 600 * scale), wanted.tokens, await profile_from(wanted.profile_from))
     return results
 
 
@@ -138,17 +142,22 @@ def main() -> None:
     parser.add_argument(
         "--tokens", type=int, nargs="+", default=lengths, help=f"lengths of lines that plans are checked for (default {lengths})"
     )
+    add_option(parser, default=WORLD)
     options = parser.parse_args()
     parts = options.parts.split(",")
     if unknown := [one for one in parts if one not in PARTS]:
         parser.error(f"--parts: wanted some of {', '.join(PARTS)}, found {', '.join(unknown)}")
     if min(options.tokens) < 1:
         parser.error(f"--tokens: wanted 1 or more, found {min(options.tokens)}")
-    wanted = Wanted(parts=parts, figures=options.figures, durability=options.durability, tokens=options.tokens)
-    try:
+    wanted = Wanted(
+        parts=parts,
+        figures=options.figures,
+        durability=options.durability,
+        tokens=options.tokens,
+        profile_from=options.profile_from,
+    )
+    with refusing(parser):
         show(partial(run, wanted=wanted), options.scale, as_json=options.json)
-    except BadSettings as error:
-        parser.error(str(error))
 
 
 if __name__ == "__main__":

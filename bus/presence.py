@@ -27,6 +27,7 @@ class Hold(msgspec.Struct, array_like=True, frozen=True):
     oldest_ms: int  # when the first of those was recorded, Unix time; 0 without one
     settled: int  # every input up to this position has its answer; 0 if nothing was delivered since
     active: bool  # whether it reads it now: it stands by while there is nothing to read, or while another member still reads it
+    received: int = 0  # position of the last input delivered to it since it began to read; 0: none, or its release does not say
 
 
 class HandlerReport(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -118,11 +118,12 @@ class Session:
     def hold(self) -> Hold:
         """How the hold stands, for operators."""
         unsettled = [entry.event for entry in self._open if entry.open] if self.active else []
+        received = self._last if self.active else 0
         partition = -1 if self.place.partition is None else self.place.partition
         if not unsettled:
-            return Hold(partition, self._since_ms, 0, 0, self._last if self.active else 0, self.active)
+            return Hold(partition, self._since_ms, 0, 0, received, self.active, received)
         first = unsettled[0]
-        return Hold(partition, self._since_ms, len(unsettled), first.recorded_ns // MS, first.position - 1, self.active)
+        return Hold(partition, self._since_ms, len(unsettled), first.recorded_ns // MS, first.position - 1, self.active, received)
 
     def _new_consumer(self) -> PullConsumer:
         return PullConsumer(self._connection, self._stream, self.name)

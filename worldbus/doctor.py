@@ -24,7 +24,7 @@ from worldbus.checks.finding import PATIENCE_S, Bounds, Finding, attempt, failed
 from worldbus.checks.ticker import TICKER, ticker
 from worldbus.consumers import as_wanted
 from worldbus.lag import Lag, measure
-from worldbus.roll_call import Member, roll_call
+from worldbus.roll_call import Member
 from worldbus.servers import open_servers
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Examination:
             tabled.cancel()
 
     async def _of_the_log(self, log: Log, tabled: Awaitable[Finding]) -> AsyncIterator[Finding]:
-        calling = asyncio.create_task(roll_call(log.connection, log.name))
+        measuring = asyncio.create_task(self._measure(log, tabled))
         try:
             yield await attempt("log", _state(log))
             yield await attempt("durability", _durability(log, self._settings, self._servers))
@@ -106,15 +106,19 @@ class Examination:
             yield await attempt("capacity", capacity(log, self._servers, self._settings, self._bounds))
             away = (await tabled).unreachable  # then nothing more is asked of Postgres, which may hang
             yield await attempt("clocks", clocks(log, "" if away else self._servers.postgres_dsn, self._bounds))
-            self._heard = await calling
-            self._lag = await measure(log, "" if away else self._servers.reader_dsn, ALL, self._heard)
+            self._lag = await measuring
+            self._heard = list(self._lag.members)
         except WorldbusError as error:
             yield failed("handlers", error)
             return
         finally:
-            calling.cancel()
+            measuring.cancel()
         async for finding in self._of_who_runs(log, self._lag):
             yield finding
+
+    async def _measure(self, log: Log, tabled: Awaitable[Finding]) -> Lag:
+        away = (await tabled).unreachable
+        return await measure(log, "" if away else self._servers.reader_dsn, ALL)
 
     async def _of_who_runs(self, log: Log, lag: Lag) -> AsyncIterator[Finding]:
         if self._bounds.stopped:

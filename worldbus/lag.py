@@ -1,7 +1,9 @@
 """How far behind everybody is: the handlers' consumers as the server and their members know them, the projections as the database does.
 
-The server hears of an answered input up to a second later (docs/adr/0078). Who holds the partition knows at once, so its word counts where
-it was heard: an input that has its answer is not behind.
+Behind is what has no answer. The server hears of an answer up to a second later (docs/adr/0078), the holder of the partition knows at once.
+So the server is asked first, and then the holders: whatever was in the log when the server was asked is still waiting by its word, or has
+reached a holder, which knows whether it has its answer. A holder that has not received all that the server delivered (it took over a moment
+ago, or its release does not say) is not believed: then everything counts that the server delivered and nobody acknowledged.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from inference.queue import queue_name
 from inference.tiers import TIERS
 from projections.checkpoints import Checkpoints
 from projections.store import TROUBLE, connected
-from worldbus.roll_call import Member, holders
+from worldbus.roll_call import Member, holders, roll_call
 
 if TYPE_CHECKING:
     from bus.handler import Handler
@@ -42,7 +44,7 @@ class ConsumerLag:
     handler never ran against this log, or its consumer was deleted (`ran`).
 
     waiting   events that were not delivered yet, of all that the consumer's filter lets through
-    open      delivered and not answered; without the word of who holds it: delivered and not acknowledged
+    open      delivered and not answered; without the word of the partition's holder: delivered and not acknowledged
     settled   everything up to this position is done with
     """
 
@@ -91,6 +93,7 @@ class Lag:
     handlers: tuple[ConsumerLag, ...]
     tiers: tuple[ConsumerLag, ...]
     tables: TablesLag
+    members: tuple[Member, ...] = ()  # that were heard
 
 
 def seconds(since_ms: int, now_ms: int) -> float:
@@ -98,45 +101,36 @@ def seconds(since_ms: int, now_ms: int) -> float:
     return max(0, now_ms - since_ms) / 1000 if since_ms else 0.0
 
 
-async def measure(log: Log, reader_dsn: str, handlers: Sequence[Handler[Any]], members: Sequence[Member]) -> Lag:
-    """Everybody's lag. `members` as they were heard a moment ago.
+async def measure(log: Log, reader_dsn: str, handlers: Sequence[Handler[Any]]) -> Lag:
+    """Everybody's lag, and who was heard. Behind is what was in the log when it was asked, and has no answer or is in no table later.
 
-    The log is asked first: behind is what was there then and is not done with later.
+    Takes as long as a roll call: 0.6 s, and 1.2 s where nobody runs.
     """
+    asked = await _asked(log, handlers)
+    members = await roll_call(log.connection, log.name)
     state = await log.state()
-    tables = await _tables(reader_dsn)
-    found, tiers = await asyncio.gather(consumers(log, handlers, members), queues(log))
-    gate = asyncio.Semaphore(AT_ONCE)
-    aged = await asyncio.gather(*(_aged(log, one, gate) for one in (*found, *tiers)))
+    found, tiers, tables = await asyncio.gather(_told(log, asked, members), queues(log), _tables(reader_dsn))
     return Lag(
-        last=state.last,
+        last=max(state.last, tables.position),
         now_ms=state.asked_ns // MS or _now_ms(),
-        handlers=tuple(aged[: len(found)]),
-        tiers=tuple(aged[len(found) :]),
+        handlers=tuple(found),
+        tiers=tuple(tiers),
         tables=await _behind(log, tables, state.last),
+        members=tuple(members),
     )
 
 
-async def consumers(log: Log, handlers: Iterable[Handler[Any]], members: Sequence[Member] = ()) -> list[ConsumerLag]:
-    """Where each handler is, partition by partition: by the server's word, and where `members` were heard, by theirs."""
-    held = holders(list(members))
-    run = {name for member in members for name in member.handlers}
-    wanted = [(handler.name, place) for handler in handlers for place in places(handler, log.partitions)]
-    found = await asyncio.gather(*(_consumer(log, handler, place.name) for handler, place in wanted))
-    return list(
-        await asyncio.gather(
-            *(
-                _told(log, one, place, held.get((handler, _number(place))), handler in run)
-                for one, (handler, place) in zip(found, wanted, strict=True)
-            )
-        )
-    )
+async def consumers(log: Log, handlers: Iterable[Handler[Any]]) -> list[ConsumerLag]:
+    """How far each handler is, partition by partition. Costs a roll call (0.6 s) only where the server waits for acknowledgements."""
+    asked = await _asked(log, handlers)
+    waits = any(one.open for one in asked)
+    return await _told(log, asked, await roll_call(log.connection, log.name) if waits else [])
 
 
 async def queues(log: Log) -> list[ConsumerLag]:
     """What waits for the workers of each tier, `handler` being the tier. Of `waiting`, other tiers' requests are passed over in no time."""
     found = await asyncio.gather(*(_consumer(log, tier, queue_name(tier)) for tier in TIERS))
-    return [replace(one, subject_filter=stored_filter(name=REQUESTED)) for one in found]
+    return await _aged(log, [replace(one, subject_filter=stored_filter(name=REQUESTED)) for one in found])
 
 
 async def _consumer(log: Log, handler: str, name: str) -> ConsumerLag:
@@ -158,24 +152,38 @@ async def _consumer(log: Log, handler: str, name: str) -> ConsumerLag:
     )
 
 
-async def _told(log: Log, one: ConsumerLag, place: Place, held: tuple[Member, Hold] | None, run: bool) -> ConsumerLag:
-    """What the holder of the partition knows better than the server, and whether a consumer that is missing ever was."""
-    one = replace(one, partition=_number(place), subject_filter=place.subject_filter)
-    if not one.exists:
-        return replace(one, ran=run or await _has_record(log, one.name))
+async def _asked(log: Log, handlers: Iterable[Handler[Any]]) -> list[ConsumerLag]:
+    """By the server's word."""
+    wanted = [(handler.name, place) for handler in handlers for place in places(handler, log.partitions)]
+    found = await asyncio.gather(*(_consumer(log, handler, place.name) for handler, place in wanted))
+    return [
+        replace(one, partition=_number(place), subject_filter=place.subject_filter) for one, (_, place) in zip(found, wanted, strict=True)
+    ]
+
+
+async def _told(log: Log, asked: Sequence[ConsumerLag], members: Sequence[Member]) -> list[ConsumerLag]:
+    """With what `members`, heard after the server was `asked`, know better; and whether a consumer that is missing ever was."""
+    held = holders(list(members))
+    run = {name for member in members for name in member.handlers}
+    missing = [one.name for one in asked if not one.exists and one.handler not in run]
+    recorded = dict(zip(missing, await asyncio.gather(*(_has_record(log, name) for name in missing)), strict=True))
+    found = [
+        by_holder(one, held.get((one.handler, one.partition))) if one.exists else replace(one, ran=recorded.get(one.name, True))
+        for one in asked
+    ]
+    return await _aged(log, found)
+
+
+def by_holder(one: ConsumerLag, held: tuple[Member, Hold] | None) -> ConsumerLag:
+    """With the word of the partition's holder, heard after the server was asked, where it has received all that the server delivered."""
     if held is None:
         return one
     member, hold = held
+    one = replace(one, held_by=member.name, since_ms=hold.since_ms, settled=max(one.settled, hold.settled))
+    if max(hold.received, hold.settled) < one.delivered:
+        return one
     oldest_ms = hold.oldest_ms + (_now_ms() - member.told_ms if hold.oldest_ms else 0)  # as old as it was when its holder spoke of it
-    return replace(
-        one,
-        held_by=member.name,
-        since_ms=hold.since_ms,
-        open=hold.open,
-        settled=max(one.settled, hold.settled),
-        oldest_ms=oldest_ms,
-        oldest_open_ms=oldest_ms,
-    )
+    return replace(one, open=hold.open, oldest_ms=oldest_ms, oldest_open_ms=oldest_ms)
 
 
 async def _has_record(log: Log, name: str) -> bool:
@@ -185,14 +193,21 @@ async def _has_record(log: Log, name: str) -> bool:
         return False
 
 
-async def _aged(log: Log, one: ConsumerLag, gate: asyncio.Semaphore) -> ConsumerLag:
-    """With the age of the first input that has no answer, where the holder has not told it: the log has it."""
-    if not one.exists or one.oldest_ms or not one.behind:
-        return one
-    async with gate:
-        event = await log.first_behind(one.settled if one.open else one.delivered, one.subject_filter)
-    recorded_ms = event.recorded_ns // MS if event is not None else 0
-    return replace(one, oldest_ms=recorded_ms, oldest_open_ms=recorded_ms if one.open else 0)
+async def _aged(log: Log, places: Sequence[ConsumerLag]) -> list[ConsumerLag]:
+    """With the age of the first input that has no answer, where its holder has not told it: the log has it."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def aged(one: ConsumerLag) -> ConsumerLag:
+        if not one.exists or one.oldest_ms or not one.behind:
+            return one
+        async with gate:
+            event = await log.first_behind(one.settled if one.open else max(one.settled, one.delivered), one.subject_filter)
+        if event is None and not one.open:
+            return replace(one, waiting=0)  # what waited when the server was asked has reached the holder since, and has its answer
+        recorded_ms = event.recorded_ns // MS if event is not None else 0
+        return replace(one, oldest_ms=recorded_ms, oldest_open_ms=recorded_ms if one.open else 0)
+
+    return list(await asyncio.gather(*map(aged, places)))
 
 
 async def _tables(reader_dsn: str) -> TablesLag:

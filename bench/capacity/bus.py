@@ -37,6 +37,7 @@ EFFECT_MS: Final = 250.0  # from a bot's due moment to the first answer in the l
 TABLES_MS: Final = 1000.0  # to the commit that shows the event in SQL, 99 of 100
 LATE_MS: Final = 100.0  # of the bots themselves, 99 of 100: beyond, this process is what is measured
 BEHIND_S: Final = 2.0  # of events that handlers or tables had not done when a step ended
+ASKING_S: Final = 0.7  # how long it takes to hear who is behind
 SEED: Final = 1
 
 
@@ -159,9 +160,11 @@ class Crowd:
         await self._play(begin + seconds, players)
         took = time.time() - measured_from
         published, recorded = len(self.books.late) / took, self.books.events / took
-        behind = await self._behind()
         spent = {name: round((busy - cpu.get(name, 0.0)) / took, 2) for name, busy in cpu_s(self.pid).items()}
         spent["bots"] = round((time.process_time() - own) / took, 2)
+        asking = asyncio.create_task(self._behind(), name="behind")
+        await self._play(time.time() + ASKING_S, players)  # nobody catches up meanwhile because the bots are silent
+        behind = await asking
         await asyncio.sleep(0.5)  # what was said last is answered by then, or late anyway
         effects, tables = list(self._effects()), list(self._tables())
         return Step(
@@ -222,6 +225,7 @@ class Crowd:
         return (((self.witness.seen_ns(at) or now) - due) / 1e6 for at, due in self.books.at.items())
 
     async def _behind(self) -> int:
+        """Events without an answer, or not in the tables; of what was in the log when this was asked."""
         last = (await self.world.log.state()).last
         async with connected(self.world.servers.postgres_dsn) as connection:
             projected = await connection.fetchval("SELECT position FROM worldbus.checkpoint")

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from bench.load.script import arrivals
 
+MOST_PREFILL = 0.95
+"""Share of the time that prompts can take: beyond it nothing would ever be answered."""
 Service = Callable[[random.Random], float]
 
 
@@ -31,6 +33,13 @@ class Tier:
     """From the request to the end of its answer. Who could not make it gets no slot: an answer of another rung, counted as a miss."""
     shared: bool = True
     """All slots pull from one queue; otherwise each GPU has its own, and a request is sent to one of them by chance."""
+    prefill_s: float = 0.0
+    """Mean time of one prompt on a GPU, which `service` has of its own. Nothing else gets on meanwhile: answers take longer by the share of
+    time that is spent on the prompts of others."""
+
+    def stretch(self, rate: float) -> float:
+        """How many times longer an answer takes because of the prompts of others, at that rate of all GPUs."""
+        return 1 / (1 - min(MOST_PREFILL, rate / self.gpus * self.prefill_s * (1 - 1 / self.slots)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +81,12 @@ def simulate(tier: Tier, *, rate: float, seconds: float, burstiness: float = 1.0
     dice = random.Random(seed)
     queues = 1 if tier.shared else tier.gpus
     free = [[0.0] * (tier.gpus * tier.slots // queues) for _ in range(queues)]  # when each slot is free again: a heap
-    waits, offered, worked = array("d"), 0, 0.0
+    waits, offered, worked, stretch = array("d"), 0, 0.0, tier.stretch(rate)
     for at in arrivals(rate, warm_s + seconds, dice, burstiness=burstiness):
         counts = at >= warm_s
         offered += counts
         slots = free[0] if queues == 1 else free[dice.randrange(queues)]
-        begin, takes = max(at, slots[0]), tier.service(dice)
+        begin, takes = max(at, slots[0]), tier.service(dice) * stretch
         if begin + takes > at + tier.deadline_s:
             continue
         heapq.heapreplace(slots, begin + takes)

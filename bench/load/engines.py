@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.load import shapes
+from bench.load.profile import Profile
 from bench.load.script import Script
 from inference.engine import Chunk, Engine, Part, Prompt, answer
 from inference.engines.timed import Pace, TimedEngine
 
 SLOTS = 8
 PACE = Pace(first=0.030, per_token=0.012)
+STATED: Final[Mapping[str, Pace]] = {
+    "gold": Pace(first=0.030, per_token=0.012, per_prompt_token=0.0001),
+    "silver": Pace(first=0.030, per_token=0.025, per_prompt_token=0.00025),
+}
+"""Stated speeds of tiers, not measured. A step of 12 ms reads the 6.2 GB of a 3B model, one of 25 ms the 15.2 GB of a 7B, on a GPU that
+reads 600 GB/s. Such GPUs do about 125 TFLOP/s; at half of that, with two operations for each weight, a token of a prompt takes 0.1 ms and
+0.25 ms."""
 
 
 def timed(pace: Pace = PACE, slots: int = SLOTS) -> Watched:
@@ -45,12 +53,17 @@ CHOICES: Final[Mapping[str, Choice]] = {
 """`gold` and `silver` want a GPU; `toy` goes the same way on a CPU."""
 
 
+def script_of(name: str, profile: Profile | None) -> Script:
+    """What is asked of the engine of this name; with a profile, requests as long as a world's."""
+    return replace(CHOICES[name].script, profile=profile)
+
+
 @contextmanager
-def chosen(name: str) -> Iterator[Watched]:
-    """The engine of this name."""
+def chosen(name: str, profile: Profile | None = None) -> Iterator[Watched]:
+    """The engine of this name; a timed one takes its stated time for prompts where a profile says how long they are."""
     choice = CHOICES[name]
     if not choice.shape:
-        yield timed()
+        yield timed(PACE if profile is None else STATED["gold"])
         return
     from inference.engines.vllm import VllmEngine, VllmSettings, tiny
     from inference.tiny_model import write
@@ -114,7 +127,7 @@ async def direct(engine: Engine, script: Script, count: int) -> tuple[float, flo
         parts = tuple(Part("system" if part.role == "system" else "user", part.text) for part in request.prompt)
         async with gate:
             began = time.perf_counter()
-            got = await answer(engine, Prompt(parts=parts, max_tokens=script.tokens, seed=number))
+            got = await answer(engine, Prompt(parts=parts, max_tokens=request.max_tokens, seed=number))
             tokens += got.end.completion_tokens
             steps.append((time.perf_counter() - began) / max(1, got.end.completion_tokens))
 

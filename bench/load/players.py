@@ -91,7 +91,7 @@ class Players:
         if late_ms:
             request.deadline_ms, request.budget_ms = time.time_ns() // 1_000_000 - late_ms, 0
         now = time.perf_counter()
-        self.asked[name] = Asked(now, now + script.budget_ms / 1000, player)
+        self.asked[name] = Asked(now, now + (request.budget_ms or script.budget_ms) / 1000, player)
         self.open += 1
         future = self.publisher.submit(Draft(data=request, world=WORLD, entity=request.npc, subsystem="npc"))
         future.add_done_callback(lambda done: done.exception())
@@ -110,7 +110,7 @@ class Players:
                 await asyncio.sleep(pause)
             self.lag.append(time.perf_counter() - began - at)
             names.append(self.ask(run, player or f"p{dice.randrange(players)}", script))
-        await self.ended(names, script.budget_ms / 1000 + 5.0)
+        await self.ended(names, max([self.asked[name].deadline - self.asked[name].at for name in names], default=0.0) + 5.0)
         return [self.asked[name] for name in names]
 
     async def ended(self, names: list[str], within_s: float) -> None:

@@ -11,6 +11,7 @@ from bench.load import engines
 from bench.load.account import Account, result
 from bench.load.engines import Watched
 from bench.load.players import Players
+from bench.load.profile import Profile
 from bench.load.script import Script
 from bench.load.stage import stage
 
@@ -20,21 +21,29 @@ ATTAINED: Final = 0.99
 ATTAINED_LINE: Final = 0.95
 FALLBACK: Final = 0.01
 UNFAIR: Final = 0.05
+UP: Final = range(5, 12)
+"""Tenths of the capacity that a ramp goes up by, until one does not hold."""
+DOWN: Final = (4, 3, 2, 1)
+"""And down by, where not even the first of those holds."""
 FULL_S: Final = 600.0
 """So long each rate is to be offered for a figure to publish: scale 10."""
 
 
-async def loads(scale: float, engine_name: str = "timed") -> list[Result]:
+async def loads(scale: float, engine_name: str = "timed", profile: Profile | None = None) -> list[Result]:
     """Half, once, one and a half and three times the capacity."""
     results: list[Result] = []
-    script = engines.CHOICES[engine_name].script
-    with engines.chosen(engine_name) as engine:
+    script = engines.script_of(engine_name, profile)
+    with engines.chosen(engine_name, profile) as engine:
         async with stage() as on, on.worker(engine, script.tier) as worker:
             capacity, _, step = await _capacity(engine, script, scale)
             prefix = f"{engine_name}_load"
             results.append(
                 result(f"{prefix}_capacity", capacity, "answers/s", f"the engine called directly, {engine.slots} at once; {script}")
             )
+            if profile is not None:  # a plan reckons from them
+                against = f"mean of what was asked; {profile.measured_from}"
+                results.append(result(f"{prefix}_fresh_tokens", script.mean.fresh, "tokens", f"of a prompt, not cached; {against}"))
+                results.append(result(f"{prefix}_answer_tokens", script.mean.answer, "tokens", f"of an answer; {against}"))
             await on.players.play("warm", script, capacity / 2, 1.0)
             for number, (name, share, burstiness) in enumerate(LOADS):
                 seconds = max(2.0, 10 * scale)
@@ -77,22 +86,30 @@ async def _expired(prefix: str, players: Players, engine: Watched, script: Scrip
     ]
 
 
-async def ramp(scale: float, engine_name: str = "timed") -> list[Result]:
+async def ramp(scale: float, engine_name: str = "timed", profile: Profile | None = None) -> list[Result]:
     """Players per GPU: the highest offered rate at which the tier's promise holds over what was offered, over the rate of one player."""
-    script, best = engines.CHOICES[engine_name].script, {ATTAINED: 0.0, ATTAINED_LINE: 0.0}
+    script, best = engines.script_of(engine_name, profile), {ATTAINED: 0.0, ATTAINED_LINE: 0.0}
     seconds = max(3.0, FULL_S / 10 * scale)
-    with engines.chosen(engine_name) as engine:
+    with engines.chosen(engine_name, profile) as engine:
         async with stage() as on, on.worker(engine, script.tier):
             capacity, _, _ = await _capacity(engine, script, scale)
             await on.players.play("warm", script, capacity / 2, 1.0)
-            for step in range(5, 12):
+
+            async def attempt(step: int) -> None:
                 rate = step / 10 * capacity
                 held = [await _held(on.players, script, rate, seconds / 2, shape, step) for shape in (1.0, 0.5)]
-                for line in best:
+                for line, held_at in list(best.items()):
                     if all(_keeps(account, line) for account in held):
-                        best[line] = rate
-                if best[ATTAINED_LINE] < rate:
+                        best[line] = max(held_at, rate)
+
+            for step in UP:
+                await attempt(step)
+                if best[ATTAINED_LINE] < step / 10 * capacity:
                     break
+            for step in DOWN:
+                if best[ATTAINED]:
+                    break
+                await attempt(step)
             hits = engine.cached / max(1, engine.prompted)
     model, terms = (
         engine.model.rsplit("/", 1)[-1],

@@ -12,6 +12,7 @@ from bench.harness import Result
 from bench.load import engines
 from bench.load.account import percentiles, result
 from bench.load.engines import Watched
+from bench.load.profile import Profile
 from bench.load.script import Script
 from bench.load.stage import Stage, stage
 from inference.delivery import Delivery
@@ -69,12 +70,12 @@ async def _chunk_costs(on: Stage) -> list[float]:
     return costs
 
 
-async def saturation(scale: float, engine_name: str = "timed") -> list[Result]:
+async def saturation(scale: float, engine_name: str = "timed", profile: Profile | None = None) -> list[Result]:
     """Tokens per second through the bus with a full engine, against the same engine called directly with the same inputs, in turn."""
-    script = replace(engines.CHOICES[engine_name].script, budget_ms=120_000)
+    script = replace(engines.script_of(engine_name, profile), budget_ms=120_000)
     count = round((240 if engine_name == "timed" else 160) * max(scale, 0.2))
     rates: dict[str, list[float]] = {"bus": [], "direct": []}
-    with engines.chosen(engine_name) as engine:
+    with engines.chosen(engine_name, profile) as engine:
         async with stage() as on, on.worker(engine, script.tier):
             await engines.direct(engine, script, engine.slots)
             for turn in range(3):

@@ -12,14 +12,17 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from bus.errors import BadSettings
-from inference.engine import Abilities, Chunk, Load, Prompt
+from inference.engine import Abilities, Chunk, Load, Part, Prompt
 from inference.engines.grammar import chunks, grammar_of, pieces, prompt_tokens, resumed
 from inference.errors import EngineFailed, EngineOverloaded
 from inference.grammar import Grammar
 from inference.grammars import load
 from inference.prompts import check
+
+MOST_KNOWN: Final = 4_096  # beginnings of prompts that are remembered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,8 @@ class Pace:
     first: float = 0.030
     """From the call to the first token, without the prompt's length."""
     per_prompt_token: float = 0.0
-    """More until the first token, for each token of the prompt that is not cached."""
+    """More until the first token, for each token of the prompt behind the `system` parts that an earlier prompt began with; while it is
+    computed, no other generation gets on."""
     per_token: float = 0.012
     """Between tokens: one step of the engine."""
 
@@ -39,7 +43,7 @@ class Pace:
 
 
 class TimedEngine:
-    """See the module. `tokens` and `calls` count what was generated since the engine was made, also what was stopped."""
+    """See the module. `tokens`, `calls` and `prefilled` (seconds for prompts) count since the engine was made, also what was stopped."""
 
     name = "timed"
 
@@ -61,6 +65,8 @@ class TimedEngine:
         self.calls = 0
         self.tokens = 0
         self._running = 0
+        self.prefilled = 0.0
+        self._known: set[tuple[Part, ...]] = set()  # beginnings of prompts
         self._open = False
 
     @asynccontextmanager
@@ -103,7 +109,7 @@ class TimedEngine:
             raise EngineOverloaded(f"wanted a free slot, found all {self.slots} taken: wait for one to end", slots=self.slots)
         self._running += 1
         self.calls += 1
-        due = time.monotonic() + self.pace.first + self.pace.per_prompt_token * prompt_tokens(prompt)
+        due, prefilled = time.monotonic() + self.pace.first + self._prefill(prompt), self.prefilled
         made: list[Chunk] = []
         try:
             for chunk in chunks(resumed(words, prompt.spoken) if prompt.spoken else words, finish, prompt):
@@ -115,10 +121,31 @@ class TimedEngine:
                 self._check_open()
                 made.append(chunk)
                 self.tokens += chunk.tokens
-                due += self.pace.per_token
+                due += self.pace.per_token + self.prefilled - prefilled
+                prefilled = self.prefilled
             yield _joined(made)
         finally:
             self._running -= 1
+
+    def _prefill(self, prompt: Prompt) -> float:
+        """Seconds that the prompt takes; whoever is being answered waits as long."""
+        if not self.pace.per_prompt_token:
+            return 0.0
+        took = self.pace.per_prompt_token * (prompt_tokens(prompt) - self._cached(prompt))
+        self.prefilled += took
+        return took
+
+    def _cached(self, prompt: Prompt) -> int:
+        """Tokens of the longest run of leading `system` parts that an earlier prompt began with."""
+        parts, leading = prompt.parts, 0
+        while leading < len(parts) and parts[leading].role == "system":
+            leading += 1
+        beginnings = [parts[: at + 1] for at in range(leading)]
+        known = max((one for one in beginnings if one in self._known), key=len, default=())
+        if len(self._known) > MOST_KNOWN:
+            self._known.clear()
+        self._known.update(beginnings)
+        return sum(len(part.text.split()) for part in known)
 
     def _check_open(self) -> None:
         if not self._open:

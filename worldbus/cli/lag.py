@@ -60,11 +60,9 @@ async def _measure(settings: Settings) -> Lag:
     from handlers import ALL
     from worldbus.lag import measure
     from worldbus.opening import open_bus
-    from worldbus.roll_call import roll_call
 
     async with open_bus(settings, name="worldbus-lag") as bus:
-        members = await roll_call(bus.connection, bus.log.name)
-        return await measure(bus.log, bus.servers.reader_dsn, ALL, members)
+        return await measure(bus.log, bus.servers.reader_dsn, ALL)
 
 
 def as_dict(lag: Lag) -> dict[str, Any]:

@@ -67,7 +67,11 @@ def of(modules: set[str], *packages: str) -> set[str]:
         (("ps",), (*GAME, *NEVER, *SERVERS, "asyncpg")),
         (("tail", "-n", "1"), (*GAME, *NEVER, *SERVERS, "asyncpg")),
         (("replay", "--limit", "1"), (*GAME, *NEVER, *SERVERS, "asyncpg")),
-        (("publish", "PlayerHeartbeat", "--entity", "lean"), (*GAME, *NEVER, *SERVERS)),
+        # Which facts are a subsystem's own is asked of the handlers before anything is published.
+        (
+            ("publish", "PlayerHeartbeat", "--entity", "lean"),
+            (*NEVER, *SERVERS, "projections.projector", "worldbus.compose", "worldbus.knowledge", "numpy"),
+        ),
         (("lag",), (*NEVER, *SERVERS, "worldbus.compose", "worldbus.knowledge", "projections.projector", "numpy", "tokenizers")),
         (("why", "1"), (*NEVER, *SERVERS, *NATS, "handlers", "projections.projector")),
     ],

@@ -77,7 +77,7 @@ async def test_only_reinfer_calls_a_model_and_it_writes_nothing(folder: Path, tm
         pools.write_text(f"[gold]\n{text}[silver]\n{text}")
         await asyncio.to_thread(_talk, folder, pools)
         calls, log = len(server.bodies), await _log(folder)
-        assert calls > len(WORDS)
+        assert calls >= len(WORDS)
         answers = [one for one in log if one["type"].endswith("InferenceCompleted")]
         assert len(answers) == len(WORDS)
 
@@ -101,7 +101,7 @@ async def _only_one(folder: Path, pools: Path, server: Server, name: str) -> Non
     server.bodies.clear()
     done = await _call(folder, pools, "verify", "--reinfer", "--only", name, "--json")
     assert [one["request_id"] for one in json.loads(done.stdout)["reinfer"]["requests"]] == [name]
-    assert len(server.bodies) == 1 + 1, "a first token, and the one question"
+    assert len(server.bodies) == 1, "an endpoint of somebody else is asked the one question, and warmed up by nothing"
 
     unknown = await _call(folder, pools, "verify", "--handler", "npc", "--reinfer", "--only", "nobody")
     assert (unknown.returncode, "no model answered nobody" in unknown.stderr) == (2, True)

@@ -214,7 +214,8 @@ def test_check_finds_everything_well_and_compares_the_whole_archive(worldbus: Wo
 
     assert found["ok"] is True
     assert [one["check"] for one in found["checks"]] == [
-        *("settings", "servers", "nats", "log", "durability", "capacity", "clocks", "members", "versions", "handlers", "workers", "ticker"),
+        *("settings", "servers", "nats", "log", "durability", "consumers", "capacity", "clocks"),
+        *("members", "versions", "handlers", "workers", "ticker"),
         *("tables", "reader", "projections", "projector", "parked", "skipped", "archive"),
     ]
     assert worldbus("check").stdout.splitlines()[-1].startswith("ok   archive")
@@ -251,7 +252,7 @@ def test_a_poisoned_lane_is_listed_retried_and_dropped(worldbus: Worldbus, up: P
     assert [one["input"] for one in listed if one["status"] == "parked"] == [position]
     assert f"{position} unreadable" in shown.stdout
     assert f"BAD_PAYLOAD (bus.errors.BadEvent): {listed[0]['reason']}" in shown.stdout
-    assert "  at handlers/player.py:" in shown.stdout
+    assert "  at bus/event.py:" in shown.stdout, shown.stdout
     assert "PlayerJoined" in shown.stdout
     assert (retried.returncode, "failed again" in retried.stdout) == (1, True)
     assert (dropped.returncode, f"{position} dropped; " in dropped.stdout) == (0, True)
@@ -259,7 +260,7 @@ def test_a_poisoned_lane_is_listed_retried_and_dropped(worldbus: Worldbus, up: P
     eventually(worldbus, "SELECT online FROM players WHERE player = 'poisoned'", [{"online": True}])
     assert "It waits in player/poisoned of world 'main':" in told
     assert "BAD_PAYLOAD (bus.errors.BadEvent)" in told
-    other = asyncio.run(_poison(up, "evt.main.game.poisoned-too.PlayerMoved", b"\x00 nor is this"))
+    other = asyncio.run(_poison(up, "evt.main.weather.poisoned-too.PlayerMoved", b"\x00 nor is this"))
     eventually(worldbus, f"SELECT status FROM parked WHERE input = {other} AND handler = 'player'", [{"status": "parked"}])
     handlers = len({one["handler"] for one in lines(worldbus("parked", "list", "--json")) if one["input"] == other})
     assert worldbus("parked", "drop", "--all", "--code", "NO_SUCH_CODE").stderr == "nothing is parked that this is about\n"

@@ -21,6 +21,7 @@ from bench.capacity import plan
 from bench.capacity.machine import cpu_s
 from bench.capacity.queue import Tier, bearable, erlang_c, exponential, lines, simulate, warm
 from bench.harness import Result
+from bench.load import profile
 from bus.errors import BadSettings
 from tests.laws import examples
 from worldbus.cli.bench import names
@@ -175,17 +176,18 @@ def test_the_report_is_one_of_the_benchmarks_that_the_command_line_knows() -> No
 
 def test_the_page_says_of_each_plan_what_the_simulation_says() -> None:
     page = (Path(__file__).parents[3] / "docs" / "how-to" / "plan-capacity.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([\d,]+) \| (\d+), (\d+) \| (.*) \| (.*) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| ([\d,]+) \| (\d+), (\d+) \| (.*) \| (.*) \| (.*) \|$", page, re.MULTILINE)
     one, gold = measure(), plan.STATED["gold"]
 
     found = [plan.Plan(players=int(row[0].replace(",", "")), gold=int(row[1]), silver=int(row[2])) for row in rows]
     assert tuple(found) == plan.PLANS
     for wanted, row in zip(found, rows, strict=True):
-        for tokens, said in zip((16, 48), row[3:], strict=True):
+        asked: tuple[int | profile.Profile, ...] = (16, 48, profile.read(profile.DEFAULT))
+        for lengths, said in zip(asked, row[3:], strict=True):
             rate = wanted.players * one.asked["gold"]
-            attained = next(plan.check(wanted, plan.STATED, one, 60.0 if wanted.gold < 20 else 20.0, tokens)).value
-            assert int(said.split(" %")[0].split()[-1]) == pytest.approx(100 * plan.busy(gold, wanted.gold, rate, tokens), abs=10)
-            assert ("not hold" in said) == (attained < plan.ATTAINED), (wanted, tokens, attained)
+            attained = next(plan.check(wanted, plan.STATED, one, 60.0 if wanted.gold < 20 else 20.0, lengths)).value
+            assert int(said.split(" %")[0].split()[-1]) == pytest.approx(100 * gold.busy(wanted.gold, rate, lengths), abs=10)
+            assert ("not hold" in said) == (attained < plan.ATTAINED), (wanted, said, attained)
 
 
 def test_players_that_a_ramp_measured_are_told_at_the_rate_of_the_definition() -> None:
