@@ -79,7 +79,7 @@ def _decide(
     state: S,
 ) -> Sequence[Message]:
     right = rows.get(type(event.data))
-    if right is None:
+    if right is None or event.subsystem in right.emitters:
         return inner(event, state)
     concerned = tuple(entities(event))
     answers = right.answers == name and (lane is None or not concerned or lane(state) == concerned[0])
@@ -88,7 +88,7 @@ def _decide(
     if problem := implausible(BOUNDS, role_of(event.subsystem, HANDLERS), event.data):
         return (_refused(name, event, "IMPLAUSIBLE", problem),) if answers else ()
     said = inner(event, state) if concerned else ()
-    if said or not answers or event.subsystem in HANDLERS or (right.report and concerned):
+    if said or not answers or (right.report and concerned):
         return said
     code, reason = why(event)
     return (

@@ -62,6 +62,8 @@ def _problem(role: str, kind: str, field: str, most: Any) -> str:
 def implausible(bounds: Bounds, role: str, message: Message) -> str:
     """Why a report cannot be true, in words; empty if it can."""
     kind = message.DESCRIPTOR.name
+    if not any(kind in kinds for kinds in bounds.values()):
+        return ""
     fields = {**bounds.get(ANYBODY, {}).get(kind, {}), **bounds.get(role, {}).get(kind, {})}
     for field, most in fields.items():
         value = getattr(message, field)

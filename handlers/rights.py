@@ -28,12 +28,13 @@ from schemas.gen.worldbus.runtime.v1 import runtime_pb2 as runtime
 from schemas.gen.worldbus.state.v1 import state_pb2 as state
 from schemas.gen.worldbus.storyteller.v1 import storyteller_pb2 as storyteller
 from schemas.gen.worldbus.time.v1 import time_pb2 as time
+from schemas.gen.worldbus.trade.v1 import trade_pb2 as trade
 from schemas.gen.worldbus.weather.v1 import weather_pb2 as weather
 
 HANDLERS: Final = frozenset(
     {
         "time", "weather", "player", "state", "capability", "uemonitor", "router", "models", "quest", "payment", "coupon", "inventory",
-        "broker", "market", "narrative", "storyteller", "npc", "language",
+        "broker", "market", "trade", "narrative", "storyteller", "npc", "language",
     }
 )  # fmt: skip
 """Names of this world's handlers (tests hold it against `handlers.ALL`, which cannot be imported here)."""
@@ -61,7 +62,9 @@ def _reports(may: dict[str, Scope], answers: str, *kinds: type[Message]) -> dict
     return dict.fromkeys(kinds, Right(may=may, answers=answers, report=True))
 
 
-_WAKES: Final = "weather player capability router models quest payment coupon broker market narrative storyteller npc"
+_WAKES: Final = "weather player capability router models quest payment coupon broker market trade narrative storyteller npc"
+
+_RESERVES: Final = "broker payment trade"
 
 RIGHTS: Final[dict[type[Message], Right]] = {
     # Players' doings.
@@ -82,6 +85,15 @@ RIGHTS: Final[dict[type[Message], Right]] = {
     **_rows(PLAY, "language", language.UtteranceRequested),
     **_rows(PLAY, "npc", game.PlayerSpoke),
     **_rows(PLAY, "narrative", game.ObjectExamined),
+    **_rows(
+        PLAY,
+        "trade",
+        trade.TradeProposeRequested,
+        trade.TradeChangeRequested,
+        trade.TradeAcceptRequested,
+        trade.TradeCancelRequested,
+        owner="player",
+    ),
     # What a game server saw.
     **_rows(WITNESS, "inventory", game.ItemCollected),
     **_rows(WITNESS, "quest", game.PartyFormed, game.PartyLeft),
@@ -120,6 +132,7 @@ RIGHTS: Final[dict[type[Message], Right]] = {
     **_rows({CLIENT: OWN, OPERATOR: ANY}, "payment", payment.RefundRequested),
     **_rows(WITNESS, "payment", payment.HoldRequested, payment.HoldCaptureRequested, payment.HoldReleaseRequested),
     **_rows(NOBODY, "payment", payment.ChargeRequested, by="broker"),
+    **_rows(NOBODY, "inventory", inventory.ItemReserveRequested, inventory.ItemReleaseRequested, by=_RESERVES),
     # Services, and questions.
     **_rows(OFFER, "capability", capability.ServiceRegisterRequested, capability.ServiceUnregisterRequested),
     **_reports(OFFER, "capability", capability.ServiceHeartbeat),

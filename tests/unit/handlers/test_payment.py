@@ -30,6 +30,7 @@ PRICES = PriceList(
         "papers": Item(prices={"crowns": 100}, gives={"papers": 1}, refundable=False),
     },
     packs={"purse": Pack(currency="crowns", amount_minor=500, prices={"eur": 499})},
+    refund_used="pay",
 )
 payment = payments(PRICES)
 
