@@ -55,13 +55,15 @@ CREATE FUNCTION world.kb_search(world text, question text, tokens text[] DEFAULT
 #variable_conflict use_column
 DECLARE
     deep  CONSTANT integer := worldbus.kb_depth(kb_search.most);
+    unlike CONSTANT double precision := 0.055; -- of the model that kb_likely was calibrated with
     head  bigint := (SELECT c.position FROM worldbus.checkpoint c);
     pos   bigint := coalesce(kb_search.as_of, head);
     how   text := coalesce(kb_search.mode, CASE WHEN kb_search.vector IS NULL THEN 'text' ELSE 'hybrid' END);
     m     worldbus.embedding_models;
     broad bigint;
+    words jsonb := kb_search.by_words;
     near_ids text[];   near_revisions bigint[]; near_scores double precision[];
-    word_ids text[];   word_revisions bigint[]; word_scores double precision[];
+    word_ids text[];   word_revisions bigint[];
 BEGIN
     IF how NOT IN ('hybrid', 'vector', 'text') THEN
         RAISE EXCEPTION 'wanted the mode hybrid, vector or text, found %', how USING ERRCODE = 'KB002';
@@ -79,39 +81,45 @@ BEGIN
         broad := worldbus.kb_breadth(kb_search.world, kb_search.tokens);
         -- The index pays where much is visible; where little is, all of that is scanned, and so is what the index did not find enough of.
         IF m.indexed AND broad > 3000 AND broad > m.vectors / 50 THEN
-            SELECT array_agg(x.id ORDER BY x.nearness DESC, x.id), array_agg(x.revision ORDER BY x.nearness DESC, x.id),
-                   array_agg(x.nearness ORDER BY x.nearness DESC, x.id) INTO near_ids, near_revisions, near_scores
+            SELECT array_agg(x.id ORDER BY x.nearness DESC, x.id), array_agg(x.revision ORDER BY x.nearness DESC, x.id) INTO near_ids, near_revisions
               FROM worldbus.kb_near(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, m.model, kb_search.vector, deep,
                                     greatest(m.ef_search, least(800, 19 * deep * m.vectors / (10 * broad))::integer)) x;
         END IF;
         IF near_ids IS NULL OR cardinality(near_ids) < deep THEN
-            SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.nearness) INTO near_ids, near_revisions, near_scores
+            SELECT array_agg(x.id), array_agg(x.revision) INTO near_ids, near_revisions
               FROM worldbus.kb_exact(kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, m.model, kb_search.vector, deep) x;
         END IF;
     END IF;
     IF how <> 'vector' THEN
-        SELECT array_agg(x.id), array_agg(x.revision), array_agg(x.weight) INTO word_ids, word_revisions, word_scores
-          FROM jsonb_to_recordset(coalesce(kb_search.by_words, (
-                   SELECT b.by_words FROM worldbus.kb_by_words(kb_search.world, kb_search.question, kb_search.tokens, kb_search.most, pos,
-                                                            kb_search.tags, kb_search.kinds, kb_search.owner) b
-               ))) x(id text, revision bigint, weight float8);
+        IF words IS NULL THEN
+            SELECT b.by_words INTO words
+              FROM worldbus.kb_by_words(kb_search.world, kb_search.question, kb_search.tokens, kb_search.most, pos, kb_search.tags, kb_search.kinds, kb_search.owner) b;
+        END IF;
+        SELECT array_agg(x.id ORDER BY x.n), array_agg(x.revision ORDER BY x.n) INTO word_ids, word_revisions
+          FROM (SELECT f.value ->> 'id' AS id, (f.value ->> 'revision')::bigint AS revision, f.n
+                  FROM jsonb_array_elements(words -> 'found') WITH ORDINALITY f(value, n) WHERE f.n <= 1000) x;
     END IF;
     RETURN QUERY EXECUTE
-        'WITH fused AS (
-             SELECT coalesce(v.id, w.id) AS id, coalesce(v.revision, w.revision) AS revision, v.n AS vector_rank, w.n AS text_rank, v.s AS nearness, w.s AS weight,
-                    coalesce(1.0 / (60 + v.n), 0) + coalesce(1.0 / (60 + w.n), 0) AS score
-               FROM unnest($7::text[], $8::bigint[], $9::float8[]) WITH ORDINALITY v(id, revision, s, n)
-               FULL JOIN unnest($10::text[], $11::bigint[], $12::float8[]) WITH ORDINALITY w(id, revision, s, n) ON v.id = w.id AND v.revision = w.revision
-              ORDER BY score DESC, vector_rank, text_rank LIMIT $13
+        'WITH found AS (
+             SELECT coalesce(v.id, w.id) AS id, coalesce(v.revision, w.revision) AS revision, v.n AS vector_rank, w.n AS text_rank
+               FROM unnest($7::text[], $8::bigint[]) WITH ORDINALITY v(id, revision, n)
+               FULL JOIN unnest($9::text[], $10::bigint[]) WITH ORDINALITY w(id, revision, n) ON v.id = w.id AND v.revision = w.revision
+         ), weighed AS (
+             SELECT p.*, f.vector_rank, f.text_rank,
+                    CASE WHEN $11 <> ''vector'' THEN coalesce(-(' || worldbus.kb_weights_of(worldbus.kb_weighed()) || ' OPERATOR(public.<#>) $12::public.sparsevec), 0) END AS weight,
+                    CASE WHEN $11 <> ''text'' THEN -(e.vector OPERATOR(public.<#>) $14::public.halfvec) END AS nearness
+               FROM found f JOIN world.passages p ON p.world = $1 AND p.id = f.id AND p.revision = f.revision
+               LEFT JOIN worldbus.embeddings e ON $11 <> ''text'' AND e.model = $15 AND e.content_hash = p.content_hash
+              WHERE ' || worldbus.kb_visible() || '
          )
-         SELECT p.id, p.revision, p.kind, p.document, p.title, p.heading, p.line_from, p.line_to, p.body, p.content_hash, p.tags, p.audience,
-                p.owner, p.player, p.salience, p.formed_ms, p.added,
-                (CASE $14 WHEN ''vector'' THEN f.nearness WHEN ''text'' THEN f.weight ELSE f.score END)::float8,
-                f.text_rank, f.vector_rank, f.weight, f.nearness, $2
-           FROM fused f JOIN world.passages p ON p.world = $1 AND p.id = f.id AND p.revision = f.revision
-          WHERE ' || worldbus.kb_visible() || ' ORDER BY f.score DESC, f.vector_rank, f.text_rank'
-        USING kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, near_ids, near_revisions, near_scores,
-              word_ids, word_revisions, word_scores, kb_search.most, how;
+         SELECT w.id, w.revision, w.kind, w.document, w.title, w.heading, w.line_from, w.line_to, w.body, w.content_hash, w.tags, w.audience,
+                w.owner, w.player, w.salience, w.formed_ms, w.added,
+                worldbus.kb_likely($11, $17 + (w.nearness - $16) * (1 - $17) / (1 - $16), w.weight / nullif($13, 0)) AS score,
+                w.text_rank, w.vector_rank, w.weight, w.nearness, $2
+           FROM weighed w ORDER BY score DESC, w.vector_rank, w.text_rank, w.id LIMIT $18'
+        USING kb_search.world, pos, kb_search.tokens, kb_search.tags, kb_search.kinds, kb_search.owner, near_ids, near_revisions,
+              word_ids, word_revisions, how, words ->> 'asked', (words ->> 'most')::double precision, kb_search.vector, m.model,
+              least(0.99, coalesce(m.unlike, unlike)), unlike, kb_search.most;
 END $_$;
 
 
@@ -119,7 +127,7 @@ END $_$;
 -- Name: FUNCTION kb_search(world text, question text, tokens text[], most integer, mode text, as_of bigint, tags text[], kinds text[], owner text, vector real[], model text, by_words jsonb); Type: COMMENT; Schema: world; Owner: -
 --
 
-COMMENT ON FUNCTION world.kb_search(world text, question text, tokens text[], most integer, mode text, as_of bigint, tags text[], kinds text[], owner text, vector real[], model text, by_words jsonb) IS 'Search the knowledge base: what these tokens may know as of a position, best first; without a vector by words alone.';
+COMMENT ON FUNCTION world.kb_search(world text, question text, tokens text[], most integer, mode text, as_of bigint, tags text[], kinds text[], owner text, vector real[], model text, by_words jsonb) IS 'Search the knowledge base: what these tokens may know as of a position, best first; without a vector by words alone. `score` is how likely a passage answers the question, from 0 to 1: where the best is below 0.5, probably nothing does.';
 
 
 --
@@ -143,6 +151,17 @@ END $$;
 
 
 --
+-- Name: kb_above(text, text[]); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_above(title text, heading text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT array_to_string(CASE WHEN title = ANY (heading) THEN heading ELSE title || heading END, ' ')
+$$;
+
+
+--
 -- Name: kb_breadth(text, text[]); Type: FUNCTION; Schema: worldbus; Owner: -
 --
 
@@ -160,13 +179,77 @@ $$;
 --
 
 CREATE FUNCTION worldbus.kb_by_words(world text, question text, tokens text[], most integer, as_of bigint, tags text[], kinds text[], owner text) RETURNS TABLE(at_position bigint, by_words jsonb)
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
+    SET jit TO 'off'
     AS $$
-    SELECT c.pos, (SELECT coalesce(pg_catalog.jsonb_agg(w), '[]')
-                     FROM worldbus.kb_words(kb_by_words.world, c.pos, kb_by_words.tokens, kb_by_words.tags, kb_by_words.kinds, kb_by_words.owner,
-                                            worldbus.kb_spelt(kb_by_words.world, kb_by_words.question), worldbus.kb_depth(kb_by_words.most)) w)
-      FROM (SELECT coalesce(kb_by_words.as_of, k.position) AS pos FROM worldbus.checkpoint k) c
-$$;
+#variable_conflict use_column
+DECLARE
+    pos  bigint := coalesce(kb_by_words.as_of, (SELECT k.position FROM worldbus.checkpoint k));
+    deep CONSTANT integer := worldbus.kb_depth(kb_by_words.most);
+    q record;
+    found jsonb;
+BEGIN
+    SELECT k.* INTO q FROM worldbus.kb_question(kb_by_words.world, kb_by_words.question) k;
+    IF worldbus.kb_weighed() THEN
+        SELECT jsonb_agg(f) INTO found
+          FROM worldbus.kb_heaviest(kb_by_words.world, pos, kb_by_words.tokens, kb_by_words.tags, kb_by_words.kinds, kb_by_words.owner,
+                                    q.terms, q.counts, q.total, q.asked, deep) f;
+    ELSE
+        SELECT jsonb_agg(f) INTO found
+          FROM worldbus.kb_words(kb_by_words.world, pos, kb_by_words.tokens, kb_by_words.tags, kb_by_words.kinds, kb_by_words.owner,
+                                 worldbus.kb_spelt(kb_by_words.world, kb_by_words.question), deep) f;
+    END IF;
+    RETURN QUERY SELECT pos, jsonb_build_object('asked', q.asked, 'most', q.most, 'found', coalesce(found, '[]'));
+END $$;
+
+
+--
+-- Name: kb_chosen(text[], double precision[], double precision, double precision); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_chosen(terms text[], counts double precision[], total double precision, broad double precision) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+DECLARE
+    n      CONSTANT integer := cardinality(terms);
+    share  CONSTANT double precision := CASE WHEN total > 0 THEN least(1, greatest(broad, 1) / total) ELSE 1 END;
+    room   double precision := 600;
+    chosen text := '';
+    others text := '';
+    guess  double precision;
+    first  integer := 1;
+BEGIN
+    IF least(total, broad) <= 2000 THEN
+        RETURN array_to_string(terms, ' | ');
+    END IF;
+    -- 1. Rare stems: each of them is enough.
+    WHILE first <= n AND counts[first] * share <= room LOOP
+        chosen := chosen || ' | ' || terms[first];
+        room := room - counts[first] * share;
+        first := first + 1;
+    END LOOP;
+    -- 2. Common stems: the rarest of them, and with it as many of the next ones together as narrow it down, beginning anew with each.
+    IF first <= n AND (room >= 100 OR chosen = '') THEN
+        FOR start IN first + 1 .. n LOOP
+            guess := counts[first] * share;
+            EXIT WHEN room < 100 AND others <> '';
+            FOR upto IN start .. n LOOP
+                guess := guess * counts[upto] / total;
+                IF guess <= room OR (upto = n AND others = '' AND chosen = '') THEN
+                    others := others || ' | ' || array_to_string(terms[start:upto], ' & ');
+                    room := room - guess;
+                    EXIT;
+                END IF;
+            END LOOP;
+        END LOOP;
+        IF others <> '' THEN
+            chosen := chosen || ' | ' || terms[first] || ' & (' || substr(others, 4) || ')';
+        ELSIF chosen = '' THEN
+            chosen := ' | ' || terms[first];
+        END IF;
+    END IF;
+    RETURN substr(chosen, 4);
+END $$;
 
 
 --
@@ -193,6 +276,58 @@ BEGIN
           WHERE ' || worldbus.kb_visible() || ' ORDER BY 3 DESC, 1 LIMIT $9'
         USING world, pos, tokens, tags, kinds, owner, model, vector, depth;
 END $_$;
+
+
+--
+-- Name: kb_fold(text); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_fold(t text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+    SELECT CASE WHEN octet_length(t) = length(t) THEN lower(t COLLATE pg_c_utf8) COLLATE "C" ELSE
+        normalize(regexp_replace(replace(replace(replace(
+            translate(normalize(casefold(normalize(t, NFKD) COLLATE pg_unicode_fast) COLLATE "C", NFKD),
+                'łđðøıħŧŋƒɓɗɖɨʉ' || U&'\00AD\200B\200C\200D\2060\FEFF\0640', 'lddoihtnfbddiu'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th'),
+        '[\u0300-\u036F\u0591-\u05C7\u0610-\u061A\u064B-\u065F\u0670\u06D6-\u06ED\u1AB0-\u1AFF\u1DC0-\u1DFF\u20D0-\u20FF\uFE00-\uFE0F\uFE20-\uFE2F]+', '', 'g'),
+        NFC) END
+$$;
+
+
+--
+-- Name: kb_heaviest(text, bigint, text[], text[], text[], text, text[], double precision[], double precision, text, integer); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_heaviest(world text, pos bigint, tokens text[], tags text[], kinds text[], owner text, terms text[], counts double precision[], total double precision, asked text, depth integer) RETURNS TABLE(id text, revision bigint, weight double precision)
+    LANGUAGE plpgsql STABLE
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    AS $_$
+BEGIN
+    IF terms IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE
+        'SELECT f.id, f.revision, f.weight
+           FROM (SELECT p.id, p.revision, -(' || worldbus.kb_weights_of(true) || ' OPERATOR(public.<#>) $8::public.sparsevec) AS weight
+                   FROM world.passages p WHERE p.words @@ $7 AND ' || worldbus.kb_visible() || ' LIMIT 3000) f
+          ORDER BY f.weight DESC, f.id LIMIT $9'
+        USING world, pos, tokens, tags, kinds, owner,
+              worldbus.kb_chosen(terms, counts, total, coalesce(worldbus.kb_breadth(world, tokens), total))::tsquery, asked, depth;
+END $_$;
+
+
+--
+-- Name: kb_likely(text, double precision, double precision); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_likely(how text, nearness double precision, share double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT 1 / (1 + exp(-CASE WHEN how = 'vector' THEN 28 * (coalesce(nearness, 0) - 0.39)
+                              WHEN how = 'text' OR nearness IS NULL THEN 32 * (coalesce(share, 0) - 0.2)
+                              ELSE 50 * ((nearness + coalesce(share, 0)) / 2 - 0.263) END))
+$$;
 
 
 --
@@ -239,6 +374,100 @@ $_$;
 
 
 --
+-- Name: kb_place(text); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_place(word text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT (hashtext(word) & 536870911) + 1 $$;
+
+
+--
+-- Name: kb_plain(text, boolean); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_plain(t text, asked boolean) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    AS $_$
+DECLARE
+    unspaced CONSTANT text := worldbus.kb_unspaced();
+    plain text := translate(worldbus.kb_fold(t), '-_./''@:=<>&;+', '             ');
+    runs  text;
+    pairs text;
+BEGIN
+    IF octet_length(plain) = length(plain) THEN
+        RETURN plain;
+    END IF;
+    -- Marks that are no letters to Postgres, but stand inside of words of South and South-East Asia, are kept with them.
+    plain := regexp_replace(plain COLLATE pg_unicode_fast,
+        '[^[:alnum:]\u0900-\u0963\u0966-\u0E3A\u0E40-\u0E4E\u0E50-\u0E59\u0E80-\u0ECF\u0F18-\u0F39\u0F71-\u0F84\u1000-\u1049\u1050-\u109F\u1780-\u17D3\u17DD\u1A20-\u1A7F]+',
+        ' ', 'g');
+    IF plain !~ ('[' || unspaced || ']') THEN
+        RETURN plain;
+    END IF;
+    runs := regexp_replace(plain, '[^' || unspaced || ']+', ' ', 'g');
+    pairs := regexp_replace(runs, '([^ ][^ ])', '\1 ', 'g') || ' '
+          || regexp_replace(regexp_replace(runs, '(^| )[^ ]', '\1', 'g'), '([^ ][^ ])', '\1 ', 'g');
+    RETURN regexp_replace(plain, '[' || unspaced || ']+', ' ', 'g') || ' ' || CASE
+        WHEN asked THEN regexp_replace(pairs, '(^| )[^ ](?= |$)', '\1', 'g') || ' ' || regexp_replace(runs, '[^ ]{2,}', ' ', 'g')
+        ELSE pairs || ' ' || regexp_replace(runs, '([^ ])', '\1 ', 'g') END;
+END $_$;
+
+
+--
+-- Name: kb_question(text, text); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_question(world text, question text) RETURNS TABLE(terms text[], counts double precision[], total double precision, asked text, most double precision)
+    LANGUAGE plpgsql STABLE
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $_$
+#variable_conflict use_column
+DECLARE
+    alike CONSTANT double precision := 0.5; -- of the pairs of letters that either word has, those that both have
+    plain CONSTANT text := worldbus.kb_plain(left(kb_question.question, 2000), true);
+    every double precision := (SELECT s.passages FROM worldbus.search_terms s WHERE s.world = kb_question.world AND s.kind = 'all' AND s.term = '');
+BEGIN
+    IF every IS NULL THEN
+        SELECT count(*) INTO every FROM (SELECT FROM world.passages p WHERE p.world = kb_question.world AND p.ended IS NULL LIMIT 5000) few;
+    END IF;
+    RETURN QUERY
+    WITH word AS MATERIALIZED (
+        SELECT u.lexeme AS word, (ts_lexize('worldbus.english', u.lexeme))[1] AS stem, ts_lexize('pg_catalog.english_stem', u.lexeme) = '{}' AS everywhere
+          FROM (SELECT l.lexeme FROM unnest(to_tsvector('pg_catalog.simple', plain)) l ORDER BY length(l.lexeme) DESC, l.lexeme LIMIT 48) u
+    ), known AS MATERIALIZED (
+        SELECT w.word, w.stem, w.everywhere, coalesce(s.passages, (SELECT count(*) FROM (
+                   SELECT FROM world.passages p WHERE p.words @@ worldbus.kb_term(w.stem)::tsquery AND p.world = kb_question.world LIMIT 50
+               ) few))::double precision AS n
+          FROM word w LEFT JOIN worldbus.search_terms s ON s.world = kb_question.world AND s.kind = 'word' AND s.term = w.stem
+    ), meant AS MATERIALIZED (
+        SELECT k.word, coalesce(m.term, k.stem) AS stem, k.everywhere, coalesce(m.passages, k.n)::double precision AS n, m.term IS NULL AS written
+          FROM known k
+          LEFT JOIN LATERAL (
+              SELECT s.term, s.passages FROM worldbus.search_terms s, worldbus.kb_pairs(k.stem) written(pairs)
+               WHERE k.n = 0 AND NOT k.everywhere AND length(k.stem) BETWEEN 4 AND 24 AND k.stem ~ '^[[:alpha:]]+$'
+                 AND s.world = kb_question.world AND s.kind = 'word' AND "left"(s.term, 1) = "left"(k.stem, 1)
+                 AND length(s.term) BETWEEN length(k.stem) - 2 AND length(k.stem) + 2
+                 AND bit_count(s.pairs & written.pairs) >= alike * bit_count(s.pairs | written.pairs)
+               ORDER BY bit_count(s.pairs & written.pairs)::double precision / bit_count(s.pairs | written.pairs) DESC, s.passages DESC, s.term LIMIT 1
+          ) m ON true
+    ), rare AS MATERIALIZED ( -- among at least 300: of a few passages none is rare
+        SELECT m.*, CASE WHEN m.everywhere THEN 0.5 ELSE 1 END * ln(1 + (greatest(every, 300, m.n) - m.n + 0.5) / (m.n + 0.5)) AS rarity FROM meant m
+    ), term AS (
+        SELECT r.stem, min(r.n) AS n FROM rare r WHERE NOT r.everywhere OR NOT EXISTS (SELECT FROM rare other WHERE NOT other.everywhere) GROUP BY r.stem
+    ), place AS (
+        SELECT worldbus.kb_place('s' || r.stem) AS place, r.rarity FROM rare r
+        UNION ALL
+        SELECT worldbus.kb_place('w' || r.word), r.rarity FROM rare r WHERE r.written
+    )
+    SELECT (SELECT array_agg(worldbus.kb_term(t.stem) ORDER BY t.n, t.stem) FROM term t), (SELECT array_agg(t.n ORDER BY t.n, t.stem) FROM term t), every,
+           (SELECT '{' || string_agg(w.place || ':' || w.rarity, ',') || '}/536870912' FROM (SELECT p.place, sum(p.rarity)::real AS rarity FROM place p GROUP BY p.place) w),
+           (SELECT 2.2 * sum(r.rarity)::double precision FROM rare r);
+END $_$;
+
+
+--
 -- Name: kb_spelt(text, text); Type: FUNCTION; Schema: worldbus; Owner: -
 --
 
@@ -279,6 +508,41 @@ END $_$;
 
 
 --
+-- Name: kb_stems(text, text[], text); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_stems(title text, heading text[], body text) RETURNS tsvector
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT strip(to_tsvector('worldbus.words'::regconfig, worldbus.kb_plain(worldbus.kb_above(title, heading) || ' ' || body, false)))
+$$;
+
+
+--
+-- Name: kb_term(text); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_term(stem text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT '''' || replace(replace(stem, '\', '\\'), '''', '''''') || ''''
+$$;
+
+
+--
+-- Name: kb_unspaced(); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_unspaced() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT '\u3005-\u3007\u3031-\u3035\u303B\u3041-\u3096\u309D-\u309F\u30A1-\u30FA\u30FC-\u30FF\u3105-\u312F\u31A0-\u31BF\u31F0-\u31FF\u3400-\u4DBF'
+        || '\u4E00-\u9FFF\uA000-\uA48C\uAC00-\uD7A3\uF900-\uFAFF\U00020000-\U0003FFFF\u0E01-\u0E3A\u0E40-\u0E4E\u0E81-\u0ECF\u0EDC-\u0EDF'
+        || '\u1000-\u103F\u1050-\u109F\uA9E0-\uA9FE\uAA60-\uAA7F\u1780-\u17D3'
+$$;
+
+
+--
 -- Name: kb_visible(); Type: FUNCTION; Schema: worldbus; Owner: -
 --
 
@@ -291,6 +555,53 @@ CREATE FUNCTION worldbus.kb_visible() RETURNS text
          WHERE s.world = p.world AND s.owner = p.owner AND s.player = p.player AND s.since > p.added AND s.since <= $2))
     AND ($4::text[] IS NULL OR p.tags && $4) AND ($5::text[] IS NULL OR p.kind = ANY ($5)) AND ($6::text IS NULL OR p.owner = $6)
 $sql$ $_$;
+
+
+--
+-- Name: kb_weighed(); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_weighed() RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass('world.passages') AND a.attname = 'weights' AND NOT a.attisdropped)
+$$;
+
+
+--
+-- Name: kb_weights(text, text[], text); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_weights(title text, heading text[], body text) RETURNS public.sparsevec
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    WITH word AS MATERIALIZED (
+        SELECT u.lexeme, (ts_lexize('worldbus.english', u.lexeme))[1] AS stem, (cardinality(u.positions) + cardinality(array_positions(u.weights, 'A')))::float8 AS tf,
+               octet_length(u.lexeme) <> length(u.lexeme) AND u.lexeme ~ ('^[' || worldbus.kb_unspaced() || ']') AS unspaced
+          FROM unnest(setweight(to_tsvector('pg_catalog.simple'::regconfig, worldbus.kb_plain(worldbus.kb_above(title, heading), false)), 'A')
+                      || to_tsvector('pg_catalog.simple'::regconfig, worldbus.kb_plain(body, false))) u
+    ), length AS (
+        SELECT 1.2 * (0.25 + 0.75 * sum(CASE WHEN unspaced THEN tf / 4 ELSE tf END) / 90) AS k FROM word -- of each character its two pairs and itself
+    ), weight AS (
+        SELECT worldbus.kb_place('s' || stem) AS place, CASE WHEN bool_or(unspaced) THEN 1 ELSE 0.6 END * sum(tf) * 2.2 / (sum(tf) + k) AS weight
+          FROM word, length GROUP BY stem, k
+        UNION ALL
+        SELECT worldbus.kb_place('w' || lexeme), 0.4 * tf * 2.2 / (tf + k) FROM word, length WHERE NOT unspaced
+    )
+    SELECT ('{' || string_agg(place || ':' || weight, ',') || '}/536870912')::public.sparsevec
+      FROM (SELECT place, sum(weight)::real AS weight FROM weight GROUP BY place ORDER BY 2 DESC LIMIT 8000) w
+$$;
+
+
+--
+-- Name: kb_weights_of(boolean); Type: FUNCTION; Schema: worldbus; Owner: -
+--
+
+CREATE FUNCTION worldbus.kb_weights_of(weighed boolean) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT CASE WHEN weighed THEN 'coalesce(p.weights, worldbus.kb_weights(p.title, p.heading, p.body))' ELSE 'worldbus.kb_weights(p.title, p.heading, p.body)' END
+$$;
 
 
 --
@@ -378,6 +689,87 @@ BEGIN
 END $_$;
 
 
+--
+-- Name: english; Type: TEXT SEARCH DICTIONARY; Schema: worldbus; Owner: -
+--
+
+CREATE TEXT SEARCH DICTIONARY worldbus.english (
+    TEMPLATE = pg_catalog.snowball,
+    language = 'english' );
+
+
+--
+-- Name: TEXT SEARCH DICTIONARY english; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON TEXT SEARCH DICTIONARY worldbus.english IS 'English stems of all words, "who" and "not" among them: in questions and headings they mean something.';
+
+
+--
+-- Name: words; Type: TEXT SEARCH CONFIGURATION; Schema: worldbus; Owner: -
+--
+
+CREATE TEXT SEARCH CONFIGURATION worldbus.words (
+    PARSER = pg_catalog."default" );
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR asciiword WITH worldbus.english;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR word WITH worldbus.english;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR numword WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR email WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR url WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR host WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR sfloat WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR version WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR hword_numpart WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR hword_part WITH worldbus.english;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR hword_asciipart WITH worldbus.english;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR numhword WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR asciihword WITH worldbus.english;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR hword WITH worldbus.english;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR url_path WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR file WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR "float" WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR "int" WITH simple;
+
+ALTER TEXT SEARCH CONFIGURATION worldbus.words
+    ADD MAPPING FOR uint WITH simple;
+
+
 SET default_tablespace = '';
 
 SET default_table_access_method = heap;
@@ -462,6 +854,7 @@ CREATE TABLE worldbus.embedding_models (
     recall double precision,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     switched_at timestamp with time zone,
+    unlike double precision,
     CONSTRAINT embedding_models_dimension_check CHECK (((dimension >= 1) AND (dimension <= 4000))),
     CONSTRAINT embedding_models_state_check CHECK ((state = ANY (ARRAY['filling'::text, 'serving'::text, 'retired'::text])))
 );
@@ -493,6 +886,13 @@ COMMENT ON COLUMN worldbus.embedding_models.indexed IS 'Broad searches use its i
 --
 
 COMMENT ON COLUMN worldbus.embedding_models.recall IS 'Share of the exact scan''s first ten that the index found when it was last measured, at the audience where it was lowest.';
+
+
+--
+-- Name: COLUMN embedding_models.unlike; Type: COMMENT; Schema: worldbus; Owner: -
+--
+
+COMMENT ON COLUMN worldbus.embedding_models.unlike IS 'Mean cosine of texts that have nothing to do with each other; null while nobody measured it.';
 
 
 --
@@ -921,4 +1321,5 @@ INSERT INTO public.worldbus_migrations (version) VALUES
     ('20261122000004'),
     ('20261130000101'),
     ('20261130000201'),
-    ('20261130000301');
+    ('20261130000301'),
+    ('20261130001001');

@@ -98,7 +98,8 @@ class Beginning:
         began = time.perf_counter()
         if not await self._asked():
             at = await self._position() if query.as_of is None else query.as_of
-            return Answer(hits=(), mode=query.mode, model="", as_of=at, took_us=round((time.perf_counter() - began) * 1e6), embed_us=0)
+            took_us = round((time.perf_counter() - began) * 1e6)
+            return Answer(hits=(), answered=False, mode=query.mode, model="", as_of=at, took_us=took_us, embed_us=0)
         if query.mode == "vector":
             raise StoreUnavailable("the first passages have just come, and have no vectors yet: ask again, or search by `text`")
         return await self._search.search(query)

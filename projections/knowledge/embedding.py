@@ -15,7 +15,7 @@ import structlog
 from bus.errors import BadSettings, StoreUnavailable
 from projections.checkpoints import moves
 from projections.hold import holding
-from projections.knowledge import tuning, vectors
+from projections.knowledge import tuning, unlike, vectors
 from projections.knowledge.embedders import EmbedderFailed
 from projections.knowledge.serving import Serving
 from projections.store import TROUBLE, connected
@@ -57,9 +57,11 @@ class _Embedding:
 
     async def run(self) -> None:
         async with moves(self._connection) as moved:
+            await unlike.measure(self._connection, self._serving)
             while True:
                 if await self._serving.follow(self._connection):
                     self._seen, self._after = None, 0
+                    await unlike.measure(self._connection, self._serving)
                 head = await self._connection.fetchrow(_HEAD)
                 now = (head["position"], head["epoch"])
                 if now != self._seen:

@@ -8,7 +8,7 @@ from schemas.gen.worldbus.knowledge.v1 import knowledge_pb2 as said
 
 knowledge = Projection(
     name="knowledge",
-    version=1,
+    version=2,
     schema=sql_beside(__file__),
     tables=(lore.PASSAGES, lore.DOCUMENTS, truths.TRUTHS, truths.PROGRESS, memories.STRANGERS),
     on={

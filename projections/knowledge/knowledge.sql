@@ -1,7 +1,3 @@
-CREATE FUNCTION words(heading text[], body text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT setweight(to_tsvector('pg_catalog.english', array_to_string(heading, ' ')), 'A') || setweight(to_tsvector('pg_catalog.english', body), 'D')
-$$;
-
 -- What is known: passages of lore, and memories of characters. At position P, whoever has the tokens T may know a passage if
 --     added <= P AND (ended IS NULL OR ended > P) AND (since = '' OR its condition was true at P, see truths) AND audience && T
 CREATE TABLE passages (
@@ -27,7 +23,8 @@ CREATE TABLE passages (
     added        bigint,
     ended        bigint,
     position     bigint,
-    words        tsvector GENERATED ALWAYS AS (words(heading, body)) STORED,
+    words        tsvector GENERATED ALWAYS AS (worldbus.kb_stems(title, heading, body)) STORED,
+    weights      public.sparsevec GENERATED ALWAYS AS (worldbus.kb_weights(title, heading, body)) STORED,
     PRIMARY KEY (world, id, revision)
 ) WITH (toast_tuple_target = 8160); -- words stay in their row as long as it fits a page: ranking reads those of many rows
 COMMENT ON COLUMN passages.revision IS 'Revision of the document that added it: what is taken out and put back later is another row with the same id. 0 for a memory.';
@@ -38,7 +35,8 @@ COMMENT ON COLUMN passages.audience IS 'Who may know it: one of these tokens is 
 COMMENT ON COLUMN passages.since IS 'Condition from when on it may be known (see truths); empty for always.';
 COMMENT ON COLUMN passages.added IS 'Position from which on it counts; null while its document is still being recorded.';
 COMMENT ON COLUMN passages.ended IS 'Position from which on it does not count any more.';
-COMMENT ON COLUMN passages.words IS 'What search by words looks at: headings (weight A) and body (D), by Postgres'' English dictionary.';
+COMMENT ON COLUMN passages.words IS 'Stems of title, headings and body: by these the index finds it.';
+COMMENT ON COLUMN passages.weights IS 'What each of its words weighs: by these it is ranked (BM25).';
 CREATE INDEX ON passages (world, document);
 CREATE INDEX ON passages (position); -- what came since the embedder looked last
 CREATE INDEX ON passages (world, owner, position) WHERE owner <> ''; -- what a character came to remember since it was asked last

@@ -18,12 +18,14 @@ import asyncpg
 
 from bus.errors import StoreUnavailable
 from projections.knowledge.embedders import EmbedderFailed, Vectors
-from projections.knowledge.minds import LEAST_RELEVANCE, Asked, Minds, Ready
+from projections.knowledge.minds import Asked, Minds, Ready
 from projections.knowledge.search import MOST, MixedModels, Query, by_words, fetch
 from projections.knowledge.serving import Serving
 from projections.store import in_our_words, open_pool
 
 CONNECTIONS: Final = 4
+LEAST_SCORE: Final = 0.05
+"""On the sample world's labelled questions 317 of 318 passages that answer have it, and 8 of 104 where nothing answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +144,8 @@ def _memories(ready: Ready, wanted: Wanted, vector: Vectors | None) -> list[Foun
 
 
 def _matters(row: Any) -> bool:
-    """By meaning, if that is known; what only shares words with the question is kept where no meaning was asked for."""
-    return row["nearness"] is None or row["nearness"] >= LEAST_RELEVANCE
+    """Whether it may have to do with the question; much less than `ANSWERS`, since a prompt can pass over what does not help."""
+    return bool(row["score"] >= LEAST_SCORE)
 
 
 def _found(row: Any) -> Found:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from bus.errors import BadSettings
-from projections.knowledge import tuning, vectors
+from projections.knowledge import tuning, unlike, vectors
 from projections.knowledge.embedders import Embedder, open_embedder
 from projections.store import connected, in_our_words, transaction
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
@@ -99,6 +99,7 @@ async def _reembed(
 ) -> Reembedded:
     was = await vectors.serving(connection)
     await vectors.register(connection, embedder, name, state="filling")
+    await unlike.measure(connection, embedder)
     embedded = await _fill(connection, embedder, tell)
     await tuning.tune(connection, embedder.model)
     differences = await _compare(connection, was, embedder, questions or await logged(connection), key) if was is not None else ()

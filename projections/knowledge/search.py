@@ -1,7 +1,7 @@
 """Searching the knowledge base: what somebody may know, as of a position, best first.
 
-Words and meaning are searched apart and fused by reciprocal rank, in one SQL function (`world.kb_search`) that readers can call as well.
-Here the words are looked up while the question gets its vector: each takes about as long.
+Words and meaning are searched apart and weighed together, in one SQL function (`world.kb_search`) that readers can call as well. Here the
+words are looked up while the question gets its vector: each takes about as long.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import asyncpg
 
 from bus.errors import Rejected, StoreUnavailable
 from projections.knowledge.embedders import EmbedderFailed, Vectors
-from projections.knowledge.sentences import Sentences
 from projections.knowledge.serving import Serving
 from projections.store import in_our_words, open_pool
 
@@ -27,8 +26,9 @@ PUBLIC: Final = "public"
 MAX_QUESTION: Final = 1024  # characters
 MAX_TOKENS: Final = 64
 MOST: Final = 100
+ANSWERS: Final = 0.5
+"""The score from which on a passage probably answers the question; a best hit below it: probably nothing does."""
 SNIPPET: Final = 240  # characters
-CHECKED: Final = 20  # hits that a cross-check looks at
 CONNECTIONS: Final = 4
 _WORD: Final = re.compile(r"\w{3,}")
 _OTHER_MODEL: Final = "KB001"
@@ -69,8 +69,6 @@ class Query:
     most: int = 5
     as_of: int | None = None
     """Position; None for now."""
-    rerank: bool = False
-    """Cross-check the best hits sentence by sentence: slower, and better where one sentence of a passage answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +88,7 @@ class Hit:
     tags: tuple[str, ...]
     audience: tuple[str, ...]
     score: float
+    """How likely it answers the question, from 0 to 1."""
     ranks: dict[str, int]
     """Its rank by `text` and by `vector`, where it was among the best."""
     position: int
@@ -98,9 +97,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The hits, best first; `as_of` is the position that they were true at, `model` that of the vectors (empty: words alone)."""
+    """The hits, best first; `as_of` is the position that they were true at, `model` that of the vectors (empty: words alone).
+
+    `answered` says whether one of them probably answers; otherwise they are what comes nearest.
+    """
 
     hits: tuple[Hit, ...]
+    answered: bool
     mode: Mode
     model: str
     as_of: int
@@ -122,7 +125,6 @@ class Search:
     def __init__(self, pool: asyncpg.Pool, serving: Serving | None) -> None:
         self._pool = pool
         self._serving = serving
-        self._sentences = None if serving is None else Sentences(serving)
 
     async def search(self, query: Query) -> Answer:
         """Answer. While no vectors can be had, a hybrid search is one by words (`Answer.mode` says so).
@@ -153,12 +155,10 @@ class Search:
         async with self._pool.acquire() as connection:
             rows = await fetch(connection, query, mode, model, None if vector is None else vector.tolist(), found)
             position = rows[0]["at_position"] if rows else await _position(connection, query)
-        hits = [_hit(row, query.text) for row in rows]
-        if query.rerank and vector is not None:
-            hits = await self._checked(hits[:CHECKED], model, vector) + hits[CHECKED:]
         took = time.perf_counter() - began
         return Answer(
-            hits=tuple(hits[: query.most]),
+            hits=tuple(_hit(row, query.text) for row in rows),
+            answered=any(row["score"] >= ANSWERS for row in rows),
             mode=mode,
             model=model,
             as_of=position,
@@ -185,16 +185,6 @@ class Search:
                 raise
             return "text", "", None
         return query.mode, model, vector
-
-    async def _checked(self, hits: list[Hit], model: str, vector: Vectors) -> list[Hit]:
-        """By rank and by the nearest sentence of each, fused once more."""
-        passages = [(hit.content_hash, hit.heading, hit.body) for hit in hits]
-        near = None if self._sentences is None else await self._sentences.nearness(passages, model, vector)
-        if near is None:
-            return hits
-        places = {number: place for place, number in enumerate(sorted(range(len(hits)), key=lambda number: -near[number]), start=1)}
-        order = sorted(range(len(hits)), key=lambda number: -(1 / (60 + number + 1) + 1 / (60 + places[number])))
-        return [hits[number] for number in order]
 
 
 def check(query: Query) -> None:
@@ -224,7 +214,7 @@ async def by_words(connection: Any, query: Query) -> ByWords | None:
     """The half of a hybrid search that needs no vector, for `fetch`; None before the first event was projected."""
     with _in_our_words():
         row = await connection.fetchrow(
-            *(_BY_WORDS, query.world, query.text, list(query.tokens), _most(query), query.as_of),
+            *(_BY_WORDS, query.world, query.text, list(query.tokens), query.most, query.as_of),
             *(list(query.tags) or None, list(query.kinds) or None, query.owner or None),
         )
     return None if row is None or row["at_position"] is None else ByWords(row["at_position"], row["by_words"])
@@ -236,15 +226,11 @@ async def fetch(
     """The rows of `world.kb_search`; its errors in our words. With `found`, as of its position."""
     with _in_our_words():
         rows: list[Any] = await connection.fetch(
-            *(_SEARCH, query.world, query.text, list(query.tokens), _most(query), mode, query.as_of if found is None else found.at),
+            *(_SEARCH, query.world, query.text, list(query.tokens), query.most, mode, query.as_of if found is None else found.at),
             *(list(query.tags) or None, list(query.kinds) or None, query.owner or None, vector, model or None),
             None if found is None else found.found,
         )
     return rows
-
-
-def _most(query: Query) -> int:
-    return max(query.most, CHECKED) if query.rerank else query.most
 
 
 @contextmanager

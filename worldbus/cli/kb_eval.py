@@ -26,7 +26,7 @@ HEADER = ("mode", "recall@5", "MRR", "nDCG@10", "leak rate", "negatives AUC", "p
 @click.option("--embedder", default="minilm", show_default=True, metavar="NAME", help="What turns text into vectors, as in `kb model`.")
 @json_option
 def eval_(lore: Path | None, questions: Path | None, beir: Path | None, embedder: str, as_json: bool) -> None:
-    """Ask labelled questions in every mode and measure the answers: recall, ranks, leaks and times.
+    """Ask labelled questions in every mode and measure the answers: recall, ranks, leaks and times, beside plain BM25.
 
     Runs on a Postgres of its own in a temporary folder, the way a living world does: no server is needed, none is touched. Exit code 1 if
     anything was found that the asker may not know (yet).
@@ -79,9 +79,16 @@ def _show(report: Report) -> None:
     say()
     rows = [
         (one.mode, one.recall_at_5, one.mrr, one.ndcg_at_10, one.leak_rate, one.negative_auc, one.p50_ms, one.p95_ms)
-        for one in report.modes.values()
+        for one in (*report.modes.values(), report.peer)
     ]
     say(table(rows, HEADER))
+    hybrid = report.modes["hybrid"]
+    if hybrid.negative_recall is not None and hybrid.negative_precision is not None:
+        say()
+        say(
+            f"of the questions that nothing answers, {hybrid.negative_recall:.0%} score too low for an answer (hybrid); "
+            f"of the questions that score too low, nothing answers {hybrid.negative_precision:.0%}"
+        )
     kinds = list(dict.fromkeys(kind for scores in report.modes.values() for kind in scores.by_kind))
     if len(kinds) > 1:
         say()

@@ -21,7 +21,6 @@ MODES = ("hybrid", "vector", "text")
 SHOWN = 10  # differences
 QUESTION = 100  # characters of one that are shown
 ASKED_S = 2.0
-CHECKED_S = 10.0  # the sentences of twenty passages, on a busy machine
 
 
 @kb.command()
@@ -41,7 +40,6 @@ CHECKED_S = 10.0  # the sentences of twenty passages, on a busy machine
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(["lore", "memory"]), help="Only passages of this kind.")
 @click.option("--owner", default="", metavar="NPC", help="Only memories of this character.")
 @click.option("--most", type=click.IntRange(1, 100), default=5, show_default=True, help="How many passages.")
-@click.option("--rerank", is_flag=True, help="Cross-check the best passages sentence by sentence; slower.")
 @json_option
 @settings_options(*PLACE, "world")
 def search(
@@ -54,18 +52,19 @@ def search(
     kinds: tuple[str, ...],
     owner: str,
     most: int,
-    rerank: bool,
     as_json: bool,
     settings: Settings,
 ) -> None:
     """Search what somebody may know, now or then: passages with where they stand, best first.
+
+    A score says how likely a passage answers, from 0 to 1; where none has 0.5, the passages are what comes nearest, and that is said.
 
     A running `up` or `demo` answers; without one the tables are asked directly. Exit code 1 if nothing was found.
     """
     from projections.knowledge.search import Query, check
 
     query = Query(
-        world=settings.world, text=text, mode=mode, tags=tags, kinds=kinds, owner=owner, most=most, rerank=rerank  # type: ignore[arg-type]
+        world=settings.world, text=text, mode=mode, tags=tags, kinds=kinds, owner=owner, most=most  # type: ignore[arg-type]
     )  # fmt: skip
     check(query)
     answer = run(_search(settings, query, who, audience, as_of))
@@ -97,7 +96,7 @@ async def _search(settings: Settings, query: Query, who: str, audience: str | No
         if servers.nats_url and servers.nats is None:  # not ours alone: somebody may serve there
             try:
                 async with connect(servers.nats_url, name="worldbus-kb-search", connect_timeout=1.0) as bus:
-                    return await ask(bus, query, asker="" if who == "anyone" else who, timeout=CHECKED_S if query.rerank else ASKED_S)
+                    return await ask(bus, query, asker="" if who == "anyone" else who, timeout=ASKED_S)
             except Transient as error:
                 remark(f"note: asking the tables directly ({error})")
         async with (
@@ -118,14 +117,20 @@ async def _position(dsn: str, as_of: str | None) -> int | None:
 
 
 def _show(answer: Answer) -> None:
+    from projections.knowledge.search import ANSWERS
+
     for number, hit in enumerate(answer.hits, start=1):
         where = f"{hit.document}, lines {hit.line_from}-{hit.line_to}" if hit.kind == "lore" else f"memory of {hit.document}"
         ranks = ", ".join(f"{name} {rank}" for name, rank in hit.ranks.items())
         say(f"{number}. {' > '.join(hit.heading) or hit.title or hit.document}")
-        say(f"   {where} · passage {hit.passage_id} · recorded at position {hit.position} · score {hit.score:.4f} ({ranks})")
+        say(f"   {where} · passage {hit.passage_id} · recorded at position {hit.position} · score {hit.score:.2f} ({ranks})")
         say(f"   {hit.snippet}")
     if not answer.hits:
         say("nothing found")
+    elif not answer.answered:
+        say(
+            f"probably nothing answers this: the best score is {max(hit.score for hit in answer.hits):.2f}, an answer has {ANSWERS} or more"
+        )
     how = answer.mode + (f" with {answer.model}" if answer.model else "")
     say(f"{len(answer.hits)} passages, {how}, as of position {answer.as_of}, {answer.took_us / 1000:.1f} ms")
 

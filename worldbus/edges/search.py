@@ -3,8 +3,8 @@
 Asked and answered in JSON:
 
     {"text": "who pays for silence?", "tokens": ["public", "npc:mira"], "mode": "hybrid", "most": 5, "as_of": null, "tags": [], "kinds": [],
-     "owner": "", "rerank": false, "asker": "mira"}
-    {"hits": [{"passage_id": …, "document": …, "heading": […], "line_from": …, "score": …}], "as_of": 4711, "took_us": …}
+     "owner": "", "asker": "mira"}
+    {"hits": [{"passage_id": …, "document": …, "heading": […], "line_from": …, "score": …}], "answered": true, "as_of": 4711, "took_us": …}
     {"error": "BAD_QUERY", "message": …}
 
 A field that is not known is refused: `asof` for `as_of` would be a question about now.
@@ -59,12 +59,13 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
     tags: list[str] = []
     kinds: list[str] = []
     owner: str = ""
-    rerank: bool = False
+    rerank: bool = False  # of askers of an earlier release: there is no cross-check any more
     asker: str = ""
 
 
 class _Answered(msgspec.Struct):
     hits: list[Hit] = []
+    answered: bool = True  # an earlier release does not say it
     mode: Mode = "hybrid"
     model: str = ""
     as_of: int = 0
@@ -94,7 +95,6 @@ def asked(world: str, payload: bytes) -> tuple[Query, str]:
         owner=it.owner,
         most=it.most,
         as_of=it.as_of,
-        rerank=it.rerank,
     ), it.asker
 
 
@@ -202,4 +202,6 @@ def answered(raw: bytes) -> Answer:
         raise BadQuery(it.message)
     if it.error:
         raise Transient(f"the knowledge base says: {it.message}", code=it.error)
-    return Answer(hits=tuple(it.hits), mode=it.mode, model=it.model, as_of=it.as_of, took_us=it.took_us, embed_us=it.embed_us)
+    return Answer(
+        hits=tuple(it.hits), answered=it.answered, mode=it.mode, model=it.model, as_of=it.as_of, took_us=it.took_us, embed_us=it.embed_us
+    )

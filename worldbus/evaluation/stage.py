@@ -21,7 +21,7 @@ from bus.errors import BadSettings
 from bus.event import Draft, Event
 from migrations import migrate
 from projections import Listed, Projector
-from projections.knowledge import tuning, vectors
+from projections.knowledge import tuning, unlike, vectors
 from projections.knowledge.embedders import Embedder, Vectors
 from projections.knowledge.knowledge import knowledge
 from projections.knowledge.search import Mode, Query, fetch
@@ -43,8 +43,7 @@ class Hit:
     passage_id: str
     document: str
     heading: str
-    nearness: float | None
-    weight: float | None
+    score: float
 
 
 class Stage:
@@ -88,6 +87,7 @@ class Stage:
 
     async def _embed(self) -> None:
         await vectors.register(self._connection, self.embedder, "evaluation", state="serving")
+        await unlike.measure(self._connection, self.embedder)
         await vectors.fill(self._connection, self.embedder, 0)
         await self._connection.execute("ANALYZE")
         await tuning.tune(self._connection, self.embedder.model)
@@ -96,7 +96,7 @@ class Stage:
 def _hit(row: Any) -> Hit:
     heading = row["heading"][-1] if row["heading"] else ""
     return Hit(
-        passage_id=row["passage_id"], document=row["document"], heading=heading, nearness=row["nearness"], weight=row["weight"]
+        passage_id=row["passage_id"], document=row["document"], heading=heading, score=row["score"]
     )  # fmt: skip
 
 

@@ -40,7 +40,6 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     tags: list[str] = []
     kinds: list[str] = []
     owner: str = ""
-    rerank: bool = False
     asker: str = ""
 
 
@@ -107,7 +106,6 @@ def permitted(question: Question, grant: Grant) -> Query:
         owner=question.owner,
         most=question.most,
         as_of=question.as_of,
-        rerank=question.rerank,
     )
 
 

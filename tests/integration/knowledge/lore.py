@@ -61,7 +61,9 @@ class Library:
             what = {"text": told.text, "heading": told.heading, "audience": told.audience, "since": told.since, "tags": told.tags}
             self.say(LoreChunkAdded(document=document, title=document, revision=revision, content_hash=hash_, **where, **what), document)
             places.append(LorePlace(added_revision=revision, **where))
-        return self.say(LoreDocumentIngested(document=document, revision=revision, chunks=len(places), places=places), document)
+        return self.say(
+            LoreDocumentIngested(document=document, title=document, revision=revision, chunks=len(places), places=places), document
+        )
 
     def burn(self, document: str, *passages: Told) -> int:
         """The document is gone; returns the position from which on it is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -18,7 +18,7 @@ from bus.log import LogConfig, open_log
 from bus.publisher import open_publisher
 from bus.subjects import stored_filter
 from projections.knowledge import tuning, vectors
-from projections.knowledge.embedders import EmbedderFailed, Kind, Vectors, open_embedder
+from projections.knowledge.embedders import open_embedder
 from projections.knowledge.embedding import embed_missing
 from projections.knowledge.reembed import Asked, reembed
 from projections.knowledge.search import BadQuery, MixedModels, Mode, Query, Search, by_words, check, fetch, open_search, snippet
@@ -79,43 +79,6 @@ async def test_filters(search: Search) -> None:
     assert await documents(owner="mira") == []
     assert await documents(as_of=2) == []
     assert len(await documents(most=1)) == 1
-
-
-async def test_a_cross_check_answers_with_the_same_passages(search: Search) -> None:
-    plain = await search.search(Query(world=WORLD, text="smoked eels"))
-    checked = await search.search(Query(world=WORLD, text="smoked eels", rerank=True))
-
-    assert {hit.passage_id for hit in checked.hits} == {hit.passage_id for hit in plain.hits}
-    assert checked.hits[0].heading == EELS.heading
-
-
-async def test_a_cross_check_computes_the_sentences_of_a_passage_once(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert search._serving is not None
-    embed, texts = search._serving.embed, list[str]()
-
-    async def counted(said: Sequence[str], kind: Kind) -> Vectors:
-        texts.extend(said)
-        return await embed(said, kind)
-
-    monkeypatch.setattr(search._serving, "embed", counted)
-    asked = Query(world=WORLD, text="smoked eels", rerank=True)
-    first = await search.search(asked)
-    assert texts
-    texts.clear()
-
-    assert (await search.search(asked)).hits == first.hits
-    assert texts == []
-
-
-async def test_a_cross_check_that_fails_leaves_the_order_as_it_was(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fails(said: Sequence[str], kind: Kind) -> Vectors:
-        raise EmbedderFailed("the endpoint is away")
-
-    plain = await search.search(Query(world=WORLD, text="eels and silence"))
-    assert search._serving is not None
-    monkeypatch.setattr(search._serving, "embed", fails)
-
-    assert (await search.search(Query(world=WORLD, text="eels and silence", rerank=True))).hits == plain.hits
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "text"])
@@ -196,7 +159,7 @@ async def test_words_looked_up_beside_the_vector_answer_as_one_call_does(search:
 async def test_naming_passages_as_found_shows_nothing_that_is_not_for_the_asker(database: str, search: Search) -> None:
     """Readers may say what was found by words: who may know it is still looked at."""
     for said, document in ((SECRET, "secrets"), (SILENCE, "economy")):
-        named = f'[{{"id": "{said.id(document)}", "revision": 1, "weight": 9}}]'
+        named = f'{{"asked": "{{1:1}}/536870912", "most": 1, "found": [{{"id": "{said.id(document)}", "revision": 1, "weight": 9}}]}}'
         answer = await query(as_reader(database), f"SELECT document FROM kb_search('{WORLD}', 'eels', by_words => '{named}')")
 
         assert answer.rows == ([] if said is SECRET else [(document,)])

@@ -29,7 +29,7 @@ def test_front_matter_holds_for_every_passage() -> None:
     found = read(HEAD + "# Quay\n\nStones.\n\n## Steps\n\nWet.\n")
 
     assert found.title == "The Quay"
-    assert [chunk.heading for chunk in found.chunks] == [("Quay",), ("Quay", "Steps")]
+    assert [chunk.heading for chunk in found.chunks] == [("The Quay", "Quay"), ("The Quay", "Quay", "Steps")]
     for chunk in found.chunks:
         assert chunk.marks.audience == ("faction:wardens", "npc:pell", "storyteller")
         assert chunk.marks.since == "quest:missing-ferryman=told"

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Final
@@ -16,8 +16,9 @@ from projections.knowledge.text import content_hash
 from worldbus.edges.lore.errors import BadLore
 from worldbus.edges.lore.front_matter import FrontMatter, front_matter
 from worldbus.edges.lore.marks import Marks, doubt
+from worldbus.edges.lore.pictures import without_pictures
 from worldbus.edges.lore.pieces import pieces
-from worldbus.edges.lore.sections import Section, sections
+from worldbus.edges.lore.sections import Block, Section, sections
 
 MAX_CHUNKS: Final = 8000  # the last event of a revision names them all and must fit one message
 MAX_SLUG: Final = 64
@@ -58,8 +59,10 @@ def document(path: str, raw: bytes, calendar: Calendar, *, converted: str | None
     lines = decoded(raw if converted is None else beside).split("\n")
     head = front_matter(lines if converted is None else ["---", *lines, "---"])
     marks = _marks(head, calendar)
-    found = sections(lines[head.lines :], head.lines + 1) if converted is None else sections(plain(converted).split("\n"))
-    chunks = _chunks(slug(path), found, marks, calendar)
+    body = "\n".join(lines[head.lines :]) if converted is None else plain(converted)
+    found = sections(without_pictures(body).split("\n"), head.lines + 1 if converted is None else 1)
+    _described(found, head, 0 if converted is None else 1)
+    chunks = _chunks(slug(path), _titled(found, head.title), marks, calendar)
     if not chunks:
         raise BadLore("wanted text, found none: to take a document out, delete its file", code="NO_TEXT")
     return Document(
@@ -68,8 +71,30 @@ def document(path: str, raw: bytes, calendar: Calendar, *, converted: str | None
         path=path,
         content_hash=blake2b(raw + beside, digest_size=16).hexdigest(),
         chunks=chunks,
-        warnings=_warnings(chunks, found),
+        warnings=(*_unread(head), *_warnings(chunks, found)),
     )
+
+
+def _described(found: Sequence[Section], head: FrontMatter, line: int) -> None:
+    """What the front matter tells of the document is its first text. `line` is where that stands, if the front matter is another file's."""
+    found[0].blocks[:0] = [Block(line or at, text) for at, text in head.texts]
+
+
+def _titled(found: Sequence[Section], title: str) -> list[Section]:
+    """The sections below the document's title, where no heading says it: a passage that is found alone tells of what it is a part."""
+    if not title:
+        return list(found)
+    said = _folded(title)
+    return [section if said in map(_folded, section.heading) else replace(section, heading=(title, *section.heading)) for section in found]
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _unread(head: FrontMatter) -> list[str]:
+    keys = ", ".join(ascii(key)[1:-1][:60] for key in head.unread)
+    return [f"front matter has text that no search finds ({keys}): put it into the document, or into `description`"] if keys else []
 
 
 def plain(text: str) -> str:

@@ -16,8 +16,12 @@ MAX_CHARACTERS: Final = 65_536
 MAX_TITLE: Final = 200
 LOOKED_THROUGH: Final = 40
 """Lines of a document's beginning in which front matter that is none is looked for."""
+DESCRIBING: Final = ("description", "summary", "abstract", "subtitle", "excerpt")
+"""Keys whose text is part of the document: what it is about, said before it begins."""
+PROSE: Final = 5  # words from which on the text of another key is more than a name or a date
 _FENCE: Final = "---"
 _NULL: Final = "tag:yaml.org,2002:null"
+_STRING: Final = "tag:yaml.org,2002:str"
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _COMMENT: Final = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
 _STRAY: Final = re.compile(r"^[^\w\n]*(audience|since)[\"'\s]*[:=]", re.IGNORECASE | re.MULTILINE)
@@ -25,12 +29,17 @@ _STRAY: Final = re.compile(r"^[^\w\n]*(audience|since)[\"'\s]*[:=]", re.IGNORECA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontMatter:
-    """What the front matter says. `lines` is how many lines of the file it takes, `at` the line of each key."""
+    """What the front matter says. `lines` is how many lines of the file it takes, `at` the line of each key.
+
+    `texts` are what it tells of the document, each with its line; `unread` the keys of other text, which nobody will find.
+    """
 
     title: str = ""
     said: dict[str, Sequence[str]] = field(default_factory=dict)
     lines: int = 0
     at: dict[str, int] = field(default_factory=dict)
+    texts: tuple[tuple[int, str], ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def front_matter(lines: Sequence[str]) -> FrontMatter:
@@ -115,9 +124,32 @@ def _checked(values: dict[str, yaml.Node], at: dict[str, int], lines: int) -> Fr
     for key in values:
         if (meant := misspelt(key)) is not None:
             raise BadLore(f"front matter says {ascii(key)[:60]}: did you mean {meant}?", code="BAD_FRONT_MATTER", line=at[key])
-    title = _title(values["title"], at["title"]) if "title" in values else ""
+    named = {key.lower(): key for key in reversed(values)}  # `Title` is a title as well
+    title = _title(values[named["title"]], at[named["title"]]) if "title" in named else ""
     said: dict[str, Sequence[str]] = {key: _words(values[key], key, at[key]) for key in KEYS if key in values}
-    return FrontMatter(title=title, said=said, lines=lines, at=at)
+    texts = [(at[named[key]], text) for key in DESCRIBING if key in named and (text := " ".join(_prose(values[named[key]])))]
+    known = {"title", *KEYS, *(key for key in DESCRIBING if key in named)}
+    unread = [key for key, value in values.items() if key.lower() not in known and len(" ".join(_prose(value)).split()) >= PROSE]
+    return FrontMatter(title=title, said=said, lines=lines, at=at, texts=tuple(sorted(texts)), unread=tuple(unread))
+
+
+def _prose(node: yaml.Node) -> list[str]:
+    """The texts in a value, however deep, each on one line."""
+    texts: list[str] = []
+    waiting: list[yaml.Node] = [node]
+    met: set[int] = set()  # aliases may go round in a circle
+    while waiting:
+        one = waiting.pop()
+        if id(one) in met:
+            continue
+        met.add(id(one))
+        if isinstance(one, yaml.ScalarNode):
+            texts += [" ".join(one.value.split())] if one.tag == _STRING and one.value.strip() else []
+        elif isinstance(one, yaml.SequenceNode):
+            waiting += reversed(one.value)
+        elif isinstance(one, yaml.MappingNode):
+            waiting += [value for _, value in reversed(one.value)]
+    return texts
 
 
 def _title(node: yaml.Node, line: int) -> str:

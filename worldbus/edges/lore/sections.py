@@ -15,6 +15,7 @@ from typing import Final
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from worldbus.edges.lore.cuts import Cut, HtmlTables, lead, of_markdown
 from worldbus.edges.lore.errors import BadLore
 from worldbus.edges.lore.marks import KEYS, misspelt
 
@@ -23,6 +24,7 @@ _PAIR: Final = re.compile(r"\s*(?P<key>[\w-]{2,20})\s*:(?P<value>[^;]*)", re.DOT
 _PARTS: Final = re.compile(r";|\n(?=\s*(?!(?:npc|faction|progress|event|quest|date):)[\w-]{2,20}\s*[:=])")
 _ALMOST: Final = re.compile(r"\baudiences?\s*[:=]|\A\s*audiences?\b|(?:\A|[;,\n])\s*(?:since|tags)\s*[:=]", re.IGNORECASE)
 """A comment that says who may know a section, or seems to."""
+_LISTED: Final = frozenset({"bullet_list_open", "ordered_list_open", "table_open", "blockquote_open"})
 _VERBATIM: Final = frozenset({"fence", "code_block"})
 _ENDS: Final = {"<script": "</script>", "<pre": "</pre>", "<style": "</style>", "<textarea": "</textarea>", "<?": "?>", "<![cdata[": "]]>"}
 """HTML that runs on over empty lines and headings until its end comes."""
@@ -30,11 +32,11 @@ _ENDS: Final = {"<script": "</script>", "<pre": "</pre>", "<style": "</style>", 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Lines that belong together: a paragraph, a list, a table, a fence. `cuts` are inner lines before which it may be cut."""
+    """Lines that belong together: a paragraph, a list, a table, a fence. `cuts` are the places where it may be cut, in order."""
 
     line: int
     text: str
-    cuts: tuple[int, ...] = ()
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class Section:
     blocks: list[Block] = field(default_factory=list)
     said: dict[str, Sequence[str]] = field(default_factory=dict)
     said_at: int = 0
+    tables: HtmlTables = field(default_factory=HtmlTables, compare=False, repr=False)
 
 
 def parser() -> MarkdownIt:
@@ -115,14 +118,17 @@ def _take(section: Section, tokens: list[Token], lines: Sequence[str], number: i
         raise BadLore("a comment that is indented by four spaces is code in Markdown: move it to the left", code="BAD_COMMENT", line=number)
     if not text.strip():
         return
+    whole = text
     gone = len(text) - len(text.lstrip("\n"))  # lines that were comments
-    first = number + gone
-    inner = {number + token.map[0] - _first(tokens) for token in tokens[1:] if token.type in ("list_item_open", "tr_open") and token.map}
-    section.blocks.append(Block(first, text[gone:].rstrip(), tuple(sorted(cut for cut in inner if cut > first))))
-
-
-def _first(tokens: list[Token]) -> int:
-    return tokens[0].map[0] if tokens and tokens[0].map else 0
+    text = text[gone:].rstrip()
+    before = lead(section.blocks[-1].text) if section.blocks else ""
+    if kind in _LISTED:
+        cuts = tuple(
+            Cut(cut.at - gone, cut.above) for cut in of_markdown(tokens, whole.split("\n"), before) if gone < cut.at < gone + len(text)
+        )
+    else:
+        cuts = section.tables.cuts(text, before)
+    section.blocks.append(Block(number + gone, text, cuts))
 
 
 def _check_ended(tokens: list[Token], lines: Sequence[str], text: str, number: int) -> None:

@@ -21,7 +21,6 @@ _QUESTION: Final[dict[str, Schema]] = {
     "tags": {"type": "array", "items": {"type": "string"}, "maxItems": 64},
     "kinds": {"type": "array", "items": {"type": "string", "enum": ["lore", "memory"]}, "maxItems": 2},
     "owner": {**TOKEN, "description": "Whose memories."},
-    "rerank": {"type": "boolean", "default": False, "description": "Look at the best hits sentence by sentence."},
     "asker": {**TOKEN, "description": "Under whose name the question is recorded."},
 }
 QUESTION: Final[Schema] = {"type": "object", "required": ["text"], "properties": _QUESTION, "additionalProperties": False}
@@ -43,16 +42,20 @@ HIT: Final[Schema] = {
         "body": {"type": "string"},
         "content_hash": {"type": "string"},
         "tags": _TEXTS,
-        "score": {"type": "number"},
+        "score": {"type": "number", "minimum": 0, "maximum": 1, "description": "How likely the passage answers the question."},
         "ranks": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "Its rank by `text` and by `vector`."},
         "position": {**COUNT, "description": "At which it was recorded."},
     },
 }
 FOUND: Final[Schema] = {
     "type": "object",
-    "required": ["hits", "mode", "as_of"],
+    "required": ["hits", "answered", "mode", "as_of"],
     "properties": {
         "hits": {"type": "array", "items": ref("Hit")},
+        "answered": {
+            "type": "boolean",
+            "description": "Whether one of the hits probably answers (has a score of 0.5 or more); else they are what comes nearest.",
+        },
         "mode": {"type": "string"},
         "model": {"type": "string", "description": "Of the vectors; empty: by words alone."},
         "as_of": {**COUNT, "description": "The position that the answer is true at."},

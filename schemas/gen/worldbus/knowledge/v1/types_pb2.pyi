@@ -94,7 +94,7 @@ class KnowledgeHit(_message.Message):
     rank: _builtins.int
     """Its rank, 1 for the best."""
     score: _builtins.float
-    """Its score in the mode that was asked for."""
+    """How likely it answers the question, 0 to 1. Until November 2026 a sum of inverse ranks instead, 0 to 0.04."""
     def __init__(
         self,
         *,

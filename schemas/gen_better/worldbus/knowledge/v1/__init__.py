@@ -42,7 +42,7 @@ class KnowledgeHit(betterproto2.Message):
 
     score: "float" = betterproto2.field(3, betterproto2.TYPE_DOUBLE)
     """
-    Its score in the mode that was asked for.
+    How likely it answers the question, 0 to 1. Until November 2026 a sum of inverse ranks instead, 0 to 0.04.
     """
 
 
