@@ -6,6 +6,9 @@
 Silence is measured in real time by the world's clock, also while the world is paused. To keep heartbeats out of the log, the handler
 does not record when a player was last heard: every `PERIOD_MS` it asks whether there was any sign of life since it last asked, and only the
 first one of a period is recorded (`PlayerSeen`). A silent player therefore departs after one to two periods.
+
+A session lasts from one event's `time` to another's, as their publishers' clocks say. An event whose `time` is later than the moment at
+which the log took it comes of a clock that is ahead: beyond `SKEW_MS` the log's time counts instead, and the session says by how much.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from google.protobuf.message import Message
 from bus.event import Event
 from bus.handler import Handler
 from handlers.answering import answering
+from handlers.display_name import BadName, shown
 from handlers.names import NAME_RULE, is_token
 from schemas.gen.worldbus.player.v1.player_pb2 import (
     PlayerArrived,
@@ -37,7 +41,7 @@ from schemas.gen.worldbus.player.v1.player_pb2 import (
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
 
 PERIOD_MS: Final = 60_000  # real milliseconds between two looks at a player
-MAX_DISPLAY_NAME: Final = 64  # characters
+SKEW_MS: Final = 2_000  # that a publisher's clock may be ahead of the log's
 MAX_PLATFORM: Final = 32
 MAX_GAME_SERVER: Final = 64
 MAX_REASON: Final = 256
@@ -53,7 +57,8 @@ class Player:
     session: int = 0
     zone: str = ""
     seen: bool = False  # a sign of life since the last look
-    arrived_ns: int = 0  # time of the event by which the session began
+    arrived_ns: int = 0  # when the session began: the time of the event that began it, unless its clock was ahead
+    ahead_ms: int = 0  # how far that clock was ahead, if it was by more than `SKEW_MS`
     zones_entered: int = 0  # in this session
 
     @property
@@ -113,11 +118,17 @@ def _looked(event: Event, it: WakeFired, player: Player) -> Said:
 
 
 def _joined(event: Event, it: PlayerJoined, player: Player) -> Said:
-    if refusal := _bad_names(event, it) or _bad_place(event, it):
+    if refusal := _too_long(event, it) or _bad_place(event, it):
         return refusal
+    try:
+        name = shown(it.display_name)
+    except BadName as error:
+        return _refused(event, error.code, str(error))
     before = _departed(event, player, "replaced", f"joined again from {it.game_server}") if player.online else ()
     session = player.session + 1
-    arrived = PlayerArrived(session=session, display_name=it.display_name, platform=it.platform, game_server=it.game_server)
+    arrived = PlayerArrived(
+        session=session, display_name=name, platform=it.platform, game_server=it.game_server, clock_ahead_ms=_ahead_ms(event)
+    )
     return (*before, arrived, _entered(it, session, ""), _next_look(session))
 
 
@@ -129,15 +140,23 @@ def _left(event: Event, it: PlayerLeft, player: Player) -> Said:
     return _departed(event, player, "left", it.reason)
 
 
+def _ahead_ms(event: Event) -> int:
+    """How far the clock of an event's publisher is ahead of the log's, in milliseconds; 0 where it is as good as right."""
+    ahead_ms = (event.time_ns - event.recorded_ns) // _MS
+    return ahead_ms if event.recorded_ns and ahead_ms > SKEW_MS else 0
+
+
 def _departed(event: Event, player: Player, cause: str, reason: str) -> Said:
+    ahead_ms = _ahead_ms(event)
     return (
         PlayerLeftZone(zone=player.zone, session=player.session),
         PlayerDeparted(session=player.session, cause=cause, reason=reason),
         PlayerSessionSummarised(
             session=player.session,
-            duration_ms=max(0, event.time_ns - player.arrived_ns) // _MS,
+            duration_ms=max(0, event.time_ns - ahead_ms * _MS - player.arrived_ns) // _MS,
             zones_entered=player.zones_entered,
             last_zone=player.zone,
+            clock_ahead_ms=max(ahead_ms, player.ahead_ms),
         ),
     )
 
@@ -155,15 +174,8 @@ def _next_look(session: int) -> WakeRequested:
     return WakeRequested(name=_look(session), in_real_ms=PERIOD_MS)
 
 
-def _bad_names(event: Event, it: PlayerJoined) -> Said:
-    limits = (
-        ("display_name", it.display_name, MAX_DISPLAY_NAME),
-        ("platform", it.platform, MAX_PLATFORM),
-        ("game_server", it.game_server, MAX_GAME_SERVER),
-    )
-    if not it.display_name.strip():
-        return _refused(event, "BAD_NAME", "display_name is empty: say how others shall see the player")
-    for field, text, limit in limits:
+def _too_long(event: Event, it: PlayerJoined) -> Said:
+    for field, text, limit in (("platform", it.platform, MAX_PLATFORM), ("game_server", it.game_server, MAX_GAME_SERVER)):
         if len(text) > limit:
             return _refused(event, "TOO_LONG", f"{field} may have {limit} characters, found {len(text)}")
     return ()
@@ -187,7 +199,7 @@ def evolve(player: Player, event: Event) -> Player:
         case PlayerEnteredZone() as it:
             return replace(player, zone=it.zone, zones_entered=player.zones_entered + 1)
         case PlayerArrived() as it:
-            return Player(session=it.session, arrived_ns=event.time_ns)
+            return Player(session=it.session, arrived_ns=event.time_ns - it.clock_ahead_ms * _MS, ahead_ms=it.clock_ahead_ms)
         case PlayerDeparted():
             return replace(player, zone="")
         case _:

@@ -71,13 +71,19 @@ def declined(event: Event, it: Declined) -> Change:
 def noted(event: Event, it: provider.ProviderPaymentNoted) -> Change:
     return REAL.put(
         *(event.world, it.payment_id),
-        player=event.entity, pack=it.pack or None, paid_minor=it.paid_minor, refunded_minor=it.refunded_minor,
-        disputes_open=len(it.disputes_open), disputes_lost=len(it.disputes_lost), failed=it.failed,
+        player=event.entity, pack=it.pack or None, paid_minor=it.paid_minor, paid_currency=it.paid_currency or None,
+        refunded_minor=it.refunded_minor, disputes_open=len(it.disputes_open), disputes_lost=len(it.disputes_lost),
+        inquiries=sum(one.state == "inquiry" for one in it.disputes), failed=it.failed,
     )  # fmt: skip
 
 
 def delivered(event: Event, it: provider.PackDelivered) -> Change:
-    return REAL.put(event.world, it.payment_id, currency=it.currency, given_minor=it.amount_minor)
+    settled = {"refused": None, "refused_reason": None}  # an earlier receipt of it may have been
+    return REAL.put(event.world, it.payment_id, currency=it.currency, given_minor=it.amount_minor, **settled)
+
+
+def differed(event: Event, it: provider.PackPriceDiffered) -> Change:
+    return REAL.put(event.world, it.payment_id, price_minor=it.price_minor)
 
 
 def reversed_(event: Event, it: provider.PackReversed) -> Change:
@@ -91,7 +97,8 @@ def restored(event: Event, it: provider.PackRestored) -> Change:
 
 
 def refused(event: Event, it: provider.PackRefused) -> Change:
-    return REAL.put(event.world, it.payment_id, player=event.entity, refused=it.code, refused_reason=it.reason)
+    receipt = {"pack": it.pack, "paid_minor": it.paid_minor, "paid_currency": it.paid_currency} if it.paid_minor else {}
+    return REAL.put(event.world, it.payment_id, player=event.entity, refused=it.code, refused_reason=it.reason, **receipt)
 
 
 payments = Projection(
@@ -119,5 +126,6 @@ payments = Projection(
         provider.PackReversed: reversed_,
         provider.PackRestored: restored,
         provider.PackRefused: refused,
+        provider.PackPriceDiffered: differed,
     },
 )

@@ -95,7 +95,10 @@ CREATE TABLE real_payments (
     player            text,
     pack              text,
     paid_minor        bigint,
+    paid_currency     text,
+    price_minor       bigint,
     refunded_minor    bigint,
+    inquiries         integer,
     disputes_open     integer,
     disputes_lost     integer,
     failed            boolean,
@@ -107,6 +110,8 @@ CREATE TABLE real_payments (
     position          bigint,
     PRIMARY KEY (world, payment_id)
 );
+COMMENT ON COLUMN real_payments.price_minor IS 'The price of the pack, where something else was paid and the pack was delivered all the same.';
+COMMENT ON COLUMN real_payments.refused IS 'Code of the last refusal; such a payment waits for a person.';
 COMMENT ON COLUMN real_payments.given_minor IS 'Virtual money that is out for this payment, in minor units of currency.';
 COMMENT ON COLUMN real_payments.written_off_minor IS 'Of what was taken back, what the player had spent already.';
 

@@ -33,6 +33,7 @@ EDGES: Final[dict[str, tuple[type[Message], ...]]] = {
         provider.PaymentFailed,
         provider.PaymentRefunded,
         provider.PaymentDisputed,
+        provider.PaymentInquired,
         provider.DisputeSettled,
     ),
     "release-feed": (uemonitor.ReleaseFeedRead, uemonitor.ReleaseFeedFailed),

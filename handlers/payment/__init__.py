@@ -58,6 +58,7 @@ PROVIDER_NEWS: Final = (
     provider.PaymentFailed,
     provider.PaymentRefunded,
     provider.PaymentDisputed,
+    provider.PaymentInquired,
     provider.DisputeSettled,
 )
 EDGE_OF_PROVIDER: Final = "payments-provider"
@@ -166,6 +167,7 @@ def payments(prices: PriceList) -> Handler[Account]:
             provider.PackReversed,
             provider.PackRestored,
             provider.PackRefused,
+            provider.PackPriceDiffered,
             WakeRequested,
             WakeCancelRequested,
         ),

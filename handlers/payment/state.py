@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from bus.event import Event
 from handlers.book import Book, blank, find, put
+from handlers.payment.real import Dispute, Real, Refund
 from schemas.gen.worldbus.coupon.v1 import coupon_pb2 as coupons
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
@@ -59,20 +60,6 @@ class Hold(NamedTuple):
     number: int
     currency: str
     amount: int
-
-
-class Real(NamedTuple):
-    """What is known of a real payment, and what came of it: `given` virtual money is out, `written_off` of it lost."""
-
-    pack: str = ""
-    paid: int = 0
-    refunded: int = 0
-    open: tuple[str, ...] = ()
-    won: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-    failed: bool = False
-    given: int = 0
-    written_off: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,12 +193,20 @@ def _known(real: Real, it: Known) -> Real:
             return real._replace(
                 pack=it.pack,
                 paid=it.paid_minor,
-                refunded=it.refunded_minor,
-                open=tuple(it.disputes_open),
-                won=tuple(it.disputes_won),
-                lost=tuple(it.disputes_lost),
+                currency=it.paid_currency,
+                reported=it.reported_minor if it.refunds or it.reported_minor else it.refunded_minor,
+                refunds=tuple(Refund(one.refund_id, one.amount_minor, one.state) for one in it.refunds),
+                disputes=_disputes(it),
                 failed=it.failed,
             )
+
+
+def _disputes(it: provider.ProviderPaymentNoted) -> tuple[Dispute, ...]:
+    """Earlier releases noted ids alone, each of which stands for all of the payment."""
+    if it.disputes:
+        return tuple(Dispute(one.dispute_id, one.state, one.amount_minor, one.currency, one.said_unix_s) for one in it.disputes)
+    by_state = (("open", it.disputes_open), ("won", it.disputes_won), ("lost", it.disputes_lost))
+    return tuple(sorted(Dispute(name, state) for state, names in by_state for name in names))
 
 
 def _without(entries: Mapping[str, V], key: str) -> Mapping[str, V]:

@@ -16,6 +16,7 @@ MAX_AMOUNT: Final = 10**12  # minor units in one posting
 MAX_BALANCE: Final = 10**15  # minor units on one account; sums of accounts stay far below 64 bits
 MAX_AT_ONCE: Final = 1_000  # pieces in one purchase
 MAX_KINDS: Final = 16  # kinds of items that one purchase brings
+TAXES: Final = ("inclusive", "exclusive")  # in the packs' prices, or on top of them
 SKU_RULE: Final = "1 to 64 of a-z 0-9 _ -"
 REFUSE: Final = "refuse"
 PAY: Final = "pay"
@@ -52,6 +53,12 @@ class PriceList:
     items: Mapping[str, Item]
     packs: Mapping[str, Pack]
     refund_used: str = REFUSE  # what becomes of a whole refund whose goods are not all there: `refuse` or `pay`
+    tax: str = "inclusive"
+
+    @property
+    def taxed_on_top(self) -> bool:
+        """Whether the provider adds taxes to the packs' prices."""
+        return self.tax == "exclusive"
 
 
 def is_sku(text: str) -> bool:
@@ -77,6 +84,7 @@ def parse(table: Mapping[str, Any], name: str) -> PriceList:
             items={sku: Item(**body) for sku, body in table["items"].items()},
             packs={pack: Pack(**body) for pack, body in table["packs"].items()},
             refund_used=table.get("refund_used", REFUSE),
+            tax=table.get("tax", "inclusive"),
         )
         found = problems(prices)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -91,6 +99,8 @@ def problems(prices: PriceList) -> list[str]:
     found = [] if prices.currencies else ["wanted at least one currency, found none"]
     if prices.refund_used not in (REFUSE, PAY):
         found.append(f"refund_used must be {REFUSE} or {PAY}, found {prices.refund_used!r}")
+    if prices.tax not in TAXES:
+        found.append(f"tax: wanted {' or '.join(TAXES)}, found {prices.tax!r}")
     for currency, opening in prices.currencies.items():
         if not is_token(currency) or not _whole(opening, 0):
             found.append(f"currencies.{currency}: wanted a name of {NAME_RULE} and opening_minor 0 to {MAX_AMOUNT}, found {opening!r}")

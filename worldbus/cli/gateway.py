@@ -42,10 +42,19 @@ PORT = 8088
     metavar="FILE",
     type=click.Path(path_type=Path),
     envvar="WORLDBUS_GATEWAY_WEBHOOK_SECRETS",
-    help="Signing secrets of the payment provider's webhooks, one a line; none: none are taken.  [WORLDBUS_GATEWAY_WEBHOOK_SECRETS]",
+    help="Signing secrets of the payment provider's webhooks, one a line, read again when it changes; none: no webhooks are taken.  "
+    "[WORLDBUS_GATEWAY_WEBHOOK_SECRETS]",
 )
 @click.option(
     "--tls", metavar="CERT KEY", type=(click.Path(), click.Path()), default=None, help="Certificate chain and key as PEM files: HTTPS."
+)
+@click.option(
+    "--cors",
+    metavar="ORIGIN",
+    multiple=True,
+    envvar="WORLDBUS_GATEWAY_CORS",
+    help="An origin whose pages may call from a browser, in full, like https://play.example.com; several times for several, no wildcards.  "
+    "[WORLDBUS_GATEWAY_CORS]",
 )
 @click.option("--shared", is_flag=True, help="Let several processes listen on this port; the kernel spreads the connections.")
 @settings_options(*PLACE, "reader_dsn", "world", "durability")
@@ -56,6 +65,7 @@ def gateway(
     tokens: Path | None,
     webhook_secrets: Path | None,
     tls: tuple[str, str] | None,
+    cors: tuple[str, ...],
     shared: bool,
     settings: Settings,
 ) -> None:
@@ -70,15 +80,23 @@ def gateway(
     from worldbus.logging import configure
 
     configure(settings.log, settings.log_level)
-    until_stopped(_serve(settings, listen, tokens, webhook_secrets, tls, shared))
+    until_stopped(_serve(settings, listen, tokens, webhook_secrets, tls, cors, shared))
 
 
 async def _serve(
-    settings: Settings, listen: str, tokens: Path | None, webhook_secrets: Path | None, tls: tuple[str, str] | None, shared: bool
+    settings: Settings,
+    listen: str,
+    tokens: Path | None,
+    webhook_secrets: Path | None,
+    tls: tuple[str, str] | None,
+    cors: tuple[str, ...],
+    shared: bool,
 ) -> None:
     from bus.errors import BadSettings
     from handlers import by_name
     from worldbus.compose import open_world, serve
+    from worldbus.edges.signing_secrets import SigningSecrets
+    from worldbus.gateway.cors import Cors
     from worldbus.gateway.grants import Tokens
     from worldbus.gateway.service import Place, open_gateway
 
@@ -87,14 +105,15 @@ async def _serve(
             "wanted --tokens, the file that says who may publish, found none: make one with `worldbus gateway token >> tokens.toml`"
         )
     host, port = _address(listen)
+    named = Cors(cors)
     place = Place(host=host, port=port, shared=shared, tls=_tls(tls))
-    secrets = _secrets(webhook_secrets)
+    secrets = SigningSecrets(webhook_secrets) if webhook_secrets else ()
     granted = Tokens(tokens, frozenset(by_name()))
     postgres = settings.embedded_nats or not settings.embedded_postgres  # beside a NATS of your own, an empty Postgres of ours is no use
     async with (
         open_world(settings, name="worldbus-gateway", postgres=postgres) as world,
         serve(world),
-        open_gateway(world, granted, place, webhook_secrets=secrets) as opened,
+        open_gateway(world, granted, place, webhook_secrets=secrets, cors=named) as opened,
     ):
         remark_made(world.servers)
         shown = f"[{host}]" if ":" in host else host
@@ -128,20 +147,6 @@ def _tls(files: tuple[str, str] | None) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise BadSettings(f"--tls: wanted a certificate chain and its key as PEM files, found {error}") from error
     return context
-
-
-def _secrets(path: Path | None) -> list[str]:
-    from bus.errors import BadSettings
-
-    if path is None:
-        return []
-    try:
-        found = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"--webhook-secrets: wanted a file with one secret a line, found {error}") from error
-    if not found:
-        raise BadSettings(f"--webhook-secrets: wanted at least one secret in {path}, found none")
-    return found
 
 
 @gateway.command()

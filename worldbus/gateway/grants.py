@@ -133,6 +133,10 @@ class Tokens:
         """Whether the file still grants exactly this."""
         return self._grants.get(grant.sha256) == grant
 
+    def of(self, sha256: str) -> Grant | None:
+        """The grant of a token by its hash, if the file still has it."""
+        return self._grants.get(sha256)
+
     def find(self, header: str | None) -> Grant:
         """The grant of an `Authorization` header. Raises a 401 problem that says nothing about what was presented."""
         if not header:

@@ -8,13 +8,14 @@ holds connections open and says nothing keeps nobody out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from heapq import nsmallest
 from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from worldbus.gateway.cors import Cors
 from worldbus.gateway.limits import Limits
 from worldbus.gateway.metrics import Metrics
 from worldbus.gateway.problem import CONTENT_TYPE, Problem, later
@@ -25,19 +26,20 @@ GIVE_WAY: Final = 50  # one in so many gives way at once, so that looking for th
 LINGER_S: Final = 1.0  # beyond the time in which a stream drops its reader by itself
 
 
-def _raw(problem: Problem) -> bytes:
+def _raw(problem: Problem, headers: Mapping[str, str]) -> bytes:
     """A whole answer, for a connection that has no request yet."""
     body = problem.body()
     lines = [f"HTTP/1.1 {problem.status} {problem.document()['title']}", f"Content-Type: {CONTENT_TYPE}", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in problem.headers.items()]
+    lines += [f"{name}: {value}" for name, value in {**problem.headers, **headers}.items()]
     return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + body
 
 
 class GuardedServer(web.Server):
     """A low-level server whose connections are guarded."""
 
-    def __init__(self, handle: Handle, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, handle: Handle, limits: Limits, metrics: Metrics, cors: Cors) -> None:
         super().__init__(handle)
+        self.cors = cors
         self.limits = limits
         self.metrics = metrics
 
@@ -91,7 +93,8 @@ class Guarded(RequestHandler):
         server, wire = self._guards, cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         if len(server._connections) >= server.limits.connections and not server.make_room():
             server.metrics.refused_connections += 1
-            wire.write(_raw(later(503, "TOO_MANY_CONNECTIONS", f"wanted at most {server.limits.connections} connections: come again", 2)))
+            full = later(503, "TOO_MANY_CONNECTIONS", f"wanted at most {server.limits.connections} connections: come again", 2)
+            wire.write(_raw(full, server.cors.blind))
             wire.close()
             return
         self._wire = wire
@@ -127,9 +130,8 @@ class Guarded(RequestHandler):
         self._guards.metrics.slow_requests += 1
         if self.transport is not None and not self._silent:
             limit = self._guards.limits.head_s
-            self.transport.write(
-                _raw(Problem(408, "HEAD_TOO_SLOW", f"wanted a request's headers within {limit:g} s, found them unfinished"))
-            )
+            late = Problem(408, "HEAD_TOO_SLOW", f"wanted a request's headers within {limit:g} s, found them unfinished")
+            self.transport.write(_raw(late, self._guards.cors.blind))
         self.force_close()
 
     def pause_writing(self) -> None:
@@ -168,6 +170,7 @@ class Guarded(RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """The answer to what cannot be parsed, and to a bug."""
+        origin = request.headers.get("Origin")
         if status == 400 or exc is None:
             found = (message or "nothing that can be read").strip().splitlines()[0][:200]
             too_large = (
@@ -181,4 +184,5 @@ class Guarded(RequestHandler):
             self.log_exception("gateway_bug", exc_info=exc)
             problem = Problem(500, "BUG", "the gateway failed on this request: please report it with what its log says", close=True)
         self._guards.metrics.answered("-", problem.status)
-        return web.Response(status=problem.status, body=problem.body(), content_type=CONTENT_TYPE, headers={"Connection": "close"})
+        headers = {"Connection": "close", **(self._guards.cors.headers(origin) if origin else self._guards.cors.blind)}
+        return web.Response(status=problem.status, body=problem.body(), content_type=CONTENT_TYPE, headers=headers)

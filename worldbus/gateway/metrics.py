@@ -48,6 +48,8 @@ class Metrics:
         self.events: Counter[str] = Counter()
         """By one of `OUTCOMES`."""
         self.refusals: Counter[str] = Counter()
+        self.webhooks: Counter[str] = Counter()
+        """By one of `worldbus.edges.payments.OUTCOMES`."""
         self.streamed = 0
         self.dropped: Counter[str] = Counter()
         self.refused_connections = 0
@@ -85,6 +87,10 @@ class Metrics:
         )
         yield _counter("events", words, "outcome", {outcome: self.events[outcome] for outcome in OUTCOMES})
         yield _counter("refusals", "Problem documents sent, by code.", "code", self.refusals)
+        words = (
+            "The payment provider's webhooks by what became of them. not_ours: of payments without our metadata; put_off: it comes again."
+        )
+        yield _counter("webhooks", words, "outcome", self.webhooks)
         yield _counter("streams_dropped", "Streams ended by the gateway, by reason.", "reason", self.dropped)
         yield self._histogram()
         values = {

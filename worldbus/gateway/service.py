@@ -6,7 +6,7 @@ import asyncio
 import re
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -15,8 +15,9 @@ import structlog
 from aiohttp import web
 
 from bus.errors import WorldbusError
-from worldbus.edges.payments import PaymentsEdge, owners_in
-from worldbus.gateway import clock, search, signals
+from worldbus.edges.payments import PaymentsEdge, Secrets, owners_in
+from worldbus.gateway import clock, search, signals, tickets
+from worldbus.gateway.cors import Cors
 from worldbus.gateway.events import BATCHES, EVENTS, Events, answer
 from worldbus.gateway.feed import Feed
 from worldbus.gateway.guard import GuardedServer
@@ -60,7 +61,15 @@ class Gateway:
     """Everything behind the socket. Made by `open_gateway`."""
 
     def __init__(
-        self, world: World, tokens: Tokens, *, limits: Limits, after: int, pool: asyncpg.Pool | None, webhook_secrets: Sequence[str] = ()
+        self,
+        world: World,
+        tokens: Tokens,
+        *,
+        limits: Limits,
+        after: int,
+        pool: asyncpg.Pool | None,
+        webhook_secrets: Secrets = (),
+        cors: Cors,
     ) -> None:
         self.metrics = Metrics()
         self.limits = limits
@@ -68,6 +77,8 @@ class Gateway:
         self.port = 0
         self._world = world
         self._tokens = tokens
+        self._cors = cors
+        self._tickets = tickets.Tickets(world.connection)
         self._archive = Archive(pool) if pool is not None else None
         self._known = Known(self.feed, self._archive, limits.stale_s)
         self._recorder = Recorder(world.publisher, world.log, self.feed, self._known, limits.answer_s)
@@ -82,6 +93,7 @@ class Gateway:
             BATCHES: {"POST": self._publish},
             "/v1/subscribe": {"GET": self._subscribe},
             "/v1/signals": {"GET": self._signals},
+            "/v1/tickets": {"POST": self._ticket},
             "/v1/clock": {"GET": self._clock},
             "/v1/search": {"GET": self._search, "POST": self._search},
             "/v1/webhooks/payments": {"POST": self._webhook},
@@ -91,13 +103,16 @@ class Gateway:
             "/readyz": {"GET": self._readyz},
         }
 
-    def _edge(self, pool: asyncpg.Pool | None, secrets: Sequence[str]) -> PaymentsEdge:
+    def _edge(self, pool: asyncpg.Pool | None, secrets: Secrets) -> PaymentsEdge:
         find_owner = owners_in(pool) if pool is not None else None
-        return PaymentsEdge(self._world.publisher, secrets, self._world.settings.world, find_owner=find_owner)
+        if find_owner is None:
+            log.warning("webhooks_without_owners", reason="refunds and disputes name no player, and without Postgres nobody can look it up")
+        world = self._world.settings.world
+        return PaymentsEdge(self._world.publisher, secrets, world, find_owner=find_owner, outcomes=self.metrics.webhooks)
 
     async def run(self) -> None:
         """What goes on in the background, until cancelled. Raises `LogDamaged`."""
-        async with asyncio.TaskGroup() as group:
+        async with self._tickets.serve(), asyncio.TaskGroup() as group:
             group.create_task(self.feed.run(), name="gateway-feed")
             group.create_task(self._known.keep_short(), name="gateway-trim")
             group.create_task(self._tokens.watch(), name="gateway-tokens")
@@ -110,9 +125,14 @@ class Gateway:
         """The answer to one request."""
         name, route = self._route(request)
         try:
-            response = await route(request)
+            if request.method == "OPTIONS" and self._cors.origins and "Origin" in request.headers:
+                response: web.StreamResponse = self._cors.preflight(request)
+            else:
+                response = await route(request)
         except WorldbusError as error:
             response = self._refusal(problem_of(error))
+        if not response.prepared and "Vary" not in response.headers:
+            response.headers.update(self._cors.headers(request.headers.get("Origin")))
         self.metrics.answered(name, response.status)
         return response
 
@@ -172,19 +192,43 @@ class Gateway:
         return await self._events.look(position, self._listener(request))
 
     def _listener(self, request: web.BaseRequest) -> Grant:
-        grant = self._grant(request)
+        return self._hears(self._grant(request))
+
+    def _hears(self, grant: Grant) -> Grant:
         if not grant.hears:
             raise Problem(403, "MAY_NOT_HEAR", "wanted a token with hears = true, found one that only publishes")
         return grant
 
-    async def _subscribe(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _reader(self, request: web.BaseRequest) -> Grant:
+        """Whoever may have this stream: by its token, or by a ticket."""
+        found = request.query.getall(tickets.PARAMETER, [])
+        if not found:
+            return self._listener(request)
+        if len(found) > 1 or "Authorization" in request.headers:
+            raise Problem(400, "TICKET_AND_TOKEN", "wanted one ticket, or a token, found several of them: send one")
+        token = await self._tickets.redeem(found[0], tickets.target_of(request.rel_url.raw_path, request.query))
+        if (grant := self._tokens.of(token)) is None:
+            raise Problem(401, "BAD_TICKET", "wanted a ticket of a token that is still good, found one of another: use one that is")
+        return self._hears(grant)
+
+    async def _ticket(self, request: web.BaseRequest) -> web.StreamResponse:
         grant = self._listener(request)
-        asked = wanted(request.query, request.headers, grant)
+        self._events.count(grant, 1, self._loop.time())
+        path, target = tickets.wished(await body_of(request, 64 << 10, self.limits.body_s), grant)
+        ticket = self._tickets.issue(grant, target)
+        url = f"{path}{'&' if '?' in path else '?'}{tickets.PARAMETER}={ticket}"
+        made = answer(201, {"ticket": ticket, "url": url, "expires_in_s": int(tickets.GOOD_FOR_S), "position": self.feed.head})
+        made.headers["Cache-Control"] = "no-store"
+        return made
+
+    async def _subscribe(self, request: web.BaseRequest) -> web.StreamResponse:
+        grant = await self._reader(request)
+        asked = wanted(tickets.without_ticket(request.query), request.headers, grant)
         return await self._streamed(request, grant, lambda stream: self._subscriptions.follow(stream, asked))
 
     async def _signals(self, request: web.BaseRequest) -> web.StreamResponse:
-        grant = self._listener(request)
-        subject = signals.pattern(request.query, grant)
+        grant = await self._reader(request)
+        subject = signals.pattern(tickets.without_ticket(request.query), grant)
         closing = self._subscriptions.closing
         return await self._streamed(
             request, grant, lambda stream: signals.follow(self._world.connection, stream, subject, self.limits, closing)
@@ -199,7 +243,8 @@ class Gateway:
     async def _streamed(self, request: web.BaseRequest, grant: Grant, work: Callable[[Stream], Awaitable[None]]) -> web.StreamResponse:
         if self._open[grant.name] >= grant.subscriptions:
             raise later(429, "TOO_MANY_SUBSCRIPTIONS", f"wanted at most {grant.subscriptions} streams of this token at once: close one", 5)
-        stream = Stream(request, self.limits, self.metrics, lambda: self._tokens.holds(grant))
+        headers = self._cors.headers(request.headers.get("Origin"))
+        stream = Stream(request, self.limits, self.metrics, lambda: self._tokens.holds(grant), headers)
         self._open[grant.name] += 1
         self.metrics.subscribers += 1
         try:
@@ -269,17 +314,17 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(
-    world: World, tokens: Tokens, place: Place, *, limits: Limits | None = None, webhook_secrets: Sequence[str] = ()
+    world: World, tokens: Tokens, place: Place, *, limits: Limits | None = None, webhook_secrets: Secrets = (), cors: Cors | None = None
 ) -> AsyncIterator[Gateway]:
     """Listen for the block. Without Postgres the gateway remembers ids by itself: of the whole log, as far as its memory goes.
 
     Leaving ends the streams, answers what has been asked, and closes. What ends by an error ends the block with it.
     """
-    limits = limits or Limits()
+    limits, cors = limits or Limits(), cors or Cors()
     async with AsyncExitStack() as stack:
         pool, after = await open_archive(stack, world.servers.gateway_dsn)
-        gateway = Gateway(world, tokens, limits=limits, after=after, pool=pool, webhook_secrets=webhook_secrets)
-        server = GuardedServer(gateway.handle, limits, gateway.metrics)
+        gateway = Gateway(world, tokens, limits=limits, after=after, pool=pool, webhook_secrets=webhook_secrets, cors=cors)
+        server = GuardedServer(gateway.handle, limits, gateway.metrics, cors)
         async with asyncio.TaskGroup() as group:
             background = group.create_task(gateway.run(), name="gateway")
             listening = await asyncio.get_running_loop().create_server(

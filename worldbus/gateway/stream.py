@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -28,13 +28,18 @@ class ReaderGone(Exception):
 class Stream:
     """One reader. Writing waits for the reader, but not for ever: whoever takes nothing for `stall_s` is dropped."""
 
-    def __init__(self, request: web.BaseRequest, limits: Limits, metrics: Metrics, granted: Callable[[], bool]) -> None:
-        """`granted`: whether its token still is what it was when the stream began; asked before each look at what is new."""
+    def __init__(
+        self, request: web.BaseRequest, limits: Limits, metrics: Metrics, granted: Callable[[], bool], headers: Mapping[str, str]
+    ) -> None:
+        """`granted`: whether its token still is what it was when the stream began; asked before each look at what is new.
+
+        headers  further ones of the answer
+        """
         self.granted = granted
         self._request = request
         self._limits = limits
         self._metrics = metrics
-        self.response = web.StreamResponse(headers=HEADERS)
+        self.response = web.StreamResponse(headers={**HEADERS, **headers})
         self.response.force_close()
 
     async def open(self) -> None:

@@ -21,6 +21,7 @@ from projections import Projector
 from projections.checkpoints import Checkpoints
 from tests.streams import delete_streams
 from worldbus.embedded import NatsServer
+from worldbus.gateway.cors import Cors
 from worldbus.gateway.grants import Tokens, digest
 from worldbus.gateway.limits import Limits
 from worldbus.gateway.service import Gateway, Place, open_gateway
@@ -118,14 +119,14 @@ def open_caller(tmp_path: Path) -> Open:
 
     @asynccontextmanager
     async def opened(
-        nats_url: str, dsn: str = "", *, limits: Limits = QUICK, webhook_secrets: tuple[str, ...] = ()
+        nats_url: str, dsn: str = "", *, limits: Limits = QUICK, webhook_secrets: tuple[str, ...] = (), cors: tuple[str, ...] = ()
     ) -> AsyncIterator[Caller]:
         settings = Settings(nats_url=nats_url, postgres_dsn=dsn or None, durability="relaxed", data=tmp_path / "data", world=WORLD)
         async with AsyncExitStack() as stack:
             world = await stack.enter_async_context(open_world(settings, name="gateway", postgres=bool(dsn)))
             tokens = Tokens(tokens_file(tmp_path), HANDLERS)
             gateway = await stack.enter_async_context(
-                open_gateway(world, tokens, Place(port=0), limits=limits, webhook_secrets=webhook_secrets)
+                open_gateway(world, tokens, Place(port=0), limits=limits, webhook_secrets=webhook_secrets, cors=Cors(cors))
             )
             session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)))
             caller = Caller(gateway, session, f"http://127.0.0.1:{gateway.port}")

@@ -194,7 +194,8 @@ async def _streams(caller: Caller, events: Sequence[Event]) -> None:
 
 async def _tables(dsn: str, events: Sequence[Event], log: Log) -> None:
     """The archive and the views; a rebuild; the past; the chain behind an answer."""
-    connection = await connect(as_reader(dsn), search_path="world")
+    connection = await connect(as_reader(dsn))
+    await connection.execute("SET search_path = world")
     owner = await connect(dsn)
     try:
         rows = await connection.fetch("SELECT position, event_id, type, time, cause, header FROM events ORDER BY position")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from google.protobuf.message import Message
 
 import handlers
 from bus.errors import StoreUnavailable
@@ -28,6 +29,7 @@ from schemas.gen.worldbus.game.v1.game_pb2 import ItemCollected
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemUseRequested
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as money
 from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
+from schemas.gen.worldbus.payment.v1.types_pb2 import ProviderRefund
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
 from tests.ledger import check_ledger
@@ -134,6 +136,30 @@ async def test_purchases_holds_coupons_and_real_payments_are_told(day: Rehearsal
     assert await ask("SELECT player, request_id FROM coupon_uses") == [("mira", "p1")]
     real = await ask("SELECT player, pack, given_minor, disputes_open FROM real_payments")
     assert real == [("mira", "purse", 0, 1)]
+
+
+async def test_refunds_inquiries_and_odd_prices_of_real_payments_are_told(database: str, reader: str) -> None:
+    town = Rehearsal(payment, coupon)
+
+    def hear(message: Message) -> None:
+        town.say(message, entity="mira", subsystem="payments-provider")
+
+    for number, paid in ((1, 499), (2, 594), (3, 300)):
+        hear(provider.PaymentReceived(payment_id=f"pi_{number}", pack="purse", paid_currency="eur", paid_minor=paid))
+    for state in ("succeeded", "failed"):
+        hear(provider.PaymentRefunded(payment_id="pi_1", refunds=[ProviderRefund(refund_id="re_1", amount_minor=100, state=state)]))
+    hear(provider.PaymentInquired(payment_id="pi_1", inquiry_id="dp_1", kind="inquiry"))
+    hear(provider.PaymentReceived(payment_id="pi_3", pack="purse", paid_currency="eur", paid_minor=300, subtotal_minor=499))
+    hear(provider.PaymentReceived(payment_id="pi_4", pack="moon", paid_currency="eur", paid_minor=5))
+    await Projector(database, PROJECTIONS).run(Listed(town.log))
+
+    columns = "payment_id, paid_minor, paid_currency, price_minor, refunded_minor, inquiries, given_minor, refused"
+    assert (await query(reader, f"SELECT {columns} FROM real_payments ORDER BY 1")).rows == [
+        ("pi_1", 499, "eur", None, 0, 1, 10_000, None),
+        ("pi_2", 594, "eur", 499, 0, 0, 10_000, None),
+        ("pi_3", 300, "eur", 499, 0, 0, 10_000, None),
+        ("pi_4", 5, "eur", None, None, None, 0, "UNKNOWN_PACK"),
+    ]
 
 
 async def test_items_goods_and_regard_are_what_the_handlers_know(day: Rehearsal, reader: str) -> None:

@@ -166,7 +166,7 @@ def test_counters_are_in_prometheus_format() -> None:
     assert 'worldbus_gateway_publish_seconds_bucket{le="+Inf"} 3.0' in text.splitlines()
     assert "worldbus_gateway_log_head 7.0" in text.splitlines()
     assert {name.removeprefix("worldbus_gateway_") for name, family in families.items() if family.type == "counter"} == {
-        *("requests", "events", "refusals", "streams_dropped"),
+        *("requests", "events", "refusals", "webhooks", "streams_dropped"),
         *COUNTED,
     }
     assert {one.labels["outcome"] for one in families["worldbus_gateway_events"].samples} == set(OUTCOMES)

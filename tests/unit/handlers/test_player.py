@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bus.event import Draft, Event
 from bus.testing import Case, Rehearsal, given
 from handlers.player import PERIOD_MS, Player, player
 from handlers.time_manager import time
@@ -190,3 +191,50 @@ def test_with_the_clock_a_silent_player_departs_within_two_periods_also_while_th
 
     (departed,) = town.said(PlayerDeparted)
     assert departed.cause == "timed_out"
+
+
+@pytest.mark.parametrize("name", ["\u200b", "M\nira", "\u202eMira"])
+def test_a_name_that_cannot_be_seen_is_refused_and_ends_no_session(name: str) -> None:
+    assert refusal(given(player, entity="mira").when(joined(display_name=name))) == "BAD_NAME"
+    case = online().when(joined(display_name=name))
+    assert refusal(case) == "BAD_NAME"
+    case.then_state(session=1, zone="quay")
+
+
+def test_a_name_arrives_in_the_form_in_which_it_is_kept() -> None:
+    (arrived, *_) = given(player, entity="mira").when(joined(display_name="  Mira  Vane ")).said
+
+    assert isinstance(arrived, PlayerArrived)
+    assert arrived.display_name == "Mira Vane"
+
+
+def reported(message: Any, state: Player, time_s: int, recorded_s: int) -> tuple[Any, ...]:
+    """What is said about an event whose publisher's clock shows another time than the log's."""
+    draft = Draft(data=message, world="duskmarket", entity="mira", subsystem="game", id="r", time_ns=time_s * SECOND)
+    event = Event(raw=draft.encode(), subject=draft.subject, partition=0, position=9, recorded_ns=recorded_s * SECOND)
+    return tuple(player.decide(event, state))
+
+
+@pytest.mark.parametrize(
+    ("joined_at", "left_at", "lasted_s", "ahead_s"),
+    [
+        ((4600, 1000), (1060, 1060), 60, 3600),  # an hour ahead, then right
+        ((4600, 1000), (4660, 1060), 60, 3600),
+        ((1000, 1000), (4660, 1060), 60, 3600),
+        ((1001, 1000), (1061, 1060), 60, 0),  # within what clocks differ by
+        ((1000, 5000), (1060, 5060), 60, 0),  # from a queue, late: the times are right
+        ((253_402_300_799, 1000), (1060, 1060), 60, 253_402_299_799),  # the last second of the year 9999
+    ],
+)
+def test_a_clock_that_is_ahead_does_not_make_a_session_longer_or_shorter(
+    joined_at: tuple[int, int], left_at: tuple[int, int], lasted_s: int, ahead_s: int
+) -> None:
+    said = reported(joined(), Player(), *joined_at)
+    state = Player()
+    for message in said:
+        draft = Draft(data=message, world="duskmarket", entity="mira", subsystem="player", id="o", time_ns=joined_at[0] * SECOND)
+        state = player.evolve(state, Event(raw=draft.encode(), subject=draft.subject, partition=0, position=10, recorded_ns=0))
+    *_, summary = reported(PlayerLeft(), state, *left_at)
+
+    assert (summary.duration_ms, summary.clock_ahead_ms) == (lasted_s * 1000, ahead_s * 1000)
+    assert said[0].clock_ahead_ms == (ahead_s * 1000 if joined_at[0] - joined_at[1] > 2 else 0)

@@ -48,13 +48,17 @@ def document() -> dict[str, Any]:
             "/v1/events/{position}": {"get": reading.look()},
             "/v1/subscribe": {"get": reading.subscribe()},
             "/v1/signals": {"get": reading.signals()},
+            "/v1/tickets": {"post": reading.ticket()},
             "/v1/clock": {"get": clock.show()},
             "/v1/search": {"get": searching.search_get(), "post": searching.search_post()},
             "/v1/webhooks/payments": {"post": publishing.webhook()},
             **reading.own_paths(),
         },
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "ticket": {"type": "apiKey", "in": "query", "name": "ticket", "description": "For one stream, made by `POST /v1/tickets`."},
+            },
             "schemas": {
                 "Recorded": publishing.RECORDED,
                 "BatchRecorded": publishing.BATCH_RECORDED,
@@ -63,6 +67,7 @@ def document() -> dict[str, Any]:
                 "Hit": searching.HIT,
                 "Problem": PROBLEM_SCHEMA,
                 "Signal": reading.SIGNAL,
+                "Ticket": reading.TICKET,
                 "Clock": clock.CLOCK,
                 "Health": reading.HEALTH,
                 **event_schemas(outside_events()),

@@ -51,6 +51,7 @@ def _stream(name: str, words: str, parameters: list[dict[str, Any]], data: Schem
     return {
         "operationId": name,
         "summary": words,
+        "security": [{"token": []}, {"ticket": []}],
         "parameters": parameters,
         "responses": {
             "200": {
@@ -110,6 +111,36 @@ def signals() -> dict[str, Any]:
         ],
         ref("Signal"),
     )
+
+
+TICKET: Final[Schema] = {
+    "type": "object",
+    "required": ["ticket", "url", "expires_in_s", "position"],
+    "properties": {
+        "ticket": {"type": "string"},
+        "url": {"type": "string", "description": "The path that was asked for, with the ticket: good for one request."},
+        "expires_in_s": {"type": "integer", "minimum": 1, "description": "Seconds."},
+        "position": {"type": "integer", "minimum": 0, "description": "Where the log ended: a stream from `now` begins there or later."},
+    },
+}
+
+
+def ticket() -> dict[str, Any]:
+    """A ticket for a stream."""
+    path = {"type": "string", "maxLength": 4000, "examples": ["/v1/subscribe?event=NpcSpoke&after=now"]}
+    return {
+        "operationId": "ticket",
+        "summary": "A ticket for one stream, for readers that cannot send a header, as a browser's EventSource.",
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": {"type": "object", "required": ["path"], "properties": {"path": path}}}},
+        },
+        "responses": {
+            "201": {"description": "The ticket.", "content": {JSON: {"schema": ref("Ticket")}}},
+            **GUARDED,
+            **problems(s403="The token may not listen, or not to that world.", s429="Too many unused tickets, or too many requests."),
+        },
+    }
 
 
 def _open(name: str, words: str, content: dict[str, Any]) -> dict[str, Any]:

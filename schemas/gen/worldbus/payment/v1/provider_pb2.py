@@ -22,33 +22,38 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from schemas.gen.worldbus.payment.v1 import types_pb2 as worldbus_dot_payment_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"worldbus/payment/v1/provider.proto\x12\x13worldbus.payment.v1\"y\n\x0fPaymentReceived\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0c\n\x04pack\x18\x02 \x01(\t\x12\x15\n\rpaid_currency\x18\x03 \x01(\t\x12\x12\n\npaid_minor\x18\x04 \x01(\x03\x12\x19\n\x11provider_event_id\x18\x05 \x01(\t\"O\n\rPaymentFailed\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\x12\x19\n\x11provider_event_id\x18\x03 \x01(\t\"X\n\x0fPaymentRefunded\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x16\n\x0erefunded_minor\x18\x02 \x01(\x03\x12\x19\n\x11provider_event_id\x18\x03 \x01(\t\"d\n\x0fPaymentDisputed\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x12\n\ndispute_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x19\n\x11provider_event_id\x18\x04 \x01(\t\"`\n\x0e\x44isputeSettled\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x12\n\ndispute_id\x18\x02 \x01(\t\x12\x0b\n\x03won\x18\x03 \x01(\x08\x12\x19\n\x11provider_event_id\x18\x04 \x01(\t\"Y\n\rPackDelivered\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0c\n\x04pack\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\"t\n\x0cPackReversed\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x12\x19\n\x11written_off_minor\x18\x04 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\"c\n\x0cPackRestored\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x12\x17\n\x0frecovered_minor\x18\x04 \x01(\x03\"Z\n\x0bPackRefused\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x19\n\x11provider_event_id\x18\x04 \x01(\t\"\xb8\x01\n\x14ProviderPaymentNoted\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0c\n\x04pack\x18\x02 \x01(\t\x12\x12\n\npaid_minor\x18\x03 \x01(\x03\x12\x16\n\x0erefunded_minor\x18\x04 \x01(\x03\x12\x15\n\rdisputes_open\x18\x05 \x03(\t\x12\x14\n\x0c\x64isputes_won\x18\x06 \x03(\t\x12\x15\n\rdisputes_lost\x18\x07 \x03(\t\x12\x0e\n\x06\x66\x61iled\x18\x08 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"worldbus/payment/v1/provider.proto\x12\x13worldbus.payment.v1\x1a\x1fworldbus/payment/v1/types.proto\"\xa4\x01\n\x0fPaymentReceived\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0c\n\x04pack\x18\x02 \x01(\t\x12\x15\n\rpaid_currency\x18\x03 \x01(\t\x12\x12\n\npaid_minor\x18\x04 \x01(\x03\x12\x19\n\x11provider_event_id\x18\x05 \x01(\t\x12\x16\n\x0esubtotal_minor\x18\x06 \x01(\x03\x12\x11\n\ttax_minor\x18\x07 \x01(\x03\"O\n\rPaymentFailed\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\x12\x19\n\x11provider_event_id\x18\x03 \x01(\t\"\x8e\x01\n\x0fPaymentRefunded\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x16\n\x0erefunded_minor\x18\x02 \x01(\x03\x12\x19\n\x11provider_event_id\x18\x03 \x01(\t\x12\x34\n\x07refunds\x18\x04 \x03(\x0b\x32#.worldbus.payment.v1.ProviderRefund\"\x8c\x01\n\x0fPaymentDisputed\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x12\n\ndispute_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x19\n\x11provider_event_id\x18\x04 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x05 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\"\x82\x01\n\x0fPaymentInquired\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x12\n\ninquiry_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0e\n\x06\x63losed\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x19\n\x11provider_event_id\x18\x06 \x01(\t\"\x86\x01\n\x0e\x44isputeSettled\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x12\n\ndispute_id\x18\x02 \x01(\t\x12\x0b\n\x03won\x18\x03 \x01(\x08\x12\x19\n\x11provider_event_id\x18\x04 \x01(\t\x12\x12\n\nlost_minor\x18\x05 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\"Y\n\rPackDelivered\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0c\n\x04pack\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\"t\n\x0cPackReversed\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x12\x19\n\x11written_off_minor\x18\x04 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\"r\n\x0cPackRestored\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x12\x17\n\x0frecovered_minor\x18\x04 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\"\xcb\x01\n\x11PackPriceDiffered\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0c\n\x04pack\x18\x02 \x01(\t\x12\x15\n\rpaid_currency\x18\x03 \x01(\t\x12\x12\n\npaid_minor\x18\x04 \x01(\x03\x12\x13\n\x0bprice_minor\x18\x05 \x01(\x03\x12\x16\n\x0esubtotal_minor\x18\x06 \x01(\x03\x12\x11\n\ttax_minor\x18\x07 \x01(\x03\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x19\n\x11provider_event_id\x18\t \x01(\t\"\x93\x01\n\x0bPackRefused\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x19\n\x11provider_event_id\x18\x04 \x01(\t\x12\x0c\n\x04pack\x18\x05 \x01(\t\x12\x12\n\npaid_minor\x18\x06 \x01(\x03\x12\x15\n\rpaid_currency\x18\x07 \x01(\t\"\xd5\x02\n\x14ProviderPaymentNoted\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x0c\n\x04pack\x18\x02 \x01(\t\x12\x12\n\npaid_minor\x18\x03 \x01(\x03\x12\x16\n\x0erefunded_minor\x18\x04 \x01(\x03\x12\x15\n\rdisputes_open\x18\x05 \x03(\t\x12\x14\n\x0c\x64isputes_won\x18\x06 \x03(\t\x12\x15\n\rdisputes_lost\x18\x07 \x03(\t\x12\x0e\n\x06\x66\x61iled\x18\x08 \x01(\x08\x12\x15\n\rpaid_currency\x18\t \x01(\t\x12\x16\n\x0ereported_minor\x18\n \x01(\x03\x12\x34\n\x07refunds\x18\x0b \x03(\x0b\x32#.worldbus.payment.v1.ProviderRefund\x12\x36\n\x08\x64isputes\x18\x0c \x03(\x0b\x32$.worldbus.payment.v1.ProviderDisputeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'schemas.gen.worldbus.payment.v1.provider_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PAYMENTRECEIVED']._serialized_start=59
-  _globals['_PAYMENTRECEIVED']._serialized_end=180
-  _globals['_PAYMENTFAILED']._serialized_start=182
-  _globals['_PAYMENTFAILED']._serialized_end=261
-  _globals['_PAYMENTREFUNDED']._serialized_start=263
-  _globals['_PAYMENTREFUNDED']._serialized_end=351
-  _globals['_PAYMENTDISPUTED']._serialized_start=353
-  _globals['_PAYMENTDISPUTED']._serialized_end=453
-  _globals['_DISPUTESETTLED']._serialized_start=455
-  _globals['_DISPUTESETTLED']._serialized_end=551
-  _globals['_PACKDELIVERED']._serialized_start=553
-  _globals['_PACKDELIVERED']._serialized_end=642
-  _globals['_PACKREVERSED']._serialized_start=644
-  _globals['_PACKREVERSED']._serialized_end=760
-  _globals['_PACKRESTORED']._serialized_start=762
-  _globals['_PACKRESTORED']._serialized_end=861
-  _globals['_PACKREFUSED']._serialized_start=863
-  _globals['_PACKREFUSED']._serialized_end=953
-  _globals['_PROVIDERPAYMENTNOTED']._serialized_start=956
-  _globals['_PROVIDERPAYMENTNOTED']._serialized_end=1140
+  _globals['_PAYMENTRECEIVED']._serialized_start=93
+  _globals['_PAYMENTRECEIVED']._serialized_end=257
+  _globals['_PAYMENTFAILED']._serialized_start=259
+  _globals['_PAYMENTFAILED']._serialized_end=338
+  _globals['_PAYMENTREFUNDED']._serialized_start=341
+  _globals['_PAYMENTREFUNDED']._serialized_end=483
+  _globals['_PAYMENTDISPUTED']._serialized_start=486
+  _globals['_PAYMENTDISPUTED']._serialized_end=626
+  _globals['_PAYMENTINQUIRED']._serialized_start=629
+  _globals['_PAYMENTINQUIRED']._serialized_end=759
+  _globals['_DISPUTESETTLED']._serialized_start=762
+  _globals['_DISPUTESETTLED']._serialized_end=896
+  _globals['_PACKDELIVERED']._serialized_start=898
+  _globals['_PACKDELIVERED']._serialized_end=987
+  _globals['_PACKREVERSED']._serialized_start=989
+  _globals['_PACKREVERSED']._serialized_end=1105
+  _globals['_PACKRESTORED']._serialized_start=1107
+  _globals['_PACKRESTORED']._serialized_end=1221
+  _globals['_PACKPRICEDIFFERED']._serialized_start=1224
+  _globals['_PACKPRICEDIFFERED']._serialized_end=1427
+  _globals['_PACKREFUSED']._serialized_start=1430
+  _globals['_PACKREFUSED']._serialized_end=1577
+  _globals['_PROVIDERPAYMENTNOTED']._serialized_start=1580
+  _globals['_PROVIDERPAYMENTNOTED']._serialized_end=1921
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from schemas.gen.worldbus.payment.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -31,6 +32,8 @@ class PaymentReceived(_message.Message):
     PAID_CURRENCY_FIELD_NUMBER: _builtins.int
     PAID_MINOR_FIELD_NUMBER: _builtins.int
     PROVIDER_EVENT_ID_FIELD_NUMBER: _builtins.int
+    SUBTOTAL_MINOR_FIELD_NUMBER: _builtins.int
+    TAX_MINOR_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """Provider's id of the payment, 1 to 128 characters."""
     pack: _builtins.str
@@ -38,9 +41,13 @@ class PaymentReceived(_message.Message):
     paid_currency: _builtins.str
     """Real currency, lower-case ISO 4217, e.g. `usd`."""
     paid_minor: _builtins.int
-    """What was paid, minor units of the real currency, 0 or more."""
+    """What was paid, taxes included, minor units of the real currency, 0 or more."""
     provider_event_id: _builtins.str
     """Provider's id of the webhook event."""
+    subtotal_minor: _builtins.int
+    """What the lines of the order cost before taxes on top and discounts, minor units of the real currency, 1 or more; 0: not said."""
+    tax_minor: _builtins.int
+    """Taxes in `paid_minor`, minor units of the real currency, 0 or more; 0 also where nothing is said of them."""
     def __init__(
         self,
         *,
@@ -49,10 +56,12 @@ class PaymentReceived(_message.Message):
         paid_currency: _builtins.str = ...,
         paid_minor: _builtins.int = ...,
         provider_event_id: _builtins.str = ...,
+        subtotal_minor: _builtins.int = ...,
+        tax_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pack", b"pack", "paid_currency", b"paid_currency", "paid_minor", b"paid_minor", "payment_id", b"payment_id", "provider_event_id", b"provider_event_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pack", b"pack", "paid_currency", b"paid_currency", "paid_minor", b"paid_minor", "payment_id", b"payment_id", "provider_event_id", b"provider_event_id", "subtotal_minor", b"subtotal_minor", "tax_minor", b"tax_minor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -90,29 +99,35 @@ Global___PaymentFailed: _TypeAlias = PaymentFailed  # noqa: Y015
 
 @_typing.final
 class PaymentRefunded(_message.Message):
-    """The provider gave real money back."""
+    """The provider gives real money back, or could not. It counts from the moment it is known; a refund that failed or was cancelled counts no more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAYMENT_ID_FIELD_NUMBER: _builtins.int
     REFUNDED_MINOR_FIELD_NUMBER: _builtins.int
     PROVIDER_EVENT_ID_FIELD_NUMBER: _builtins.int
+    REFUNDS_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """Provider's id of the payment."""
     refunded_minor: _builtins.int
-    """How much has been given back altogether, minor units of the real currency, 0 or more."""
+    """How much has been given back altogether, minor units of the real currency, 0 or more; 0 where only single refunds are named."""
     provider_event_id: _builtins.str
     """Provider's id of the webhook event."""
+    @_builtins.property
+    def refunds(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ProviderRefund]:
+        """Single refunds and their states, as far as they are named; at most 100 for each payment."""
+
     def __init__(
         self,
         *,
         payment_id: _builtins.str = ...,
         refunded_minor: _builtins.int = ...,
         provider_event_id: _builtins.str = ...,
+        refunds: _abc.Iterable[_types_pb2.ProviderRefund] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment_id", b"payment_id", "provider_event_id", b"provider_event_id", "refunded_minor", b"refunded_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment_id", b"payment_id", "provider_event_id", b"provider_event_id", "refunded_minor", b"refunded_minor", "refunds", b"refunds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -120,7 +135,7 @@ Global___PaymentRefunded: _TypeAlias = PaymentRefunded  # noqa: Y015
 
 @_typing.final
 class PaymentDisputed(_message.Message):
-    """The player's bank wants the money back."""
+    """The player's bank wants the money back, or a part of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -128,6 +143,8 @@ class PaymentDisputed(_message.Message):
     DISPUTE_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     PROVIDER_EVENT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """Provider's id of the payment."""
     dispute_id: _builtins.str
@@ -136,6 +153,10 @@ class PaymentDisputed(_message.Message):
     """Provider's reason, at most 128 characters."""
     provider_event_id: _builtins.str
     """Provider's id of the webhook event."""
+    amount_minor: _builtins.int
+    """How much is disputed, minor units of `currency`, 1 or more; 0: all that was paid."""
+    currency: _builtins.str
+    """Currency of the amount, lower-case ISO 4217; an amount in another one than the payment's stands for all that was paid. Empty: the payment's."""
     def __init__(
         self,
         *,
@@ -143,14 +164,58 @@ class PaymentDisputed(_message.Message):
         dispute_id: _builtins.str = ...,
         reason: _builtins.str = ...,
         provider_event_id: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        currency: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute_id", b"dispute_id", "payment_id", b"payment_id", "provider_event_id", b"provider_event_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency", b"currency", "dispute_id", b"dispute_id", "payment_id", b"payment_id", "provider_event_id", b"provider_event_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PaymentDisputed: _TypeAlias = PaymentDisputed  # noqa: Y015
+
+@_typing.final
+class PaymentInquired(_message.Message):
+    """The player's bank asks about a payment, or warns of it. No money has moved and nothing follows, unless a dispute comes of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    INQUIRY_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PROVIDER_EVENT_ID_FIELD_NUMBER: _builtins.int
+    payment_id: _builtins.str
+    """Provider's id of the payment."""
+    inquiry_id: _builtins.str
+    """Provider's id of the inquiry or the warning; a dispute that comes of an inquiry keeps it."""
+    kind: _builtins.str
+    """`inquiry` or `early_fraud_warning`."""
+    closed: _builtins.bool
+    """Whether it is over without a dispute."""
+    reason: _builtins.str
+    """Provider's reason, at most 128 characters."""
+    provider_event_id: _builtins.str
+    """Provider's id of the webhook event."""
+    def __init__(
+        self,
+        *,
+        payment_id: _builtins.str = ...,
+        inquiry_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        closed: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        provider_event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "inquiry_id", b"inquiry_id", "kind", b"kind", "payment_id", b"payment_id", "provider_event_id", b"provider_event_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentInquired: _TypeAlias = PaymentInquired  # noqa: Y015
 
 @_typing.final
 class DisputeSettled(_message.Message):
@@ -162,14 +227,20 @@ class DisputeSettled(_message.Message):
     DISPUTE_ID_FIELD_NUMBER: _builtins.int
     WON_FIELD_NUMBER: _builtins.int
     PROVIDER_EVENT_ID_FIELD_NUMBER: _builtins.int
+    LOST_MINOR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """Provider's id of the payment."""
     dispute_id: _builtins.str
     """Provider's id of the dispute."""
     won: _builtins.bool
-    """Whether the money stays with us."""
+    """Whether the money stays with us, or most of it."""
     provider_event_id: _builtins.str
     """Provider's id of the webhook event."""
+    lost_minor: _builtins.int
+    """How much is lost for good, minor units of `currency`, 0 or more; 0: nothing if `won`, otherwise all that was paid."""
+    currency: _builtins.str
+    """Currency of the amount, lower-case ISO 4217; an amount in another one than the payment's stands for all that was paid. Empty: the payment's."""
     def __init__(
         self,
         *,
@@ -177,10 +248,12 @@ class DisputeSettled(_message.Message):
         dispute_id: _builtins.str = ...,
         won: _builtins.bool = ...,
         provider_event_id: _builtins.str = ...,
+        lost_minor: _builtins.int = ...,
+        currency: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute_id", b"dispute_id", "payment_id", b"payment_id", "provider_event_id", b"provider_event_id", "won", b"won"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dispute_id", b"dispute_id", "lost_minor", b"lost_minor", "payment_id", b"payment_id", "provider_event_id", b"provider_event_id", "won", b"won"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -260,7 +333,7 @@ Global___PackReversed: _TypeAlias = PackReversed  # noqa: Y015
 
 @_typing.final
 class PackRestored(_message.Message):
-    """A dispute was won: the player has back what it had cost."""
+    """A dispute was won or a refund failed: the player has back what it had cost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -268,6 +341,7 @@ class PackRestored(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
     RECOVERED_MINOR_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """Provider's id of the payment."""
     currency: _builtins.str
@@ -276,6 +350,8 @@ class PackRestored(_message.Message):
     """What the player got back, minor units, 0 or more."""
     recovered_minor: _builtins.int
     """Loss that was booked back, minor units, 0 or more."""
+    cause: _builtins.str
+    """Why: `refund_failed`; empty: a dispute was won, or an inquiry is over."""
     def __init__(
         self,
         *,
@@ -283,14 +359,69 @@ class PackRestored(_message.Message):
         currency: _builtins.str = ...,
         amount_minor: _builtins.int = ...,
         recovered_minor: _builtins.int = ...,
+        cause: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency", b"currency", "payment_id", b"payment_id", "recovered_minor", b"recovered_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "cause", b"cause", "currency", b"currency", "payment_id", b"payment_id", "recovered_minor", b"recovered_minor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PackRestored: _TypeAlias = PackRestored  # noqa: Y015
+
+@_typing.final
+class PackPriceDiffered(_message.Message):
+    """What was paid for a pack is not its price, and the pack was delivered all the same: a person may want to look at it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    PACK_FIELD_NUMBER: _builtins.int
+    PAID_CURRENCY_FIELD_NUMBER: _builtins.int
+    PAID_MINOR_FIELD_NUMBER: _builtins.int
+    PRICE_MINOR_FIELD_NUMBER: _builtins.int
+    SUBTOTAL_MINOR_FIELD_NUMBER: _builtins.int
+    TAX_MINOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PROVIDER_EVENT_ID_FIELD_NUMBER: _builtins.int
+    payment_id: _builtins.str
+    """Provider's id of the payment."""
+    pack: _builtins.str
+    """The pack."""
+    paid_currency: _builtins.str
+    """Real currency, lower-case ISO 4217."""
+    paid_minor: _builtins.int
+    """What was paid, minor units of the real currency, 1 or more."""
+    price_minor: _builtins.int
+    """The pack's price, minor units of the real currency, 1 or more."""
+    subtotal_minor: _builtins.int
+    """What the order's lines cost, as `PaymentReceived` says it, minor units of the real currency; 0: not said."""
+    tax_minor: _builtins.int
+    """Taxes, as `PaymentReceived` says them, minor units of the real currency, 0 or more."""
+    reason: _builtins.str
+    """For a person: what was wanted, what was found, the next step."""
+    provider_event_id: _builtins.str
+    """Provider's id of the webhook event."""
+    def __init__(
+        self,
+        *,
+        payment_id: _builtins.str = ...,
+        pack: _builtins.str = ...,
+        paid_currency: _builtins.str = ...,
+        paid_minor: _builtins.int = ...,
+        price_minor: _builtins.int = ...,
+        subtotal_minor: _builtins.int = ...,
+        tax_minor: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        provider_event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pack", b"pack", "paid_currency", b"paid_currency", "paid_minor", b"paid_minor", "payment_id", b"payment_id", "price_minor", b"price_minor", "provider_event_id", b"provider_event_id", "reason", b"reason", "subtotal_minor", b"subtotal_minor", "tax_minor", b"tax_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PackPriceDiffered: _TypeAlias = PackPriceDiffered  # noqa: Y015
 
 @_typing.final
 class PackRefused(_message.Message):
@@ -302,6 +433,9 @@ class PackRefused(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     PROVIDER_EVENT_ID_FIELD_NUMBER: _builtins.int
+    PACK_FIELD_NUMBER: _builtins.int
+    PAID_MINOR_FIELD_NUMBER: _builtins.int
+    PAID_CURRENCY_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """Provider's id of the payment, at most 128 characters."""
     code: _builtins.str
@@ -310,6 +444,12 @@ class PackRefused(_message.Message):
     """For a person: what was wanted, what was found, the next step."""
     provider_event_id: _builtins.str
     """Provider's id of the webhook event."""
+    pack: _builtins.str
+    """Of a receipt: the pack that was named, at most 128 characters."""
+    paid_minor: _builtins.int
+    """Of a receipt: what was paid, minor units of the real currency, 0 or more. The money is with the provider."""
+    paid_currency: _builtins.str
+    """Of a receipt: the real currency, at most 128 characters."""
     def __init__(
         self,
         *,
@@ -317,10 +457,13 @@ class PackRefused(_message.Message):
         code: _builtins.str = ...,
         reason: _builtins.str = ...,
         provider_event_id: _builtins.str = ...,
+        pack: _builtins.str = ...,
+        paid_minor: _builtins.int = ...,
+        paid_currency: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "payment_id", b"payment_id", "provider_event_id", b"provider_event_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "pack", b"pack", "paid_currency", b"paid_currency", "paid_minor", b"paid_minor", "payment_id", b"payment_id", "provider_event_id", b"provider_event_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,6 +483,10 @@ class ProviderPaymentNoted(_message.Message):
     DISPUTES_WON_FIELD_NUMBER: _builtins.int
     DISPUTES_LOST_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    PAID_CURRENCY_FIELD_NUMBER: _builtins.int
+    REPORTED_MINOR_FIELD_NUMBER: _builtins.int
+    REFUNDS_FIELD_NUMBER: _builtins.int
+    DISPUTES_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """Provider's id of the payment."""
     pack: _builtins.str
@@ -347,20 +494,32 @@ class ProviderPaymentNoted(_message.Message):
     paid_minor: _builtins.int
     """What was paid, minor units of the real currency; 0 while unknown."""
     refunded_minor: _builtins.int
-    """How much has been given back, minor units of the real currency; 0 to `paid_minor` once that is known."""
+    """How much has been given back, minor units of the real currency, 0 or more; refunds that failed or were cancelled left out."""
     failed: _builtins.bool
     """Whether the provider said that it failed (it may still succeed later)."""
+    paid_currency: _builtins.str
+    """Real currency, lower-case ISO 4217; empty while unknown."""
+    reported_minor: _builtins.int
+    """The largest sum of refunds that the provider has named without naming each, minor units of the real currency, 0 or more."""
     @_builtins.property
     def disputes_open(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Disputes that were opened or settled so far; a settled one stays settled even if the news of its opening comes late."""
+        """Disputes that are open; a settled one stays settled even if the news of its opening comes late."""
 
     @_builtins.property
     def disputes_won(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Disputes settled, won or lost."""
+        """Disputes won: all the money stayed."""
 
     @_builtins.property
     def disputes_lost(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Disputes lost: the money is gone for good."""
+        """Disputes lost, all or a part: that money is gone for good."""
+
+    @_builtins.property
+    def refunds(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ProviderRefund]:
+        """Single refunds, by id."""
+
+    @_builtins.property
+    def disputes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ProviderDispute]:
+        """Disputes and inquiries, by id."""
 
     def __init__(
         self,
@@ -373,10 +532,14 @@ class ProviderPaymentNoted(_message.Message):
         disputes_won: _abc.Iterable[_builtins.str] | None = ...,
         disputes_lost: _abc.Iterable[_builtins.str] | None = ...,
         failed: _builtins.bool = ...,
+        paid_currency: _builtins.str = ...,
+        reported_minor: _builtins.int = ...,
+        refunds: _abc.Iterable[_types_pb2.ProviderRefund] | None = ...,
+        disputes: _abc.Iterable[_types_pb2.ProviderDispute] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disputes_lost", b"disputes_lost", "disputes_open", b"disputes_open", "disputes_won", b"disputes_won", "failed", b"failed", "pack", b"pack", "paid_minor", b"paid_minor", "payment_id", b"payment_id", "refunded_minor", b"refunded_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disputes", b"disputes", "disputes_lost", b"disputes_lost", "disputes_open", b"disputes_open", "disputes_won", b"disputes_won", "failed", b"failed", "pack", b"pack", "paid_currency", b"paid_currency", "paid_minor", b"paid_minor", "payment_id", b"payment_id", "refunded_minor", b"refunded_minor", "refunds", b"refunds", "reported_minor", b"reported_minor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

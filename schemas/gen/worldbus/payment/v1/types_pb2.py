@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fworldbus/payment/v1/types.proto\x12\x13worldbus.payment.v1\"F\n\x0bLedgerEntry\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\",\n\x0bGrantedItem\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fworldbus/payment/v1/types.proto\x12\x13worldbus.payment.v1\"F\n\x0bLedgerEntry\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\",\n\x0bGrantedItem\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x03\"H\n\x0eProviderRefund\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\r\n\x05state\x18\x03 \x01(\t\"q\n\x0fProviderDispute\x12\x12\n\ndispute_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x13\n\x0bsaid_unix_s\x18\x05 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,4 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEDGERENTRY']._serialized_end=126
   _globals['_GRANTEDITEM']._serialized_start=128
   _globals['_GRANTEDITEM']._serialized_end=172
+  _globals['_PROVIDERREFUND']._serialized_start=174
+  _globals['_PROVIDERREFUND']._serialized_end=246
+  _globals['_PROVIDERDISPUTE']._serialized_start=248
+  _globals['_PROVIDERDISPUTE']._serialized_end=361
 # @@protoc_insertion_point(module_scope)

@@ -71,3 +71,71 @@ class GrantedItem(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GrantedItem: _TypeAlias = GrantedItem  # noqa: Y015
+
+@_typing.final
+class ProviderRefund(_message.Message):
+    """A refund of a real payment, as the provider knows it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUND_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    refund_id: _builtins.str
+    """Provider's id of the refund, 1 to 128 characters."""
+    amount_minor: _builtins.int
+    """How much, minor units of the real currency, 0 or more."""
+    state: _builtins.str
+    """`pending`, `requires_action`, `succeeded`, `failed` or `canceled`. Only the last two do not count; each of them is final."""
+    def __init__(
+        self,
+        *,
+        refund_id: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        state: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "refund_id", b"refund_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderRefund: _TypeAlias = ProviderRefund  # noqa: Y015
+
+@_typing.final
+class ProviderDispute(_message.Message):
+    """A dispute of a real payment, or an inquiry, as far as it has got."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    SAID_UNIX_S_FIELD_NUMBER: _builtins.int
+    dispute_id: _builtins.str
+    """Provider's id of the dispute, 1 to 128 characters."""
+    state: _builtins.str
+    """`inquiry`, `inquiry_closed`, `open`, `won` or `lost`."""
+    amount_minor: _builtins.int
+    """How much is disputed, or lost, minor units of `currency`, 0 or more; of an open or a lost one 0 stands for all that was paid."""
+    currency: _builtins.str
+    """Currency of the amount, lower-case ISO 4217; empty: the payment's."""
+    said_unix_s: _builtins.int
+    """When the provider said so, seconds since 1970-01-01 UTC."""
+    def __init__(
+        self,
+        *,
+        dispute_id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        currency: _builtins.str = ...,
+        said_unix_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency", b"currency", "dispute_id", b"dispute_id", "said_unix_s", b"said_unix_s", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderDispute: _TypeAlias = ProviderDispute  # noqa: Y015

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fworldbus/player/v1/player.proto\x12\x12worldbus.player.v1\"z\n\x0cPlayerJoined\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x13\n\x0bgame_server\x18\x03 \x01(\t\x12\x0c\n\x04zone\x18\x04 \x01(\t\x12\t\n\x01x\x18\x05 \x01(\x01\x12\t\n\x01y\x18\x06 \x01(\x01\x12\t\n\x01z\x18\x07 \x01(\x01\"<\n\x0bPlayerMoved\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\t\n\x01x\x18\x02 \x01(\x01\x12\t\n\x01y\x18\x03 \x01(\x01\x12\t\n\x01z\x18\x04 \x01(\x01\"\x11\n\x0fPlayerHeartbeat\"\x1c\n\nPlayerLeft\x12\x0e\n\x06reason\x18\x01 \x01(\t\"]\n\rPlayerArrived\x12\x0f\n\x07session\x18\x01 \x01(\x03\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12\x13\n\x0bgame_server\x18\x04 \x01(\t\"\x1d\n\nPlayerSeen\x12\x0f\n\x07session\x18\x01 \x01(\x03\"e\n\x11PlayerEnteredZone\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x10\n\x08previous\x18\x02 \x01(\t\x12\t\n\x01x\x18\x03 \x01(\x01\x12\t\n\x01y\x18\x04 \x01(\x01\x12\t\n\x01z\x18\x05 \x01(\x01\x12\x0f\n\x07session\x18\x06 \x01(\x03\"=\n\x0ePlayerLeftZone\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x0c\n\x04next\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\x03\"@\n\x0ePlayerDeparted\x12\x0f\n\x07session\x18\x01 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"i\n\x17PlayerSessionSummarised\x12\x0f\n\x07session\x18\x01 \x01(\x03\x12\x13\n\x0b\x64uration_ms\x18\x02 \x01(\x03\x12\x15\n\rzones_entered\x18\x03 \x01(\x03\x12\x11\n\tlast_zone\x18\x04 \x01(\t\"\\\n\x13PlayerReportRefused\x12\x0e\n\x06report\x18\x01 \x01(\t\x12\x17\n\x0freport_event_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fworldbus/player/v1/player.proto\x12\x12worldbus.player.v1\"z\n\x0cPlayerJoined\x12\x14\n\x0c\x64isplay_name\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x13\n\x0bgame_server\x18\x03 \x01(\t\x12\x0c\n\x04zone\x18\x04 \x01(\t\x12\t\n\x01x\x18\x05 \x01(\x01\x12\t\n\x01y\x18\x06 \x01(\x01\x12\t\n\x01z\x18\x07 \x01(\x01\"<\n\x0bPlayerMoved\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\t\n\x01x\x18\x02 \x01(\x01\x12\t\n\x01y\x18\x03 \x01(\x01\x12\t\n\x01z\x18\x04 \x01(\x01\"\x11\n\x0fPlayerHeartbeat\"\x1c\n\nPlayerLeft\x12\x0e\n\x06reason\x18\x01 \x01(\t\"u\n\rPlayerArrived\x12\x0f\n\x07session\x18\x01 \x01(\x03\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12\x13\n\x0bgame_server\x18\x04 \x01(\t\x12\x16\n\x0e\x63lock_ahead_ms\x18\x05 \x01(\x03\"\x1d\n\nPlayerSeen\x12\x0f\n\x07session\x18\x01 \x01(\x03\"e\n\x11PlayerEnteredZone\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x10\n\x08previous\x18\x02 \x01(\t\x12\t\n\x01x\x18\x03 \x01(\x01\x12\t\n\x01y\x18\x04 \x01(\x01\x12\t\n\x01z\x18\x05 \x01(\x01\x12\x0f\n\x07session\x18\x06 \x01(\x03\"=\n\x0ePlayerLeftZone\x12\x0c\n\x04zone\x18\x01 \x01(\t\x12\x0c\n\x04next\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\x03\"@\n\x0ePlayerDeparted\x12\x0f\n\x07session\x18\x01 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x81\x01\n\x17PlayerSessionSummarised\x12\x0f\n\x07session\x18\x01 \x01(\x03\x12\x13\n\x0b\x64uration_ms\x18\x02 \x01(\x03\x12\x15\n\rzones_entered\x18\x03 \x01(\x03\x12\x11\n\tlast_zone\x18\x04 \x01(\t\x12\x16\n\x0e\x63lock_ahead_ms\x18\x05 \x01(\x03\"\\\n\x13PlayerReportRefused\x12\x0e\n\x06report\x18\x01 \x01(\t\x12\x17\n\x0freport_event_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,17 +40,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLAYERLEFT']._serialized_start=260
   _globals['_PLAYERLEFT']._serialized_end=288
   _globals['_PLAYERARRIVED']._serialized_start=290
-  _globals['_PLAYERARRIVED']._serialized_end=383
-  _globals['_PLAYERSEEN']._serialized_start=385
-  _globals['_PLAYERSEEN']._serialized_end=414
-  _globals['_PLAYERENTEREDZONE']._serialized_start=416
-  _globals['_PLAYERENTEREDZONE']._serialized_end=517
-  _globals['_PLAYERLEFTZONE']._serialized_start=519
-  _globals['_PLAYERLEFTZONE']._serialized_end=580
-  _globals['_PLAYERDEPARTED']._serialized_start=582
-  _globals['_PLAYERDEPARTED']._serialized_end=646
-  _globals['_PLAYERSESSIONSUMMARISED']._serialized_start=648
-  _globals['_PLAYERSESSIONSUMMARISED']._serialized_end=753
-  _globals['_PLAYERREPORTREFUSED']._serialized_start=755
-  _globals['_PLAYERREPORTREFUSED']._serialized_end=847
+  _globals['_PLAYERARRIVED']._serialized_end=407
+  _globals['_PLAYERSEEN']._serialized_start=409
+  _globals['_PLAYERSEEN']._serialized_end=438
+  _globals['_PLAYERENTEREDZONE']._serialized_start=440
+  _globals['_PLAYERENTEREDZONE']._serialized_end=541
+  _globals['_PLAYERLEFTZONE']._serialized_start=543
+  _globals['_PLAYERLEFTZONE']._serialized_end=604
+  _globals['_PLAYERDEPARTED']._serialized_start=606
+  _globals['_PLAYERDEPARTED']._serialized_end=670
+  _globals['_PLAYERSESSIONSUMMARISED']._serialized_start=673
+  _globals['_PLAYERSESSIONSUMMARISED']._serialized_end=802
+  _globals['_PLAYERREPORTREFUSED']._serialized_start=804
+  _globals['_PLAYERREPORTREFUSED']._serialized_end=896
 # @@protoc_insertion_point(module_scope)

@@ -34,7 +34,7 @@ class PlayerJoined(_message.Message):
     Y_FIELD_NUMBER: _builtins.int
     Z_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
-    """Name shown to others, 1 to 64 characters."""
+    """Name shown to others, 1 to 64 characters as readers count them (grapheme clusters), by RFC 8266: nothing invisible, see docs/reference/player.md."""
     platform: _builtins.str
     """Platform, e.g. `windows`, `ps5`; at most 32 characters."""
     game_server: _builtins.str
@@ -149,14 +149,17 @@ class PlayerArrived(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
     GAME_SERVER_FIELD_NUMBER: _builtins.int
+    CLOCK_AHEAD_MS_FIELD_NUMBER: _builtins.int
     session: _builtins.int
     """Number of the session, 1, 2, 3 and so on for each player."""
     display_name: _builtins.str
-    """Name shown to others."""
+    """Name shown to others, in the form of RFC 8266: spaces trimmed and collapsed, compatibility forms made plain."""
     platform: _builtins.str
     """Platform."""
     game_server: _builtins.str
     """Name of the game server."""
+    clock_ahead_ms: _builtins.int
+    """How far the publisher's clock was ahead of the log's, milliseconds; 0: by 2000 or less. The session began that much before this event's time."""
     def __init__(
         self,
         *,
@@ -164,10 +167,11 @@ class PlayerArrived(_message.Message):
         display_name: _builtins.str = ...,
         platform: _builtins.str = ...,
         game_server: _builtins.str = ...,
+        clock_ahead_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "game_server", b"game_server", "platform", b"platform", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_ahead_ms", b"clock_ahead_ms", "display_name", b"display_name", "game_server", b"game_server", "platform", b"platform", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -307,14 +311,17 @@ class PlayerSessionSummarised(_message.Message):
     DURATION_MS_FIELD_NUMBER: _builtins.int
     ZONES_ENTERED_FIELD_NUMBER: _builtins.int
     LAST_ZONE_FIELD_NUMBER: _builtins.int
+    CLOCK_AHEAD_MS_FIELD_NUMBER: _builtins.int
     session: _builtins.int
     """Number of the session."""
     duration_ms: _builtins.int
-    """From arrival to departure by the times of the events that caused them, milliseconds, 0 or more."""
+    """From arrival to departure by the times of the events that caused them, milliseconds, 0 or more. The log's time counts where theirs is ahead."""
     zones_entered: _builtins.int
     """How often a zone was entered, 1 or more."""
     last_zone: _builtins.str
     """The zone in which it ended."""
+    clock_ahead_ms: _builtins.int
+    """How far a publisher's clock was ahead of the log's at either end, milliseconds; 0: by 2000 or less."""
     def __init__(
         self,
         *,
@@ -322,10 +329,11 @@ class PlayerSessionSummarised(_message.Message):
         duration_ms: _builtins.int = ...,
         zones_entered: _builtins.int = ...,
         last_zone: _builtins.str = ...,
+        clock_ahead_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_ms", b"duration_ms", "last_zone", b"last_zone", "session", b"session", "zones_entered", b"zones_entered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_ahead_ms", b"clock_ahead_ms", "duration_ms", b"duration_ms", "last_zone", b"last_zone", "session", b"session", "zones_entered", b"zones_entered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

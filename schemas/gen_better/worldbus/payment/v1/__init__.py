@@ -25,16 +25,20 @@ __all__ = (
     "HoldRequested",
     "LedgerEntry",
     "PackDelivered",
+    "PackPriceDiffered",
     "PackRefused",
     "PackRestored",
     "PackReversed",
     "PaymentDisputed",
     "PaymentFailed",
+    "PaymentInquired",
     "PaymentReceived",
     "PaymentRefunded",
     "PaymentRequestConflicted",
     "PaymentRequestRepeated",
+    "ProviderDispute",
     "ProviderPaymentNoted",
+    "ProviderRefund",
     "PurchaseCompleted",
     "PurchaseDeclined",
     "PurchaseRequested",
@@ -401,12 +405,22 @@ class DisputeSettled(betterproto2.Message):
 
     won: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
     """
-    Whether the money stays with us.
+    Whether the money stays with us, or most of it.
     """
 
     provider_event_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
     Provider's id of the webhook event.
+    """
+
+    lost_minor: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    """
+    How much is lost for good, minor units of `currency`, 0 or more; 0: nothing if `won`, otherwise all that was paid.
+    """
+
+    currency: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Currency of the amount, lower-case ISO 4217; an amount in another one than the payment's stands for all that was paid. Empty: the payment's.
     """
 
 
@@ -740,6 +754,61 @@ default_message_pool.register_message("worldbus.payment.v1", "PackDelivered", Pa
 
 
 @dataclass(eq=False, repr=False)
+class PackPriceDiffered(betterproto2.Message):
+    """
+    What was paid for a pack is not its price, and the pack was delivered all the same: a person may want to look at it.
+    """
+
+    payment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Provider's id of the payment.
+    """
+
+    pack: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The pack.
+    """
+
+    paid_currency: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Real currency, lower-case ISO 4217.
+    """
+
+    paid_minor: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+    """
+    What was paid, minor units of the real currency, 1 or more.
+    """
+
+    price_minor: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    """
+    The pack's price, minor units of the real currency, 1 or more.
+    """
+
+    subtotal_minor: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+    """
+    What the order's lines cost, as `PaymentReceived` says it, minor units of the real currency; 0: not said.
+    """
+
+    tax_minor: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    """
+    Taxes, as `PaymentReceived` says them, minor units of the real currency, 0 or more.
+    """
+
+    reason: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    For a person: what was wanted, what was found, the next step.
+    """
+
+    provider_event_id: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    Provider's id of the webhook event.
+    """
+
+
+default_message_pool.register_message("worldbus.payment.v1", "PackPriceDiffered", PackPriceDiffered)
+
+
+@dataclass(eq=False, repr=False)
 class PackRefused(betterproto2.Message):
     """
     A real payment brought nothing: a person has to look at it.
@@ -765,6 +834,21 @@ class PackRefused(betterproto2.Message):
     Provider's id of the webhook event.
     """
 
+    pack: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Of a receipt: the pack that was named, at most 128 characters.
+    """
+
+    paid_minor: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+    """
+    Of a receipt: what was paid, minor units of the real currency, 0 or more. The money is with the provider.
+    """
+
+    paid_currency: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    Of a receipt: the real currency, at most 128 characters.
+    """
+
 
 default_message_pool.register_message("worldbus.payment.v1", "PackRefused", PackRefused)
 
@@ -772,7 +856,7 @@ default_message_pool.register_message("worldbus.payment.v1", "PackRefused", Pack
 @dataclass(eq=False, repr=False)
 class PackRestored(betterproto2.Message):
     """
-    A dispute was won: the player has back what it had cost.
+    A dispute was won or a refund failed: the player has back what it had cost.
     """
 
     payment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -793,6 +877,11 @@ class PackRestored(betterproto2.Message):
     recovered_minor: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
     """
     Loss that was booked back, minor units, 0 or more.
+    """
+
+    cause: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Why: `refund_failed`; empty: a dispute was won, or an inquiry is over.
     """
 
 
@@ -837,7 +926,7 @@ default_message_pool.register_message("worldbus.payment.v1", "PackReversed", Pac
 @dataclass(eq=False, repr=False)
 class PaymentDisputed(betterproto2.Message):
     """
-    The player's bank wants the money back.
+    The player's bank wants the money back, or a part of it.
     """
 
     payment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -858,6 +947,16 @@ class PaymentDisputed(betterproto2.Message):
     provider_event_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
     Provider's id of the webhook event.
+    """
+
+    amount_minor: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    """
+    How much is disputed, minor units of `currency`, 1 or more; 0: all that was paid.
+    """
+
+    currency: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Currency of the amount, lower-case ISO 4217; an amount in another one than the payment's stands for all that was paid. Empty: the payment's.
     """
 
 
@@ -890,6 +989,46 @@ default_message_pool.register_message("worldbus.payment.v1", "PaymentFailed", Pa
 
 
 @dataclass(eq=False, repr=False)
+class PaymentInquired(betterproto2.Message):
+    """
+    The player's bank asks about a payment, or warns of it. No money has moved and nothing follows, unless a dispute comes of it.
+    """
+
+    payment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Provider's id of the payment.
+    """
+
+    inquiry_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Provider's id of the inquiry or the warning; a dispute that comes of an inquiry keeps it.
+    """
+
+    kind: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    `inquiry` or `early_fraud_warning`.
+    """
+
+    closed: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    Whether it is over without a dispute.
+    """
+
+    reason: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Provider's reason, at most 128 characters.
+    """
+
+    provider_event_id: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Provider's id of the webhook event.
+    """
+
+
+default_message_pool.register_message("worldbus.payment.v1", "PaymentInquired", PaymentInquired)
+
+
+@dataclass(eq=False, repr=False)
 class PaymentReceived(betterproto2.Message):
     """
     The provider took the player's real money for a pack of virtual currency.
@@ -912,12 +1051,22 @@ class PaymentReceived(betterproto2.Message):
 
     paid_minor: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
     """
-    What was paid, minor units of the real currency, 0 or more.
+    What was paid, taxes included, minor units of the real currency, 0 or more.
     """
 
     provider_event_id: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
     Provider's id of the webhook event.
+    """
+
+    subtotal_minor: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+    """
+    What the lines of the order cost before taxes on top and discounts, minor units of the real currency, 1 or more; 0: not said.
+    """
+
+    tax_minor: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    """
+    Taxes in `paid_minor`, minor units of the real currency, 0 or more; 0 also where nothing is said of them.
     """
 
 
@@ -927,7 +1076,7 @@ default_message_pool.register_message("worldbus.payment.v1", "PaymentReceived", 
 @dataclass(eq=False, repr=False)
 class PaymentRefunded(betterproto2.Message):
     """
-    The provider gave real money back.
+    The provider gives real money back, or could not. It counts from the moment it is known; a refund that failed or was cancelled counts no more.
     """
 
     payment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -937,12 +1086,17 @@ class PaymentRefunded(betterproto2.Message):
 
     refunded_minor: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
     """
-    How much has been given back altogether, minor units of the real currency, 0 or more.
+    How much has been given back altogether, minor units of the real currency, 0 or more; 0 where only single refunds are named.
     """
 
     provider_event_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
     Provider's id of the webhook event.
+    """
+
+    refunds: "list[ProviderRefund]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Single refunds and their states, as far as they are named; at most 100 for each payment.
     """
 
 
@@ -1020,6 +1174,41 @@ default_message_pool.register_message("worldbus.payment.v1", "PaymentRequestRepe
 
 
 @dataclass(eq=False, repr=False)
+class ProviderDispute(betterproto2.Message):
+    """
+    A dispute of a real payment, or an inquiry, as far as it has got.
+    """
+
+    dispute_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Provider's id of the dispute, 1 to 128 characters.
+    """
+
+    state: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    `inquiry`, `inquiry_closed`, `open`, `won` or `lost`.
+    """
+
+    amount_minor: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    """
+    How much is disputed, or lost, minor units of `currency`, 0 or more; of an open or a lost one 0 stands for all that was paid.
+    """
+
+    currency: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Currency of the amount, lower-case ISO 4217; empty: the payment's.
+    """
+
+    said_unix_s: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    """
+    When the provider said so, seconds since 1970-01-01 UTC.
+    """
+
+
+default_message_pool.register_message("worldbus.payment.v1", "ProviderDispute", ProviderDispute)
+
+
+@dataclass(eq=False, repr=False)
 class ProviderPaymentNoted(betterproto2.Message):
     """
     What is known of a real payment now, after something was heard of it. Said before what follows from it.
@@ -1042,22 +1231,22 @@ class ProviderPaymentNoted(betterproto2.Message):
 
     refunded_minor: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
     """
-    How much has been given back, minor units of the real currency; 0 to `paid_minor` once that is known.
+    How much has been given back, minor units of the real currency, 0 or more; refunds that failed or were cancelled left out.
     """
 
     disputes_open: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
     """
-    Disputes that were opened or settled so far; a settled one stays settled even if the news of its opening comes late.
+    Disputes that are open; a settled one stays settled even if the news of its opening comes late.
     """
 
     disputes_won: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
     """
-    Disputes settled, won or lost.
+    Disputes won: all the money stayed.
     """
 
     disputes_lost: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
     """
-    Disputes lost: the money is gone for good.
+    Disputes lost, all or a part: that money is gone for good.
     """
 
     failed: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
@@ -1065,8 +1254,53 @@ class ProviderPaymentNoted(betterproto2.Message):
     Whether the provider said that it failed (it may still succeed later).
     """
 
+    paid_currency: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    Real currency, lower-case ISO 4217; empty while unknown.
+    """
+
+    reported_minor: "int" = betterproto2.field(10, betterproto2.TYPE_INT64)
+    """
+    The largest sum of refunds that the provider has named without naming each, minor units of the real currency, 0 or more.
+    """
+
+    refunds: "list[ProviderRefund]" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Single refunds, by id.
+    """
+
+    disputes: "list[ProviderDispute]" = betterproto2.field(12, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Disputes and inquiries, by id.
+    """
+
 
 default_message_pool.register_message("worldbus.payment.v1", "ProviderPaymentNoted", ProviderPaymentNoted)
+
+
+@dataclass(eq=False, repr=False)
+class ProviderRefund(betterproto2.Message):
+    """
+    A refund of a real payment, as the provider knows it.
+    """
+
+    refund_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Provider's id of the refund, 1 to 128 characters.
+    """
+
+    amount_minor: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    How much, minor units of the real currency, 0 or more.
+    """
+
+    state: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    `pending`, `requires_action`, `succeeded`, `failed` or `canceled`. Only the last two do not count; each of them is final.
+    """
+
+
+default_message_pool.register_message("worldbus.payment.v1", "ProviderRefund", ProviderRefund)
 
 
 @dataclass(eq=False, repr=False)

@@ -40,7 +40,7 @@ class PlayerArrived(betterproto2.Message):
 
     display_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Name shown to others.
+    Name shown to others, in the form of RFC 8266: spaces trimmed and collapsed, compatibility forms made plain.
     """
 
     platform: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
@@ -51,6 +51,11 @@ class PlayerArrived(betterproto2.Message):
     game_server: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
     Name of the game server.
+    """
+
+    clock_ahead_ms: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    """
+    How far the publisher's clock was ahead of the log's, milliseconds; 0: by 2000 or less. The session began that much before this event's time.
     """
 
 
@@ -142,7 +147,7 @@ class PlayerJoined(betterproto2.Message):
 
     display_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Name shown to others, 1 to 64 characters.
+    Name shown to others, 1 to 64 characters as readers count them (grapheme clusters), by RFC 8266: nothing invisible, see docs/reference/player.md.
     """
 
     platform: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -307,7 +312,7 @@ class PlayerSessionSummarised(betterproto2.Message):
 
     duration_ms: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
     """
-    From arrival to departure by the times of the events that caused them, milliseconds, 0 or more.
+    From arrival to departure by the times of the events that caused them, milliseconds, 0 or more. The log's time counts where theirs is ahead.
     """
 
     zones_entered: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
@@ -318,6 +323,11 @@ class PlayerSessionSummarised(betterproto2.Message):
     last_zone: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
     The zone in which it ended.
+    """
+
+    clock_ahead_ms: "int" = betterproto2.field(5, betterproto2.TYPE_INT64)
+    """
+    How far a publisher's clock was ahead of the log's at either end, milliseconds; 0: by 2000 or less.
     """
 
 
