@@ -1,12 +1,12 @@
 """Which subsystem may emit which event types: the facts of a subsystem are its own, and so is the book-keeping of the runtime.
 
-Gates ask before they publish for somebody. The table is made of the handlers' `emits` and of what each edge alone may say; the bus knows
-neither, so it is handed in. Requests (`…Requested`) may be made by anybody, unless an edge has them for itself.
+Gates ask before they publish for somebody. The table is made of the handlers' `emits`, of what each edge alone may say, and of the rights
+to ask for something; the bus knows none of them, so they are handed in. What none of them names may be said by any edge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import BadEvent
@@ -21,10 +21,17 @@ RUNTIME = frozenset(kind.DESCRIPTOR.full_name for kind in RUNTIME_EVENTS)
 REQUEST = "Requested"
 
 
-class Emitters:
-    """The table. `edges` has what each edge alone may say; what is in neither part may be said by any edge."""
+def _anybody(_subsystem: str, _type_name: str) -> str:
+    return ""
 
-    def __init__(self, handlers: Iterable[Handler[Any]], edges: Mapping[str, Iterable[type[Message]]]) -> None:
+
+class Emitters:
+    """The table. `edges` has what each edge alone may say, `rights` why a subsystem may not say a type (empty: it may)."""
+
+    def __init__(
+        self, handlers: Iterable[Handler[Any]], edges: Mapping[str, Iterable[type[Message]]], rights: Callable[[str, str], str] = _anybody
+    ) -> None:
+        self._rights = rights
         self.handlers = {handler.name: frozenset(kind.DESCRIPTOR.full_name for kind in handler.emits) for handler in handlers}
         self._owners: dict[str, tuple[str, ...]] = dict.fromkeys(RUNTIME, tuple(self.handlers))
         for name, types in self.handlers.items():
@@ -33,10 +40,14 @@ class Emitters:
                     self._owners[one] = (*self._owners.get(one, ()), name)
         for edge, kinds in edges.items():
             for kind in kinds:
-                self._owners[kind.DESCRIPTOR.full_name] = (edge,)
+                name = kind.DESCRIPTOR.full_name
+                self._owners[name] = (*self._owners.get(name, ()), edge)
 
     def may(self, subsystem: str, type_name: str) -> bool:
         """Whether `subsystem` may emit events of the full type `type_name`."""
+        return self._owns(subsystem, type_name) and not self._rights(subsystem, type_name)
+
+    def _owns(self, subsystem: str, type_name: str) -> bool:
         owners = self._owners.get(type_name)
         if owners is not None:
             return subsystem in owners
@@ -50,9 +61,10 @@ class Emitters:
 
     def problem(self, subsystem: str, type_name: str) -> str:
         """Why it may not, in words; empty if it may."""
-        if self.may(subsystem, type_name):
-            return ""
         simple = type_name.rpartition(".")[2]
+        if self._owns(subsystem, type_name):
+            problem = self._rights(subsystem, type_name)
+            return f"{simple}: {problem}" if problem else ""
         owners = self._owners.get(type_name)
         if type_name in RUNTIME:
             return f"{simple} is the runtime's own record of a handler's lane, found it from {subsystem!r}: nobody else publishes it"

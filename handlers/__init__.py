@@ -20,6 +20,7 @@ from handlers import router as _router
 from handlers import state_manager as _state_manager
 from handlers import storyteller as _storyteller
 from handlers import time_manager as _time_manager
+from handlers import trade as _trade
 from handlers import uemonitor as _uemonitor
 from handlers import weather_manager as _weather_manager
 
@@ -40,6 +41,7 @@ ALL: Final[tuple[Handler[Any], ...]] = (
     _inventory.inventory,
     _broker.broker,
     _market.market,
+    _trade.trade,
     _narrative.narrative,
     _storyteller.storyteller,
     _npc_behavior.npc,

@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.display_name import BadName, shown
 from handlers.names import NAME_RULE, is_token
 from schemas.gen.worldbus.player.v1.player_pb2 import (
@@ -214,7 +215,7 @@ def entities(event: Event) -> Sequence[str]:
     return (woken.entity,) if woken.subsystem == "player" and event.subsystem == "time" else ()
 
 
-player: Final = Handler(
+_handler: Final = Handler(
     name="player",
     listens_to=(PlayerHeartbeat, PlayerMoved, PlayerJoined, PlayerLeft, WakeFired),
     emits=(
@@ -232,3 +233,4 @@ player: Final = Handler(
     evolve=evolve,
     entities=entities,
 )
+player: Final = answering(_handler)

@@ -13,12 +13,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import Silence, answering
 from handlers.names import NAME_RULE, is_token
 from schemas.gen.worldbus.state.v1.state_pb2 import (
     LoadRefused,
@@ -238,7 +239,12 @@ def _remember(entity: Entity, request: str, version: int) -> tuple[tuple[str, in
     return (*entity.applied[-(REMEMBERED - 1) :], (request, version))
 
 
-state: Final = Handler(
+def _silence(event: Event) -> Silence:
+    it: Any = event.data
+    return Silence("NO_SUCH_SLOT", f"wanted a slot of {event.entity}, found {ascii(it.slot)[:80]}: it may be deleted already")
+
+
+_handler: Final = Handler(
     name="state",
     listens_to=(StateChangeRequested, SaveRequested, LoadRequested, SlotDeleteRequested),
     emits=(
@@ -256,3 +262,4 @@ state: Final = Handler(
     decide=decide,
     evolve=evolve,
 )
+state: Final = answering(_handler, _silence)

@@ -104,10 +104,20 @@ class Intake:
             self.queue.hand_back(reply)
         elif self._outcomes.known_ended(event, request.request_id):
             self.queue.ack(reply)
+            self._say_repeated(event, request.request_id)
         elif problem := problem_of(request, event.recorded_ns, self._ladders):
             self.holding.spawn(self._refuse(event, reply, *problem))
         else:
             self._take(event, attempt, reply)
+
+    def _say_repeated(self, event: Event, request_id: str) -> None:
+        """Answer a request whose id was an earlier one's; the earlier one itself, delivered again, needs no answer."""
+
+        def found(known: bool) -> None:
+            if known:
+                self.holding.spawn(self._outcomes.repeated(event, request_id))
+
+        self._asked.look(event.world, request_id, event.position, found)
 
     def on_cancel(self, cancel: Cancel) -> None:
         """Somebody wants an end of something that we may hold."""
@@ -229,6 +239,7 @@ class Intake:
                 self.choosing.waiting.remove(work)
                 self.consult.recall(work)
                 self.holding.settle(work)
+                self.holding.spawn(self._outcomes.repeated(ask.event, ask.id))
 
         self._asked.look(ask.world, ask.id, ask.event.position, found)
 

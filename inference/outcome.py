@@ -79,6 +79,22 @@ class Outcomes:
         self._remember(event, request_id)
         return ours
 
+    async def repeated(self, event: Event, request_id: str) -> None:
+        """Record that a request has the id of an earlier one. Not an end; recorded once for each request, whoever records it."""
+        reason = f"{request_id[:80]!r} was another request's id: its end is the answer; ask under a new id for another one"
+        message = said.InferenceRequestRepeated(request_id=request_id, request_event_id=event.id, reason=reason)
+        draft = self._draft(event, message, request_id, "repeated")
+        while True:
+            try:
+                await self._publisher.publish(draft)
+            except IdReused:
+                return
+            except Transient as error:
+                log.debug("repetition_waits", request=request_id, error=str(error))
+                await asyncio.sleep(PAUSE_S)
+            else:
+                return
+
     def _fence(self, event: Event) -> str:
         return lane_filter(event.partition, event.world, EDGE, event.entity)
 

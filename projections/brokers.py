@@ -42,6 +42,17 @@ def discarded(event: Event, it: said.GoodDiscarded) -> list[Change]:
     return _lost(event, it.good, "discarded")
 
 
+def parted(event: Event, it: said.GoodPartedWith) -> list[Change]:
+    return _lost(event, it.good, "parted")
+
+
+def taken_over(event: Event, it: said.GoodTakenOver) -> list[Change]:
+    good = _good(
+        event, it.good, kind=it.kind, source="trade", condition=it.condition, pace=it.pace, state="held", acquired_at=event.time_ns
+    )
+    return [good, BROKERS.put(event.world, event.entity, goods_acquired=1)]
+
+
 def offered(event: Event, it: said.OfferMade) -> Change:
     return _good(event, it.good, offered_to=it.buyer, ask_minor=it.ask_minor, counter_minor=None, rounds=it.round)
 
@@ -86,7 +97,7 @@ def raided(event: Event, it: said.RaidSuffered) -> list[Change]:
 
 brokers = Projection(
     name="brokers",
-    version=2,
+    version=3,
     said_by="broker",
     schema=sql_beside(__file__),
     tables=(BROKERS, GOODS, BARGAINS, RAIDS),
@@ -96,6 +107,8 @@ brokers = Projection(
         said.GoodPreserved: preserved,
         said.GoodSpoiled: spoiled,
         said.GoodDiscarded: discarded,
+        said.GoodPartedWith: parted,
+        said.GoodTakenOver: taken_over,
         said.OfferMade: offered,
         said.CounterHeard: countered,
         said.OfferWithdrawn: withdrawn,

@@ -11,7 +11,7 @@ CREATE TABLE brokers (
     PRIMARY KEY (world, player)
 );
 COMMENT ON COLUMN brokers.heat IS 'What the authorities know, thousandths, 0 to 1000.';
-COMMENT ON COLUMN brokers.goods_lost IS 'Spoiled, discarded or confiscated.';
+COMMENT ON COLUMN brokers.goods_lost IS 'Spoiled, discarded, confiscated or parted with.';
 
 -- Every good there was, and what became of it.
 CREATE TABLE goods (
@@ -37,7 +37,7 @@ CREATE TABLE goods (
 );
 COMMENT ON COLUMN goods.condition IS 'Thousandths of fresh; of a good that is gone, the last one known.';
 COMMENT ON COLUMN goods.pace IS 'How fast it decays, thousandths of its kind''s rate.';
-COMMENT ON COLUMN goods.state IS 'held, sold, spoiled, discarded or confiscated.';
+COMMENT ON COLUMN goods.state IS 'held, sold, spoiled, discarded, confiscated or parted (given, used or traded).';
 
 -- Every bargain.
 CREATE TABLE bargains (

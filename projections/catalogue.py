@@ -23,6 +23,7 @@ from projections.routes import routes
 from projections.scenes import scenes
 from projections.state import state
 from projections.stories import stories
+from projections.trades import trades
 from projections.weather import weather
 
 PROJECTIONS: tuple[Projection, ...] = (
@@ -46,5 +47,6 @@ PROJECTIONS: tuple[Projection, ...] = (
     scenes,
     state,
     stories,
+    trades,
     weather,
 )

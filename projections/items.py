@@ -27,15 +27,19 @@ def removed(event: Event, it: said.ItemRemoved) -> list[Change]:
     return _moved(event, it.sku, -it.quantity, it.now, it.reason, it.reference)
 
 
+def given(event: Event, it: said.ItemGiven) -> list[Change]:
+    return _moved(event, it.sku, -1, it.now, "given", it.to)
+
+
 def used(event: Event, it: said.ItemUsed) -> list[Change]:
     return _moved(event, it.sku, -it.quantity, it.now, "used", it.target)
 
 
 items = Projection(
     name="items",
-    version=1,
+    version=2,
     said_by="inventory",
     schema=sql_beside(__file__),
     tables=(ITEMS, MOVES),
-    on={said.ItemGranted: granted, said.ItemRemoved: removed, said.ItemUsed: used},
+    on={said.ItemGranted: granted, said.ItemRemoved: removed, said.ItemUsed: used, said.ItemGiven: given},
 )

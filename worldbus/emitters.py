@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from bus.decision import CONTROL
 from bus.emitters import Emitters
+from handlers import rights
 from schemas.gen.worldbus.inference.v1 import inference_pb2 as inference
 from schemas.gen.worldbus.knowledge.v1 import knowledge_pb2 as knowledge
 from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
@@ -24,6 +25,7 @@ EDGES: Final[dict[str, tuple[type[Message], ...]]] = {
         inference.InferenceCancelled,
         inference.InferenceRejected,
         inference.InferenceRouteRequested,
+        inference.InferenceRequestRepeated,
         inference.ModelHealthReported,
     ),
     "payments-provider": (
@@ -51,4 +53,4 @@ def emitters() -> Emitters:
     """The table of every handler and edge; made when it is first asked for, since the handlers read the world's tables."""
     from handlers import ALL
 
-    return Emitters(ALL, EDGES)
+    return Emitters(ALL, EDGES, rights.problem)

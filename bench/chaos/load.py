@@ -175,7 +175,8 @@ class Writer:
     async def _shop(self, lane: Lane) -> None:
         """What a client says that has lost an answer: the same request again, as a new event."""
         turn, step = divmod(lane.next - 1, len(ROUND))
-        await self._say(lane, ROUND[step](f"{lane.entity}-{turn}"))
+        message = ROUND[step](f"{lane.entity}-{turn}")
+        await self._say(lane, message, subsystem="operator" if isinstance(message, RefundRequested) else "game")
 
     async def _hex(self, lane: Lane) -> None:
         """Poison on every twentieth step; an operator who looks what waits, drops the poison and takes up the rest."""

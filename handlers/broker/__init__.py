@@ -1,7 +1,7 @@
 """Brokers between the worlds as a handler, `broker`: the game's own core loop.
 
     AcquisitionRequested ──▶ GoodAcquired │ AcquisitionBegun, ChargeRequested ──▶ (payment) ──▶ GoodAcquired │ AcquisitionRefused
-    SaleRequested ──▶ OfferMade ──▶ (market) ──▶ BargainStruck │ CounterHeard │ BargainRefused
+    SaleRequested ──▶ SalePrepared ──▶ (inventory) ──▶ OfferMade ──▶ (market) ──▶ BargainStruck │ CounterHeard │ BargainRefused
     CounterAcceptRequested ──▶ BargainStruck          WakeFired ──▶ GoodsDecayed, GoodSpoiled, HeatFaded, RaidSuffered
 
 The lane is the player. The buyers are a handler of their own, `market`. The rules are data: `brokers(market)` makes the handler of a world,
@@ -12,19 +12,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import Silence, answering
 from handlers.broker.look import looked
 from handlers.broker.state import Broker, evolve
 from handlers.broker.tables import Market, load
-from handlers.broker.trade import CHARGE, Said, accept, acquire, answered, discard, not_paid, offer, paid, preserve, withdraw
+from handlers.broker.trade import (
+    CHARGE,
+    OFFER,
+    Said,
+    accept,
+    acquire,
+    answered,
+    discard,
+    not_paid,
+    not_set_aside,
+    offer,
+    paid,
+    parted,
+    preserve,
+    set_aside,
+    stood,
+    taken_over,
+    withdraw,
+)
 from handlers.names import DEFAULT_WORLD, WORLDS
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
-from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemUsed
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
+    ItemGiven,
+    ItemReleaseRequested,
+    ItemRemoved,
+    ItemReserveRefused,
+    ItemReserveRequested,
+    ItemsReserved,
+    ItemUsed,
+)
 from schemas.gen.worldbus.market.v1.market_pb2 import OfferAccepted, OfferCountered, OfferTurnedDown
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted, ChargeDeclined, ChargeRequested
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
@@ -40,6 +67,11 @@ _SPEAKERS: Final[dict[type[Message], str]] = {
     OfferCountered: "market",
     OfferTurnedDown: "market",
     ItemUsed: "inventory",
+    ItemGiven: "inventory",
+    ItemRemoved: "inventory",
+    ItemsReserved: "inventory",
+    ItemReserveRefused: "inventory",
+    said.GoodPartedWith: "broker",
 }
 
 
@@ -55,7 +87,15 @@ def entities(event: Event) -> Sequence[str]:
         case OfferAccepted() | OfferCountered() | OfferTurnedDown() as it:
             return (it.player,) if it.player else ()
         case ItemUsed() as it:
-            return (event.entity,) if it.target else ()
+            return (event.entity,) if it.target or it.things else ()
+        case ItemGiven() as it:
+            return (event.entity,) if it.thing else ()
+        case ItemRemoved() as it:
+            return (event.entity,) if it.thing and it.reason == "traded" else ()
+        case ItemsReserved() | ItemReserveRefused() as it:
+            return (event.entity,) if it.holder == "broker" else ()
+        case said.GoodPartedWith() as it:
+            return (it.to,) if it.to else ()
         case _:
             return (event.entity,)
 
@@ -64,7 +104,7 @@ def decide(market: Market, event: Event, broker: Broker) -> Said:
     """What a broker's wish, a buyer's word or time lead to."""
     match event.data:
         case WakeFired() as it:
-            return looked(market, event, it, broker)
+            return stood(it, broker) if it.name.startswith(OFFER) else looked(market, event, it, broker)
         case said.SaleRequested() as it:
             return offer(market, event, it, broker)
         case OfferAccepted() | OfferCountered() | OfferTurnedDown() as it:
@@ -82,14 +122,30 @@ def decide(market: Market, event: Event, broker: Broker) -> Said:
         case ChargeDeclined() as it:
             return not_paid(event, it, broker)
         case ItemUsed() as it:
-            return preserve(market, it, broker)
+            return *parted(event, it.things, "", broker), *preserve(market, it, broker)
+        case ItemGiven() as it:
+            return parted(event, (it.thing,), "", broker)
+        case ItemRemoved() as it:
+            return parted(event, (it.thing,), it.to, broker)
+        case ItemsReserved() as it:
+            return set_aside(market, event, it, broker)
+        case ItemReserveRefused() as it:
+            return not_set_aside(event, it, broker)
+        case said.GoodPartedWith() as it:
+            return taken_over(market, event, it, broker)
         case _:
             return ()
 
 
+def silence(event: Event) -> Silence:
+    """A request without an effect: there was no offer, or its buyer has left the market."""
+    it: Any = event.data
+    return Silence("NO_OFFER", f"there is no offer of {ascii(it.good)[:80]} to end or to take: ask a buyer first")
+
+
 def brokers(market: Market) -> Handler[Broker]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name="broker",
         listens_to=(
             *_SPEAKERS,
@@ -107,6 +163,9 @@ def brokers(market: Market) -> Handler[Broker]:
             said.GoodSpoiled,
             said.GoodPreserved,
             said.GoodDiscarded,
+            said.SalePrepared,
+            said.GoodPartedWith,
+            said.GoodTakenOver,
             said.OfferMade,
             said.CounterHeard,
             said.OfferWithdrawn,
@@ -117,6 +176,8 @@ def brokers(market: Market) -> Handler[Broker]:
             said.RaidSuffered,
             said.BrokerIdled,
             ChargeRequested,
+            ItemReserveRequested,
+            ItemReleaseRequested,
             WakeRequested,
         ),
         initial=lambda entity: Broker(),
@@ -124,6 +185,7 @@ def brokers(market: Market) -> Handler[Broker]:
         evolve=evolve,
         entities=entities,
     )
+    return answering(handler, silence)
 
 
 broker: Final = brokers(load(WORLDS / DEFAULT_WORLD / "market.toml"))

@@ -29,6 +29,8 @@ def looked(market: Market, event: Event, it: WakeFired, broker: Broker) -> Seque
     heat = max(0, broker.heat - market.heat.fades * looks)
     faded = (said.HeatFaded(by=broker.heat - heat, heat=heat),) if heat < broker.heat else ()
     raid = _raid(market, event, looks, heat, kept, it.entity)
+    for lost in raid.goods if raid else ():
+        lost.thing = broker.goods[lost.good].thing
     left = len(kept) - (len(raid.goods) if raid else 0)
     going_on = left or (raid.heat if raid else heat)
     following = it.due_world_ms + looks * market.look_ms  # from when it was due, so that late wakes lose no time
@@ -48,7 +50,10 @@ def _decay(market: Market, season: str, looks: int, broker: Broker) -> tuple[dic
     ]
     kept = {good: held.kind for good, held in broker.goods.items() if good not in spoiled}
     decayed = (said.GoodsDecayed(goods=changed, season=season),) if changed else ()
-    return kept, (*decayed, *(said.GoodSpoiled(good=good, kind=broker.goods[good].kind) for good in spoiled))
+    return kept, (
+        *decayed,
+        *(said.GoodSpoiled(good=good, kind=broker.goods[good].kind, thing=broker.goods[good].thing) for good in spoiled),
+    )
 
 
 def _condition(market: Market, held: Held, pace: int, looks: int) -> int:

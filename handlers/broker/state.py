@@ -12,6 +12,7 @@ from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeRequested
 
 LOOK: Final = "look"  # name of the wake
+NOT_SET_ASIDE: Final = "NOT_SET_ASIDE"  # code of a refusal by the inventory
 V = TypeVar("V")
 
 
@@ -21,6 +22,7 @@ class Held(NamedTuple):
     kind: str
     condition: int
     pace: int = 1000
+    thing: str = ""  # id in the inventory; empty: `<player>/<good>`
 
 
 class Coming(NamedTuple):
@@ -39,6 +41,7 @@ class Offer(NamedTuple):
     ask: int
     round: int
     counter: int = 0
+    aside: bool = False  # the inventory has put the good aside; offers of former releases are without
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class Broker:
     goods: Mapping[str, Held] = field(default_factory=dict)
     coming: Mapping[str, Coming] = field(default_factory=dict)
     offers: Mapping[str, Offer] = field(default_factory=dict)  # by good
+    preparing: Mapping[str, Offer] = field(default_factory=dict)  # by good: the inventory has not answered yet
     numbered: int = 0  # goods so far
     heat: int = 0
     watching: bool = False  # a look is asked for
@@ -63,18 +67,22 @@ def evolve(broker: Broker, event: Event) -> Broker:
     match event.data:
         case said.GoodsDecayed() as it:
             return replace(broker, goods=_decayed(broker, it))
-        case WakeRequested():
-            return replace(broker, watching=True)
+        case WakeRequested(name=name):
+            return replace(broker, watching=True) if name == LOOK else broker
         case said.HeatFaded() | said.HeatRaised() as it:
             return replace(broker, heat=it.heat)
         case said.OfferMade() as it:
-            return replace(broker, offers={**broker.offers, it.good: Offer(it.buyer, it.ask_minor, it.round)})
+            before = broker.offers.get(it.good)
+            offer = Offer(it.buyer, it.ask_minor, it.round, aside=it.good in broker.preparing or (before is not None and before.aside))
+            return replace(broker, offers={**broker.offers, it.good: offer}, preparing=_without(broker.preparing, it.good))
+        case said.SalePrepared() as it:
+            return replace(broker, preparing={**broker.preparing, it.good: Offer(it.buyer, it.ask_minor, 0)})
         case said.CounterHeard() as it:
             offer = broker.offers[it.good]._replace(counter=it.counter_minor)
             return replace(broker, offers={**broker.offers, it.good: offer})
         case said.OfferWithdrawn() | said.BargainRefused() as it:
             return _refused(broker, it)
-        case said.BargainStruck() | said.GoodSpoiled() | said.GoodDiscarded() as it:
+        case said.BargainStruck() | said.GoodSpoiled() | said.GoodDiscarded() | said.GoodPartedWith() as it:
             return _gone(broker, it.good)
         case said.RaidSuffered() as it:
             for lost in it.goods:
@@ -95,6 +103,9 @@ def _acquired(broker: Broker, event: Event) -> Broker:
             paid_for = it.good in broker.coming
             goods = {**broker.goods, it.good: Held(it.kind, it.condition)}
             return replace(broker, goods=goods, coming=_without(broker.coming, it.good), numbered=broker.numbered + (0 if paid_for else 1))
+        case said.GoodTakenOver() as it:
+            goods = {**broker.goods, it.good: Held(it.kind, it.condition, it.pace, it.thing)}
+            return replace(broker, goods=goods, numbered=broker.numbered + 1)
         case said.AcquisitionRefused() as it:
             return replace(broker, coming=_without(broker.coming, it.good))
         case said.GoodPreserved() as it:
@@ -111,12 +122,13 @@ def _decayed(broker: Broker, it: said.GoodsDecayed) -> Mapping[str, Held]:
 def _refused(broker: Broker, it: said.OfferWithdrawn | said.BargainRefused) -> Broker:
     """Only the refusal by the buyer at the table ends an offer; a wish that made no sense changes nothing."""
     if isinstance(it, said.BargainRefused) and it.round == 0:
-        return broker
+        return replace(broker, preparing=_without(broker.preparing, it.good)) if it.code == NOT_SET_ASIDE else broker
     return replace(broker, offers=_without(broker.offers, it.good))
 
 
 def _gone(broker: Broker, good: str) -> Broker:
-    return replace(broker, goods=_without(broker.goods, good), offers=_without(broker.offers, good))
+    offers, preparing = _without(broker.offers, good), _without(broker.preparing, good)
+    return replace(broker, goods=_without(broker.goods, good), offers=offers, preparing=preparing)
 
 
 def _without(entries: Mapping[str, V], key: str) -> Mapping[str, V]:

@@ -13,6 +13,7 @@ from handlers.names import NAME_RULE, is_token
 
 FULL: Final = 1000  # thousandths
 MINUTE_MS: Final = 60_000
+OFFER_MINUTES: Final = 2880  # two days
 MAX_KIND: Final = 48  # characters; a good's id adds its number
 MAX_VALUE: Final = 10**9  # minor units
 MAX_SHARE: Final = 10_000  # thousandths of tastes and seasons: ten times the usual
@@ -84,6 +85,7 @@ class Market:
     goods: Mapping[str, Good]
     sources: Mapping[str, Source]
     buyers: Mapping[str, Buyer]
+    offer_ms: int = OFFER_MINUTES * MINUTE_MS  # world milliseconds that an offer stands without another word
 
 
 def load(path: Path) -> Market:
@@ -99,6 +101,7 @@ def parse(table: Mapping[str, Any], name: str) -> Market:
     try:
         market = Market(
             look_ms=table["look_minutes"] * MINUTE_MS,
+            offer_ms=table.get("offer_minutes", OFFER_MINUTES) * MINUTE_MS,
             seasons=dict(table["seasons"]),
             preservatives=dict(table["preservatives"]),
             heat=Heat(**table["heat"]),
@@ -124,6 +127,7 @@ def _source(body: Mapping[str, Any]) -> Source:
 def problems(market: Market) -> list[str]:
     """Everything that is wrong with the market, for people; empty if nothing is."""
     found = [] if market.look_ms >= MINUTE_MS else [f"look_minutes must be 1 or more, found {market.look_ms / MINUTE_MS:g}"]
+    found += [] if market.offer_ms >= MINUTE_MS else [f"offer_minutes must be 1 or more, found {market.offer_ms / MINUTE_MS:g}"]
     for where, shares, most in (("seasons", market.seasons, MAX_SHARE), ("preservatives", market.preservatives, FULL)):
         found += [f"{where}.{name}: wanted 0 to {most}, found {share!r}" for name, share in shares.items() if not _whole(share, 0, most)]
     found += [

@@ -8,17 +8,25 @@ from typing import Final
 from google.protobuf.message import Message
 
 from bus.event import Event
-from handlers.broker.state import LOOK, Broker, Held, Offer, roll
+from handlers.broker.state import LOOK, NOT_SET_ASIDE, Broker, Held, Offer, roll
 from handlers.broker.tables import FULL, Market, Source
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
-from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemUsed
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
+    ItemReleaseRequested,
+    ItemReserveRefused,
+    ItemReserveRequested,
+    ItemsReserved,
+    ItemUsed,
+)
+from schemas.gen.worldbus.inventory.v1.types_pb2 import Pieces
 from schemas.gen.worldbus.market.v1 import market_pb2 as market_said
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted, ChargeDeclined, ChargeRequested
-from schemas.gen.worldbus.time.v1.time_pb2 import WakeRequested
+from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
 
 MAX_GOODS: Final = 24  # that a broker can hide
 MAX_PRICE: Final = 10**12  # minor units
 MAX_NAME: Final = 64
+OFFER: Final = "offer-"  # begins the name of the wake that ends an offer
 CHARGE: Final = "broker/"  # begins the request id of a charge for a good
 
 Said = Sequence[Message]
@@ -103,7 +111,7 @@ def preserve(market: Market, it: ItemUsed, broker: Broker) -> Said:
 def discard(event: Event, it: said.GoodDiscardRequested, broker: Broker) -> Said:
     """Get rid of a good."""
     held = broker.goods.get(it.good)
-    return (said.GoodDiscarded(good=it.good, kind=held.kind),) if held else _no_good(event, "", it.good)
+    return (said.GoodDiscarded(good=it.good, kind=held.kind, thing=held.thing),) if held else _no_good(event, "", it.good)
 
 
 def offer(market: Market, event: Event, it: said.SaleRequested, broker: Broker) -> Said:
@@ -111,9 +119,73 @@ def offer(market: Market, event: Event, it: said.SaleRequested, broker: Broker) 
     held, before = broker.goods.get(it.good), broker.offers.get(it.good)
     if held is None:
         return _no_good(event, it.buyer, it.good)
-    if problem := _bad_offer(market, it, before):
+    if problem := _bad_offer(market, it, before) or _in_preparation(it, broker):
         return _refused(event, it.buyer, it.good, *problem)
-    return (_made(event, it, held, before),)
+    if before is not None:
+        return (_made(event.entity, it.good, it.buyer, it.ask_minor, held, before),)
+    aside = Pieces(sku=held.kind, quantity=1, thing=thing_of(event.entity, it.good, held))
+    return (
+        said.SalePrepared(good=it.good, buyer=it.buyer, ask_minor=it.ask_minor),
+        ItemReserveRequested(owner=event.entity, reference=it.good, items=[aside]),
+    )
+
+
+def thing_of(player: str, good: str, held: Held) -> str:
+    """The good's id in the inventory."""
+    return held.thing or f"{player}/{good}"
+
+
+def _in_preparation(it: said.SaleRequested, broker: Broker) -> tuple[str, str] | None:
+    if it.good not in broker.preparing:
+        return None
+    return "WAITING_FOR_BUYER", f"{it.good} is being put aside for {broker.preparing[it.good].buyer}: wait for the offer"
+
+
+def set_aside(market: Market, event: Event, it: ItemsReserved, broker: Broker) -> Said:
+    """The inventory keeps the good for the offer: it is made; if the good has gone meanwhile, nothing stays aside."""
+    offer, held = broker.preparing.get(it.reference), broker.goods.get(it.reference)
+    if offer is None or held is None:
+        return (ItemReleaseRequested(owner=event.entity, reference=it.reference),)
+    stands = WakeRequested(name=OFFER + it.reference, in_world_ms=market.offer_ms)
+    return _made(event.entity, it.reference, offer.buyer, offer.ask, held, None), stands
+
+
+def not_set_aside(event: Event, it: ItemReserveRefused, broker: Broker) -> Said:
+    """The good is not to be had: no offer."""
+    offer = broker.preparing.get(it.reference)
+    return _refused(event, offer.buyer, it.reference, NOT_SET_ASIDE, f"{it.code}: {it.reason}") if offer else ()
+
+
+def parted(event: Event, things: Sequence[str], to: str, broker: Broker) -> Said:
+    """The inventory says that things are another's, or used up: the references to them end."""
+    return tuple(
+        said.GoodPartedWith(
+            good=good, kind=held.kind, thing=thing_of(event.entity, good, held), condition=held.condition, pace=held.pace, to=to
+        )
+        for good, held in broker.goods.items()
+        if thing_of(event.entity, good, held) in things
+    )
+
+
+def taken_over(market: Market, event: Event, it: said.GoodPartedWith, broker: Broker) -> Said:
+    """Another broker's good is this broker's now, as it is."""
+    good = f"{it.kind}-{broker.numbered + 1}"
+    came = said.GoodTakenOver(good=good, kind=it.kind, thing=it.thing, condition=it.condition, pace=it.pace, before=event.entity)
+    return came, *watch(market, broker)
+
+
+def stood(it: WakeFired, broker: Broker) -> Said:
+    """An offer has stood long enough."""
+    good = it.name.removeprefix(OFFER)
+    offer = broker.offers.get(good)
+    if offer is None:
+        return ()
+    return said.OfferWithdrawn(player=it.entity, buyer=offer.buyer, good=good), *free(it.entity, good, offer)
+
+
+def free(player: str, good: str, offer: Offer) -> Said:
+    """Nothing stays aside for an offer that is over."""
+    return (ItemReleaseRequested(owner=player, reference=good),) if offer.aside else ()
 
 
 def _bad_offer(market: Market, it: said.SaleRequested, before: Offer | None) -> tuple[str, str] | None:
@@ -128,14 +200,14 @@ def _bad_offer(market: Market, it: said.SaleRequested, before: Offer | None) -> 
     return None
 
 
-def _made(event: Event, it: said.SaleRequested, held: Held, before: Offer | None) -> Message:
+def _made(player: str, good: str, buyer: str, ask: int, held: Held, before: Offer | None) -> Message:
     return said.OfferMade(
-        player=event.entity,
-        buyer=it.buyer,
-        good=it.good,
+        player=player,
+        buyer=buyer,
+        good=good,
         kind=held.kind,
         condition=held.condition,
-        ask_minor=it.ask_minor,
+        ask_minor=ask,
         round=before.round + 1 if before else 1,
     )
 
@@ -168,13 +240,14 @@ def answered(market: Market, event: Event, it: BuyersWord, broker: Broker) -> Sa
         return ()
     match it:
         case market_said.OfferAccepted():
-            return _struck(market, it.player, it.good, offer, offer.ask, broker)
+            return _struck(market, event, it.player, it.good, offer, offer.ask, broker)
         case market_said.OfferCountered():
             return (
                 said.CounterHeard(buyer=offer.buyer, good=it.good, counter_minor=it.counter_minor, round=it.round, patience=it.patience),
             )
         case market_said.OfferTurnedDown():
-            return _refused(event, offer.buyer, it.good, it.code, it.reason, player=it.player, round=it.round)
+            refused = _refused(event, offer.buyer, it.good, it.code, it.reason, player=it.player, round=it.round)
+            return *refused, *free(it.player, it.good, offer)
 
 
 def accept(market: Market, event: Event, it: said.CounterAcceptRequested, broker: Broker) -> Said:
@@ -186,19 +259,24 @@ def accept(market: Market, event: Event, it: said.CounterAcceptRequested, broker
         return _refused(
             event, offer.buyer if offer else "", it.good, "NO_COUNTER", f"no buyer has made an offer for {it.good}: ask one first"
         )
-    return _struck(market, event.entity, it.good, offer, offer.counter, broker)
+    return _struck(market, event, event.entity, it.good, offer, offer.counter, broker)
 
 
 def withdraw(event: Event, it: said.OfferWithdrawRequested, broker: Broker) -> Said:
     """Stop haggling; without an offer there is nothing to stop."""
     offer = broker.offers.get(it.good)
-    return (said.OfferWithdrawn(player=event.entity, buyer=offer.buyer, good=it.good),) if offer else ()
+    if offer is None:
+        return ()
+    return said.OfferWithdrawn(player=event.entity, buyer=offer.buyer, good=it.good), *free(event.entity, it.good, offer)
 
 
-def _struck(market: Market, player: str, good: str, offer: Offer, price: int, broker: Broker) -> Said:
+def _struck(market: Market, event: Event, player: str, good: str, offer: Offer, price: int, broker: Broker) -> Said:
     held, buyer = broker.goods[good], market.buyers.get(offer.buyer)
     if buyer is None:
         return ()  # left the market
+    if not offer.aside:  # made by a former release: nobody keeps the good for it
+        why = f"{good} was offered before goods were put aside: offer it again"
+        return _refused(event, offer.buyer, good, NOT_SET_ASIDE, why, player=player, round=offer.round)
     struck = said.BargainStruck(
         player=player,
         buyer=offer.buyer,
@@ -208,5 +286,6 @@ def _struck(market: Market, player: str, good: str, offer: Offer, price: int, br
         kind=held.kind,
         condition=held.condition,
         rounds=offer.round,
+        thing=thing_of(player, good, held),
     )
     return (struck, *heated(broker, buyer.heat, "sold"), *watch(market, broker))

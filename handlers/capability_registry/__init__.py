@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.capability_registry import engines, services
 from handlers.capability_registry.state import REGISTRY, Registry, evolve
 from handlers.capability_registry.tables import Tables, load
@@ -66,7 +67,7 @@ def entities(event: Event) -> Sequence[str]:
 
 def capability_registry(tables: Tables) -> Handler[Registry]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name="capability",
         listens_to=(
             said.ServiceRegisterRequested,
@@ -97,6 +98,7 @@ def capability_registry(tables: Tables) -> Handler[Registry]:
         evolve=evolve,
         entities=entities,
     )
+    return answering(handler)
 
 
 capability: Final = capability_registry(load(WORLDS / DEFAULT_WORLD / "engines.toml"))

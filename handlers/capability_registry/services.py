@@ -68,12 +68,20 @@ def register(event: Event, it: said.ServiceRegisterRequested, registry: Registry
         return refused(event, *problem)
     ttl_ms = it.ttl_ms or DEFAULT_TTL_MS
     before = registry.services.get(event.entity)
+    if before is not None and not before.belongs_to(event.subsystem):
+        return _not_yours(event, before)
     if before is not None and _same(before, it, ttl_ms):
         return _sign(event.entity, before)
     lease = registry.leases + 1
     dropped = sorted(set(before.offers if before else ()) - {offer.capability for offer in it.offers})
     listed = said.ServiceRegistered(
-        service=event.entity, endpoint=it.endpoint, offers=it.offers, ttl_ms=ttl_ms, lease=lease, dropped=dropped
+        service=event.entity,
+        endpoint=it.endpoint,
+        offers=it.offers,
+        ttl_ms=ttl_ms,
+        lease=lease,
+        dropped=dropped,
+        registrant=event.subsystem,
     )
     old = (WakeCancelRequested(name=lease_wake(before.lease)),) if before is not None else ()
     return (*old, listed, WakeRequested(name=lease_wake(lease), in_real_ms=ttl_ms))
@@ -84,7 +92,12 @@ def heartbeat(event: Event, registry: Registry) -> Said:
     service = registry.services.get(event.entity)
     if service is None:
         return refused(event, "NOT_REGISTERED", f"service {event.entity} is not listed (any more): say ServiceRegisterRequested first")
-    return _sign(event.entity, service)
+    return _sign(event.entity, service) if service.belongs_to(event.subsystem) else _not_yours(event, service)
+
+
+def _not_yours(event: Event, service: Service) -> Said:
+    whose = f"service {event.entity} was registered by {service.registrant}, found {event.subsystem}"
+    return refused(event, "NOT_YOURS", f"{whose}: register one under another name, or let an operator remove it")
 
 
 def unregister(event: Event, it: said.ServiceUnregisterRequested, registry: Registry) -> Said:
@@ -92,6 +105,8 @@ def unregister(event: Event, it: said.ServiceUnregisterRequested, registry: Regi
     service = registry.services.get(event.entity)
     if service is None:
         return ()
+    if not service.belongs_to(event.subsystem):
+        return _not_yours(event, service)
     if len(it.reason) > MAX_TEXT:
         return refused(event, "TOO_LONG", f"reason may have {MAX_TEXT} characters, found {len(it.reason)}")
     gone = said.ServiceUnregistered(service=event.entity, lease=service.lease, capabilities=service.capabilities, reason=it.reason)

@@ -57,6 +57,11 @@ class Service:
     ttl_ms: int
     lease: int
     seen: bool = False
+    registrant: str = ""  # source that registered it; empty: unknown
+
+    def belongs_to(self, source: str) -> bool:
+        """Whether a source may speak for it."""
+        return self.registrant in ("", source) or source == "operator"
 
     @property
     def capabilities(self) -> list[str]:
@@ -103,7 +108,7 @@ def evolve(registry: Registry, event: Event) -> Registry:
             return _seen(registry, leased(registry, it.name), seen=False)
         case said.ServiceRegistered() as it:
             offers = {offer.capability: Offer.of(offer) for offer in it.offers}
-            service = Service(endpoint=it.endpoint, offers=offers, ttl_ms=it.ttl_ms, lease=it.lease)
+            service = Service(endpoint=it.endpoint, offers=offers, ttl_ms=it.ttl_ms, lease=it.lease, registrant=it.registrant)
             return replace(_with(registry, it.service, service), leases=it.lease)
         case said.ServiceUnregistered() | said.ServiceExpired() as it:
             return replace(registry, services={name: service for name, service in registry.services.items() if name != it.service})

@@ -14,6 +14,7 @@ from typing import Final
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.language_system.decide import Listener, decide, evolve, ready
 from handlers.language_system.tables import Tables, load
 from handlers.names import DEFAULT_WORLD, WORLDS, is_token
@@ -34,7 +35,7 @@ def entities(tables: Tables, event: Event) -> Sequence[str]:
 
 def language_system(tables: Tables) -> Handler[Listener]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name=NAME,
         listens_to=(NpcSpoke, said.LanguageStudied, said.UtteranceRequested),
         emits=(said.SpeechHeard, said.ComprehensionGrew, said.UtteranceComposed, said.LanguageRequestRefused),
@@ -43,6 +44,7 @@ def language_system(tables: Tables) -> Handler[Listener]:
         evolve=evolve,
         entities=partial(entities, tables),
     )
+    return answering(handler)
 
 
 language: Final = language_system(load(WORLDS / DEFAULT_WORLD / "languages.toml"))

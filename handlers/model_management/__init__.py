@@ -16,6 +16,7 @@ from typing import Final
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.model_management.decide import decide
 from handlers.model_management.state import Tier, evolve, model_for
 from handlers.model_management.tables import TIERS, Tables, load
@@ -47,7 +48,7 @@ def _initial(tables: Tables, tier: str) -> Tier:
 
 def model_management(tables: Tables) -> Handler[Tier]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name="models",
         listens_to=(
             said.ModelAddRequested,
@@ -77,6 +78,7 @@ def model_management(tables: Tables) -> Handler[Tier]:
         evolve=evolve,
         entities=entities,
     )
+    return answering(handler)
 
 
 models: Final = model_management(load(WORLDS / DEFAULT_WORLD / "models.toml"))

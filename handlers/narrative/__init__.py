@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import Silence, answering
 from handlers.names import DEFAULT_WORLD, WORLDS, is_token
 from handlers.narrative.decide import decide, triggers
 from handlers.narrative.state import Narrative, evolve
@@ -48,9 +49,20 @@ def _fields(event: Event) -> Any:
     return event.data
 
 
+def silence(tables: Tables, event: Event) -> Silence:
+    """Nothing came of a request: there is no such scene, or no such object in it."""
+    it: Any = event.data
+    scene = tables.scenes.get(it.scene)
+    if scene is None:
+        return Silence("UNKNOWN_SCENE", f"wanted a scene of the table, found {ascii(it.scene)[:80]}")
+    if it.object not in scene.objects:
+        return Silence("UNKNOWN_OBJECT", f"wanted one of {', '.join(scene.objects)}, found {ascii(it.object)[:80]}")
+    return Silence("NOT_HERE", f"{it.object} is at {scene.place}, found {ascii(it.place)[:80]}: go there first")
+
+
 def narrative_of(tables: Tables) -> Handler[Narrative]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name=NAME,
         listens_to=(
             ObjectExamined,
@@ -80,6 +92,7 @@ def narrative_of(tables: Tables) -> Handler[Narrative]:
         evolve=evolve,
         entities=partial(entities, tables),
     )
+    return answering(handler, partial(silence, tables))
 
 
 narrative: Final = narrative_of(load(WORLDS / DEFAULT_WORLD / "scenes.toml"))

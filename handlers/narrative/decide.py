@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from bus.event import Event
 from handlers.narrative.state import Narrative
 from handlers.narrative.tables import Condition, Scene, Tables, Thing, Trigger
+from handlers.rights import HANDLERS
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, ObjectExamined
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import (
     ObjectInspected,
@@ -38,7 +39,7 @@ def triggers(event: Event) -> Sequence[Trigger]:
     match event.data, event.subsystem:
         case WeatherChanged(sky=sky), "weather":
             return (("weather", sky, event.entity),)
-        case CreatureSlain(creature=creature, place=place), "game":
+        case CreatureSlain(creature=creature, place=place), speaker if speaker not in HANDLERS:
             return (("slain", creature, place),)
         case SeasonChanged(now=now), "time":
             return (("season", now.season, ""),)
@@ -126,7 +127,7 @@ def _set_off(tables: Tables, event: Event, known: Narrative) -> Said:
         return ()
     said: list[Message] = []
     happened = triggers(event)
-    player = event.entity if event.subsystem in ("game", "quest") else ""
+    player = event.entity if event.subsystem == "quest" or event.subsystem not in HANDLERS else ""
     touched, number = set[str](), known.changes
     for rule in scene.changes:
         thing = scene.objects[rule.object]

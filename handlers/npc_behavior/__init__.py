@@ -1,7 +1,7 @@
 """Characters as a handler, `npc`.
 
     PlayerSpoke ──▶ InferenceRequested ──▶ InferenceCompleted, InferenceDegraded ──▶ NpcSpoke, NpcActed, NpcActionRejected
-    GiftGiven, NpcAttacked, quests, scenes, the story ──▶ RelationshipChanged, NpcMoodChanged, NpcGoalChanged, NpcRemembered
+    ItemGiven, NpcAttacked, quests, scenes, the story ──▶ RelationshipChanged, NpcMoodChanged, NpcGoalChanged, NpcRemembered
     WakeFired (every pulse) ──▶ NpcActed with its scores, NpcNoticed, NpcForgot
 
 The characters are data: `npc_behavior(tables)` makes the handler of a world, `npc` is the one of Duskmarket.
@@ -11,18 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import Silence, answering
 from handlers.names import DEFAULT_WORLD, WORLDS, is_token
 from handlers.npc_behavior.decide import ENDED, decide, triggers
 from handlers.npc_behavior.read import load
 from handlers.npc_behavior.state import Npc, evolve, newborn
 from handlers.npc_behavior.tables import Tables
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
-from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, NpcAttacked, PlayerSpoke
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested, InferenceRequested
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneDiscovered
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAccepted, QuestCompleted, QuestFailed
@@ -41,8 +44,10 @@ def entities(tables: Tables, event: Event) -> Sequence[str]:
             return _known(tables, data.entity) if data.subsystem == NAME else ()
         case (("ClockStarted" | "DayBegan"), "time"):
             return tuple(tables.npcs)
-        case (("PlayerSpoke" | "GiftGiven"), _):
+        case "PlayerSpoke", _:
             return _known(tables, data.npc)
+        case "ItemGiven", "inventory":
+            return _known(tables, event.entity if event.entity in tables.npcs else data.to)
         case "NpcAttacked", _:
             others = (name for name in tables.at.get(data.place, ()) if name != data.npc)
             return (*_known(tables, data.npc), *others) if data.npc in tables.npcs else ()
@@ -70,13 +75,19 @@ def _known(tables: Tables, npc: str) -> Sequence[str]:
     return (npc,) if npc in tables.npcs else ()
 
 
+def silence(tables: Tables, event: Event) -> Silence:
+    """Nothing came of a word or a blow: there is no such character."""
+    it: Any = event.data
+    return Silence("UNKNOWN_NPC", f"wanted one of {', '.join(sorted(tables.npcs))}, found {ascii(it.npc)[:80]}")
+
+
 def npc_behavior(tables: Tables) -> Handler[Npc]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name=NAME,
         listens_to=(
             PlayerSpoke,
-            GiftGiven,
+            ItemGiven,
             NpcAttacked,
             CreatureSlain,
             WakeFired,
@@ -118,6 +129,7 @@ def npc_behavior(tables: Tables) -> Handler[Npc]:
         evolve=partial(evolve, tables.pulse_ms),
         entities=partial(entities, tables),
     )
+    return answering(handler, partial(silence, tables), attrgetter("entity"))
 
 
 npc: Final = npc_behavior(load(WORLDS / DEFAULT_WORLD / "npcs.toml"))

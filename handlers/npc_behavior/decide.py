@@ -9,15 +9,16 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from handlers.npc_behavior.choose import moment, needs_said, place_of, scheduled, weigh
-from handlers.npc_behavior.dialogue import MOST_PULSES, answered, given_up, heard
+from handlers.npc_behavior.dialogue import MOST_PULSES, answered, given_up, heard, settled
 from handlers.npc_behavior.feelings import affected, scaled
 from handlers.npc_behavior.memory import forget, plain
 from handlers.npc_behavior.mind import clamp, moved, tie_now
 from handlers.npc_behavior.state import PULSE, Npc
 from handlers.npc_behavior.tables import Persona, Tables, Trigger
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
-from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, NpcAttacked, PlayerSpoke
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1 import inference_pb2 as inference
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneDiscovered
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcActed, NpcAppeared, NpcNoticed
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAccepted, QuestCompleted, QuestFailed
@@ -70,7 +71,7 @@ def _answer(tables: Tables, persona: Persona, npc: Npc, event: Event) -> Iterato
             return heard(tables, persona, npc, event, it)
         case WakeFired() as it:
             return _woken(tables, persona, npc, event, it)
-        case GiftGiven() as it:
+        case ItemGiven() as it:
             return _given(tables, persona, npc, event, it)
         case NpcAttacked() as it:
             return _attacked(tables, persona, npc, event, it)
@@ -145,9 +146,14 @@ def _pursued(tables: Tables, persona: Persona, npc: Npc, event: Event, now: Worl
 # ---- deeds of players -----------------------------------------------------------------------------------------------------------------
 
 
-def _given(tables: Tables, persona: Persona, npc: Npc, event: Event, it: GiftGiven) -> Iterator[Message]:
+def _given(tables: Tables, persona: Persona, npc: Npc, event: Event, it: ItemGiven) -> Iterator[Message]:
+    """A gift came, or one of the character's own went: a gift counts when it has changed hands."""
+    if event.entity == npc.entity:
+        action = next(action for action in tables.actions.values() if action.hands_over)
+        yield from settled(tables, persona, npc, action, it.to, tie_now(tables, persona, npc.tie(it.to), npc.world_ms))
+        return
     worth = clamp(it.value_minor, 0, 10**12)
-    liking = 2000 if it.item in persona.likes else -500 if it.item in persona.dislikes else 1000
+    liking = 2000 if it.sku in persona.likes else -500 if it.sku in persona.dislikes else 1000
     effect = scaled(tables.effects["gift"], liking * (4 + worth.bit_length()) // 8)
     debt = worth if liking > 0 else 0
     yield from affected(
@@ -160,7 +166,7 @@ def _given(tables: Tables, persona: Persona, npc: Npc, event: Event, it: GiftGiv
         kind="gift",
         player=event.entity,
         debt_minor=debt,
-        words={"item": plain(it.item, 64)},
+        words={"item": plain(it.sku, 64)},
     )
 
 

@@ -16,7 +16,7 @@ from handlers.npc_behavior.memory import plain, room, words_of
 from handlers.npc_behavior.mind import tie_now
 from handlers.npc_behavior.prompt import MAX_SAY, NO_DEED, forbidden, own_line, request, seed
 from handlers.npc_behavior.state import HEARD, Npc, Question, Tie
-from handlers.npc_behavior.tables import Effect, Persona, Tables
+from handlers.npc_behavior.tables import Action, Effect, Persona, Tables
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceCancelled,
@@ -148,6 +148,12 @@ def _did(tables: Tables, persona: Persona, npc: Npc, name: str, player: str, tie
         request_id=request_id,
     )
     action = tables.actions[name]
+    if not action.hands_over:
+        yield from settled(tables, persona, npc, action, player, tie)
+
+
+def settled(tables: Tables, persona: Persona, npc: Npc, action: Action, player: str, tie: Tie) -> Iterator[Message]:
+    """What a deed means between the two."""
     if action.effect != Effect() or action.settles:
         repaid = max(tie.debt_minor, 0) * action.settles // 1000
         yield from room(npc, player)

@@ -87,6 +87,7 @@ class Action:
     min_affection: int = -1000
     max_fear: int = 1000
     settles: int = 0  # share of a debt that counts as repaid
+    hands_over: bool = False  # something of the character's own changes hands: it counts when the inventory says so
     effect: Effect = field(default_factory=Effect)
 
 

@@ -1,7 +1,7 @@
 """The money of players as a handler, `payment`, and coupons as another, `coupon`.
 
     PurchaseRequested ──▶ TransferPosted, PurchaseCompleted │ PurchaseDeclined │ CouponClaimed ──▶ (coupon) ──▶ the same
-    RefundRequested ──▶ TransferPosted, RefundCompleted │ RefundDeclined
+    RefundRequested ──▶ RefundBegun, ItemReserveRequested ──▶ (inventory) ──▶ TransferPosted, RefundCompleted │ RefundDeclined
     HoldRequested ──▶ TransferPosted, HoldPlaced … HoldCaptured │ HoldReleased (asked for, or its time is over)
     QuestRewarded, SceneRewarded, BargainStruck ──▶ TransferPosted, CreditGranted        ChargeRequested ──▶ TransferPosted, ChargeCompleted
     PaymentReceived, PaymentRefunded … ──▶ ProviderPaymentNoted, TransferPosted, PackDelivered │ PackReversed │ PackRestored
@@ -21,17 +21,19 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.payment.coupon import coupon
 from handlers.payment.credits import MARKET, MINT, charge, credit, earned, line, opening
 from handlers.payment.holds import capture, place, release, woken
 from handlers.payment.ledger import Answer, Said, once
 from handlers.payment.provider import heard
-from handlers.payment.purchases import denied, honoured, purchase, refund
+from handlers.payment.purchases import denied, goods_back, goods_gone, honoured, purchase, refund
 from handlers.payment.state import Account, evolve
 from handlers.payment.tables import PriceList, load
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
 from schemas.gen.worldbus.coupon.v1 import coupon_pb2 as coupons
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemReserveRefused, ItemReserveRequested, ItemsReserved
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneRewarded
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
@@ -70,6 +72,8 @@ _SPEAKERS: Final[dict[type[Message], str]] = {
     QuestRewarded: "quest",
     SceneRewarded: "narrative",
     BargainStruck: "broker",
+    ItemsReserved: "inventory",
+    ItemReserveRefused: "inventory",
     **dict.fromkeys(PROVIDER_NEWS, EDGE_OF_PROVIDER),
 }
 
@@ -79,6 +83,8 @@ def entities(event: Event) -> Sequence[str]:
     speaker = _SPEAKERS.get(type(event.data), event.subsystem)
     if event.subsystem != speaker:
         return ()
+    if isinstance(event.data, ItemsReserved | ItemReserveRefused):
+        return (event.data.holder_entity,) if event.data.holder == "payment" else ()
     return (_player(event),) if event.kind != "WakeFired" or event.data.subsystem == "payment" else ()  # type: ignore[attr-defined]
 
 
@@ -112,6 +118,10 @@ def _decide(prices: PriceList, event: Event, account: Account) -> Said:
             return honoured(prices, event, it, account)
         case coupons.CouponDenied() as it:
             return denied(event, it, account)
+        case ItemsReserved() as it:
+            return goods_back(prices, event, it, account)
+        case ItemReserveRefused() as it:
+            return goods_gone(event, it, account)
         case PlayerArrived():
             return ()
         case QuestRewarded() as it:
@@ -126,7 +136,7 @@ def _decide(prices: PriceList, event: Event, account: Account) -> Said:
 
 def payments(prices: PriceList) -> Handler[Account]:
     """The handler under the given price list."""
-    return Handler(
+    handler = Handler(
         name="payment",
         listens_to=(*REQUESTS, *_SPEAKERS),
         emits=(
@@ -134,6 +144,7 @@ def payments(prices: PriceList) -> Handler[Account]:
             said.TransferPosted,
             said.PurchaseCompleted,
             said.PurchaseDeclined,
+            said.RefundBegun,
             said.RefundCompleted,
             said.RefundDeclined,
             said.ChargeCompleted,
@@ -150,6 +161,7 @@ def payments(prices: PriceList) -> Handler[Account]:
             said.PaymentRequestConflicted,
             coupons.CouponClaimed,
             coupons.CouponReturned,
+            ItemReserveRequested,
             provider.ProviderPaymentNoted,
             provider.PackDelivered,
             provider.PackReversed,
@@ -164,6 +176,7 @@ def payments(prices: PriceList) -> Handler[Account]:
         evolve=evolve,
         entities=entities,
     )
+    return answering(handler)
 
 
 payment: Final = payments(load(WORLDS / DEFAULT_WORLD / "prices.toml"))

@@ -12,6 +12,7 @@ from typing import Final
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.book import Book, blank, find, put
 from handlers.names import NAME_RULE, is_token
 from handlers.payment.ledger import MAX_REASON, Problem, Said
@@ -188,7 +189,7 @@ def entities(event: Event) -> Sequence[str]:
             return (event.entity,)
 
 
-coupon: Final = Handler(
+_handler: Final = Handler(
     name="coupon",
     listens_to=(said.CouponClaimed, said.CouponReturned, said.CouponDefinitionRequested, said.CouponWithdrawalRequested, WakeFired),
     emits=(
@@ -207,3 +208,4 @@ coupon: Final = Handler(
     evolve=evolve,
     entities=entities,
 )
+coupon: Final = answering(_handler)

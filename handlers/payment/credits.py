@@ -27,7 +27,6 @@ from schemas.gen.worldbus.payment.v1.types_pb2 import LedgerEntry
 
 MINT: Final = "mint"
 MARKET: Final = "market"
-OPERATOR: Final = "operator"
 
 
 def opening(prices: PriceList, event: Event, player: str, account: Account) -> tuple[tuple[Message, ...], Account]:
@@ -83,7 +82,7 @@ def _charge_declined(asked: Asked, problem: Problem) -> Message:
 
 def credit(prices: PriceList, asked: Asked, it: said.CreditRequested, account: Account) -> Said:
     """An operator gives money."""
-    problem = _not_operator(asked.event) or bad_id(asked) or bad_reason(it.reason)
+    problem = bad_id(asked) or bad_reason(it.reason)
     return _credited(prices, asked, it.currency, it.amount_minor, (MINT, "credit", it.reason), account, problem)
 
 
@@ -129,29 +128,21 @@ def _full(account: Account, currency: str, amount: int) -> Problem | None:
     return Problem("BALANCE_FULL", f"the account may hold {MAX_BALANCE} minor units of {currency}: spend some first")
 
 
-def _not_operator(event: Event) -> Problem | None:
-    if event.subsystem == OPERATOR:
-        return None
-    return Problem("NOT_ALLOWED", f"only the edge {OPERATOR} may ask for this, found {event.subsystem}")
-
-
 def _credit_declined(asked: Asked, problem: Problem) -> Message:
-    digest = "" if problem.code == "NOT_ALLOWED" else asked.digest
     return said.CreditDeclined(
-        request_id=asked.id, code=problem.code, reason=problem.reason, request_event_id=asked.event.id, request_digest=digest
+        request_id=asked.id, code=problem.code, reason=problem.reason, request_event_id=asked.event.id, request_digest=asked.digest
     )
 
 
 def line(prices: PriceList, asked: Asked, it: said.CreditLineRequested, account: Account) -> Said:
     """Move the floor of a balance; never above what is owed already."""
-    problem = _not_operator(asked.event) or bad_id(asked) or bad_currency(prices, it.currency) or bad_amount(it.limit_minor, least=0)
+    problem = bad_id(asked) or bad_currency(prices, it.currency) or bad_amount(it.limit_minor, least=0)
     owed = -account.balance(it.currency)
     if problem is None and it.limit_minor < owed:
         problem = Problem("LINE_IN_USE", f"{owed} minor units of {it.currency} are owed: wanted that or more, found {it.limit_minor}")
     if problem:
-        digest = "" if problem.code == "NOT_ALLOWED" else asked.digest
         refused = said.CreditLineRefused(
-            request_id=asked.id, code=problem.code, reason=problem.reason, request_event_id=asked.event.id, request_digest=digest
+            request_id=asked.id, code=problem.code, reason=problem.reason, request_event_id=asked.event.id, request_digest=asked.digest
         )
         return (refused,)
     return (said.CreditLineChanged(request_id=asked.id, currency=it.currency, limit_minor=it.limit_minor, request_digest=asked.digest),)

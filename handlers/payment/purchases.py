@@ -11,8 +11,11 @@ from handlers.book import find
 from handlers.names import NAME_RULE, is_token
 from handlers.payment.ledger import MAX_NAME, MAX_REQUEST_ID, Asked, Problem, Said, bad_id, bad_reason, frozen, no_funds, transfer
 from handlers.payment.state import Account, Purchase, Wanted, account_of
-from handlers.payment.tables import MAX_BALANCE, Item, PriceList
+from handlers.payment.tables import MAX_BALANCE, PAY, Item, PriceList
+from handlers.permissions import OPERATOR
 from schemas.gen.worldbus.coupon.v1 import coupon_pb2 as coupons
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemReserveRefused, ItemReserveRequested, ItemsReserved
+from schemas.gen.worldbus.inventory.v1.types_pb2 import Pieces
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.payment.v1.types_pb2 import GrantedItem
 
@@ -130,28 +133,78 @@ def _declined(event: Event, request: str, sku: str, digest: str, problem: Proble
 def refund(prices: PriceList, asked: Asked, it: said.RefundRequested, account: Account) -> Said:
     """Give back what a purchase cost, or a part of it; never more than was charged, however often it is asked."""
     bought = find(account.purchases, it.purchase_id)
-    problem = bad_id(asked) or bad_reason(it.reason) or _not_refundable(prices, it, bought, account)
+    problem = (
+        bad_id(asked)
+        or bad_reason(it.reason)
+        or _not_refundable(prices, it, bought, account)
+        or _in_parts(asked, it)
+        or _under_way(it.purchase_id, account)
+    )
     if problem:
-        return _refund_declined(asked, it, problem)
+        return _refund_declined(asked, it.purchase_id, problem)
     assert bought is not None  # _not_refundable
     amount = it.amount_minor or bought.charged - bought.refunded
+    item = prices.items.get(bought.sku)
+    goods = _items(item, bought.quantity) if item and bought.refunded + amount == bought.charged else []
+    if not goods or prices.refund_used == PAY:
+        return _paid_back(asked, it.purchase_id, bought, amount, goods)
+    return (
+        said.RefundBegun(request_id=asked.id, purchase_id=it.purchase_id, amount_minor=amount, request_digest=asked.digest),
+        ItemReserveRequested(
+            owner=asked.event.entity, reference=it.purchase_id, items=[Pieces(sku=one.sku, quantity=one.quantity) for one in goods]
+        ),
+    )
+
+
+def _in_parts(asked: Asked, it: said.RefundRequested) -> Problem | None:
+    """A part of the money back, and the goods kept, is for an operator to grant."""
+    if not it.amount_minor or asked.event.subsystem == OPERATOR:
+        return None
+    return Problem("BAD_AMOUNT", f"a player gives back the whole purchase: leave amount_minor out, found {it.amount_minor}")
+
+
+def _under_way(purchase: str, account: Account) -> Problem | None:
+    if purchase not in account.returning:
+        return None
+    return Problem("REFUND_UNDER_WAY", f"the goods of {ascii(purchase)[:80]} are being taken back: wait for that answer")
+
+
+def _paid_back(asked: Asked, purchase: str, bought: Purchase, amount: int, goods: list[GrantedItem]) -> Said:
     refunded = bought.refunded + amount
     whole = refunded == bought.charged
-    item = prices.items.get(bought.sku)
     done = said.RefundCompleted(
         request_id=asked.id,
-        purchase_id=it.purchase_id,
+        purchase_id=purchase,
         currency=bought.currency,
         amount_minor=amount,
         refunded_minor=refunded,
         whole=whole,
-        items=_items(item, bought.quantity) if whole and item else [],
+        items=goods if whole else [],
         request_digest=asked.digest,
     )
     if not amount:
         return (done,)
     back = (HOUSE, -amount), (account_of(asked.event.entity), amount)
-    return transfer(asked.event, "refund", it.purchase_id, bought.currency, *back), done
+    return transfer(asked.event, "refund", purchase, bought.currency, *back), done
+
+
+def goods_back(prices: PriceList, event: Event, it: ItemsReserved, account: Account) -> Said:
+    """The goods of a refund are there: the money goes back, and the inventory takes them."""
+    begun, bought = account.returning.get(it.reference), find(account.purchases, it.reference)
+    if begun is None or bought is None:
+        return ()
+    item = prices.items.get(bought.sku)
+    goods = [GrantedItem(sku=one.sku, quantity=one.quantity) for one in it.items] if item else []
+    return _paid_back(Asked(event, begun.request, begun.digest), it.reference, bought, begun.amount, goods)
+
+
+def goods_gone(event: Event, it: ItemReserveRefused, account: Account) -> Said:
+    """Not all of the goods are there any more: no refund, by the world's policy."""
+    begun = account.returning.get(it.reference)
+    if begun is None:
+        return ()
+    problem = Problem("USED", f"the goods of {ascii(it.reference)[:80]} are not all there to give back: {it.reason}")
+    return _refund_declined(Asked(event, begun.request, begun.digest), it.reference, problem)
 
 
 def _not_refundable(prices: PriceList, it: said.RefundRequested, bought: Purchase | None, account: Account) -> Problem | None:
@@ -171,11 +224,11 @@ def _not_refundable(prices: PriceList, it: said.RefundRequested, bought: Purchas
     return None
 
 
-def _refund_declined(asked: Asked, it: said.RefundRequested, problem: Problem) -> Said:
+def _refund_declined(asked: Asked, purchase: str, problem: Problem) -> Said:
     return (
         said.RefundDeclined(
             request_id=asked.id,
-            purchase_id=it.purchase_id[:MAX_REQUEST_ID],
+            purchase_id=purchase[:MAX_REQUEST_ID],
             code=problem.code,
             reason=problem.reason,
             request_event_id=asked.event.id,

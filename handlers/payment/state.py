@@ -24,6 +24,14 @@ class Request(NamedTuple):
     code: str
 
 
+class Returning(NamedTuple):
+    """A refund whose goods are being taken back."""
+
+    request: str
+    digest: str
+    amount: int
+
+
 class Purchase(NamedTuple):
     """A purchase that may be refunded; amounts in minor units. `whole` once all of it has been."""
 
@@ -64,6 +72,7 @@ class Account:
     holds: Mapping[str, Hold] = field(default_factory=dict)
     holds_placed: int = 0  # ever
     wanted: Mapping[str, Wanted] = field(default_factory=dict)  # purchases by request id
+    returning: Mapping[str, Returning] = field(default_factory=dict)  # by purchase: the inventory has not answered yet
     disputed: int = 0  # payments with an open dispute
     requests: Book[Request] = field(default_factory=blank)
     purchases: Book[Purchase] = field(default_factory=blank)
@@ -124,8 +133,16 @@ def _evolve_answer(account: Account, event: Event) -> Account:
         case said.PurchaseDeclined() as it:
             account = replace(account, wanted=_without(account.wanted, it.request_id)) if it.request_digest else account
             return _answered(account, it.request_id, it.request_digest, it.code)
+        case said.RefundBegun() as it:
+            begun = Returning(it.request_id, it.request_digest, it.amount_minor)
+            account = replace(account, returning={**account.returning, it.purchase_id: begun})
+            return _answered(account, it.request_id, it.request_digest, PENDING)
         case said.RefundCompleted() as it:
+            account = replace(account, returning=_without(account.returning, it.purchase_id))
             return _answered(_refunded(account, it), it.request_id, it.request_digest)
+        case said.RefundDeclined(code="USED") as it:
+            account = replace(account, returning=_without(account.returning, it.purchase_id))
+            return _answered(account, it.request_id, it.request_digest, it.code)
         case said.HoldPlaced() as it:
             holds = {**account.holds, it.hold: Hold(it.number, it.currency, it.amount_minor)}
             return _answered(replace(account, holds=holds, holds_placed=it.number), it.hold, it.request_digest)

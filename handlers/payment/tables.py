@@ -18,6 +18,8 @@ MAX_AT_ONCE: Final = 1_000  # pieces in one purchase
 MAX_KINDS: Final = 16  # kinds of items that one purchase brings
 TAXES: Final = ("inclusive", "exclusive")  # in the packs' prices, or on top of them
 SKU_RULE: Final = "1 to 64 of a-z 0-9 _ -"
+REFUSE: Final = "refuse"
+PAY: Final = "pay"
 _SKU: Final = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 _REAL: Final = re.compile(r"[a-z]{3}", re.ASCII)
 
@@ -50,6 +52,7 @@ class PriceList:
     chargers: tuple[str, ...]  # subsystems that may charge a player by rules of their own
     items: Mapping[str, Item]
     packs: Mapping[str, Pack]
+    refund_used: str = REFUSE  # what becomes of a whole refund whose goods are not all there: `refuse` or `pay`
     tax: str = "inclusive"
 
     @property
@@ -80,6 +83,7 @@ def parse(table: Mapping[str, Any], name: str) -> PriceList:
             chargers=tuple(table["chargers"]),
             items={sku: Item(**body) for sku, body in table["items"].items()},
             packs={pack: Pack(**body) for pack, body in table["packs"].items()},
+            refund_used=table.get("refund_used", REFUSE),
             tax=table.get("tax", "inclusive"),
         )
         found = problems(prices)
@@ -93,6 +97,8 @@ def parse(table: Mapping[str, Any], name: str) -> PriceList:
 def problems(prices: PriceList) -> list[str]:
     """Everything that is wrong with the price list, for people; empty if nothing is."""
     found = [] if prices.currencies else ["wanted at least one currency, found none"]
+    if prices.refund_used not in (REFUSE, PAY):
+        found.append(f"refund_used must be {REFUSE} or {PAY}, found {prices.refund_used!r}")
     if prices.tax not in TAXES:
         found.append(f"tax: wanted {' or '.join(TAXES)}, found {prices.tax!r}")
     for currency, opening in prices.currencies.items():

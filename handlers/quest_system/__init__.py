@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 from bus.event import Event
 from bus.handler import Handler
-from handlers.names import DEFAULT_WORLD, WORLDS, is_token
+from handlers.answering import Silence, answering, done
+from handlers.names import DEFAULT_WORLD, NAME_RULE, WORLDS, is_token
 from handlers.quest_system.decide import decide
 from handlers.quest_system.deeds import DEED_EVENTS
+from handlers.quest_system.party import MAX_MEMBERS
 from handlers.quest_system.state import Quests, evolve
 from handlers.quest_system.tables import Tables, load
 from handlers.time_manager import calendar as calendars
@@ -54,9 +57,17 @@ def _fields(event: Event) -> Any:
     return event.data
 
 
+def silence(event: Event) -> Silence:
+    """Nothing came of a report of parties: it is so already, or names nobody."""
+    it: Any = event.data
+    if event.name == "PartyFormed" and not any(is_token(member) for member in it.members):
+        return Silence("NO_MEMBERS", f"wanted 1 to {MAX_MEMBERS} members, each {NAME_RULE}, found {ascii(list(it.members[:4]))[:120]}")
+    return done(f"{event.entity} is in that party already, or in none to leave")
+
+
 def quest_system(tables: Tables, calendar: calendars.Calendar) -> Handler[Quests]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name=NAME,
         listens_to=(
             *DEED_EVENTS,
@@ -105,6 +116,7 @@ def quest_system(tables: Tables, calendar: calendars.Calendar) -> Handler[Quests
         evolve=evolve,
         entities=entities,
     )
+    return answering(handler, silence, attrgetter("holder"))
 
 
 quest: Final = quest_system(load(WORLDS / DEFAULT_WORLD / "quests.toml"), calendars.load(WORLDS / DEFAULT_WORLD / "calendar.toml"))

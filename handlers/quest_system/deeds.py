@@ -11,8 +11,10 @@ from bus.event import EDGE, Event
 from handlers.names import is_token
 from handlers.quest_system.model import Deed
 from handlers.quest_system.tables import MAX_COUNT
+from handlers.rights import HANDLERS
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
-from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, NpcAttacked, ObjectExamined, PlayerSpoke
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven, ItemGranted
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneDiscovered, SceneRevisited
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
@@ -22,10 +24,10 @@ from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
 # type -> who must say it, what deed it tells of (its entity, its payload)
 _FACTS: Final[dict[type[Message], tuple[str, Callable[[str, Any], Deed]]]] = {
     CreatureSlain: (EDGE, lambda _, it: Deed(kind="kill", target=it.creature, place=it.place, quantity=it.quantity or 1)),
-    ItemCollected: (EDGE, lambda _, it: Deed(kind="collect", target=it.item, place=it.place, quantity=it.quantity or 1)),
+    ItemGranted: ("inventory", lambda _, it: Deed(kind="collect", target=it.sku, place=it.reference, quantity=it.quantity)),
     PlayerSpoke: (EDGE, lambda _, it: Deed(kind="talk", target=it.npc, place=it.place)),
     ObjectExamined: (EDGE, lambda _, it: Deed(kind="examine", target=it.object, place=it.place)),
-    GiftGiven: (EDGE, lambda _, it: Deed(kind="give", target=it.item, place=it.npc)),
+    ItemGiven: ("inventory", lambda _, it: Deed(kind="give", target=it.sku, place=it.to)),
     NpcAttacked: (EDGE, lambda _, it: Deed(kind="attack", target=it.npc, place=it.place)),
     BargainStruck: ("broker", lambda _, it: Deed(kind="sell", target=it.kind, place=it.buyer)),
     NpcSpoke: ("npc", lambda npc, it: Deed(kind="hear", target=npc, place=it.place)),
@@ -43,11 +45,18 @@ def deeds_of(event: Event) -> Sequence[Deed]:
         case StateChanged(set=values) | StateLoaded(values=values) if event.subsystem == "state":
             known = (_state(key, values[key]) for key in sorted(values) if is_token(key))  # sorted: a map has no order of its own
             return tuple(deed for deed in known if deed.quantity)
-        case it if (fact := _FACTS.get(type(it))) is not None and event.subsystem == fact[0]:
+        case it if (fact := _FACTS.get(type(it))) is not None and _may_say(event.subsystem, fact[0]):
+            if isinstance(it, ItemGranted) and it.reason != "collected":
+                return ()
             deed = fact[1](event.entity, it)
             return (deed,) if 1 <= deed.quantity <= MAX_COUNT and is_token(deed.target) else ()
         case _:
             return ()
+
+
+def _may_say(subsystem: str, speaker: str) -> bool:
+    """Whether it is the subsystem whose fact it is; which edges may say what, the rights have seen to."""
+    return subsystem not in HANDLERS if speaker == EDGE else subsystem == speaker
 
 
 def _state(key: str, value: StateValue) -> Deed:

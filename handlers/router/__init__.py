@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.names import DEFAULT_WORLD, WORLDS, is_token
 from handlers.router import routes, tiers
 from handlers.router.state import Routing, evolve
@@ -76,7 +77,7 @@ def _with_all_tiers(capabilities: Sequence[str]) -> Sequence[str]:
 
 def router_of(tables: Tables) -> Handler[Routing]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name="router",
         listens_to=(
             said.RouteRequested,
@@ -108,6 +109,7 @@ def router_of(tables: Tables) -> Handler[Routing]:
         evolve=evolve,
         entities=entities,
     )
+    return answering(handler)
 
 
 router: Final = router_of(load(WORLDS / DEFAULT_WORLD / "router.toml"))

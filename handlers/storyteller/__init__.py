@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import Silence, answering
 from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.storyteller.causes import CAUSE_EVENTS, causes
 from handlers.storyteller.decide import decide
@@ -46,9 +47,14 @@ def _fields(event: Event) -> Any:
     return event.data
 
 
+def silence(tables: Tables, event: Event) -> Silence:
+    """Nothing came of a request: there is no such arc."""
+    return Silence("UNKNOWN_ARC", f"wanted one of {', '.join(tables.arcs)}, found {event.entity}: say it about an arc")
+
+
 def storyteller_of(tables: Tables) -> Handler[Arc]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name=NAME,
         listens_to=(
             *CAUSE_EVENTS,
@@ -83,6 +89,7 @@ def storyteller_of(tables: Tables) -> Handler[Arc]:
         evolve=evolve,
         entities=partial(entities, tables),
     )
+    return answering(handler, partial(silence, tables))
 
 
 storyteller: Final = storyteller_of(load(WORLDS / DEFAULT_WORLD / "story.toml"))

@@ -14,6 +14,7 @@ from typing import Final
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import Calendar, load
 from handlers.time_manager.decide import decide
@@ -31,7 +32,7 @@ def entities(event: Event) -> Sequence[str]:
 
 def time_manager(calendar: Calendar) -> Handler[Clock]:
     """The handler, with the calendar for clocks that are started without one of their own."""
-    return Handler(
+    handler = Handler(
         name="time",
         listens_to=(
             said.RealTimePassed,
@@ -68,6 +69,7 @@ def time_manager(calendar: Calendar) -> Handler[Clock]:
         evolve=evolve,
         entities=entities,
     )
+    return answering(handler)
 
 
 time: Final = time_manager(load(WORLDS / DEFAULT_WORLD / "calendar.toml"))

@@ -15,6 +15,7 @@ from typing import Final
 
 from bus.event import Event
 from bus.handler import Handler
+from handlers.answering import answering
 from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.weather_manager.climate import prepare
 from handlers.weather_manager.decide import decide
@@ -35,7 +36,7 @@ def entities(event: Event) -> Sequence[str]:
 
 def weather_manager(tables: Tables) -> Handler[Zone]:
     """The handler under the given tables."""
-    return Handler(
+    handler = Handler(
         name="weather",
         listens_to=(
             WakeFired,
@@ -59,6 +60,7 @@ def weather_manager(tables: Tables) -> Handler[Zone]:
         evolve=partial(evolve, tables.step_ms),
         entities=entities,
     )
+    return answering(handler)
 
 
 weather: Final = weather_manager(load(WORLDS / DEFAULT_WORLD / "weather.toml"))

@@ -26,7 +26,7 @@ History = list[Event]
 def whole() -> History:
     town = Rehearsal(payment, inventory, world="duskmarket")
     town.say(said.PurchaseRequested(request_id="p1", sku="lantern"), entity="mira")
-    town.say(said.RefundRequested(request_id="r1", purchase_id="p1", amount_minor=50), entity="mira")
+    town.say(said.RefundRequested(request_id="r1", purchase_id="p1", amount_minor=50), entity="mira", subsystem="operator")
     town.say(said.HoldRequested(request_id="h1", currency="crowns", amount_minor=70), entity="mira")
     town.say(said.HoldReleaseRequested(request_id="h2", hold="h1"), entity="mira")
     items = [QuestItem(sku="pelt", quantity=1)]

@@ -31,7 +31,7 @@ def lived() -> Sequence[Event]:
     town = Rehearsal(payment, inventory, quest, world="duskmarket")
     for player in ("mira", "tam"):
         town.say(said.PurchaseRequested(request_id="p1", sku="lantern", quantity=2), entity=player)
-        town.say(said.RefundRequested(request_id="r1", purchase_id="p1", amount_minor=50), entity=player)
+        town.say(said.RefundRequested(request_id="r1", purchase_id="p1", amount_minor=50), entity=player, subsystem="operator")
         town.say(said.HoldRequested(request_id="h1", currency="crowns", amount_minor=70), entity=player)
         town.say(ItemUseRequested(request_id="u1", sku="lantern"), entity=player)
         town.say(QuestAcceptRequested(quest="hounds-of-the-moor"), entity=player)

@@ -21,7 +21,7 @@ from handlers.time_manager import time
 from inference import ladder
 from inference.dressing import fits
 from inference.request import problem_of
-from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, NpcAttacked, PlayerSpoke
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceCancelled,
     InferenceCompleted,
@@ -30,6 +30,7 @@ from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceRejected,
     InferenceRequested,
 )
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted, QuestFailed
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryConsequence
@@ -54,7 +55,7 @@ deeds_of_players = st.one_of(
     st.builds(lambda npc, place, text: PlayerSpoke(npc=npc, place=place, text=text), npcs, places, texts),
     st.builds(lambda npc, place: NpcAttacked(npc=npc, place=place), npcs, places),
     st.builds(
-        lambda npc, item, value: GiftGiven(npc=npc, item=item, value_minor=value),
+        lambda npc, item, value: ItemGiven(to=npc, sku=item, value_minor=value),
         npcs,
         st.sampled_from(["chapel-candle", "leech-jar", "x"]),
         st.integers(-(2**63), 2**63 - 1),
@@ -82,7 +83,8 @@ def live(wishes: Steps) -> Rehearsal:
         if edge == "answer":
             _answer(town, who, *what)
         else:
-            town.say(what, entity=who, subsystem="game" if edge == "clock" else edge)
+            speaker = "inventory" if isinstance(what, ItemGiven) else "game" if edge == "clock" else edge
+            town.say(what, entity=who, subsystem=speaker)
     return town
 
 

@@ -41,13 +41,13 @@ def made(cls: type[Message], **fields: st.SearchStrategy[Any]) -> st.SearchStrat
 of_players: dict[str, st.SearchStrategy[Message]] = {
     "game": st.one_of(
         made(said.PurchaseRequested, request_id=ids, sku=skus, quantity=st.integers(-1, 4), currency=currencies, coupon=names),
-        made(said.RefundRequested, request_id=ids, purchase_id=ids, amount_minor=amounts),
-        made(said.RefundRequested, request_id=ids, purchase_id=ids),
         made(said.HoldRequested, request_id=ids, currency=currencies, amount_minor=amounts, for_real_ms=st.integers(-1, 60_000)),
         made(said.HoldCaptureRequested, request_id=ids, hold=ids, amount_minor=amounts),
         made(said.HoldReleaseRequested, request_id=ids, hold=ids),
     ),
     "operator": st.one_of(
+        made(said.RefundRequested, request_id=ids, purchase_id=ids, amount_minor=amounts),
+        made(said.RefundRequested, request_id=ids, purchase_id=ids),
         made(said.CreditRequested, request_id=ids, currency=currencies, amount_minor=amounts),
         made(said.CreditLineRequested, request_id=ids, currency=currencies, limit_minor=amounts),
     ),
@@ -79,8 +79,8 @@ steps: st.SearchStrategy[Step] = st.one_of(
 def live(said_in_order: list[Step]) -> Rehearsal:
     town = Rehearsal(time, payment, coupon)
     town.say(ClockStartRequested(), entity="clock")
-    town.say(coupons.CouponDefinitionRequested(percent=50, expires_world_ms=100_000, per_player=3), entity="HALF")
-    town.say(coupons.CouponDefinitionRequested(amount_minor=10**6, currency="crowns", in_total=2), entity="TWICE")
+    town.say(coupons.CouponDefinitionRequested(percent=50, expires_world_ms=100_000, per_player=3), entity="HALF", subsystem="studio")
+    town.say(coupons.CouponDefinitionRequested(amount_minor=10**6, currency="crowns", in_total=2), entity="TWICE", subsystem="studio")
     for edge, entity, message in said_in_order:
         town.say(message, entity=message.player if isinstance(message, QuestRewarded) else entity, subsystem=edge)
     return town

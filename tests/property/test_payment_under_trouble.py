@@ -24,7 +24,7 @@ ids = st.sampled_from(["a", "b", "c", "d", "e", "f", "g", "h"])
 wishes: st.SearchStrategy[tuple[str, Message]] = st.one_of(
     st.builds(lambda id_, count: ("game", said.PurchaseRequested(request_id=id_, sku="lantern", quantity=count)), ids, st.integers(1, 4)),
     st.builds(
-        lambda id_, of, some: ("game", said.RefundRequested(request_id=id_, purchase_id=of, amount_minor=some)),
+        lambda id_, of, some: ("operator", said.RefundRequested(request_id=id_, purchase_id=of, amount_minor=some)),
         ids,
         ids,
         st.integers(0, 500),

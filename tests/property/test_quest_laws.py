@@ -20,14 +20,13 @@ from handlers.state_manager import typed
 from handlers.time_manager import time
 from schemas.gen.worldbus.game.v1.game_pb2 import (
     CreatureSlain,
-    GiftGiven,
-    ItemCollected,
     NpcAttacked,
     ObjectExamined,
     PartyFormed,
     PartyLeft,
     PlayerSpoke,
 )
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven, ItemGranted
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneDiscovered
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
 from schemas.gen.worldbus.quest.v1.quest_pb2 import (
@@ -61,8 +60,8 @@ quests = st.sampled_from(sorted(TABLES.quests))
 deeds = st.one_of(
     st.builds(lambda npc: PlayerSpoke(npc=npc), npcs),
     st.builds(lambda creature, place, n: CreatureSlain(creature=creature, place=place, quantity=n), creatures, places, counts),
-    st.builds(lambda item, n: ItemCollected(item=item, quantity=n), things, counts),
-    st.builds(lambda npc, item: GiftGiven(npc=npc, item=item), npcs, things),
+    st.builds(lambda item, n: ItemGranted(sku=item, quantity=n, reason="collected"), things, st.integers(1, 5)),
+    st.builds(lambda npc, item: ItemGiven(to=npc, sku=item), npcs, things),
     st.builds(lambda place: PlayerEnteredZone(zone=place), places),
     st.builds(lambda place: SceneDiscovered(scene="drowned-skiff", place=place), places),
     st.builds(lambda place: ObjectExamined(object="sunken-bell", scene="sunken-chapel", place=place), places),
@@ -77,7 +76,13 @@ wishes = st.one_of(
     st.builds(lambda name: QuestAbandonRequested(quest=name), quests),
     st.builds(lambda npc: QuestWorkRequested(npc=npc), npcs),
 )
-SAY_SO = {PlayerEnteredZone: "player", SceneDiscovered: "narrative", StateChanged: "state"}
+SAY_SO = {
+    PlayerEnteredZone: "player",
+    SceneDiscovered: "narrative",
+    StateChanged: "state",
+    ItemGranted: "inventory",
+    ItemGiven: "inventory",
+}
 # Besides plain deeds and wishes: take what was offered, choose what is open, be woken as was asked, and (mostly) do what is to be done:
 # without purpose nobody ever completes a quest. The number picks which.
 purposes = st.tuples(st.sampled_from(["meet"] * 12 + ["choose", "choose", "wake", "take"]), st.integers(0, 9))
@@ -119,13 +124,13 @@ def _resolve(step: tuple[str, int], log: list[Any], quests: Quests, number: int)
 def _deed(goal: Objective) -> Any:
     return {
         "kill": CreatureSlain(creature=goal.target, place=goal.place, quantity=goal.count),
-        "collect": ItemCollected(item=goal.target, quantity=goal.count),
+        "collect": ItemGranted(sku=goal.target, quantity=goal.count, reason="collected", reference=goal.place),
         "talk": PlayerSpoke(npc=goal.target),
         "visit": PlayerEnteredZone(zone=goal.target),
         "discover": SceneDiscovered(scene=goal.target),
         "examine": ObjectExamined(object=goal.target, place=goal.place),
         "state": StateChanged(set=typed({goal.target: goal.place or goal.count})),
-        "give": GiftGiven(npc=goal.place, item=goal.target),
+        "give": ItemGiven(to=goal.place, sku=goal.target),
     }.get(goal.kind)
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from bus.event import Draft, Event
 from bus.testing import Rehearsal
 from handlers.quest_system import quest
-from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, ItemCollected, PartyFormed, PlayerSpoke
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, PartyFormed, PlayerSpoke
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGranted
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
 from schemas.gen.worldbus.quest.v1.quest_pb2 import (
     QuestAbandonRequested,
@@ -41,7 +42,7 @@ deeds: st.SearchStrategy[Wish] = st.one_of(
     st.tuples(players, st.just("game"), st.just(REPORT)),
     st.tuples(players, st.just("game"), st.just(QuestWorkRequested(npc="warden-pell"))),
     st.tuples(players, st.just("game"), st.just(QuestAcceptRequested(quest="morning-rounds"))),
-    st.tuples(players, st.just("game"), st.just(ItemCollected(item="grave-salt"))),
+    st.tuples(players, st.just("inventory"), st.just(ItemGranted(sku="grave-salt", quantity=1, reason="collected"))),
     st.tuples(players, st.just("game"), st.just(QuestAbandonRequested(quest="hounds-of-the-moor"))),
     st.tuples(
         players,

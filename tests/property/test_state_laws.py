@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bus.testing import Case
 from bus.testing import given as lane
 from handlers.state_manager import MAX_SLOTS, REMEMBERED, SNAPSHOT_EVERY, Entity, Slot, Value, plain, state, typed
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.state.v1.state_pb2 import (
     LoadRefused,
     LoadRequested,
@@ -123,7 +124,7 @@ def test_it_behaves_as_a_dict_with_a_version(asked: list[Any]) -> None:
 
 
 def _silence(answer: type) -> tuple[type, ...]:
-    return (SlotDeleted,) if answer is type(None) else ()
+    return (SlotDeleted, RequestRefused) if answer is type(None) else ()
 
 
 @given(st.dictionaries(keys, values), st.lists(changes, max_size=10))

@@ -188,7 +188,7 @@ def money(dice: Dice, player: str, name: str, seen: Seen) -> Say:
         coupon = COUPON if dice.random() < 0.3 else ""
         return Say(PurchaseRequested(request_id=name, sku=dice.choice(tuple(PRICES.items)), coupon=coupon))
     if roll < 0.65 and known.purchases:
-        return Say(RefundRequested(request_id=name, purchase_id=dice.choice(known.purchases), amount_minor=dice.choice((0, 20))))
+        return Say(RefundRequested(request_id=name, purchase_id=dice.choice(known.purchases)))
     if roll < 0.75:
         return Say(HoldRequested(request_id=name, currency="crowns", amount_minor=dice.randint(1, 200), for_real_ms=SHORT_HOLD_MS))
     if roll < 0.85 and known.holds:

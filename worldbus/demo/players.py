@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from bus.event import Draft
+from handlers.permissions import CLIENT, GAME
+from schemas.gen.worldbus.payment.v1.payment_pb2 import RefundRequested
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerHeartbeat, PlayerJoined, PlayerLeft, PlayerMoved
 from schemas.gen.worldbus.state.v1.state_pb2 import LoadRequested, SaveRequested, StateChangeRequested
 from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
@@ -85,7 +87,8 @@ class Player:
         return self._draft(PlayerLeft(reason="done for today"))
 
     def _draft(self, data: Message, entity: str = "") -> Draft:
-        return Draft(data=data, world=self.world, entity=entity or self.name)
+        speaker = CLIENT if isinstance(data, RefundRequested) else GAME  # money back is between player and shop
+        return Draft(data=data, world=self.world, entity=entity or self.name, subsystem=speaker)
 
     def _join(self) -> Draft:
         self.online, self.zone = True, self.dice.choice(tuple(ZONES))

@@ -167,6 +167,7 @@ _LOOKS: Final[dict[tuple[str, str], Look]] = {
     ("inventory", "ItemGranted"): _counted,
     ("inventory", "ItemRemoved"): _counted,
     ("inventory", "ItemUsed"): _counted,
+    ("inventory", "ItemGiven"): _counted,
     ("storyteller", "StoryChoiceOpened"): _story_opened,
     ("storyteller", "StoryChoiceMade"): _story_chosen,
 }

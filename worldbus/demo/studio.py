@@ -27,6 +27,8 @@ from schemas.gen.worldbus.models.v1.types_pb2 import Stage
 from schemas.gen.worldbus.payment.v1.payment_pb2 import CreditRequested
 from schemas.gen.worldbus.payment.v1.provider_pb2 import PaymentReceived
 from schemas.gen.worldbus.router.v1.router_pb2 import RouteRequested, ServiceCallReported
+from schemas.gen.worldbus.trade.v1.trade_pb2 import TradeAcceptRequested, TradeChangeRequested, TradeProposeRequested
+from schemas.gen.worldbus.trade.v1.types_pb2 import TradePieces
 from worldbus.demo.deeds import COUPON
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class Studio:
 
     def turn(self, number: int) -> list[Draft]:
         """What is said in this turn, 1, 2, 3 and so on."""
-        return [*self._services(number), *self._models(number), *self._people(number)]
+        return [*self._services(number), *self._models(number), *self._people(number), *self._trades(number)]
 
     def _services(self, number: int) -> Iterator[Draft]:
         if number % HEARTBEAT_TURNS == 0:
@@ -128,6 +130,22 @@ class Studio:
         if number % 9 == 7:
             gift = CreditRequested(request_id=f"gift-{self._run}-{number}", currency="teeth", amount_minor=30, reason="for the long night")
             yield self._draft(gift, self._dice.choice(self._players), OPERATOR)
+
+    def _trades(self, number: int) -> Iterator[Draft]:
+        """Two players trade: one proposes, the other puts something on the table too, both accept; without the goods it is cancelled."""
+        if len(self._players) < 2:
+            return
+        turn, name = number % 4, f"trade-{self._run}-{number // 4}"
+        one, other = self._players[number // 4 % len(self._players)], self._players[(number // 4 + 1) % len(self._players)]
+        if turn == 1:
+            lantern = [TradePieces(sku="lantern", quantity=1)]
+            yield self._draft(TradeProposeRequested(player=one, partner=other, gives=lantern), name)
+        elif turn == 2:
+            salts = [TradePieces(sku="embalming-salts", quantity=1)]
+            yield self._draft(TradeChangeRequested(player=other, gives=salts), name)
+        elif turn == 3:
+            yield self._draft(TradeAcceptRequested(player=one, revision=2), name)
+            yield self._draft(TradeAcceptRequested(player=other, revision=2), name)
 
     def _draft(self, data: Message, entity: str, subsystem: str = "game") -> Draft:
         return Draft(data=data, world=self._world, entity=entity, subsystem=subsystem)

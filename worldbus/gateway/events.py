@@ -12,6 +12,8 @@ from multidict import MultiDict, MultiMapping
 from bus.draft import EDGE
 from bus.errors import LogDamaged, WorldbusError
 from bus.showing import line
+from handlers import rights
+from handlers.permissions import OWN
 from worldbus.emitters import emitters
 from worldbus.gateway import expected
 from worldbus.gateway.bodies import JSON, JSON_BATCH, Item, Sender, read
@@ -19,6 +21,7 @@ from worldbus.gateway.problem import Problem, later, problem_of
 from worldbus.gateway.rate import Bucket
 
 if TYPE_CHECKING:
+    from bus.draft import Draft
     from bus.log import Log
     from bus.subjects import LaneName
     from worldbus.gateway.grants import Grant
@@ -55,9 +58,18 @@ def authorise(items: Sequence[Item], grant: Grant) -> None:
                 f"wanted source /worldbus/<one of {said}>, found {draft.subsystem!r}: each subsystem speaks for itself alone",
                 index=index,
             )
-        problem = emitters().problem(draft.subsystem, draft.data.DESCRIPTOR.full_name)
+        type_name = draft.data.DESCRIPTOR.full_name
+        problem = emitters().problem(draft.subsystem, type_name)
         if problem:
             raise Problem(403, "TYPE_NOT_ALLOWED", problem, index=index)
+        if (grant.entities or rights.scope(draft.subsystem, type_name) == OWN) and not _its_own(draft, type_name, grant):
+            own = ", ".join(grant.entities) or "none"
+            detail = f"wanted {draft.data.DESCRIPTOR.name} about an entity of this token's own ({own}), found {draft.entity!r}"
+            raise Problem(403, "ENTITY_NOT_ALLOWED", f"{detail}: use its own, or ask for another grant", index=index)
+
+
+def _its_own(draft: Draft, type_name: str, grant: Grant) -> bool:
+    return grant.owns(rights.owner_of(type_name, draft.entity, draft.data))
 
 
 class Meter:

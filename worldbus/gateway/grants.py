@@ -3,7 +3,8 @@
     [unreal-eu-1]
     sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
     worlds = ["duskmarket"]             # ["*"]: every world
-    says = ["game"]                     # subsystems it may speak as; []: none
+    says = ["game"]                     # subsystems it may speak as; []: none. A player's own program says ["client"]
+    entities = []                       # its own: it speaks about these alone; []: any, except of what only the owner may say
     hears = true                        # may subscribe, and look events up
     audience = ["public"]               # what it may find in the knowledge base
     events_per_second = 2000
@@ -29,6 +30,7 @@ from typing import Any, Final
 import structlog
 
 from bus.errors import BadSettings
+from handlers.permissions import CLIENT
 from worldbus.gateway.problem import Problem
 
 PREFIX: Final = "wbt_"
@@ -53,6 +55,7 @@ class Grant:
     sha256: str
     worlds: tuple[str, ...]
     says: tuple[str, ...] = ("game",)
+    entities: tuple[str, ...] = ()
     hears: bool = True
     audience: tuple[str, ...] = ("public",)
     events_per_second: float = 2000.0
@@ -63,6 +66,10 @@ class Grant:
     def sees(self, world: str) -> bool:
         """Whether it may know of this world."""
         return world in self.worlds or ANY in self.worlds
+
+    def owns(self, entity: str) -> bool:
+        """Whether an entity is its own."""
+        return entity in self.entities
 
     @property
     def only_world(self) -> str:
@@ -164,7 +171,7 @@ def _grant(name: str, table: Any, handlers: frozenset[str], problems: list[str])
     problems += [f"{name}: no such key {key!r}, wanted {', '.join(sorted(known))}" for key in table if key not in known]
     if not isinstance(table.get("sha256"), str) or _HASH.fullmatch(table["sha256"]) is None:
         problems.append(f"{name}: sha256 must be 64 hex digits in lower case")
-    for key, pattern in (("worlds", _NAME), ("says", _NAME), ("audience", _AUDIENCE)):
+    for key, pattern in (("worlds", _NAME), ("says", _NAME), ("entities", _NAME), ("audience", _AUDIENCE)):
         words = table.get(key, [])
         if not isinstance(words, list) or not all(isinstance(one, str) and (pattern.fullmatch(one) or one == ANY) for one in words):
             problems.append(f"{name}: {key} must be a list of words, found {words!r}")
@@ -174,6 +181,9 @@ def _grant(name: str, table: Any, handlers: frozenset[str], problems: list[str])
                 for one in words
                 if one in handlers or one in RESERVED or one == ANY
             ]
+    says = table.get("says", ())
+    if isinstance(says, list) and CLIENT in says and not table.get("entities"):
+        problems.append(f'{name}: entities is missing, wanted the names of its own, such as ["mira"]: {CLIENT} speaks about nothing else')
     if not table.get("worlds"):
         problems.append(f'{name}: worlds is missing, wanted the names of those it may touch, or ["*"]')
     for key in ("events_per_second", "burst", "max_body", "subscriptions"):

@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from bench.chaos.history import Violation
 from bus.event import Event
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
-from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGranted, ItemRemoved, ItemUsed
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven, ItemGranted, ItemRemoved, ItemUsed
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneRewarded
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
@@ -42,7 +42,7 @@ ANSWERS: Final = (
     said.HoldReleased,
     said.HoldDeclined,
 )
-MOVES: Final = (ItemGranted, ItemRemoved, ItemUsed)
+MOVES: Final = (ItemGranted, ItemRemoved, ItemUsed, ItemGiven)
 NAMES: Final = frozenset(
     kind.DESCRIPTOR.name for kind in (*ANSWERS, *MOVES, said.TransferPosted, QuestRewarded, SceneRewarded, BargainStruck)
 )
@@ -77,7 +77,7 @@ class Books:
                 self.charged[event.world, event.entity, it.request_id] = it.charged_minor
             case said.RefundCompleted() as it:
                 yield from self._refund(event, it)
-            case ItemGranted() | ItemRemoved() | ItemUsed() as it:
+            case ItemGranted() | ItemRemoved() | ItemUsed() | ItemGiven() as it:
                 yield from self._move(event, it)
             case _:
                 pass
@@ -112,10 +112,11 @@ class Books:
             was, paid = self.refunded[purchase], self.charged.get(purchase, 0)
             yield Violation("M5", f"{was} of {purchase} have come back at {event.position}, {it.refunded_minor} said, {paid} charged")
 
-    def _move(self, event: Event, it: ItemGranted | ItemRemoved | ItemUsed) -> Iterator[Violation]:
+    def _move(self, event: Event, it: ItemGranted | ItemRemoved | ItemUsed | ItemGiven) -> Iterator[Violation]:
         stack = (event.world, event.entity, it.sku)
         before = self.stacks[stack]
-        wanted = min(FULL, before + it.quantity) if isinstance(it, ItemGranted) else before - it.quantity
+        gone = 1 if isinstance(it, ItemGiven) else it.quantity
+        wanted = min(FULL, before + gone) if isinstance(it, ItemGranted) else before - gone
         self.stacks[stack] = it.now
         if it.now != wanted or wanted < 0:
             yield Violation("M7", f"{event.name} at {event.position}: {before} of {stack} become {it.now}, wanted {wanted}")

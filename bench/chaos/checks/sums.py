@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from bench.chaos.history import Violation
 from bus.errors import BadEvent
 from bus.event import Event
-from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGranted, ItemRemoved, ItemUsed
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven, ItemGranted, ItemRemoved, ItemUsed
 from schemas.gen.worldbus.payment.v1.payment_pb2 import TransferPosted
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAbandoned, QuestAccepted, QuestCompleted, QuestFailed, QuestRewarded
 
@@ -29,7 +29,7 @@ QUERIES: Mapping[str, str] = {
 }
 """For each sum, what says it in SQL; the last column is the sum, those before it its key."""
 SAID_BY = {
-    **dict.fromkeys((ItemGranted, ItemRemoved, ItemUsed), "inventory"),
+    **dict.fromkeys((ItemGranted, ItemRemoved, ItemUsed, ItemGiven), "inventory"),
     **dict.fromkeys((QuestAccepted, QuestCompleted, QuestFailed, QuestAbandoned, QuestRewarded), "quest"),
     TransferPosted: "payment",
 }
@@ -63,6 +63,8 @@ def _add(sums: Mapping[str, Counter[tuple[str, ...]]], event: Event, data: objec
             sums["came"][world, event.entity, it.sku] += it.quantity
         case ItemRemoved() | ItemUsed() as it:
             sums["items"][world, event.entity, it.sku] -= it.quantity
+        case ItemGiven() as it:
+            sums["items"][world, event.entity, it.sku] -= 1
         case QuestAccepted() as it:
             sums["quests begun"][world, it.quest] += 1
         case QuestCompleted(party="") as it:

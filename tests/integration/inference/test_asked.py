@@ -88,6 +88,9 @@ async def test_asking_again_by_another_event_long_afterwards_changes_nothing(
             ends = await game.ends(2)
             await until(lambda: not worker.held)
 
+    repeated = await game.said("InferenceRequestRepeated")
+    assert [cast(Any, event.data).request_id for event in repeated] == ["again", "again"]
+    assert {event.entity for event in repeated} == {"mira", "somebody-else"}
     assert "".join(chunks) == cast(Any, ends["new"].data).text
     assert set(ends) == {"again", "new"}
     assert cast(Any, ends["again"].data).text == first_end.text

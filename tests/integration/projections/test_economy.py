@@ -50,13 +50,13 @@ def a_market_day() -> Rehearsal:
     """Two players buy, hold, refund, trade, and are raided."""
     town = Rehearsal(*(one for one in handlers.ALL if one.name in ("time", "player", "payment", "coupon", "inventory", "broker", "market")))
     town.say(ClockStartRequested(scale=60_000), entity="clock")  # a world minute per second
-    town.say(CouponDefinitionRequested(percent=50, in_total=1), entity="HALF")
+    town.say(CouponDefinitionRequested(percent=50, in_total=1), entity="HALF", subsystem="operator")
     for player in PLAYERS:
         town.say(PlayerJoined(display_name=player, zone="quay"), entity=player)
         town.say(money.PurchaseRequested(request_id="p1", sku="night-kit", coupon="HALF"), entity=player)
         town.say(money.PurchaseRequested(request_id="p2", sku="lantern"), entity=player)
         town.say(money.PurchaseRequested(request_id="p3", sku="moon"), entity=player)
-        town.say(money.RefundRequested(request_id="r1", purchase_id="p2", amount_minor=50), entity=player)
+        town.say(money.RefundRequested(request_id="r1", purchase_id="p2", amount_minor=50), entity=player, subsystem="operator")
         town.say(money.HoldRequested(request_id="h1", currency="crowns", amount_minor=400, for_real_ms=5_000), entity=player)
         town.say(money.HoldRequested(request_id="h2", currency="crowns", amount_minor=300), entity=player)
         town.say(money.HoldCaptureRequested(hold="h2", amount_minor=100), entity=player)

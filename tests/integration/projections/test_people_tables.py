@@ -15,9 +15,10 @@ from projections import Listed, Projector
 from projections.languages import languages
 from projections.npcs import npcs
 from projections.query import query
-from schemas.gen.worldbus.game.v1.game_pb2 import GiftGiven, NpcAttacked, PlayerSpoke
+from schemas.gen.worldbus.game.v1.game_pb2 import NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Measured
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven
 from schemas.gen.worldbus.language.v1.language_pb2 import LanguageStudied, UtteranceRequested
 from schemas.gen.worldbus.language.v1.types_pb2 import Meaning, Thing
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
@@ -36,7 +37,7 @@ def a_day() -> Rehearsal:
     _talk(town, "widow-hask", "Was he seen?", "No.", "nod")
     _talk(town, "widow-hask", "Sell me the ferry.", "Never.", "fight-back")
     _talk(town, "mother-sedge", "Which way?", "Wrong question, Mira. Ask the water.", "laugh")
-    town.say(GiftGiven(npc="widow-hask", item="lantern", value_minor=300), entity="tam")
+    town.say(ItemGiven(to="widow-hask", sku="lantern", value_minor=300), entity="tam", subsystem="inventory")
     town.say(NpcAttacked(npc="pockets", place="quay"), entity="mira")
     town.say(QuestCompleted(quest="missing-ferryman", ending="told"), entity="tam", subsystem="quest")
     town.say(LanguageStudied(language="ossic", words=1200, source="primer"), entity="mira")
@@ -106,7 +107,7 @@ async def test_every_score_is_the_sum_of_its_parts(database: str, connection: as
 async def test_a_forgotten_player_leaves_no_row(database: str, connection: asyncpg.Connection) -> None:
     town = Rehearsal(npc, world="duskmarket")
     for number in range(2000):
-        town.say(GiftGiven(npc="widow-hask", item="lantern"), entity=f"p{number}")
+        town.say(ItemGiven(to="widow-hask", sku="lantern"), entity=f"p{number}", subsystem="inventory")
     await Projector(database, [npcs]).run(Listed(town.log))
     forgotten = {it.player for it in town.said(said.NpcForgotPlayer)}
 

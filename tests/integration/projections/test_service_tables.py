@@ -56,7 +56,9 @@ def _services(town: Rehearsal) -> None:
 
 
 def _engines(town: Rehearsal) -> None:
-    town.say(services.EngineAdoptRequested(version="5.5", platform="windows", features=["nanite_foliage"]), entity="unreal")
+    town.say(
+        services.EngineAdoptRequested(version="5.5", platform="windows", features=["nanite_foliage"]), entity="unreal", subsystem="operator"
+    )
     versions = [FeedEntry(version=version) for version in ("5.4", "5.6", "5.7-preview-1", "soon")]
     town.say(ReleaseFeedRead(source="f", entries=versions), entity="unreal", subsystem="release-feed")
     town.say(ReleaseFeedFailed(source="f", code="timed_out", reason="20 s", attempts=3), entity="unreal", subsystem="release-feed")

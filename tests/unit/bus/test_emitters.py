@@ -25,6 +25,16 @@ HANDLERS = [handler.name for handler in ALL]
         ("npc", "WeatherChanged", False),
         ("weather", "PlayerJoined", False),
         ("game", "WakeRequested", True),
+        ("game", "CouponDefinitionRequested", False),
+        ("client", "CouponDefinitionRequested", False),
+        ("studio", "CouponDefinitionRequested", True),
+        ("game", "RolloutStartRequested", False),
+        ("game", "RefundRequested", False),
+        ("client", "RefundRequested", True),
+        ("client", "PlayerJoined", False),
+        ("client", "PlayerSpoke", True),
+        ("npc", "ChargeRequested", False),
+        ("broker", "ChargeRequested", True),
         ("npc", "WakeRequested", True),
         ("language", "WakeRequested", False),
         ("payment", "CouponClaimed", True),
@@ -54,7 +64,7 @@ def test_every_handler_may_say_what_it_emits_and_every_type_has_somebody() -> No
     for handler in ALL:
         assert all(table.may(handler.name, kind.DESCRIPTOR.full_name) for kind in handler.emits)
         assert all(table.may(handler.name, name) for name in RUNTIME)
-    speakers = ["game", *EDGES, *HANDLERS]
+    speakers = ["game", "client", "studio", "service", *EDGES, *HANDLERS]
     for kind in all_events():
         assert any(table.may(speaker, kind.DESCRIPTOR.full_name) for speaker in speakers), kind
 

@@ -21,10 +21,18 @@ from handlers.payment import payment
 from handlers.time_manager import time
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.broker.v1.types_pb2 import GoodCondition
-from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGrantRequested, ItemUsed, ItemUseRequested
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
+    ItemGrantRequested,
+    ItemReleaseRequested,
+    ItemReserveRequested,
+    ItemsReserved,
+    ItemUsed,
+    ItemUseRequested,
+)
 from schemas.gen.worldbus.market.v1 import market_pb2 as word
 from schemas.gen.worldbus.market.v1.types_pb2 import StilledAppetite
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted, ChargeDeclined, ChargeRequested, PurchaseRequested
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
 from tests.ledger import check_ledger
@@ -50,6 +58,7 @@ MARKET = Market(
     },
 )
 broker, market = brokers(MARKET), buyers(MARKET)
+OFFER_ENDS = WakeRequested(name="offer-heart-1", in_world_ms=MARKET.offer_ms)
 
 
 def fresh() -> Case[Broker]:
@@ -62,7 +71,14 @@ def holding() -> Case[Broker]:
 
 
 def offered(ask: int = 900) -> Case[Broker]:
-    return holding().when(said.SaleRequested(good="heart-1", buyer="orla", ask_minor=ask))
+    return set_aside(holding().when(said.SaleRequested(good="heart-1", buyer="orla", ask_minor=ask)))
+
+
+def set_aside(case: Case[Broker]) -> Case[Broker]:
+    """The inventory keeps the good for the offer."""
+    case.then_types(said.SalePrepared, ItemReserveRequested)
+    reserved = ItemsReserved(reference="heart-1", holder="broker", holder_entity="mira")
+    return case.when(reserved, subsystem="inventory")
 
 
 def countered(counter: int = 450) -> Case[Broker]:
@@ -162,7 +178,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(wish: Any, expected: str)
 
 def test_an_offer_waits_for_the_buyer_and_binds_the_good() -> None:
     case = offered()
-    case.then(said.OfferMade(player="mira", buyer="orla", good="heart-1", kind="heart", condition=900, ask_minor=900, round=1))
+    case.then(said.OfferMade(player="mira", buyer="orla", good="heart-1", kind="heart", condition=900, ask_minor=900, round=1), OFFER_ENDS)
 
     assert code(case.when(said.SaleRequested(good="heart-1", buyer="orla", ask_minor=800))) == "WAITING_FOR_BUYER"
     assert code(case.when(said.SaleRequested(good="heart-1", buyer="coyle", ask_minor=800))) == "ALREADY_OFFERED"
@@ -174,7 +190,15 @@ def test_an_accepted_offer_is_a_bargain() -> None:
 
     case.then(
         said.BargainStruck(
-            player="mira", buyer="orla", good="heart-1", currency="teeth", price_minor=900, kind="heart", condition=900, rounds=1
+            player="mira",
+            buyer="orla",
+            good="heart-1",
+            currency="teeth",
+            price_minor=900,
+            kind="heart",
+            condition=900,
+            rounds=1,
+            thing="mira/heart-1",
         ),
         said.HeatRaised(by=20, heat=60, cause="sold"),
     ).then_state(goods={}, offers={})
@@ -196,14 +220,18 @@ def test_a_buyer_who_turns_down_frees_the_good() -> None:
         offered(), word.OfferTurnedDown(player="mira", good="heart-1", code="SATED", reason="I have enough of those.", round=1)
     )
 
-    assert code(case) == "SATED"
-    case.then_state(offers={}).when(said.SaleRequested(good="heart-1", buyer="coyle", ask_minor=5)).then_types(said.OfferMade)
+    refused, back = case.said
+    assert (refused.code, back) == ("SATED", ItemReleaseRequested(owner="mira", reference="heart-1"))  # type: ignore[attr-defined]
+    again = case.then_state(offers={}).when(said.SaleRequested(good="heart-1", buyer="coyle", ask_minor=5))
+    set_aside(again).then_types(said.OfferMade, WakeRequested)
 
 
 def test_a_buyers_word_that_comes_too_late_means_nothing() -> None:
     accepted = word.OfferAccepted(player="mira", good="heart-1", price_minor=900, round=1)
 
-    buyer_says(offered().when(said.OfferWithdrawRequested(good="heart-1")).then_types(said.OfferWithdrawn), accepted).then_nothing()
+    buyer_says(
+        offered().when(said.OfferWithdrawRequested(good="heart-1")).then_types(said.OfferWithdrawn, ItemReleaseRequested), accepted
+    ).then_nothing()
     buyer_says(offered().when(said.GoodDiscardRequested(good="heart-1")).then_types(said.GoodDiscarded), accepted).then_nothing()
     buyer_says(countered(), accepted).then_nothing()
     offered().when(accepted, entity="coyle", subsystem="market").then_nothing()
@@ -211,7 +239,7 @@ def test_a_buyers_word_that_comes_too_late_means_nothing() -> None:
 
 
 def test_withdrawing_what_is_not_offered_is_nothing() -> None:
-    holding().when(said.OfferWithdrawRequested(good="heart-1")).then_nothing()
+    holding().when(said.OfferWithdrawRequested(good="heart-1")).then_types(RequestRefused)
 
 
 def test_goods_decay_with_the_season_and_the_heat_fades() -> None:

@@ -14,6 +14,7 @@ from handlers.capability_registry.tables import lines
 from handlers.time_manager import time
 from schemas.gen.worldbus.capability.v1 import capability_pb2 as said
 from schemas.gen.worldbus.capability.v1.types_pb2 import FeatureAnswer, Label, Need, Offer, Upgrade
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
 from schemas.gen.worldbus.time.v1.time_pb2 import (
     ClockPauseRequested,
     ClockStartRequested,
@@ -69,7 +70,7 @@ def ask(case: Case[Registry], *needs: Need, **more: Any) -> said.ServiceQueryAns
 
 def test_registering_lists_the_service_and_starts_its_lease() -> None:
     listed(ttl_ms=5000).then(
-        said.ServiceRegistered(service="voice-1", endpoint="http://voice", offers=[TTS], ttl_ms=5000, lease=1),
+        said.ServiceRegistered(service="voice-1", endpoint="http://voice", offers=[TTS], ttl_ms=5000, lease=1, registrant="game"),
         WakeRequested(name="lease-1", in_real_ms=5000),
     )
 
@@ -81,7 +82,9 @@ def test_the_time_to_live_has_a_default() -> None:
 def test_the_same_registration_again_is_a_sign_of_life() -> None:
     wish = said.ServiceRegisterRequested(endpoint="http://voice", offers=[TTS])
 
-    listed().when(wish, entity="voice-1").then(said.ServiceSeen(service="voice-1", lease=1)).when(wish, entity="voice-1").then_nothing()
+    listed().when(wish, entity="voice-1").then(said.ServiceSeen(service="voice-1", lease=1)).when(wish, entity="voice-1").then_types(
+        RequestFoundDone
+    )
 
 
 def test_other_offers_replace_the_lease() -> None:
@@ -91,7 +94,13 @@ def test_other_offers_replace_the_lease() -> None:
     case.then(
         WakeCancelRequested(name="lease-1"),
         said.ServiceRegistered(
-            service="voice-1", endpoint="http://voice", offers=other.offers, ttl_ms=DEFAULT_TTL_MS, lease=2, dropped=["tts"]
+            service="voice-1",
+            endpoint="http://voice",
+            offers=other.offers,
+            ttl_ms=DEFAULT_TTL_MS,
+            lease=2,
+            dropped=["tts"],
+            registrant="game",
         ),
         WakeRequested(name="lease-2", in_real_ms=DEFAULT_TTL_MS),
     )
@@ -122,7 +131,7 @@ def test_a_service_may_take_itself_off_the_list() -> None:
         said.ServiceUnregistered(service="voice-1", lease=1, capabilities=["tts"], reason="drained"), WakeCancelRequested(name="lease-1")
     )
     looked(case).then_nothing()
-    case.when(wish, entity="voice-1").then_nothing()
+    case.when(wish, entity="voice-1").then_types(RequestFoundDone)
 
 
 def test_a_lease_runs_out_while_the_world_is_paused() -> None:
@@ -247,7 +256,9 @@ def test_an_answer_suggests_what_newer_versions_would_bring_and_take_away() -> N
 
 
 def adopted(*names: str) -> Case[Registry]:
-    return given(engine, entity="unreal").when(said.EngineAdoptRequested(version="5.3", platform="windows", features=names))
+    return given(engine, entity="unreal").when(
+        said.EngineAdoptRequested(version="5.3", platform="windows", features=names), subsystem="operator"
+    )
 
 
 def heard(case: Case[Registry], version: str, subsystem: str = "uemonitor") -> Case[Registry]:
@@ -302,7 +313,7 @@ def test_an_announcement_of_an_unknown_line_says_nothing() -> None:
     ],
 )
 def test_bad_questions_about_engines_are_refused(entity: str, wish: Any, code: str) -> None:
-    assert refusal(given(engine, entity=entity).when(wish)) == code
+    assert refusal(given(engine, entity=entity).when(wish, subsystem="operator")) == code
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from handlers.time_manager import time
 from schemas.gen.worldbus.inference.v1.inference_pb2 import ModelHealthReported
 from schemas.gen.worldbus.models.v1 import models_pb2 as said
 from schemas.gen.worldbus.models.v1.types_pb2 import Model, Stage
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeCancelRequested, WakeFired, WakeRequested
 
 OLD, NEW, SOAK = "qwen25-3b-awq", "qwen25-1_5b", 60_000  # of worlds/duskmarket/models.toml
@@ -27,7 +28,7 @@ def start(**fields: Any) -> said.RolloutStartRequested:
 
 
 def under_way(**fields: Any) -> Case[Tier]:
-    return given(models, entity="gold").when(start(**fields))
+    return given(models, entity="gold").when(start(**fields), subsystem="operator")
 
 
 def report(
@@ -130,10 +131,10 @@ def test_an_operator_may_take_a_rollout_back_under_way_or_completed() -> None:
     wish = said.RollbackRequested(reason="the players complain")
     back = said.RolloutRolledBack(number=1, model=NEW, previous=OLD, code="asked", reason="the players complain")
 
-    under_way().when(wish).then(WakeCancelRequested(name="rollout-1-0"), back)
-    case = completed().when(wish).then(back)
+    under_way().when(wish, subsystem="operator").then(WakeCancelRequested(name="rollout-1-0"), back)
+    case = completed().when(wish, subsystem="operator").then(back)
     assert choice(case, "mira").model == OLD
-    assert refusal(case.when(wish)) == "NOTHING_TO_ROLL_BACK"
+    assert refusal(case.when(wish, subsystem="operator")) == "NOTHING_TO_ROLL_BACK"
 
 
 def test_a_share_of_the_keys_gets_the_new_model_and_always_the_same() -> None:
@@ -155,13 +156,17 @@ def test_only_the_worlds_of_a_rollout_take_part() -> None:
 
 
 def test_a_world_keeps_what_a_rollout_of_its_own_brought() -> None:
-    case = completed(worlds=["a"]).when(said.ModelAddRequested(model=FRESH)).when(start(model="tiny", worlds=["b"]))
+    case = (
+        completed(worlds=["a"])
+        .when(said.ModelAddRequested(model=FRESH), subsystem="operator")
+        .when(start(model="tiny", worlds=["b"]), subsystem="operator")
+    )
     assert [choice(case, "mira", world).model for world in ("a", "c")] == [NEW, OLD]
 
-    case = case.when(said.RollbackRequested())
+    case = case.when(said.RollbackRequested(), subsystem="operator")
     assert [choice(case, "mira", world).model for world in ("a", "b", "c")] == [NEW, OLD, OLD]
-    assert refusal(case.when(start(worlds=["a"]))) == "IN_USE"
-    assert choice(completed(worlds=["a"]).when(said.RollbackRequested()), "mira", "a").model == OLD
+    assert refusal(case.when(start(worlds=["a"]), subsystem="operator")) == "IN_USE"
+    assert choice(completed(worlds=["a"]).when(said.RollbackRequested(), subsystem="operator"), "mira", "a").model == OLD
 
 
 def test_without_a_world_the_wish_means_its_own() -> None:
@@ -169,22 +174,29 @@ def test_without_a_world_the_wish_means_its_own() -> None:
 
 
 def test_the_catalogue_takes_models_up_and_lets_them_go() -> None:
-    case = given(models, entity="silver").when(said.ModelAddRequested(model=FRESH)).then(said.ModelAdded(model=FRESH))
-    case.when(said.ModelAddRequested(model=FRESH)).then_nothing()
-    case = case.when(said.ModelRetireRequested(model="tiny")).then(said.ModelRetired(model="tiny"))
+    case = given(models, entity="silver").when(said.ModelAddRequested(model=FRESH), subsystem="operator").then(said.ModelAdded(model=FRESH))
+    case.when(said.ModelAddRequested(model=FRESH), subsystem="operator").then_types(RequestFoundDone)
+    case = case.when(said.ModelRetireRequested(model="tiny"), subsystem="operator").then(said.ModelRetired(model="tiny"))
 
-    assert refusal(case.when(said.ModelRetireRequested(model="tiny"))) == "UNKNOWN_MODEL"
+    assert refusal(case.when(said.ModelRetireRequested(model="tiny"), subsystem="operator")) == "UNKNOWN_MODEL"
 
 
 @pytest.mark.parametrize("model", [OLD, NEW])
 def test_what_serves_or_would_serve_again_is_neither_changed_nor_retired(model: str) -> None:
     for case in (under_way(), completed()):
-        assert refusal(case.when(said.ModelRetireRequested(model=model))) == "IN_USE"
-        assert refusal(case.when(said.ModelAddRequested(model=Model(name=model, source="s", engine="vllm", context_tokens=1)))) == "IN_USE"
+        assert refusal(case.when(said.ModelRetireRequested(model=model), subsystem="operator")) == "IN_USE"
+        assert (
+            refusal(
+                case.when(
+                    said.ModelAddRequested(model=Model(name=model, source="s", engine="vllm", context_tokens=1)), subsystem="operator"
+                )
+            )
+            == "IN_USE"
+        )
 
 
 def test_one_rollout_at_a_time() -> None:
-    assert refusal(under_way().when(start())) == "UNDER_WAY"
+    assert refusal(under_way().when(start(), subsystem="operator")) == "UNDER_WAY"
 
 
 @pytest.mark.parametrize(
@@ -210,11 +222,11 @@ def test_one_rollout_at_a_time() -> None:
     ],
 )
 def test_bad_wishes_are_refused(wish: Any, code: str) -> None:
-    assert refusal(given(models, entity="gold").when(wish)) == code
+    assert refusal(given(models, entity="gold").when(wish, subsystem="operator")) == code
 
 
 def test_there_are_three_tiers() -> None:
-    assert refusal(given(models, entity="lead").when(start())) == "UNKNOWN_TIER"
+    assert refusal(given(models, entity="lead").when(start(), subsystem="operator")) == "UNKNOWN_TIER"
 
 
 def test_stages_run_by_real_time() -> None:

@@ -24,6 +24,7 @@ from schemas.gen.worldbus.narrative.v1.narrative_pb2 import (
 )
 from schemas.gen.worldbus.narrative.v1.types_pb2 import SceneItem
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.time.v1.time_pb2 import SeasonChanged, WakeCancelRequested, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
 from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherChanged
@@ -117,7 +118,8 @@ def test_looking_at_an_object_shows_how_it_is_now() -> None:
     ],
 )
 def test_looking_at_what_is_not_there_shows_nothing(look: ObjectExamined) -> None:
-    CHALK.when(look, entity="mira").then_nothing()
+    lane = CHALK if look.scene == "chalk" else given(narrative, entity="mira")
+    lane.when(look, entity="mira").then_types(RequestRefused)
 
 
 def test_traces_add_up_to_a_discovery_that_pays() -> None:

@@ -20,12 +20,14 @@ from handlers.npc_behavior.tables import HOUR_MS
 from handlers.time_manager import time
 from handlers.weather_manager import weather
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
-from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, NpcAttacked, PlayerSpoke
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChanged, SceneDiscovered
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
 from schemas.gen.worldbus.npc.v1.types_pb2 import NpcNeed
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAccepted, QuestCompleted, QuestFailed
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryBeatBegan, StoryConsequence
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, ClockStartRequested, DayBegan, RealTimePassed, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
@@ -34,6 +36,7 @@ from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherChanged, WeatherO
 TABLES = load(WORLDS / DEFAULT_WORLD / "npcs.toml")
 HASK, VANE, PELL = (TABLES.npcs[name] for name in ("widow-hask", "doctor-vane", "warden-pell"))
 NOON = WorldTime(world_ms=4 * HOUR_MS, hour=12, season="spring", time_of_day="day")
+INVENTORY = "inventory"
 
 
 def at(place: str = "quay", *history: Any, entity: str = "widow-hask") -> Case[Npc]:
@@ -218,7 +221,7 @@ def test_asked_twice_the_same_is_chosen() -> None:
 
 
 def test_a_gift_is_liked_owed_and_remembered() -> None:
-    case = at().when(GiftGiven(npc="widow-hask", item="grave-salt", value_minor=100), entity="mira")
+    case = at().when(ItemGiven(to="widow-hask", sku="grave-salt", value_minor=100), entity="mira", subsystem=INVENTORY)
     felt, memory = one(case, said.RelationshipChanged), one(case, said.NpcRemembered)
 
     assert (felt.trust, felt.affection, felt.debt_minor, felt.cause) == (51, 102, 100, "gift")
@@ -229,11 +232,14 @@ def test_a_gift_is_liked_owed_and_remembered() -> None:
 def test_what_she_likes_counts_more_and_what_she_does_not_turns_round() -> None:
     def affection(item: str) -> int:
         return int(
-            one(at().when(GiftGiven(npc="widow-hask", item=item, value_minor=100), entity="mira"), said.RelationshipChanged).affection
+            one(
+                at().when(ItemGiven(to="widow-hask", sku=item, value_minor=100), entity="mira", subsystem=INVENTORY),
+                said.RelationshipChanged,
+            ).affection
         )
 
     assert affection("chapel-candle") > affection("grave-salt") > 0 > affection("leech-jar")
-    unwanted = at().when(GiftGiven(npc="widow-hask", item="leech-jar", value_minor=100), entity="mira")
+    unwanted = at().when(ItemGiven(to="widow-hask", sku="leech-jar", value_minor=100), entity="mira", subsystem=INVENTORY)
     assert one(unwanted, said.RelationshipChanged).debt_minor == 0, "nobody owes for what they did not want"
 
 
@@ -271,7 +277,10 @@ def test_who_is_not_there_sees_no_creature_die() -> None:
 def test_gifts_are_taken_by_temper_and_old_feelings_count_as_they_are_now() -> None:
     later = WakeFired(subsystem="npc", entity="widow-hask", name=PULSE, now=WorldTime(world_ms=TABLES.halves.trust, hour=12))
     case = at("quay", said.RelationshipChanged(player="mira", trust=400)).when(later, entity="clock", subsystem="time")
-    felt = one(case.when(GiftGiven(npc="widow-hask", item="grave-salt", value_minor=100), entity="mira"), said.RelationshipChanged)
+    felt = one(
+        case.when(ItemGiven(to="widow-hask", sku="grave-salt", value_minor=100), entity="mira", subsystem=INVENTORY),
+        said.RelationshipChanged,
+    )
 
     assert (felt.trust, felt.trust_change) == (251, 51), "half of 400 is left"
 
@@ -289,13 +298,15 @@ def test_nobody_is_known_without_end() -> None:
     page = crc32(b"p0") % PAGES
     strangers = [name for name in (f"p{number}" for number in range(9000)) if crc32(name.encode()) % PAGES == page][: MOST_PER_PAGE + 1]
     for player in strangers:
-        case = case.when(GiftGiven(npc="widow-hask", item="grave-salt", value_minor=10**6 if player == "p0" else 1), entity=player)
+        case = case.when(
+            ItemGiven(to="widow-hask", sku="grave-salt", value_minor=10**6 if player == "p0" else 1), entity=player, subsystem="inventory"
+        )
     assert one(case, said.NpcForgotPlayer).player == min(strangers[1:-1]), "of those who mean least, by name"
     assert len(case.state.page("p0")) == MOST_PER_PAGE
 
     assert "p0" in case.state.page("p0")
     assert strangers[-1] in case.state.page("p0")
-    again = case.when(GiftGiven(npc="widow-hask", item="grave-salt", value_minor=1), entity="p0")
+    again = case.when(ItemGiven(to="widow-hask", sku="grave-salt", value_minor=1), entity="p0", subsystem=INVENTORY)
     assert not [message for message in again.said if isinstance(message, said.NpcForgotPlayer)], "who is known needs no room"
 
 
@@ -391,7 +402,7 @@ def test_memories_have_their_bounds_and_the_faintest_makes_room() -> None:
     assert len(case.state.memories) == MOST_MEMORIES
     assert one(case, said.NpcRemembered).crowded_out == [3], "of equals the oldest"
     for _ in range(MOST_ABOUT_ONE + 2):
-        case = case.when(GiftGiven(npc="widow-hask", item="lantern"), entity="mira")
+        case = case.when(ItemGiven(to="widow-hask", sku="lantern"), entity="mira", subsystem=INVENTORY)
 
     assert len(case.state.tie("mira").memories) == MOST_ABOUT_ONE
 
@@ -399,7 +410,7 @@ def test_memories_have_their_bounds_and_the_faintest_makes_room() -> None:
 def test_what_faded_about_a_player_goes_with_the_next_memory() -> None:
     faint = said.NpcRemembered(number=1, player="mira", kind="talk", memory="mira said: hm", salience=60)
     later = WorldTime(world_ms=96 * HOUR_MS, hour=12, season="spring", time_of_day="day")
-    case = woken(at("quay", faint), later).when(GiftGiven(npc="widow-hask", item="lantern"), entity="mira")
+    case = woken(at("quay", faint), later).when(ItemGiven(to="widow-hask", sku="lantern"), entity="mira", subsystem=INVENTORY)
 
     assert one(case, said.NpcRemembered).crowded_out == [1]
     assert [memory.number for memory in case.state.tie("mira").memories] == [2]
@@ -408,7 +419,9 @@ def test_what_faded_about_a_player_goes_with_the_next_memory() -> None:
 def test_what_matters_too_little_is_neither_kept_nor_recalled() -> None:
     slight = replace(TABLES.effects["gift"], salience=TABLES.forget_below - 1)
     easy = npc_behavior(replace(TABLES, effects={**TABLES.effects, "gift": slight}))
-    case = given(easy, said.NpcAppeared(place="quay"), entity="widow-hask").when(GiftGiven(npc="widow-hask", item="x"), entity="mira")
+    case = given(easy, said.NpcAppeared(place="quay"), entity="widow-hask").when(
+        ItemGiven(to="widow-hask", sku="x"), entity="mira", subsystem="inventory"
+    )
     assert not [message for message in case.said if isinstance(message, said.NpcRemembered)]
     faint = said.NpcRemembered(number=1, player="mira", kind="talk", memory="mira said: hm", salience=TABLES.forget_below - 1)
 
@@ -468,8 +481,8 @@ def test_a_question_that_nobody_answers_is_answered_by_a_line_of_her_own() -> No
     assert spoke.text in HASK.lines["neutral"]
 
 
-@pytest.mark.parametrize("message", [PlayerSpoke(npc="nobody"), GiftGiven(npc=""), NpcAttacked(npc="nobody", place="quay")])
-def test_who_is_not_in_the_table_is_nobodys(message: Any) -> None:
-    from bus.testing import recorded
+@pytest.mark.parametrize("message", [PlayerSpoke(npc="nobody"), NpcAttacked(npc="nobody", place="quay")])
+def test_who_is_not_in_the_table_is_refused_about_the_player(message: Any) -> None:
+    case = given(npc, entity="mira").when(message, entity="mira").then_types(RequestRefused)
 
-    assert tuple(npc.entities(recorded(message, entity="mira"))) == ()
+    assert one(case, RequestRefused).code == "UNKNOWN_NPC"

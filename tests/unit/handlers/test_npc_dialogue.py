@@ -27,6 +27,7 @@ from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceRequested,
 )
 from schemas.gen.worldbus.inference.v1.types_pb2 import Knowledge, Measured, PromptPart
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven
 from schemas.gen.worldbus.npc.v1.npc_pb2 import (
     NpcActed,
     NpcActionRejected,
@@ -314,7 +315,8 @@ def test_an_answer_with_a_deed_is_spoken_and_done() -> None:
 
 def test_giving_settles_part_of_a_debt() -> None:
     case, request_id = talk(tie(trust=500, affection=500, debt_minor=1001))
-    felt = answer(case, request_id, action="give").said[-1]
+    case = answer(case, request_id, action="give").then_types(NpcSpoke, NpcActed)  # so far only words: nothing has changed hands
+    felt = case.when(ItemGiven(to="mira", sku="lantern"), entity="widow-hask", subsystem="inventory").said[-1]
 
     assert isinstance(felt, RelationshipChanged)
     assert (felt.debt_minor, felt.debt_change_minor) == (501, -500)

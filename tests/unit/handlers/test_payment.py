@@ -18,6 +18,7 @@ from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.payment.v1.types_pb2 import GrantedItem, LedgerEntry
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerArrived
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeCancelRequested, WakeFired, WakeRequested
 
 PRICES = PriceList(
@@ -29,6 +30,7 @@ PRICES = PriceList(
         "papers": Item(prices={"crowns": 100}, gives={"papers": 1}, refundable=False),
     },
     packs={"purse": Pack(currency="crowns", amount_minor=500, prices={"eur": 499})},
+    refund_used="pay",
 )
 payment = payments(PRICES)
 
@@ -121,7 +123,7 @@ def test_an_item_is_sold_for_its_first_currency_unless_another_is_named() -> Non
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_cannot_be_is_declined_and_moves_nothing(wish: Any, expected: str) -> None:
-    case = opened().when(wish)
+    case = opened().when(wish, subsystem="operator" if isinstance(wish, said.RefundRequested) else "game")
 
     assert code(case) == expected
     case.then_state(balances={"crowns": 1000}, holds={})
@@ -183,31 +185,34 @@ def test_a_request_is_remembered_behind_thousands_of_others() -> None:
 
 
 def test_a_refund_gives_everything_back_once() -> None:
-    case = opened().when(buy(quantity=2)).when(said.RefundRequested(request_id="r1", purchase_id="p1"))
+    case = opened().when(buy(quantity=2)).when(said.RefundRequested(request_id="r1", purchase_id="p1"), subsystem="operator")
     transfer, done = case.said
 
     assert legs(transfer) == {("house", "crowns"): -600, ("player:mira", "crowns"): 600}
     assert isinstance(done, said.RefundCompleted)
     assert (done.amount_minor, done.refunded_minor, done.whole, done.items[0].quantity) == (600, 600, True, 2)
-    case = case.then_state(balances={"crowns": 1000}).when(said.RefundRequested(request_id="r2", purchase_id="p1"))
+    case = case.then_state(balances={"crowns": 1000}).when(said.RefundRequested(request_id="r2", purchase_id="p1"), subsystem="operator")
     assert code(case) == "ALREADY_REFUNDED"
 
 
 def test_partial_refunds_never_exceed_the_charge() -> None:
-    case = opened().when(buy()).when(said.RefundRequested(request_id="r1", purchase_id="p1", amount_minor=200))
+    case = opened().when(buy()).when(said.RefundRequested(request_id="r1", purchase_id="p1", amount_minor=200), subsystem="operator")
     assert isinstance(case.said[1], said.RefundCompleted)
     assert (case.said[1].whole, list(case.said[1].items)) == (False, [])
 
-    assert code(case.when(said.RefundRequested(request_id="r2", purchase_id="p1", amount_minor=101))) == "MORE_THAN_CHARGED"
-    assert code(case.when(said.RefundRequested(request_id="r2", purchase_id="p1", amount_minor=-5))) == "BAD_AMOUNT"
-    case = case.when(said.RefundRequested(request_id="r3", purchase_id="p1"))
+    assert (
+        code(case.when(said.RefundRequested(request_id="r2", purchase_id="p1", amount_minor=101), subsystem="operator"))
+        == "MORE_THAN_CHARGED"
+    )
+    assert code(case.when(said.RefundRequested(request_id="r2", purchase_id="p1", amount_minor=-5), subsystem="operator")) == "BAD_AMOUNT"
+    case = case.when(said.RefundRequested(request_id="r3", purchase_id="p1"), subsystem="operator")
     assert isinstance(case.said[1], said.RefundCompleted)
     assert (case.said[1].amount_minor, case.said[1].refunded_minor, case.said[1].whole) == (100, 300, True)
     case.then_state(balances={"crowns": 1000})
 
 
 def test_what_is_not_taken_back_is_not_refunded() -> None:
-    assert code(opened().when(buy(sku="papers")).when(said.RefundRequested(purchase_id="p1"))) == "NOT_REFUNDABLE"
+    assert code(opened().when(buy(sku="papers")).when(said.RefundRequested(purchase_id="p1"), subsystem="operator")) == "NOT_REFUNDABLE"
 
 
 def hold(amount: int = 400, request: str = "h1", **more: Any) -> said.HoldRequested:
@@ -329,7 +334,7 @@ def town(*wishes: tuple[str, coupons.CouponDefinitionRequested]) -> Rehearsal:
     market = Rehearsal(time, payment, coupon)
     market.say(ClockStartRequested(), entity="clock")
     for name, wish in wishes:
-        market.say(wish, entity=name)
+        market.say(wish, entity=name, subsystem="studio")
     return market
 
 
@@ -346,8 +351,8 @@ def test_a_percentage_comes_off_rounded_down() -> None:
 def test_a_fixed_amount_never_takes_off_more_than_the_price() -> None:
     market = town(("BIG", coupons.CouponDefinitionRequested(amount_minor=10_000, currency="crowns")))
     market.say(buy(coupon="BIG"), entity="mira")
-    market.say(said.RefundRequested(request_id="r1", purchase_id="p1"), entity="mira")
-    market.say(said.RefundRequested(request_id="r2", purchase_id="p1"), entity="mira")
+    market.say(said.RefundRequested(request_id="r1", purchase_id="p1"), entity="mira", subsystem="operator")
+    market.say(said.RefundRequested(request_id="r2", purchase_id="p1"), entity="mira", subsystem="operator")
 
     (bought,) = market.said(said.PurchaseCompleted)
     assert bought.charged_minor == 0
@@ -373,7 +378,7 @@ def test_a_purchase_that_fails_after_all_gives_the_use_back() -> None:
     assert [declined.code for declined in market.said(said.PurchaseDeclined)] == ["INSUFFICIENT_FUNDS"]
     assert market.said(coupons.CouponRestored)[0].used == 0
 
-    market.say(said.RefundRequested(request_id="r", purchase_id="p1"), entity="mira")
+    market.say(said.RefundRequested(request_id="r", purchase_id="p1"), entity="mira", subsystem="operator")
     market.say(buy("p3", coupon="ONCE"), entity="mira")
     assert [bought.request_id for bought in market.said(said.PurchaseCompleted)] == ["p1", "p3"]
 
@@ -395,7 +400,7 @@ def test_a_coupon_is_for_what_it_is_for() -> None:
         ("TEETH", coupons.CouponDefinitionRequested(amount_minor=1, currency="teeth")),
         ("GONE", coupons.CouponDefinitionRequested(percent=50)),
     )
-    market.say(coupons.CouponWithdrawalRequested(reason="misprint"), entity="GONE")
+    market.say(coupons.CouponWithdrawalRequested(reason="misprint"), entity="GONE", subsystem="operator")
     for number, (sku, name) in enumerate([("papers", "LAMPS"), ("lantern", "TEETH"), ("lantern", "GONE"), ("lantern", "NEVER")]):
         market.say(buy(f"p{number}", sku, coupon=name), entity="mira")
 
@@ -429,11 +434,11 @@ def test_a_purchase_that_waits_for_its_coupon_is_pending() -> None:
     ],
 )
 def test_a_coupon_that_makes_no_sense_is_refused(wish: Any, expected: str) -> None:
-    assert code(given(coupon, entity="SPRING").when(wish)) == expected
+    assert code(given(coupon, entity="SPRING").when(wish, subsystem="studio")) == expected
 
 
 def test_defining_a_coupon_again_alike_changes_nothing_and_otherwise_is_refused() -> None:
-    case = given(coupon, entity="SPRING").when(coupons.CouponDefinitionRequested(percent=10))
+    case = given(coupon, entity="SPRING").when(coupons.CouponDefinitionRequested(percent=10), subsystem="operator")
 
-    case.when(coupons.CouponDefinitionRequested(percent=10)).then_nothing()
-    assert code(case.when(coupons.CouponDefinitionRequested(percent=11))) == "ALREADY_DEFINED"
+    case.when(coupons.CouponDefinitionRequested(percent=10), subsystem="operator").then_types(RequestFoundDone)
+    assert code(case.when(coupons.CouponDefinitionRequested(percent=11), subsystem="operator")) == "ALREADY_DEFINED"

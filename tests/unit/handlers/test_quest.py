@@ -14,7 +14,8 @@ from handlers.quest_system.tables import parse
 from handlers.state_manager import typed
 from handlers.time_manager import calendar as calendars
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
-from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
+from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, NpcAttacked, ObjectExamined, PlayerSpoke
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven, ItemGranted
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneDiscovered, SceneRevisited
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
@@ -37,6 +38,7 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import (
     QuestWorkRequested,
 )
 from schemas.gen.worldbus.quest.v1.types_pb2 import QuestItem, QuestObjective, QuestPath
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.state.v1.state_pb2 import StateChanged, StateLoaded
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
@@ -173,11 +175,13 @@ def test_a_quantity_of_none_is_one() -> None:
         CreatureSlain(creature="rat", place="moor"),
         CreatureSlain(creature="wolf", place="moor", quantity=-1),
         CreatureSlain(creature="wolf", place="moor", quantity=1_000_001),
-        ItemCollected(item="wolf", place="moor"),
     ],
 )
 def test_what_was_not_asked_for_does_not_count(deed: Any) -> None:
-    accepted("wolves").when(deed).then_nothing()
+    case = accepted("wolves").when(deed)
+
+    assert not [said for said in case.said if not isinstance(said, RequestRefused)]
+    assert case.state == accepted("wolves").state
 
 
 def test_facts_count_only_from_those_who_own_them() -> None:
@@ -191,7 +195,7 @@ def test_facts_count_only_from_those_who_own_them() -> None:
     ("kind", "target", "place", "deed", "by"),
     [
         ("kill", "wolf", "moor", CreatureSlain(creature="wolf", place="moor"), "game"),
-        ("collect", "salt", "", ItemCollected(item="salt", place="moor"), "game"),
+        ("collect", "salt", "", ItemGranted(sku="salt", quantity=1, reason="collected", reference="moor"), "inventory"),
         ("talk", "hask", "quay", PlayerSpoke(npc="hask", place="quay", text="hello"), "game"),
         ("visit", "quay", "", PlayerEnteredZone(zone="quay"), "player"),
         ("discover", "skiff", "", SceneDiscovered(scene="skiff", place="reeds"), "narrative"),
@@ -199,7 +203,7 @@ def test_facts_count_only_from_those_who_own_them() -> None:
         ("examine", "bell", "moor", ObjectExamined(object="bell", scene="chapel", place="moor"), "game"),
         ("sell", "moth-lung", "orla", BargainStruck(player="mira", kind="moth-lung", buyer="orla"), "broker"),
         ("sell", "", "", BargainStruck(player="mira", kind="moth-lung", buyer="orla"), "broker"),
-        ("give", "salt", "vane", GiftGiven(npc="vane", item="salt"), "game"),
+        ("give", "salt", "vane", ItemGiven(to="vane", sku="salt"), "inventory"),
     ],
 )
 def test_every_kind_of_objective_has_its_deed(kind: str, target: str, place: str, deed: Any, by: str) -> None:

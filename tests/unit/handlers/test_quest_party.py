@@ -31,6 +31,7 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import (
     SharedQuestFollowed,
     SharedQuestReleased,
 )
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
 
 TABLE: dict[str, Any] = {
@@ -94,7 +95,8 @@ def test_a_party_gathers_its_members() -> None:
 
     assert town.said(QuestPartyJoined) == (QuestPartyJoined(party="pack"),) * 2
     assert town.said(QuestPartyGathered, entity="pack")[-1] == QuestPartyGathered(members=["mira", "ben"])
-    assert town.say(PartyFormed(party="pack", members=["mira", "ben"]), entity="mira") == ()
+    (again,) = town.say(PartyFormed(party="pack", members=["mira", "ben"]), entity="mira")
+    assert isinstance(again, RequestFoundDone)
 
 
 def test_the_party_holds_the_run_and_its_members_follow_it() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from bus.testing import Case, given
 from handlers.state_manager import MAX_KEYS, MAX_SLOTS, MAX_STATE, REMEMBERED, SNAPSHOT_EVERY, Entity, Slot, Value, state, typed
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.state.v1.state_pb2 import (
     LoadRefused,
     LoadRequested,
@@ -203,7 +204,7 @@ def test_slots_are_bounded_and_can_be_deleted() -> None:
     assert refusal(case.when(SaveRequested(slot="one-more"))) == "TOO_MANY_SLOTS"
     case.when(SaveRequested(slot="s0")).then_types(StateSaved)
     case = case.when(SlotDeleteRequested(slot="s0")).then(SlotDeleted(slot="s0"))
-    case.when(SlotDeleteRequested(slot="s0")).then_nothing()
+    case.when(SlotDeleteRequested(slot="s0")).then_types(RequestRefused)
     case.when(SaveRequested(slot="one-more")).then_types(StateSaved)
 
 

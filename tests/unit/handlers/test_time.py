@@ -12,6 +12,7 @@ from handlers.time_manager import time
 from handlers.time_manager.decide import MAX_EVENTS, MAX_WAKES
 from handlers.time_manager.schedule import Schedule
 from handlers.time_manager.state import Clock, Planned
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
 from schemas.gen.worldbus.time.v1.time_pb2 import (
     ClockAdvanced,
     ClockPaused,
@@ -96,8 +97,8 @@ def test_the_calendar_offset_says_what_it_is_at_the_start() -> None:
 
 
 def test_starting_again_alike_changes_nothing() -> None:
-    started(5000).when(ClockStartRequested(scale=5000, calendar=MIDNIGHT_START)).then_nothing()
-    started(5000).when(ClockStartRequested(scale=5000)).then_nothing()
+    started(5000).when(ClockStartRequested(scale=5000, calendar=MIDNIGHT_START)).then_types(RequestFoundDone)
+    started(5000).when(ClockStartRequested(scale=5000)).then_types(RequestFoundDone)
 
 
 def test_starting_again_otherwise_is_refused() -> None:
@@ -222,12 +223,12 @@ def test_pause_stops_the_world_and_resume_lets_it_go_on_from_there() -> None:
     assert (paused.reason, paused.now.world_ms) == ("maintenance", 500)
 
     case = case.when(RealTimePassed(real_ms=700)).then(PausedTimePassed(real_ms=1200)).then_state(world_ms=500)
-    case = case.when(ClockPauseRequested()).then_nothing()
+    case = case.when(ClockPauseRequested()).then_types(RequestFoundDone)
     case = case.when(ClockResumeRequested())
     (resumed,) = case.said
     assert isinstance(resumed, ClockResumed)
     assert resumed.now.world_ms == 500
-    case.when(ClockResumeRequested()).then_nothing()
+    case.when(ClockResumeRequested()).then_types(RequestFoundDone)
     case.when(RealTimePassed(real_ms=100)).then_state(world_ms=600, real_ms=1300)
 
 
@@ -241,7 +242,7 @@ def test_a_change_of_scale_does_not_move_the_clock() -> None:
     (said,) = case.said
     assert isinstance(said, ClockScaleChanged)
     assert (said.previous, said.scale, said.now.world_ms) == (1000, 7, 10)
-    case.when(ClockScaleRequested(scale=7)).then_nothing()
+    case.when(ClockScaleRequested(scale=7)).then_types(RequestFoundDone)
     case.when(RealTimePassed(real_ms=1000)).then_state(world_ms=17)
 
 
@@ -433,7 +434,7 @@ def test_a_cancelled_scheduled_event_does_not_happen() -> None:
     case = started().when(ScheduledEventRequested(name="bell", in_world_ms=10)).when(ScheduledEventCancelRequested(name="bell"))
     case = case.then(ScheduledEventCancelled(name="bell"))
 
-    case.when(ScheduledEventCancelRequested(name="bell")).then_nothing()
+    case.when(ScheduledEventCancelRequested(name="bell")).then_types(RequestFoundDone)
     case.when(RealTimePassed(real_ms=10)).then_types(ClockAdvanced)
 
 

@@ -20,6 +20,7 @@ from handlers.time_manager.state import Clock
 from handlers.weather_manager import weather
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcActed
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerHeartbeat, PlayerJoined, PlayerLeft
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
 from schemas.gen.worldbus.time.v1.time_pb2 import (
     ClockAdvanced,
     ClockChangeTaken,
@@ -172,7 +173,7 @@ def test_a_scheduled_event_waits_as_well_and_keeps_the_beat_it_was_given() -> No
 def test_a_change_of_speed_comes_true_at_the_next_step_with_its_moment() -> None:
     case = resting(scale=1000).when(ClockScaleRequested(scale=5000), id="faster")
     case = case.then(ClockChangeTaken(request="ClockScaleRequested", request_event_id="faster", scale=5000))
-    case.when(ClockScaleRequested(scale=5000)).then_nothing()
+    case.when(ClockScaleRequested(scale=5000)).then_types(RequestFoundDone)
 
     case = case.when(word(10_000)).then_types(ClockAdvanced, ClockScaleChanged)
     step, changed = stepped(case), case.said[1]
@@ -186,14 +187,14 @@ def test_a_change_of_speed_comes_true_at_the_next_step_with_its_moment() -> None
 def test_pause_and_resumption_come_true_at_the_next_step() -> None:
     case = resting().when(ClockPauseRequested(reason="lunch"), id="stop")
     case = case.then(ClockChangeTaken(request="ClockPauseRequested", request_event_id="stop", reason="lunch"))
-    case.when(ClockPauseRequested()).then_nothing()
+    case.when(ClockPauseRequested()).then_types(RequestFoundDone)
     case = case.when(word(5000)).then_types(ClockAdvanced, ClockPaused)
     assert case.said[1] == ClockPaused(reason="lunch", now=stepped(case).now, request_event_id="stop")
     assert stepped(case).next_real_ms == 0, "nothing is due while the world stands still"
 
     case = case.when(word(7000)).then(PausedTimePassed(real_ms=12_001, rests_ms=RESTS, asleep=True))
     case = case.when(ClockResumeRequested(), id="go").when(word(3000)).then_types(PausedTimePassed, ClockResumed)
-    case.when(ClockResumeRequested()).then_nothing()
+    case.when(ClockResumeRequested()).then_types(RequestFoundDone)
     case.when(word(1)).then_state(world_ms=5002)
 
 

@@ -136,7 +136,7 @@ def test_only_the_edge_is_believed() -> None:
 
 def test_the_registry_hears_and_suggests() -> None:
     town = Rehearsal(uemonitor, capability)
-    town.say(EngineAdoptRequested(version="5.6", platform="windows", features=["nanite_foliage"]), entity="unreal")
+    town.say(EngineAdoptRequested(version="5.6", platform="windows", features=["nanite_foliage"]), entity="unreal", subsystem="operator")
     town.say(feed("5.6"), entity="unreal", subsystem=EDGE)
     town.say(feed("5.6", "5.7-preview-1"), entity="unreal", subsystem=EDGE)
     assert not town.said(EngineUpgradeSuggested)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from schemas.gen.worldbus.broker.v1 import types_pb2 as worldbus_dot_broker_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fworldbus/broker/v1/broker.proto\x12\x12worldbus.broker.v1\x1a\x1eworldbus/broker/v1/types.proto\"&\n\x14\x41\x63quisitionRequested\x12\x0e\n\x06source\x18\x01 \x01(\t\"d\n\x10\x41\x63quisitionBegun\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x12\n\ncost_minor\x18\x05 \x01(\x03\"s\n\x0cGoodAcquired\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x12\n\ncost_minor\x18\x05 \x01(\x03\x12\x11\n\tcondition\x18\x06 \x01(\x05\"j\n\x12\x41\x63quisitionRefused\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x18\n\x10request_event_id\x18\x04 \x01(\t\x12\x0c\n\x04good\x18\x05 \x01(\t\"P\n\x0cGoodsDecayed\x12\x30\n\x05goods\x18\x01 \x03(\x0b\x32!.worldbus.broker.v1.GoodCondition\x12\x0e\n\x06season\x18\x02 \x01(\t\")\n\x0bGoodSpoiled\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\"8\n\rGoodPreserved\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x0c\n\x04pace\x18\x03 \x01(\x05\"$\n\x14GoodDiscardRequested\x12\x0c\n\x04good\x18\x01 \x01(\t\"+\n\rGoodDiscarded\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\"?\n\rSaleRequested\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\r\n\x05\x62uyer\x18\x02 \x01(\t\x12\x11\n\task_minor\x18\x03 \x01(\x03\"{\n\tOfferMade\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05\x62uyer\x18\x02 \x01(\t\x12\x0c\n\x04good\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x11\n\tcondition\x18\x05 \x01(\x05\x12\x11\n\task_minor\x18\x06 \x01(\x03\x12\r\n\x05round\x18\x07 \x01(\x05\"c\n\x0c\x43ounterHeard\x12\r\n\x05\x62uyer\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x15\n\rcounter_minor\x18\x03 \x01(\x03\x12\r\n\x05round\x18\x04 \x01(\x05\x12\x10\n\x08patience\x18\x05 \x01(\x05\"&\n\x16\x43ounterAcceptRequested\x12\x0c\n\x04good\x18\x01 \x01(\t\"&\n\x16OfferWithdrawRequested\x12\x0c\n\x04good\x18\x01 \x01(\t\"=\n\x0eOfferWithdrawn\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05\x62uyer\x18\x02 \x01(\t\x12\x0c\n\x04good\x18\x03 \x01(\t\"\x94\x01\n\rBargainStruck\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05\x62uyer\x18\x02 \x01(\t\x12\x0c\n\x04good\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x13\n\x0bprice_minor\x18\x05 \x01(\x03\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x11\n\tcondition\x18\x07 \x01(\x05\x12\x0e\n\x06rounds\x18\x08 \x01(\x05\"\x84\x01\n\x0e\x42\x61rgainRefused\x12\r\n\x05\x62uyer\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x18\n\x10request_event_id\x18\x05 \x01(\t\x12\x0e\n\x06player\x18\x06 \x01(\t\x12\r\n\x05round\x18\x07 \x01(\x05\"5\n\nHeatRaised\x12\n\n\x02\x62y\x18\x01 \x01(\x05\x12\x0c\n\x04heat\x18\x02 \x01(\x05\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\"%\n\tHeatFaded\x12\n\n\x02\x62y\x18\x01 \x01(\x05\x12\x0c\n\x04heat\x18\x02 \x01(\x05\"\x84\x01\n\x0cRaidSuffered\x12+\n\x05goods\x18\x01 \x03(\x0b\x32\x1c.worldbus.broker.v1.LostGood\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x12\n\nfine_minor\x18\x03 \x01(\x03\x12\x13\n\x0bheat_before\x18\x04 \x01(\x05\x12\x0c\n\x04heat\x18\x05 \x01(\x05\"\r\n\x0b\x42rokerIdledb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fworldbus/broker/v1/broker.proto\x12\x12worldbus.broker.v1\x1a\x1eworldbus/broker/v1/types.proto\"&\n\x14\x41\x63quisitionRequested\x12\x0e\n\x06source\x18\x01 \x01(\t\"d\n\x10\x41\x63quisitionBegun\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x12\n\ncost_minor\x18\x05 \x01(\x03\"s\n\x0cGoodAcquired\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x12\n\ncost_minor\x18\x05 \x01(\x03\x12\x11\n\tcondition\x18\x06 \x01(\x05\"j\n\x12\x41\x63quisitionRefused\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x18\n\x10request_event_id\x18\x04 \x01(\t\x12\x0c\n\x04good\x18\x05 \x01(\t\"P\n\x0cGoodsDecayed\x12\x30\n\x05goods\x18\x01 \x03(\x0b\x32!.worldbus.broker.v1.GoodCondition\x12\x0e\n\x06season\x18\x02 \x01(\t\"8\n\x0bGoodSpoiled\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05thing\x18\x03 \x01(\t\"8\n\rGoodPreserved\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x0c\n\x04pace\x18\x03 \x01(\x05\"$\n\x14GoodDiscardRequested\x12\x0c\n\x04good\x18\x01 \x01(\t\":\n\rGoodDiscarded\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05thing\x18\x03 \x01(\t\"?\n\rSaleRequested\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\r\n\x05\x62uyer\x18\x02 \x01(\t\x12\x11\n\task_minor\x18\x03 \x01(\x03\">\n\x0cSalePrepared\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\r\n\x05\x62uyer\x18\x02 \x01(\t\x12\x11\n\task_minor\x18\x03 \x01(\x03\"h\n\x0eGoodPartedWith\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05thing\x18\x03 \x01(\t\x12\x11\n\tcondition\x18\x04 \x01(\x05\x12\x0c\n\x04pace\x18\x05 \x01(\x05\x12\n\n\x02to\x18\x06 \x01(\t\"k\n\rGoodTakenOver\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05thing\x18\x03 \x01(\t\x12\x11\n\tcondition\x18\x04 \x01(\x05\x12\x0c\n\x04pace\x18\x05 \x01(\x05\x12\x0e\n\x06\x62\x65\x66ore\x18\x06 \x01(\t\"{\n\tOfferMade\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05\x62uyer\x18\x02 \x01(\t\x12\x0c\n\x04good\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x11\n\tcondition\x18\x05 \x01(\x05\x12\x11\n\task_minor\x18\x06 \x01(\x03\x12\r\n\x05round\x18\x07 \x01(\x05\"c\n\x0c\x43ounterHeard\x12\r\n\x05\x62uyer\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x15\n\rcounter_minor\x18\x03 \x01(\x03\x12\r\n\x05round\x18\x04 \x01(\x05\x12\x10\n\x08patience\x18\x05 \x01(\x05\"&\n\x16\x43ounterAcceptRequested\x12\x0c\n\x04good\x18\x01 \x01(\t\"&\n\x16OfferWithdrawRequested\x12\x0c\n\x04good\x18\x01 \x01(\t\"=\n\x0eOfferWithdrawn\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05\x62uyer\x18\x02 \x01(\t\x12\x0c\n\x04good\x18\x03 \x01(\t\"\xa3\x01\n\rBargainStruck\x12\x0e\n\x06player\x18\x01 \x01(\t\x12\r\n\x05\x62uyer\x18\x02 \x01(\t\x12\x0c\n\x04good\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x13\n\x0bprice_minor\x18\x05 \x01(\x03\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x11\n\tcondition\x18\x07 \x01(\x05\x12\x0e\n\x06rounds\x18\x08 \x01(\x05\x12\r\n\x05thing\x18\t \x01(\t\"\x84\x01\n\x0e\x42\x61rgainRefused\x12\r\n\x05\x62uyer\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x18\n\x10request_event_id\x18\x05 \x01(\t\x12\x0e\n\x06player\x18\x06 \x01(\t\x12\r\n\x05round\x18\x07 \x01(\x05\"5\n\nHeatRaised\x12\n\n\x02\x62y\x18\x01 \x01(\x05\x12\x0c\n\x04heat\x18\x02 \x01(\x05\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\"%\n\tHeatFaded\x12\n\n\x02\x62y\x18\x01 \x01(\x05\x12\x0c\n\x04heat\x18\x02 \x01(\x05\"\x84\x01\n\x0cRaidSuffered\x12+\n\x05goods\x18\x01 \x03(\x0b\x32\x1c.worldbus.broker.v1.LostGood\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x12\n\nfine_minor\x18\x03 \x01(\x03\x12\x13\n\x0bheat_before\x18\x04 \x01(\x05\x12\x0c\n\x04heat\x18\x05 \x01(\x05\"\r\n\x0b\x42rokerIdledb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,35 +43,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GOODSDECAYED']._serialized_start=454
   _globals['_GOODSDECAYED']._serialized_end=534
   _globals['_GOODSPOILED']._serialized_start=536
-  _globals['_GOODSPOILED']._serialized_end=577
-  _globals['_GOODPRESERVED']._serialized_start=579
-  _globals['_GOODPRESERVED']._serialized_end=635
-  _globals['_GOODDISCARDREQUESTED']._serialized_start=637
-  _globals['_GOODDISCARDREQUESTED']._serialized_end=673
-  _globals['_GOODDISCARDED']._serialized_start=675
-  _globals['_GOODDISCARDED']._serialized_end=718
-  _globals['_SALEREQUESTED']._serialized_start=720
-  _globals['_SALEREQUESTED']._serialized_end=783
-  _globals['_OFFERMADE']._serialized_start=785
-  _globals['_OFFERMADE']._serialized_end=908
-  _globals['_COUNTERHEARD']._serialized_start=910
-  _globals['_COUNTERHEARD']._serialized_end=1009
-  _globals['_COUNTERACCEPTREQUESTED']._serialized_start=1011
-  _globals['_COUNTERACCEPTREQUESTED']._serialized_end=1049
-  _globals['_OFFERWITHDRAWREQUESTED']._serialized_start=1051
-  _globals['_OFFERWITHDRAWREQUESTED']._serialized_end=1089
-  _globals['_OFFERWITHDRAWN']._serialized_start=1091
-  _globals['_OFFERWITHDRAWN']._serialized_end=1152
-  _globals['_BARGAINSTRUCK']._serialized_start=1155
-  _globals['_BARGAINSTRUCK']._serialized_end=1303
-  _globals['_BARGAINREFUSED']._serialized_start=1306
-  _globals['_BARGAINREFUSED']._serialized_end=1438
-  _globals['_HEATRAISED']._serialized_start=1440
-  _globals['_HEATRAISED']._serialized_end=1493
-  _globals['_HEATFADED']._serialized_start=1495
-  _globals['_HEATFADED']._serialized_end=1532
-  _globals['_RAIDSUFFERED']._serialized_start=1535
-  _globals['_RAIDSUFFERED']._serialized_end=1667
-  _globals['_BROKERIDLED']._serialized_start=1669
-  _globals['_BROKERIDLED']._serialized_end=1682
+  _globals['_GOODSPOILED']._serialized_end=592
+  _globals['_GOODPRESERVED']._serialized_start=594
+  _globals['_GOODPRESERVED']._serialized_end=650
+  _globals['_GOODDISCARDREQUESTED']._serialized_start=652
+  _globals['_GOODDISCARDREQUESTED']._serialized_end=688
+  _globals['_GOODDISCARDED']._serialized_start=690
+  _globals['_GOODDISCARDED']._serialized_end=748
+  _globals['_SALEREQUESTED']._serialized_start=750
+  _globals['_SALEREQUESTED']._serialized_end=813
+  _globals['_SALEPREPARED']._serialized_start=815
+  _globals['_SALEPREPARED']._serialized_end=877
+  _globals['_GOODPARTEDWITH']._serialized_start=879
+  _globals['_GOODPARTEDWITH']._serialized_end=983
+  _globals['_GOODTAKENOVER']._serialized_start=985
+  _globals['_GOODTAKENOVER']._serialized_end=1092
+  _globals['_OFFERMADE']._serialized_start=1094
+  _globals['_OFFERMADE']._serialized_end=1217
+  _globals['_COUNTERHEARD']._serialized_start=1219
+  _globals['_COUNTERHEARD']._serialized_end=1318
+  _globals['_COUNTERACCEPTREQUESTED']._serialized_start=1320
+  _globals['_COUNTERACCEPTREQUESTED']._serialized_end=1358
+  _globals['_OFFERWITHDRAWREQUESTED']._serialized_start=1360
+  _globals['_OFFERWITHDRAWREQUESTED']._serialized_end=1398
+  _globals['_OFFERWITHDRAWN']._serialized_start=1400
+  _globals['_OFFERWITHDRAWN']._serialized_end=1461
+  _globals['_BARGAINSTRUCK']._serialized_start=1464
+  _globals['_BARGAINSTRUCK']._serialized_end=1627
+  _globals['_BARGAINREFUSED']._serialized_start=1630
+  _globals['_BARGAINREFUSED']._serialized_end=1762
+  _globals['_HEATRAISED']._serialized_start=1764
+  _globals['_HEATRAISED']._serialized_end=1817
+  _globals['_HEATFADED']._serialized_start=1819
+  _globals['_HEATFADED']._serialized_end=1856
+  _globals['_RAIDSUFFERED']._serialized_start=1859
+  _globals['_RAIDSUFFERED']._serialized_end=1991
+  _globals['_BROKERIDLED']._serialized_start=1993
+  _globals['_BROKERIDLED']._serialized_end=2006
 # @@protoc_insertion_point(module_scope)

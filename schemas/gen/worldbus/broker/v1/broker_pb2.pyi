@@ -202,19 +202,23 @@ class GoodSpoiled(_message.Message):
 
     GOOD_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    THING_FIELD_NUMBER: _builtins.int
     good: _builtins.str
     """The good."""
     kind: _builtins.str
     """Its kind."""
+    thing: _builtins.str
+    """Id of the thing in the inventory; empty in logs of former releases: `<player>/<good>`."""
     def __init__(
         self,
         *,
         good: _builtins.str = ...,
         kind: _builtins.str = ...,
+        thing: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["good", b"good", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["good", b"good", "kind", b"kind", "thing", b"thing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -280,19 +284,23 @@ class GoodDiscarded(_message.Message):
 
     GOOD_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    THING_FIELD_NUMBER: _builtins.int
     good: _builtins.str
     """The good."""
     kind: _builtins.str
     """Its kind."""
+    thing: _builtins.str
+    """Id of the thing in the inventory; empty in logs of former releases: `<player>/<good>`."""
     def __init__(
         self,
         *,
         good: _builtins.str = ...,
         kind: _builtins.str = ...,
+        thing: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["good", b"good", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["good", b"good", "kind", b"kind", "thing", b"thing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -329,6 +337,120 @@ class SaleRequested(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SaleRequested: _TypeAlias = SaleRequested  # noqa: Y015
+
+@_typing.final
+class SalePrepared(_message.Message):
+    """The good is being put aside for an offer (`worldbus.inventory.v1.ItemReserveRequested`); the offer follows when it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOOD_FIELD_NUMBER: _builtins.int
+    BUYER_FIELD_NUMBER: _builtins.int
+    ASK_MINOR_FIELD_NUMBER: _builtins.int
+    good: _builtins.str
+    """The good."""
+    buyer: _builtins.str
+    """The buyer."""
+    ask_minor: _builtins.int
+    """What the broker asks, minor units of the buyer's currency."""
+    def __init__(
+        self,
+        *,
+        good: _builtins.str = ...,
+        buyer: _builtins.str = ...,
+        ask_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_minor", b"ask_minor", "buyer", b"buyer", "good", b"good"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SalePrepared: _TypeAlias = SalePrepared  # noqa: Y015
+
+@_typing.final
+class GoodPartedWith(_message.Message):
+    """The good is another's: given, used up or traded away. The broker's reference to it ends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOOD_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    THING_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    PACE_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    good: _builtins.str
+    """The good."""
+    kind: _builtins.str
+    """Its kind."""
+    thing: _builtins.str
+    """Id of the thing in the inventory."""
+    condition: _builtins.int
+    """Its condition, thousandths of fresh."""
+    pace: _builtins.int
+    """How fast it decays, thousandths of its kind's rate, 0 to 1000."""
+    to: _builtins.str
+    """The player who has it now by a trade; otherwise empty."""
+    def __init__(
+        self,
+        *,
+        good: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        thing: _builtins.str = ...,
+        condition: _builtins.int = ...,
+        pace: _builtins.int = ...,
+        to: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "good", b"good", "kind", b"kind", "pace", b"pace", "thing", b"thing", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GoodPartedWith: _TypeAlias = GoodPartedWith  # noqa: Y015
+
+@_typing.final
+class GoodTakenOver(_message.Message):
+    """The broker has a good of another broker's now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOOD_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    THING_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    PACE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    good: _builtins.str
+    """Id of the good, unique for the player."""
+    kind: _builtins.str
+    """Its kind."""
+    thing: _builtins.str
+    """Id of the thing in the inventory."""
+    condition: _builtins.int
+    """Its condition, thousandths of fresh."""
+    pace: _builtins.int
+    """How fast it decays, thousandths of its kind's rate, 0 to 1000."""
+    before: _builtins.str
+    """Who had it before."""
+    def __init__(
+        self,
+        *,
+        good: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        thing: _builtins.str = ...,
+        condition: _builtins.int = ...,
+        pace: _builtins.int = ...,
+        before: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "condition", b"condition", "good", b"good", "kind", b"kind", "pace", b"pace", "thing", b"thing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GoodTakenOver: _TypeAlias = GoodTakenOver  # noqa: Y015
 
 @_typing.final
 class OfferMade(_message.Message):
@@ -502,6 +624,7 @@ class BargainStruck(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     CONDITION_FIELD_NUMBER: _builtins.int
     ROUNDS_FIELD_NUMBER: _builtins.int
+    THING_FIELD_NUMBER: _builtins.int
     player: _builtins.str
     """The player."""
     buyer: _builtins.str
@@ -518,6 +641,8 @@ class BargainStruck(_message.Message):
     """Its condition, thousandths of fresh."""
     rounds: _builtins.int
     """How many offers it took, 1 or more."""
+    thing: _builtins.str
+    """Id of the thing in the inventory; empty in logs of former releases: `<player>/<good>`."""
     def __init__(
         self,
         *,
@@ -529,10 +654,11 @@ class BargainStruck(_message.Message):
         kind: _builtins.str = ...,
         condition: _builtins.int = ...,
         rounds: _builtins.int = ...,
+        thing: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "condition", b"condition", "currency", b"currency", "good", b"good", "kind", b"kind", "player", b"player", "price_minor", b"price_minor", "rounds", b"rounds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "condition", b"condition", "currency", b"currency", "good", b"good", "kind", b"kind", "player", b"player", "price_minor", b"price_minor", "rounds", b"rounds", "thing", b"thing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -556,8 +682,8 @@ class BargainRefused(_message.Message):
     good: _builtins.str
     """The good, at most 64 characters."""
     code: _builtins.str
-    """Stable name of the rule, upper case: `NO_SUCH_GOOD`, `UNKNOWN_BUYER`, `BAD_PRICE`, `ALREADY_OFFERED`, `WAITING_FOR_BUYER`, `NO_COUNTER`, or the
-    code by which the buyer turned it down.
+    """Stable name of the rule, upper case: `NO_SUCH_GOOD`, `UNKNOWN_BUYER`, `BAD_PRICE`, `ALREADY_OFFERED`, `WAITING_FOR_BUYER`, `NO_COUNTER`, `NOT_SET_ASIDE`
+    (the inventory does not keep it for an offer), or the code by which the buyer turned it down.
     """
     reason: _builtins.str
     """For a person: what was wanted, what was found, the next step."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eworldbus/broker/v1/types.proto\x12\x12worldbus.broker.v1\"0\n\rGoodCondition\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x11\n\tcondition\x18\x02 \x01(\x05\"&\n\x08LostGood\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eworldbus/broker/v1/types.proto\x12\x12worldbus.broker.v1\"0\n\rGoodCondition\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x11\n\tcondition\x18\x02 \x01(\x05\"5\n\x08LostGood\x12\x0c\n\x04good\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05thing\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GOODCONDITION']._serialized_start=54
   _globals['_GOODCONDITION']._serialized_end=102
   _globals['_LOSTGOOD']._serialized_start=104
-  _globals['_LOSTGOOD']._serialized_end=142
+  _globals['_LOSTGOOD']._serialized_end=157
 # @@protoc_insertion_point(module_scope)

@@ -50,19 +50,23 @@ class LostGood(_message.Message):
 
     GOOD_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    THING_FIELD_NUMBER: _builtins.int
     good: _builtins.str
     """The good."""
     kind: _builtins.str
     """Its kind."""
+    thing: _builtins.str
+    """Id of the thing in the inventory; empty in logs of former releases: `<player>/<good>`."""
     def __init__(
         self,
         *,
         good: _builtins.str = ...,
         kind: _builtins.str = ...,
+        thing: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["good", b"good", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["good", b"good", "kind", b"kind", "thing", b"thing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from schemas.gen.worldbus.capability.v1 import types_pb2 as worldbus_dot_capability_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'worldbus/capability/v1/capability.proto\x12\x16worldbus.capability.v1\x1a\"worldbus/capability/v1/types.proto\"k\n\x18ServiceRegisterRequested\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12-\n\x06offers\x18\x02 \x03(\x0b\x32\x1d.worldbus.capability.v1.Offer\x12\x0e\n\x06ttl_ms\x18\x03 \x01(\x03\"\x95\x01\n\x11ServiceRegistered\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12-\n\x06offers\x18\x03 \x03(\x0b\x32\x1d.worldbus.capability.v1.Offer\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\x12\r\n\x05lease\x18\x05 \x01(\x03\x12\x0f\n\x07\x64ropped\x18\x06 \x03(\t\"\x12\n\x10ServiceHeartbeat\"-\n\x0bServiceSeen\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05lease\x18\x02 \x01(\x03\",\n\x1aServiceUnregisterRequested\x12\x0e\n\x06reason\x18\x01 \x01(\t\"[\n\x13ServiceUnregistered\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05lease\x18\x02 \x01(\x03\x12\x14\n\x0c\x63\x61pabilities\x18\x03 \x03(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"V\n\x0eServiceExpired\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05lease\x18\x02 \x01(\x03\x12\x14\n\x0c\x63\x61pabilities\x18\x03 \x03(\t\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\"g\n\x15ServiceQueryRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x05needs\x18\x02 \x03(\x0b\x32\x1c.worldbus.capability.v1.Need\x12\r\n\x05limit\x18\x03 \x01(\x05\"\xad\x01\n\x14ServiceQueryAnswered\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1b\n\x13requester_subsystem\x18\x02 \x01(\t\x12\x18\n\x10requester_entity\x18\x03 \x01(\t\x12,\n\x05\x66ound\x18\x04 \x03(\x0b\x32\x1d.worldbus.capability.v1.Found\x12\r\n\x05total\x18\x05 \x01(\x05\x12\r\n\x05unmet\x18\x06 \x03(\t\"`\n\x15\x46\x65\x61tureQueryRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x03(\t\"\xf0\x01\n\x14\x46\x65\x61tureQueryAnswered\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1b\n\x13requester_subsystem\x18\x02 \x01(\t\x12\x18\n\x10requester_entity\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x10\n\x08platform\x18\x05 \x01(\t\x12\x37\n\x08\x66\x65\x61tures\x18\x06 \x03(\x0b\x32%.worldbus.capability.v1.FeatureAnswer\x12\x31\n\x08upgrades\x18\x07 \x03(\x0b\x32\x1f.worldbus.capability.v1.Upgrade\"K\n\x14\x45ngineAdoptRequested\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\"K\n\x14\x45ngineVersionAdopted\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\"7\n\x13\x45ngineVersionListed\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\"r\n\x16\x45ngineUpgradeSuggested\x12\x14\n\x0c\x66rom_version\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x30\n\x07upgrade\x18\x03 \x01(\x0b\x32\x1f.worldbus.capability.v1.Upgrade\"{\n\x18\x43\x61pabilityRequestRefused\x12\x0f\n\x07request\x18\x01 \x01(\t\x12\x18\n\x10request_event_id\x18\x02 \x01(\t\x12\x16\n\x0erequest_entity\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'worldbus/capability/v1/capability.proto\x12\x16worldbus.capability.v1\x1a\"worldbus/capability/v1/types.proto\"k\n\x18ServiceRegisterRequested\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12-\n\x06offers\x18\x02 \x03(\x0b\x32\x1d.worldbus.capability.v1.Offer\x12\x0e\n\x06ttl_ms\x18\x03 \x01(\x03\"\xa9\x01\n\x11ServiceRegistered\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12-\n\x06offers\x18\x03 \x03(\x0b\x32\x1d.worldbus.capability.v1.Offer\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\x12\r\n\x05lease\x18\x05 \x01(\x03\x12\x0f\n\x07\x64ropped\x18\x06 \x03(\t\x12\x12\n\nregistrant\x18\x07 \x01(\t\"\x12\n\x10ServiceHeartbeat\"-\n\x0bServiceSeen\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05lease\x18\x02 \x01(\x03\",\n\x1aServiceUnregisterRequested\x12\x0e\n\x06reason\x18\x01 \x01(\t\"[\n\x13ServiceUnregistered\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05lease\x18\x02 \x01(\x03\x12\x14\n\x0c\x63\x61pabilities\x18\x03 \x03(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"V\n\x0eServiceExpired\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05lease\x18\x02 \x01(\x03\x12\x14\n\x0c\x63\x61pabilities\x18\x03 \x03(\t\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\"g\n\x15ServiceQueryRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x05needs\x18\x02 \x03(\x0b\x32\x1c.worldbus.capability.v1.Need\x12\r\n\x05limit\x18\x03 \x01(\x05\"\xad\x01\n\x14ServiceQueryAnswered\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1b\n\x13requester_subsystem\x18\x02 \x01(\t\x12\x18\n\x10requester_entity\x18\x03 \x01(\t\x12,\n\x05\x66ound\x18\x04 \x03(\x0b\x32\x1d.worldbus.capability.v1.Found\x12\r\n\x05total\x18\x05 \x01(\x05\x12\r\n\x05unmet\x18\x06 \x03(\t\"`\n\x15\x46\x65\x61tureQueryRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x03(\t\"\xf0\x01\n\x14\x46\x65\x61tureQueryAnswered\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1b\n\x13requester_subsystem\x18\x02 \x01(\t\x12\x18\n\x10requester_entity\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x10\n\x08platform\x18\x05 \x01(\t\x12\x37\n\x08\x66\x65\x61tures\x18\x06 \x03(\x0b\x32%.worldbus.capability.v1.FeatureAnswer\x12\x31\n\x08upgrades\x18\x07 \x03(\x0b\x32\x1f.worldbus.capability.v1.Upgrade\"K\n\x14\x45ngineAdoptRequested\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\"K\n\x14\x45ngineVersionAdopted\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\"7\n\x13\x45ngineVersionListed\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\"r\n\x16\x45ngineUpgradeSuggested\x12\x14\n\x0c\x66rom_version\x18\x01 \x01(\t\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x30\n\x07upgrade\x18\x03 \x01(\x0b\x32\x1f.worldbus.capability.v1.Upgrade\"{\n\x18\x43\x61pabilityRequestRefused\x12\x0f\n\x07request\x18\x01 \x01(\t\x12\x18\n\x10request_event_id\x18\x02 \x01(\t\x12\x16\n\x0erequest_entity\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,33 +35,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVICEREGISTERREQUESTED']._serialized_start=103
   _globals['_SERVICEREGISTERREQUESTED']._serialized_end=210
   _globals['_SERVICEREGISTERED']._serialized_start=213
-  _globals['_SERVICEREGISTERED']._serialized_end=362
-  _globals['_SERVICEHEARTBEAT']._serialized_start=364
-  _globals['_SERVICEHEARTBEAT']._serialized_end=382
-  _globals['_SERVICESEEN']._serialized_start=384
-  _globals['_SERVICESEEN']._serialized_end=429
-  _globals['_SERVICEUNREGISTERREQUESTED']._serialized_start=431
-  _globals['_SERVICEUNREGISTERREQUESTED']._serialized_end=475
-  _globals['_SERVICEUNREGISTERED']._serialized_start=477
-  _globals['_SERVICEUNREGISTERED']._serialized_end=568
-  _globals['_SERVICEEXPIRED']._serialized_start=570
-  _globals['_SERVICEEXPIRED']._serialized_end=656
-  _globals['_SERVICEQUERYREQUESTED']._serialized_start=658
-  _globals['_SERVICEQUERYREQUESTED']._serialized_end=761
-  _globals['_SERVICEQUERYANSWERED']._serialized_start=764
-  _globals['_SERVICEQUERYANSWERED']._serialized_end=937
-  _globals['_FEATUREQUERYREQUESTED']._serialized_start=939
-  _globals['_FEATUREQUERYREQUESTED']._serialized_end=1035
-  _globals['_FEATUREQUERYANSWERED']._serialized_start=1038
-  _globals['_FEATUREQUERYANSWERED']._serialized_end=1278
-  _globals['_ENGINEADOPTREQUESTED']._serialized_start=1280
-  _globals['_ENGINEADOPTREQUESTED']._serialized_end=1355
-  _globals['_ENGINEVERSIONADOPTED']._serialized_start=1357
-  _globals['_ENGINEVERSIONADOPTED']._serialized_end=1432
-  _globals['_ENGINEVERSIONLISTED']._serialized_start=1434
-  _globals['_ENGINEVERSIONLISTED']._serialized_end=1489
-  _globals['_ENGINEUPGRADESUGGESTED']._serialized_start=1491
-  _globals['_ENGINEUPGRADESUGGESTED']._serialized_end=1605
-  _globals['_CAPABILITYREQUESTREFUSED']._serialized_start=1607
-  _globals['_CAPABILITYREQUESTREFUSED']._serialized_end=1730
+  _globals['_SERVICEREGISTERED']._serialized_end=382
+  _globals['_SERVICEHEARTBEAT']._serialized_start=384
+  _globals['_SERVICEHEARTBEAT']._serialized_end=402
+  _globals['_SERVICESEEN']._serialized_start=404
+  _globals['_SERVICESEEN']._serialized_end=449
+  _globals['_SERVICEUNREGISTERREQUESTED']._serialized_start=451
+  _globals['_SERVICEUNREGISTERREQUESTED']._serialized_end=495
+  _globals['_SERVICEUNREGISTERED']._serialized_start=497
+  _globals['_SERVICEUNREGISTERED']._serialized_end=588
+  _globals['_SERVICEEXPIRED']._serialized_start=590
+  _globals['_SERVICEEXPIRED']._serialized_end=676
+  _globals['_SERVICEQUERYREQUESTED']._serialized_start=678
+  _globals['_SERVICEQUERYREQUESTED']._serialized_end=781
+  _globals['_SERVICEQUERYANSWERED']._serialized_start=784
+  _globals['_SERVICEQUERYANSWERED']._serialized_end=957
+  _globals['_FEATUREQUERYREQUESTED']._serialized_start=959
+  _globals['_FEATUREQUERYREQUESTED']._serialized_end=1055
+  _globals['_FEATUREQUERYANSWERED']._serialized_start=1058
+  _globals['_FEATUREQUERYANSWERED']._serialized_end=1298
+  _globals['_ENGINEADOPTREQUESTED']._serialized_start=1300
+  _globals['_ENGINEADOPTREQUESTED']._serialized_end=1375
+  _globals['_ENGINEVERSIONADOPTED']._serialized_start=1377
+  _globals['_ENGINEVERSIONADOPTED']._serialized_end=1452
+  _globals['_ENGINEVERSIONLISTED']._serialized_start=1454
+  _globals['_ENGINEVERSIONLISTED']._serialized_end=1509
+  _globals['_ENGINEUPGRADESUGGESTED']._serialized_start=1511
+  _globals['_ENGINEUPGRADESUGGESTED']._serialized_end=1625
+  _globals['_CAPABILITYREQUESTREFUSED']._serialized_start=1627
+  _globals['_CAPABILITYREQUESTREFUSED']._serialized_end=1750
 # @@protoc_insertion_point(module_scope)

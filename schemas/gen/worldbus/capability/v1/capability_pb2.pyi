@@ -70,6 +70,7 @@ class ServiceRegistered(_message.Message):
     TTL_MS_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
+    REGISTRANT_FIELD_NUMBER: _builtins.int
     service: _builtins.str
     """Name of the service."""
     endpoint: _builtins.str
@@ -78,6 +79,8 @@ class ServiceRegistered(_message.Message):
     """Time to live, real milliseconds. The lease ends after one to two times as much silence."""
     lease: _builtins.int
     """Number of the lease, 1, 2, 3 and so on in the registry."""
+    registrant: _builtins.str
+    """Source that registered it: while it is listed, nobody else changes or removes it. Empty in logs of former releases: anybody may."""
     @_builtins.property
     def offers(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Offer]:
         """What it can do."""
@@ -95,10 +98,11 @@ class ServiceRegistered(_message.Message):
         ttl_ms: _builtins.int = ...,
         lease: _builtins.int = ...,
         dropped: _abc.Iterable[_builtins.str] | None = ...,
+        registrant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "endpoint", b"endpoint", "lease", b"lease", "offers", b"offers", "service", b"service", "ttl_ms", b"ttl_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "endpoint", b"endpoint", "lease", b"lease", "offers", b"offers", "registrant", b"registrant", "service", b"service", "ttl_ms", b"ttl_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -545,7 +549,7 @@ class CapabilityRequestRefused(_message.Message):
     request_entity: _builtins.str
     """Entity that the refused event was about."""
     code: _builtins.str
-    """Stable name of the rule, upper case: `BAD_OFFER`, `BAD_TTL`, `BAD_NEED`, `BAD_VERSION`, `BAD_NAME`, `UNKNOWN_LINE`, `NOT_REGISTERED`,
+    """Stable name of the rule, upper case: `BAD_OFFER`, `BAD_TTL`, `BAD_NEED`, `BAD_VERSION`, `BAD_NAME`, `UNKNOWN_LINE`, `NOT_REGISTERED`, `NOT_YOURS`,
     `NOT_ADOPTED`, `TOO_LONG` or `TOO_MANY`.
     """
     reason: _builtins.str

@@ -178,6 +178,36 @@ class InferenceCancelRequested(_message.Message):
 Global___InferenceCancelRequested: _TypeAlias = InferenceCancelRequested  # noqa: Y015
 
 @_typing.final
+class InferenceRequestRepeated(_message.Message):
+    """A request has the id of an earlier one: it is not asked again, and the earlier one's end is its answer. Not an end of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_EVENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The id."""
+    request_event_id: _builtins.str
+    """CloudEvents id of the later request."""
+    reason: _builtins.str
+    """For a person: what was found, the next step."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        request_event_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "request_event_id", b"request_event_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InferenceRequestRepeated: _TypeAlias = InferenceRequestRepeated  # noqa: Y015
+
+@_typing.final
 class InferenceStarted(_message.Message):
     """A worker took the request and calls the engine."""
 

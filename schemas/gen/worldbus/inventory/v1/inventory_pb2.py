@@ -22,27 +22,40 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from schemas.gen.worldbus.inventory.v1 import types_pb2 as worldbus_dot_inventory_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%worldbus/inventory/v1/inventory.proto\x12\x15worldbus.inventory.v1\"U\n\x10ItemUseRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x03\x12\x0e\n\x06target\x18\x04 \x01(\t\"W\n\x12ItemGrantRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\"t\n\x0bItemGranted\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x03\x12\x0b\n\x03now\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\treference\x18\x05 \x01(\t\x12\x16\n\x0erequest_digest\x18\x06 \x01(\t\"m\n\x0bItemRemoved\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x03\x12\x0b\n\x03now\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\treference\x18\x05 \x01(\t\x12\x0f\n\x07missing\x18\x06 \x01(\x03\"r\n\x08ItemUsed\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x03\x12\x0b\n\x03now\x18\x04 \x01(\x03\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x16\n\x0erequest_digest\x18\x06 \x01(\t\"\x8f\x01\n\x0bItemRefused\x12\x0f\n\x07request\x18\x01 \x01(\t\x12\x18\n\x10request_event_id\x18\x02 \x01(\t\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x16\n\x0erequest_digest\x18\x07 \x01(\t\"b\n\x13ItemRequestRepeated\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x18\n\x10request_event_id\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%worldbus/inventory/v1/inventory.proto\x12\x15worldbus.inventory.v1\x1a!worldbus/inventory/v1/types.proto\"U\n\x10ItemUseRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x03\x12\x0e\n\x06target\x18\x04 \x01(\t\"W\n\x12ItemGrantRequested\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x83\x01\n\x0bItemGranted\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x03\x12\x0b\n\x03now\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\treference\x18\x05 \x01(\t\x12\x16\n\x0erequest_digest\x18\x06 \x01(\t\x12\r\n\x05thing\x18\x07 \x01(\t\"\x88\x01\n\x0bItemRemoved\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x03\x12\x0b\n\x03now\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\treference\x18\x05 \x01(\t\x12\x0f\n\x07missing\x18\x06 \x01(\x03\x12\r\n\x05thing\x18\x07 \x01(\t\x12\n\n\x02to\x18\x08 \x01(\t\"\x82\x01\n\x08ItemUsed\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x10\n\x08quantity\x18\x03 \x01(\x03\x12\x0b\n\x03now\x18\x04 \x01(\x03\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x16\n\x0erequest_digest\x18\x06 \x01(\t\x12\x0e\n\x06things\x18\x07 \x03(\t\"U\n\tItemGiven\x12\n\n\x02to\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\r\n\x05thing\x18\x03 \x01(\t\x12\x13\n\x0bvalue_minor\x18\x04 \x01(\x03\x12\x0b\n\x03now\x18\x05 \x01(\x03\"f\n\x14ItemReserveRequested\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12,\n\x05items\x18\x03 \x03(\x0b\x32\x1d.worldbus.inventory.v1.Pieces\"w\n\rItemsReserved\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x15\n\rholder_entity\x18\x03 \x01(\t\x12,\n\x05items\x18\x04 \x03(\x0b\x32\x1d.worldbus.inventory.v1.Pieces\"l\n\x12ItemReserveRefused\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12\x15\n\rholder_entity\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"8\n\x14ItemReleaseRequested\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\"`\n\rItemsReleased\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12,\n\x05items\x18\x03 \x03(\x0b\x32\x1d.worldbus.inventory.v1.Pieces\"\x8f\x01\n\x0bItemRefused\x12\x0f\n\x07request\x18\x01 \x01(\t\x12\x18\n\x10request_event_id\x18\x02 \x01(\t\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x16\n\x0erequest_digest\x18\x07 \x01(\t\"b\n\x13ItemRequestRepeated\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x18\n\x10request_event_id\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'schemas.gen.worldbus.inventory.v1.inventory_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ITEMUSEREQUESTED']._serialized_start=64
-  _globals['_ITEMUSEREQUESTED']._serialized_end=149
-  _globals['_ITEMGRANTREQUESTED']._serialized_start=151
-  _globals['_ITEMGRANTREQUESTED']._serialized_end=238
-  _globals['_ITEMGRANTED']._serialized_start=240
-  _globals['_ITEMGRANTED']._serialized_end=356
-  _globals['_ITEMREMOVED']._serialized_start=358
-  _globals['_ITEMREMOVED']._serialized_end=467
-  _globals['_ITEMUSED']._serialized_start=469
-  _globals['_ITEMUSED']._serialized_end=583
-  _globals['_ITEMREFUSED']._serialized_start=586
-  _globals['_ITEMREFUSED']._serialized_end=729
-  _globals['_ITEMREQUESTREPEATED']._serialized_start=731
-  _globals['_ITEMREQUESTREPEATED']._serialized_end=829
+  _globals['_ITEMUSEREQUESTED']._serialized_start=99
+  _globals['_ITEMUSEREQUESTED']._serialized_end=184
+  _globals['_ITEMGRANTREQUESTED']._serialized_start=186
+  _globals['_ITEMGRANTREQUESTED']._serialized_end=273
+  _globals['_ITEMGRANTED']._serialized_start=276
+  _globals['_ITEMGRANTED']._serialized_end=407
+  _globals['_ITEMREMOVED']._serialized_start=410
+  _globals['_ITEMREMOVED']._serialized_end=546
+  _globals['_ITEMUSED']._serialized_start=549
+  _globals['_ITEMUSED']._serialized_end=679
+  _globals['_ITEMGIVEN']._serialized_start=681
+  _globals['_ITEMGIVEN']._serialized_end=766
+  _globals['_ITEMRESERVEREQUESTED']._serialized_start=768
+  _globals['_ITEMRESERVEREQUESTED']._serialized_end=870
+  _globals['_ITEMSRESERVED']._serialized_start=872
+  _globals['_ITEMSRESERVED']._serialized_end=991
+  _globals['_ITEMRESERVEREFUSED']._serialized_start=993
+  _globals['_ITEMRESERVEREFUSED']._serialized_end=1101
+  _globals['_ITEMRELEASEREQUESTED']._serialized_start=1103
+  _globals['_ITEMRELEASEREQUESTED']._serialized_end=1159
+  _globals['_ITEMSRELEASED']._serialized_start=1161
+  _globals['_ITEMSRELEASED']._serialized_end=1257
+  _globals['_ITEMREFUSED']._serialized_start=1260
+  _globals['_ITEMREFUSED']._serialized_end=1403
+  _globals['_ITEMREQUESTREPEATED']._serialized_start=1405
+  _globals['_ITEMREQUESTREPEATED']._serialized_end=1503
 # @@protoc_insertion_point(module_scope)

@@ -261,6 +261,40 @@ class RefundRequested(_message.Message):
 Global___RefundRequested: _TypeAlias = RefundRequested  # noqa: Y015
 
 @_typing.final
+class RefundBegun(_message.Message):
+    """The goods of a purchase are being taken back (`worldbus.inventory.v1.ItemReserveRequested`); the money follows when they are there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PURCHASE_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Name of the request."""
+    purchase_id: _builtins.str
+    """The purchase."""
+    amount_minor: _builtins.int
+    """How much is to come back, minor units, 0 or more."""
+    request_digest: _builtins.str
+    """Digest of the request."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        purchase_id: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        request_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "purchase_id", b"purchase_id", "request_digest", b"request_digest", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundBegun: _TypeAlias = RefundBegun  # noqa: Y015
+
+@_typing.final
 class RefundCompleted(_message.Message):
     """Money of a purchase went back to the player."""
 
@@ -330,7 +364,7 @@ class RefundDeclined(_message.Message):
     """The purchase that was named, at most 128 characters."""
     code: _builtins.str
     """Stable name of the rule, upper case: `BAD_REQUEST_ID`, `UNKNOWN_PURCHASE`, `NOT_REFUNDABLE`, `ALREADY_REFUNDED`, `BAD_AMOUNT`, `MORE_THAN_CHARGED`,
-    `TOO_LONG` or `BALANCE_FULL`.
+    `TOO_LONG`, `BALANCE_FULL`, `REFUND_UNDER_WAY`, or `USED`: not all of its goods are there any more.
     """
     reason: _builtins.str
     """For a person: what was wanted, what was found, the next step."""

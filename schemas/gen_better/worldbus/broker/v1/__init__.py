@@ -16,8 +16,10 @@ __all__ = (
     "GoodCondition",
     "GoodDiscardRequested",
     "GoodDiscarded",
+    "GoodPartedWith",
     "GoodPreserved",
     "GoodSpoiled",
+    "GoodTakenOver",
     "GoodsDecayed",
     "HeatFaded",
     "HeatRaised",
@@ -26,6 +28,7 @@ __all__ = (
     "OfferWithdrawRequested",
     "OfferWithdrawn",
     "RaidSuffered",
+    "SalePrepared",
     "SaleRequested",
 )
 
@@ -143,8 +146,8 @@ class BargainRefused(betterproto2.Message):
 
     code: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Stable name of the rule, upper case: `NO_SUCH_GOOD`, `UNKNOWN_BUYER`, `BAD_PRICE`, `ALREADY_OFFERED`, `WAITING_FOR_BUYER`, `NO_COUNTER`, or the
-    code by which the buyer turned it down.
+    Stable name of the rule, upper case: `NO_SUCH_GOOD`, `UNKNOWN_BUYER`, `BAD_PRICE`, `ALREADY_OFFERED`, `WAITING_FOR_BUYER`, `NO_COUNTER`, `NOT_SET_ASIDE`
+    (the inventory does not keep it for an offer), or the code by which the buyer turned it down.
     """
 
     reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -215,6 +218,11 @@ class BargainStruck(betterproto2.Message):
     rounds: "int" = betterproto2.field(8, betterproto2.TYPE_INT32)
     """
     How many offers it took, 1 or more.
+    """
+
+    thing: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    Id of the thing in the inventory; empty in logs of former releases: `<player>/<good>`.
     """
 
 
@@ -359,6 +367,11 @@ class GoodDiscarded(betterproto2.Message):
     Its kind.
     """
 
+    thing: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Id of the thing in the inventory; empty in logs of former releases: `<player>/<good>`.
+    """
+
 
 default_message_pool.register_message("worldbus.broker.v1", "GoodDiscarded", GoodDiscarded)
 
@@ -376,6 +389,46 @@ class GoodDiscardRequested(betterproto2.Message):
 
 
 default_message_pool.register_message("worldbus.broker.v1", "GoodDiscardRequested", GoodDiscardRequested)
+
+
+@dataclass(eq=False, repr=False)
+class GoodPartedWith(betterproto2.Message):
+    """
+    The good is another's: given, used up or traded away. The broker's reference to it ends.
+    """
+
+    good: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The good.
+    """
+
+    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Its kind.
+    """
+
+    thing: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Id of the thing in the inventory.
+    """
+
+    condition: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Its condition, thousandths of fresh.
+    """
+
+    pace: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    How fast it decays, thousandths of its kind's rate, 0 to 1000.
+    """
+
+    to: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    The player who has it now by a trade; otherwise empty.
+    """
+
+
+default_message_pool.register_message("worldbus.broker.v1", "GoodPartedWith", GoodPartedWith)
 
 
 @dataclass(eq=False, repr=False)
@@ -439,8 +492,53 @@ class GoodSpoiled(betterproto2.Message):
     Its kind.
     """
 
+    thing: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Id of the thing in the inventory; empty in logs of former releases: `<player>/<good>`.
+    """
+
 
 default_message_pool.register_message("worldbus.broker.v1", "GoodSpoiled", GoodSpoiled)
+
+
+@dataclass(eq=False, repr=False)
+class GoodTakenOver(betterproto2.Message):
+    """
+    The broker has a good of another broker's now.
+    """
+
+    good: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Id of the good, unique for the player.
+    """
+
+    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Its kind.
+    """
+
+    thing: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Id of the thing in the inventory.
+    """
+
+    condition: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Its condition, thousandths of fresh.
+    """
+
+    pace: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    How fast it decays, thousandths of its kind's rate, 0 to 1000.
+    """
+
+    before: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Who had it before.
+    """
+
+
+default_message_pool.register_message("worldbus.broker.v1", "GoodTakenOver", GoodTakenOver)
 
 
 @dataclass(eq=False, repr=False)
@@ -502,6 +600,11 @@ class LostGood(betterproto2.Message):
     kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
     Its kind.
+    """
+
+    thing: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Id of the thing in the inventory; empty in logs of former releases: `<player>/<good>`.
     """
 
 
@@ -626,6 +729,31 @@ class RaidSuffered(betterproto2.Message):
 
 
 default_message_pool.register_message("worldbus.broker.v1", "RaidSuffered", RaidSuffered)
+
+
+@dataclass(eq=False, repr=False)
+class SalePrepared(betterproto2.Message):
+    """
+    The good is being put aside for an offer (`worldbus.inventory.v1.ItemReserveRequested`); the offer follows when it is.
+    """
+
+    good: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The good.
+    """
+
+    buyer: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The buyer.
+    """
+
+    ask_minor: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    """
+    What the broker asks, minor units of the buyer's currency.
+    """
+
+
+default_message_pool.register_message("worldbus.broker.v1", "SalePrepared", SalePrepared)
 
 
 @dataclass(eq=False, repr=False)

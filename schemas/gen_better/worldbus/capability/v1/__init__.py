@@ -61,7 +61,7 @@ class CapabilityRequestRefused(betterproto2.Message):
 
     code: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Stable name of the rule, upper case: `BAD_OFFER`, `BAD_TTL`, `BAD_NEED`, `BAD_VERSION`, `BAD_NAME`, `UNKNOWN_LINE`, `NOT_REGISTERED`,
+    Stable name of the rule, upper case: `BAD_OFFER`, `BAD_TTL`, `BAD_NEED`, `BAD_VERSION`, `BAD_NAME`, `UNKNOWN_LINE`, `NOT_REGISTERED`, `NOT_YOURS`,
     `NOT_ADOPTED`, `TOO_LONG` or `TOO_MANY`.
     """
 
@@ -530,6 +530,11 @@ class ServiceRegistered(betterproto2.Message):
     dropped: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
     """
     Capabilities that it offered before and does not any more, sorted.
+    """
+
+    registrant: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    Source that registered it: while it is listed, nobody else changes or removes it. Empty in logs of former releases: anybody may.
     """
 
 

@@ -12,6 +12,7 @@ __all__ = (
     "InferenceDegraded",
     "InferenceExpired",
     "InferenceRejected",
+    "InferenceRequestRepeated",
     "InferenceRequested",
     "InferenceRouteRequested",
     "InferenceStarted",
@@ -603,6 +604,31 @@ class InferenceRequested(betterproto2.Message):
 
 
 default_message_pool.register_message("worldbus.inference.v1", "InferenceRequested", InferenceRequested)
+
+
+@dataclass(eq=False, repr=False)
+class InferenceRequestRepeated(betterproto2.Message):
+    """
+    A request has the id of an earlier one: it is not asked again, and the earlier one's end is its answer. Not an end of its own.
+    """
+
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The id.
+    """
+
+    request_event_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    CloudEvents id of the later request.
+    """
+
+    reason: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    For a person: what was found, the next step.
+    """
+
+
+default_message_pool.register_message("worldbus.inference.v1", "InferenceRequestRepeated", InferenceRequestRepeated)
 
 
 @dataclass(eq=False, repr=False)

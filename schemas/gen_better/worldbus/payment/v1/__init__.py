@@ -42,6 +42,7 @@ __all__ = (
     "PurchaseCompleted",
     "PurchaseDeclined",
     "PurchaseRequested",
+    "RefundBegun",
     "RefundCompleted",
     "RefundDeclined",
     "RefundRequested",
@@ -1439,6 +1440,36 @@ default_message_pool.register_message("worldbus.payment.v1", "PurchaseRequested"
 
 
 @dataclass(eq=False, repr=False)
+class RefundBegun(betterproto2.Message):
+    """
+    The goods of a purchase are being taken back (`worldbus.inventory.v1.ItemReserveRequested`); the money follows when they are there.
+    """
+
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Name of the request.
+    """
+
+    purchase_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The purchase.
+    """
+
+    amount_minor: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    """
+    How much is to come back, minor units, 0 or more.
+    """
+
+    request_digest: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Digest of the request.
+    """
+
+
+default_message_pool.register_message("worldbus.payment.v1", "RefundBegun", RefundBegun)
+
+
+@dataclass(eq=False, repr=False)
 class RefundCompleted(betterproto2.Message):
     """
     Money of a purchase went back to the player.
@@ -1507,7 +1538,7 @@ class RefundDeclined(betterproto2.Message):
     code: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
     Stable name of the rule, upper case: `BAD_REQUEST_ID`, `UNKNOWN_PURCHASE`, `NOT_REFUNDABLE`, `ALREADY_REFUNDED`, `BAD_AMOUNT`, `MORE_THAN_CHARGED`,
-    `TOO_LONG` or `BALANCE_FULL`.
+    `TOO_LONG`, `BALANCE_FULL`, `REFUND_UNDER_WAY`, or `USED`: not all of its goods are there any more.
     """
 
     reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)

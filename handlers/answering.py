@@ -1,0 +1,102 @@
+"""A handler that answers every request it is answerable for: done, refused with its reason, or found done already.
+
+The rights say which those are (`handlers/rights.py`). Whoever may not ask, or reports what cannot be true (`handlers/plausible.py`), is
+refused before the handler decides; what the handler lets pass in silence is answered in its place. Requests that lead the handler to no
+entity are answered about the one they are said about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
+
+from google.protobuf.message import Message
+
+from bus.event import Event
+from bus.handler import Handler
+from handlers.permissions import Right, role_of
+from handlers.plausible import BOUNDS, implausible
+from handlers.rights import HANDLERS, RIGHTS
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone, RequestRefused
+
+S = TypeVar("S")
+NOT_ALLOWED: Final = "NOT_ALLOWED"
+
+
+class Silence(NamedTuple):
+    """Why a handler said nothing to a request. An empty code: it is done already."""
+
+    code: str
+    reason: str
+
+
+Why = Callable[[Event], Silence]
+Rows = Mapping[type[Message], Right]
+
+
+def done(reason: str) -> Silence:
+    """Nothing has to be done."""
+    return Silence("", reason)
+
+
+def nothing_to_do(event: Event) -> Silence:
+    """What a request comes to that changes nothing, unless its handler knows better."""
+    return done(f"nothing to change for {event.entity}")
+
+
+def answering(handler: Handler[S], why: Why = nothing_to_do, lane: Callable[[S], str] | None = None) -> Handler[S]:
+    """The handler, with an answer to every request. `why` says for each request what silence means.
+
+    `lane` names the lane of a state, where a request may concern several: the first of them answers.
+    """
+    rows: Rows = {kind: RIGHTS[kind] for kind in handler.listens_to if kind in RIGHTS}
+    return replace(
+        handler,
+        emits=(*handler.emits, RequestRefused, RequestFoundDone),
+        decide=partial(_decide, handler.name, rows, why, lane, handler.decide, handler.entities),
+        entities=partial(_entities, handler.name, rows, handler.entities),
+    )
+
+
+def _entities(name: str, rows: Rows, inner: Callable[[Event], Iterable[str]], event: Event) -> Iterable[str]:
+    found = inner(event)
+    if found:
+        return found
+    right = rows.get(type(event.data))
+    return (event.entity,) if right is not None and right.answers == name else ()
+
+
+def _decide(
+    name: str,
+    rows: Rows,
+    why: Why,
+    lane: Callable[[S], str] | None,
+    inner: Callable[[Event, S], Sequence[Message]],
+    entities: Callable[[Event], Iterable[str]],
+    event: Event,
+    state: S,
+) -> Sequence[Message]:
+    right = rows.get(type(event.data))
+    if right is None or event.subsystem in right.emitters:
+        return inner(event, state)
+    concerned = tuple(entities(event))
+    answers = right.answers == name and (lane is None or not concerned or lane(state) == concerned[0])
+    if problem := right.problem(event.subsystem, role_of(event.subsystem, HANDLERS)):
+        return (_refused(name, event, NOT_ALLOWED, problem),) if answers else ()
+    if problem := implausible(BOUNDS, role_of(event.subsystem, HANDLERS), event.data):
+        return (_refused(name, event, "IMPLAUSIBLE", problem),) if answers else ()
+    said = inner(event, state) if concerned else ()
+    if said or not answers or (right.report and concerned):
+        return said
+    code, reason = why(event)
+    return (
+        _refused(name, event, code, reason)
+        if code
+        else RequestFoundDone(handler=name, request=event.name, request_event_id=event.id, reason=reason),
+    )
+
+
+def _refused(name: str, event: Event, code: str, reason: str) -> RequestRefused:
+    return RequestRefused(handler=name, request=event.name, request_event_id=event.id, code=code, reason=reason)

@@ -1,0 +1,75 @@
+"""What can be true at once: bounds of the numbers in reports, per role, as a designer writes them (TOML)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from bus.errors import BadSettings
+from handlers.names import DEFAULT_WORLD, WORLDS
+from handlers.permissions import ROLES
+from schemas.registry import by_name, message_class
+
+Fields = Mapping[str, int]  # field → the most that is believed
+Bounds = Mapping[str, Mapping[str, Fields]]  # role or `any` → simple name of the type → fields
+ANYBODY: Final = "any"
+
+
+def load(path: Path) -> Bounds:
+    """The bounds in a TOML file; raises `BadSettings` with every problem found."""
+    try:
+        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+
+
+def parse(table: Mapping[str, Any], name: str) -> Bounds:
+    """The bounds in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    found = [
+        f"{role}.{kind}.{field}: {problem}"
+        for role, kinds in table.items()
+        for kind, fields in _tables(kinds)
+        for field, most in _tables(fields)
+        if (problem := _problem(role, kind, field, most))
+    ]
+    if found:
+        raise BadSettings(f"{name}: " + "; ".join(found))
+    return {role: {kind: dict(fields) for kind, fields in kinds.items()} for role, kinds in table.items()}
+
+
+def _tables(value: Any) -> list[tuple[str, Any]]:
+    return list(value.items()) if isinstance(value, dict) else [("", value)]
+
+
+def _problem(role: str, kind: str, field: str, most: Any) -> str:
+    if role not in ROLES and role != ANYBODY:
+        return f"wanted a source of {', '.join(sorted(ROLES))} or {ANYBODY}"
+    if not kind or not field:
+        return "wanted Type.field = the most that is believed"
+    try:
+        fields = message_class(by_name(kind)).DESCRIPTOR.fields_by_name
+    except Exception as error:  # an unknown type, however the registry says so
+        return str(error)
+    if field not in fields:
+        return f"{kind} has no such field, it has {', '.join(fields)}"
+    return "" if isinstance(most, int) and not isinstance(most, bool) and most >= 0 else f"wanted 0 or more, found {most!r}"
+
+
+def implausible(bounds: Bounds, role: str, message: Message) -> str:
+    """Why a report cannot be true, in words; empty if it can."""
+    kind = message.DESCRIPTOR.name
+    if not any(kind in kinds for kinds in bounds.values()):
+        return ""
+    fields = {**bounds.get(ANYBODY, {}).get(kind, {}), **bounds.get(role, {}).get(kind, {})}
+    for field, most in fields.items():
+        value = getattr(message, field)
+        if not 0 <= value <= most:
+            return f"{field} of a {kind} by {role} must be 0 to {most}, found {value}: report it in parts if it is true"
+    return ""
+
+
+BOUNDS: Final = load(WORLDS / DEFAULT_WORLD / "bounds.toml")
