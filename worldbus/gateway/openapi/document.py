@@ -55,10 +55,7 @@ def document() -> dict[str, Any]:
             **reading.own_paths(),
         },
         "components": {
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer"},
-                "ticket": {"type": "apiKey", "in": "query", "name": "ticket", "description": "For one stream, made by `POST /v1/tickets`."},
-            },
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": {
                 "Recorded": publishing.RECORDED,
                 "BatchRecorded": publishing.BATCH_RECORDED,

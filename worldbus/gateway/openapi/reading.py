@@ -47,11 +47,14 @@ def look() -> dict[str, Any]:
 
 
 def _stream(name: str, words: str, parameters: list[dict[str, Any]], data: Schema) -> dict[str, Any]:
-    """A stream whose blocks hold `data`: what a generator gives to its caller who knows server-sent events; for others it is text."""
+    """A stream whose blocks hold `data`: what a generator gives to its caller who knows server-sent events; for others it is text.
+
+    A ticket is no security scheme of its own here: generated clients would send the token in its place as well, and in the address.
+    """
     return {
         "operationId": name,
         "summary": words,
-        "security": [{"token": []}, {"ticket": []}],
+        "description": "By the address that `POST /v1/tickets` answers, a reader that cannot send headers needs no token.",
         "parameters": parameters,
         "responses": {
             "200": {
