@@ -25,12 +25,12 @@ PUBLISHING: Final = (f"$JS.API.STREAM.INFO.{LOG}",)  # clients look for the end 
 READING: Final = (
     f"$JS.API.CONSUMER.CREATE.{LOG}.>",
     f"$JS.API.CONSUMER.INFO.{LOG}.*",
-    f"$JS.API.CONSUMER.MSG.NEXT.{LOG}.*",
     f"$JS.API.STREAM.MSG.GET.{LOG}",  # where a lane is that a group expected elsewhere
     f"$JS.FC.{LOG}.>",  # the answers of consumers that are pushed
 )
-"""Never `$JS.API.DIRECT.GET`: the server sends the stored message, byte for byte, to whatever subject the request names for the answer.
-Whoever may ask it can have bytes of his own recorded as anybody's."""
+"""Consumers that are pushed, and one stored event at a time. Neither `$JS.API.DIRECT.GET` nor `$JS.API.CONSUMER.MSG.NEXT`: the server sends
+what is stored to whatever subject the request names for the answer. Whoever has the first can have bytes of his own recorded as anybody's,
+whoever has the second any event once more. Where a consumer pushes to, the server holds against the subjects of the log."""
 
 
 @dataclass(frozen=True, slots=True)
