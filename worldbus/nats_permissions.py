@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bus.errors import Misuse
+from bus.errors import BadSettings
 from bus.subjects import ROOT, SIGNAL_ROOT, check_token
 from handlers import rights
 from handlers.permissions import CLIENT, OWN, SPECIAL
@@ -60,10 +60,10 @@ class Permissions:
 
 
 def said_by(role: str) -> list[Said]:
-    """Every type that a role may say, by name. Raises `Misuse` for a part of worldbus itself."""
+    """Every type that a role may say, by name. Raises `BadSettings` for a part of worldbus itself."""
     check_token(role, "role")
     if role in rights.HANDLERS | SPECIAL:
-        raise Misuse(
+        raise BadSettings(
             f"{role} is a part of worldbus, which reads, keeps books and makes streams: give its process a NATS user without permissions"
         )
     return list(_said_by(role))
@@ -82,11 +82,11 @@ def _said_by(role: str) -> Iterator[Said]:
 def permissions(role: str, *, world: str = EVERY, entities: tuple[str, ...] = (), reads: bool = False) -> Permissions:
     """What a NATS user of this role may do: about these entities alone, if any are named.
 
-    `reads` grants consumers of the log, of every world in it. Raises `Misuse` for a client without entities, `BadSubject` for names that
+    `reads` grants consumers of the log, of every world in it. Raises `BadSettings` for a client without entities, `BadSubject` for names that
     cannot stand in a subject.
     """
     if role == CLIENT and not entities:
-        raise Misuse("wanted entities for a client, found none: a player's own program speaks about its own entities alone")
+        raise BadSettings("wanted entities for a client, found none: a player's own program speaks about its own entities alone")
     for entity in entities:
         check_token(entity, "entity")
     world = world if world == EVERY else check_token(world, "world")
