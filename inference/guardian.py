@@ -32,6 +32,7 @@ from inference.ladder import Ladder, Ladders
 from inference.lateness import Lateness
 from inference.outcome import EDGE, ENDS
 from inference.request import Ask, problem_of, request_of
+from inference.vain_cancels import VainCancels
 from inference.vitals import Vitals
 from inference.work import Work
 from inference.worker import Worker
@@ -61,6 +62,7 @@ class _Open:
     request_id: str
     tier: str
     deadline_ns: int
+    cancel_key: str
     since: datetime
     """It was recorded after this moment of our own clock."""
     holder: tuple[str, str] | None = None
@@ -84,6 +86,7 @@ class Guardian:
         self._open: dict[Key, _Open] = {}
         self._loop = asyncio.get_running_loop()
         self._lateness = Lateness(Lag(), MATTERS_S, worse=self._watch_all, busy=lambda: bool(self._open), looked=lambda: None)
+        self._vain = VainCancels(connection, log_, next(iter(workers.values())), self._is_open)
         self._listeners: list[Listener] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -102,12 +105,14 @@ class Guardian:
         async for events in self._log.read(since=datetime.now(UTC) - LOOK_BACK, filters=[stored_filter(name=name)]):
             for event in events:
                 self._parsed(self._on_request, event)
+        await self._vain.open()
 
     async def aclose(self) -> None:
         """Watch no more; who is being answered is answered."""
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             await listener.close()
+        await self._vain.aclose()
         for one in self._open.values():
             if one.timer is not None:
                 one.timer.cancel()
@@ -131,6 +136,12 @@ class Guardian:
         except BadEvent as error:
             log.debug("said_unreadable", subject=".".join(event.subject), error=str(error))
 
+    def _is_open(self, world: str, request_id: str, cancel_key: str) -> bool:
+        """Whether a cancel of this id or key ends something, as far as was heard."""
+        if request_id and (world, request_id) in self._open:
+            return True
+        return bool(cancel_key) and any(of == world and one.cancel_key == cancel_key for (of, _), one in self._open.items())
+
     def _on_request(self, event: Event, it: InferenceRequested) -> None:
         now = self._clock.now_ns()
         recorded, key = event.recorded_ns or now, (event.world, it.request_id)
@@ -140,7 +151,7 @@ class Guardian:
         if len(self._open) >= MOST_OPEN:
             log.warning("guardian_full", open=len(self._open))
             return
-        one = self._open[key] = _Open(event.subject, it.request_id, it.tier, deadline, datetime.now(UTC) - LOOK_BACK)
+        one = self._open[key] = _Open(event.subject, it.request_id, it.tier, deadline, it.cancel_key, datetime.now(UTC) - LOOK_BACK)
         self._watch(key, one)
         self._lateness.measure()
 

@@ -83,14 +83,22 @@ class Outcomes:
         """Record that a request has the id of an earlier one. Not an end; recorded once for each request, whoever records it."""
         reason = f"{request_id[:80]!r} was another request's id: its end is the answer; ask under a new id for another one"
         message = said.InferenceRequestRepeated(request_id=request_id, request_event_id=event.id, reason=reason)
-        draft = self._draft(event, message, request_id, "repeated")
+        await self._record(self._draft(event, message, request_id, "repeated"))
+
+    async def found_nothing(self, event: Event, request_id: str, cancel_key: str, reason: str) -> None:
+        """Record that a cancel ends nothing; recorded once for each cancel, whoever records it."""
+        message = said.InferenceCancelFoundNothing(request_id=request_id, cancel_key=cancel_key, request_event_id=event.id, reason=reason)
+        await self._record(self._draft(event, message, "", "found-nothing"))
+
+    async def _record(self, draft: Draft) -> None:
+        """Publish without a fence, as often as it takes; what is there under the same id stands."""
         while True:
             try:
                 await self._publisher.publish(draft)
             except IdReused:
                 return
             except Transient as error:
-                log.debug("repetition_waits", request=request_id, error=str(error))
+                log.debug("answer_waits", event=type(draft.data).__name__, error=str(error))
                 await asyncio.sleep(PAUSE_S)
             else:
                 return

@@ -26,6 +26,7 @@ EDGES: Final[dict[str, tuple[type[Message], ...]]] = {
         inference.InferenceRejected,
         inference.InferenceRouteRequested,
         inference.InferenceRequestRepeated,
+        inference.InferenceCancelFoundNothing,
         inference.ModelHealthReported,
     ),
     "payments-provider": (

@@ -100,7 +100,7 @@ def test_the_walk_meets_every_request_that_somebody_may_make() -> None:
 
     assert {kind.DESCRIPTOR.name for kind in waits} == {
         "InferenceRequested",  # answered by its end, or by InferenceRequestRepeated: tests/integration/inference
-        "InferenceCancelRequested",  # answered by the end of what it ends
+        "InferenceCancelRequested",  # by the end of what it ends, or by InferenceCancelFoundNothing: in the same folder
         "LaneRetryRequested",  # answered by the lane: tests/integration/bus/test_runtime.py
         "LaneDropRequested",
     }

@@ -22,8 +22,10 @@ from inference.engines.grammar import GrammarEngine
 from inference.engines.timed import Pace, TimedEngine
 from inference.guardian import Guardian, run_guardian
 from inference.settings import WorkerSettings
+from inference.vain_cancels import GRACE_S
 from inference.vitals import Vitals
 from inference.worker import Worker, run_worker
+from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
 from tests.integration.inference.conftest import LADDERS, WORLD, Game, Until
 
@@ -165,3 +167,37 @@ async def test_nobody_speaks_behind_an_expiry(site: Site, game: Game, connection
         await speaker.speak(WORLD, TokensDelivered(request_id=request.request_id, text="Too late."), 0)
     await speaker.aclose()
     assert [chunk.text async for chunk in hear(connection, WORLD, request.request_id)] == [""]
+
+
+async def test_a_cancel_of_nothing_open_is_answered_once_and_one_of_something_by_its_end(
+    site: Site, game: Game, publisher: Publisher, until: Until
+) -> None:
+    async def cancel(**names: str) -> str:
+        draft = Draft(data=InferenceCancelRequested(reason="left", **names), world=WORLD, entity="mira", subsystem="npc")
+        await publisher.publish(draft)
+        return draft.id
+
+    async with site.guardian() as (guardian, _, _), site.guardian():
+        early = await cancel(request_id="r2")  # overtakes its request
+        answered, overtaken = await game.ask(tier=TIER, budget_ms=100), await game.ask(tier=TIER, budget_ms=20_000)
+        open_ = await game.ask(tier=TIER, budget_ms=20_000, cancel_key="scene-1")
+        await until(lambda: len(guardian) >= 2)
+        useful = await cancel(cancel_key="scene-1")
+        await game.ends(1)
+        vain = {
+            await cancel(request_id="nobody's"): "is not known",
+            await cancel(cancel_key="no-scene"): "no open request has the cancel key 'no-scene'",
+            await cancel(): "it names neither",
+            await cancel(request_id=answered.request_id): "is not known as an open one",  # of no worker: nobody marked its end
+        }
+        while len(found := await game.said("InferenceCancelFoundNothing")) < len(vain):
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(1.5 * GRACE_S)  # a second guardian would have answered by now
+        found = await game.said("InferenceCancelFoundNothing")
+
+    said = {event.cause: cast(Any, event.data) for event in found}
+    assert len(found) == len(vain)
+    assert set(said) == set(vain)
+    assert not {early, useful} & set(said)
+    assert all(words in said[own].reason and said[own].request_event_id == own for own, words in vain.items())
+    assert {overtaken.request_id, open_.request_id} == {"r2", "r3"}

@@ -208,6 +208,40 @@ class InferenceRequestRepeated(_message.Message):
 Global___InferenceRequestRepeated: _TypeAlias = InferenceRequestRepeated  # noqa: Y015
 
 @_typing.final
+class InferenceCancelFoundNothing(_message.Message):
+    """A cancel names no request that is open: nothing is ended by it. Recorded once for each cancel, up to two seconds behind it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CANCEL_KEY_FIELD_NUMBER: _builtins.int
+    REQUEST_EVENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The id that the cancel names, or empty."""
+    cancel_key: _builtins.str
+    """The cancel key that it names, or empty."""
+    request_event_id: _builtins.str
+    """CloudEvents id of the cancel."""
+    reason: _builtins.str
+    """For a person: what was found."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        cancel_key: _builtins.str = ...,
+        request_event_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_key", b"cancel_key", "reason", b"reason", "request_event_id", b"request_event_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InferenceCancelFoundNothing: _TypeAlias = InferenceCancelFoundNothing  # noqa: Y015
+
+@_typing.final
 class InferenceStarted(_message.Message):
     """A worker took the request and calls the engine."""
 

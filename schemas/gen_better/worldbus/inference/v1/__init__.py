@@ -6,6 +6,7 @@
 __all__ = (
     "Citation",
     "Fallback",
+    "InferenceCancelFoundNothing",
     "InferenceCancelRequested",
     "InferenceCancelled",
     "InferenceCompleted",
@@ -114,6 +115,36 @@ class Fallback(betterproto2.Message):
 
 
 default_message_pool.register_message("worldbus.inference.v1", "Fallback", Fallback)
+
+
+@dataclass(eq=False, repr=False)
+class InferenceCancelFoundNothing(betterproto2.Message):
+    """
+    A cancel names no request that is open: nothing is ended by it. Recorded once for each cancel, up to two seconds behind it.
+    """
+
+    request_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The id that the cancel names, or empty.
+    """
+
+    cancel_key: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The cancel key that it names, or empty.
+    """
+
+    request_event_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    CloudEvents id of the cancel.
+    """
+
+    reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    For a person: what was found.
+    """
+
+
+default_message_pool.register_message("worldbus.inference.v1", "InferenceCancelFoundNothing", InferenceCancelFoundNothing)
 
 
 @dataclass(eq=False, repr=False)
