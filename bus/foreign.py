@@ -27,6 +27,10 @@ from schemas.registry import first_version
 POSITION_ID: Final = "position-"
 """Begins the id of an event without one; its position follows."""
 
+ACKNOWLEDGEMENT: Final = frozenset({"stream", "seq"})
+TELLING: Final = frozenset({"specversion", "type"})
+"""The server sends its answers wherever a publisher wants them, at subjects too that the publisher has no right to."""
+
 
 def read(
     raw: bytes, block: bytes | None, subject: Subject, position: int, recorded_ns: int, error: BadEvent | None
@@ -66,6 +70,10 @@ def _parts(raw: bytes, block: bytes | None, error: BadEvent | None) -> tuple[dic
         document = parse(raw, MAX_JSON)
         if not isinstance(document, dict):
             raise BadEvent(f"wanted a JSON object, found {type(document).__name__}", path="$")
+        if document.keys() >= ACKNOWLEDGEMENT and not TELLING & document.keys():
+            raise BadEvent(
+                "wanted a CloudEvent, found the log's own answer to a publisher: whoever published asked for it at a subject of events"
+            )
         return dict(without_nulls(document)), None
     if start == b"[":
         raise BadEvent("wanted one CloudEvent, found a JSON array: NATS has no batches, publish each event by itself") from error

@@ -166,6 +166,12 @@ def scope(subsystem: str, type_name: str) -> Scope:
     return ANY if right is None or subsystem in right.emitters else right.may.get(role, ANY)
 
 
+def owner_field(type_name: str) -> str:
+    """The field of the payload that names whose business events of a type are; empty: the entity."""
+    right = _BY_NAME.get(type_name)
+    return "" if right is None else right.owner
+
+
 def owner_of(type_name: str, entity: str, message: Message) -> str:
     """Whose business an event is."""
     right = _BY_NAME.get(type_name)

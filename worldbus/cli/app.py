@@ -25,7 +25,7 @@ from worldbus import __version__
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Run a world": ("demo", "up", "run", "gateway"),
-    "Find it": ("ps", "env"),
+    "Find it": ("ps", "env", "rights"),
     "Publish and read": ("publish", "tail", "replay", "sql", "why", "kb"),
     "Is all well": ("check", "lag", "parked", "skipped", "verify"),
     "Change and repair": ("rebuild", "migrate", "log", "archive"),

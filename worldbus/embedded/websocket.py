@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from worldbus.embedded.conf import listed, quoted
+from handlers.permissions import GAME
+from worldbus.embedded.conf import quoted
 
 USER = "browser"
-MAY_SAY = (
-    "evt.*.game.*.*",
-    "$JS.API.STREAM.INFO.LOG",
-    "$JS.API.CONSUMER.CREATE.LOG.>",
-    "$JS.API.CONSUMER.INFO.LOG.*",
-    "$JS.API.CONSUMER.MSG.NEXT.LOG.*",
-    "$JS.API.DIRECT.GET.LOG",  # where a lane is that a group expected elsewhere
-    "$JS.API.DIRECT.GET.LOG.>",
-)
-MAY_HEAR = ("_INBOX.>", "sig.>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +31,9 @@ class Browsers:
 
     def user(self) -> str:
         """The entry among the server's users."""
-        may = f"publish: {listed(MAY_SAY)}, subscribe: {listed(MAY_HEAR)}"
-        return f"{{ user: {USER}, password: {quoted(self.password)}, permissions: {{ {may} }} }}"
+        from worldbus.nats_permissions import permissions  # brings every handler along: only where browsers come in
+
+        return f"{{ user: {USER}, password: {quoted(self.password)}, {permissions(GAME, reads=True).words()} }}"
 
     def block(self) -> str:
         """The server's `websocket` block."""

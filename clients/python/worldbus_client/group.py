@@ -11,14 +11,14 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from base64 import b64decode
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import betterproto2
 from nats.aio.client import Client as Nats
-from nats.aio.msg import Msg
 from nats.errors import MaxPayloadError
 
 from worldbus_client.envelope import Parcel, pack
@@ -58,6 +58,13 @@ class Lane(NamedTuple):
 
     subsystem: str
     entity: str
+
+
+class Stored(NamedTuple):
+    """A message of the log."""
+
+    position: int
+    data: bytes
 
 
 class Group(NamedTuple):
@@ -186,12 +193,12 @@ class Groups:
         for index, lane in enumerate(group.lanes):
             if lane in group.lanes[:index]:
                 continue
-            body: dict[str, Any] = {"start_time": since, "next_by_subj": fences[lane]}
+            body: dict[str, Any] = {"start_time": since}
             async for message in self._walk(link, body, fences[lane]):
                 known = id_of(message.data)
                 at = next((number for number, parcel in enumerate(group.parcels) if parcel.id == known), None)
                 if at is not None:
-                    return await self._whole(link, group, _position(message) - at, known)
+                    return await self._whole(link, group, message.position - at, known)
         raise Refused(f"an id of the group that begins with {group.parcels[0].id} is taken by another event; nothing was recorded")
 
     async def _moved(self, link: Nats, group: Group) -> list[int]:
@@ -200,7 +207,7 @@ class Groups:
         conflict: Conflict | None = None
         for lane, expected in group.expected.items():
             last = await self._one(link, {"last_by_subj": fences[lane]})
-            found = 0 if last is None else _position(last)
+            found = 0 if last is None else last.position
             if found == expected:
                 continue
             conflict = conflict or Conflict(lane.subsystem, lane.entity, expected, found)
@@ -208,47 +215,40 @@ class Groups:
                 index = group.lanes.index(lane)
                 behind = await self._one(link, {"seq": expected + 1, "next_by_subj": fences[lane]})
                 if behind is not None and id_of(behind.data) == group.parcels[index].id:
-                    return await self._whole(link, group, _position(behind) - index, group.parcels[index].id)
+                    return await self._whole(link, group, behind.position - index, group.parcels[index].id)
         if conflict is None:
             return []
         if not any(lane in group.lanes for lane in group.expected):
             own = fences[group.lanes[0]]
-            async for message in self._walk(link, {"seq": max(group.expected.values()) + 1, "next_by_subj": own}, own):
+            async for message in self._walk(link, {"seq": max(group.expected.values()) + 1}, own):
                 if id_of(message.data) == group.parcels[0].id:
-                    return await self._whole(link, group, _position(message), group.parcels[0].id)
+                    return await self._whole(link, group, message.position, group.parcels[0].id)
         raise conflict
 
     async def _whole(self, link: Nats, group: Group, first: int, known: str) -> list[int]:
         """The positions of the group, whose first event would be at `first`. Raises `Refused` if another one has its ids."""
-        held = await self._several(link, {"seq": max(1, first), "batch": len(group.parcels)})
-        if [message.data for message in held] == [parcel.payload for parcel in group.parcels] and _position(held[0]) == first:
-            return list(range(first, first + len(held)))
-        raise Refused(f"id {known} is taken by another event; nothing was recorded")
+        positions = list(range(first, first + len(group.parcels)))
+        for position, parcel in zip(positions, group.parcels, strict=True):
+            held = await self._one(link, {"seq": position}) if first > 0 else None
+            if held is None or held.data != parcel.payload:
+                raise Refused(f"id {known} is taken by another event; nothing was recorded")
+        return positions
 
-    async def _walk(self, link: Nats, body: dict[str, Any], subject: str) -> Any:
+    async def _walk(self, link: Nats, body: dict[str, Any], subject: str) -> AsyncIterator[Stored]:
         """Every message from there on, in the order of the log."""
-        while messages := await self._several(link, {**body, "batch": MOST}):
-            for message in messages:
-                yield message
-            body = {"seq": _position(messages[-1]) + 1, "next_by_subj": subject}
+        while (message := await self._one(link, {**body, "next_by_subj": subject})) is not None:
+            yield message
+            body = {"seq": message.position + 1}
 
-    async def _one(self, link: Nats, body: dict[str, Any]) -> Msg | None:
-        message = await link.request(f"$JS.API.DIRECT.GET.{self._link.log}", json.dumps(body).encode(), timeout=LOOK_S)
-        return None if _status(message) == "404" else message
-
-    async def _several(self, link: Nats, body: dict[str, Any]) -> list[Msg]:
-        inbox = link.new_inbox()
-        subscription = await link.subscribe(inbox)
-        try:
-            await link.publish(f"$JS.API.DIRECT.GET.{self._link.log}", json.dumps(body).encode(), reply=inbox)
-            messages: list[Msg] = []
-            while not _status(message := await subscription.next_msg(timeout=LOOK_S)):
-                messages.append(message)
-            if _status(message) not in ("204", "404"):
-                raise ConnectionError(f"the log cannot be read at the moment ({_status(message)})")
-            return messages
-        finally:
-            await subscription.unsubscribe()
+    async def _one(self, link: Nats, body: dict[str, Any]) -> Stored | None:
+        """The message, or nothing if there is none. One at a time: whoever may ask for several (`DIRECT.GET`) may write any event."""
+        reply = await link.request(f"$JS.API.STREAM.MSG.GET.{self._link.log}", json.dumps(body).encode(), timeout=LOOK_S)
+        answer = json.loads(reply.data)
+        if error := answer.get("error"):
+            if error.get("code") == 404:
+                return None
+            raise ConnectionError(f"the log cannot be read at the moment ({error.get('description', error)})")
+        return Stored(int(answer["message"]["seq"]), b64decode(answer["message"].get("data", "")))
 
 
 def lane_filter(world: str, lane: Lane, partitions: int) -> str:
@@ -257,12 +257,3 @@ def lane_filter(world: str, lane: Lane, partitions: int) -> str:
     for byte in (world + lane.entity).encode():
         digest = ((digest ^ byte) * 16777619) & 0xFFFFFFFF
     return f"evt.{digest % partitions}.{world}.{lane.subsystem}.{lane.entity}.*"
-
-
-def _position(message: Msg) -> int:
-    assert message.headers is not None
-    return int(message.headers["Nats-Sequence"])
-
-
-def _status(message: Msg) -> str:
-    return (message.headers or {}).get("Status", "")

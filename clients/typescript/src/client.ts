@@ -256,7 +256,9 @@ export class Client {
   /** From position `next` on; without it: from the last event of each subject on. */
   private async consume(filter: string, next: number | undefined): Promise<ConsumerMessages> {
     const from = next === undefined ? { deliver_policy: "last_per_subject" as const } : { opt_start_seq: next };
-    const consumer = await this.stream.consumers.get(this.settings.log, { filter_subjects: filter, ...from });
+    const settings = { filter_subjects: filter, mem_storage: true, ...from };
+    // Pushed, not pulled: whoever may ask a consumer for events may have any event recorded once more.
+    const consumer = await this.stream.consumers.getPushConsumer(this.settings.log, settings);
     return consumer.consume();
   }
 

@@ -6,7 +6,7 @@
  */
 
 import { fromBinary, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
-import type { DirectStreamAPI, JetStreamManager, StoredMsg } from "@nats-io/jetstream";
+import type { JetStreamManager, MsgRequest, StoredMsg } from "@nats-io/jetstream";
 import { headers, type MsgHdrs, type NatsConnection } from "@nats-io/nats-core";
 
 import { BadEvent, newId, pack, token, type About, type Parcel } from "./envelope.js";
@@ -94,8 +94,8 @@ export class Group {
     const count = this.parcels.length;
     const error = answer.error;
     if (error === undefined) return this.parcels.map((_, index) => (answer.seq ?? 0) - count + 1 + index);
-    if (error.err_code === DUPLICATE) return this.repeated(manager.direct, log);
-    if (WRONG_LAST_SEQUENCE.includes(error.err_code)) return this.moved(manager.direct, log);
+    if (error.err_code === DUPLICATE) return this.repeated(manager, log);
+    if (WRONG_LAST_SEQUENCE.includes(error.err_code)) return this.moved(manager, log);
     if (PASSES.includes(error.code)) return undefined;
     throw new NotTaken(`the log does not take the group: ${error.description}`, error.err_code);
   }
@@ -132,71 +132,72 @@ export class Group {
   }
 
   /** Where the group is, of which the log says that it knows an id. */
-  private async repeated(direct: DirectStreamAPI, log: string): Promise<number[]> {
+  private async repeated(manager: JetStreamManager, log: string): Promise<number[]> {
     const since = { start_time: new Date(Date.now() - MEMORY_MS) };
     const ids = new Map(this.parcels.map((one, index) => [one.id, index]));
     for (const filter of new Set(this.parcels.map((_, index) => this.ownFilter(index)))) {
-      const at = await this.search(direct, log, filter, since, (id) => ids.has(id));
-      if (at !== undefined) return this.whole(direct, log, at.position - ids.get(at.id)!, at.id);
+      const at = await this.search(manager, log, filter, since, (id) => ids.has(id));
+      if (at !== undefined) return this.whole(manager, log, at.position - ids.get(at.id)!, at.id);
     }
     throw new NotTaken(`an id of the group that begins with ${this.parcels[0]!.id} is taken by another event; nothing was recorded`, DUPLICATE);
   }
 
   /** Where the group is, if it is what moved its lanes itself; nothing if none has moved. Throws `Conflict`. */
-  private async moved(direct: DirectStreamAPI, log: string): Promise<number[] | undefined> {
+  private async moved(manager: JetStreamManager, log: string): Promise<number[] | undefined> {
     let conflict: Conflict | undefined;
     for (const lane of this.lanes) {
       const filter = this.filter(lane.subsystem, lane.entity);
-      const found = (await direct.getMessage(log, { last_by_subj: filter }))?.seq ?? 0;
+      const found = (await manager.streams.getMessage(log, { last_by_subj: filter }))?.seq ?? 0;
       if (found === lane.position) continue;
       conflict ??= new Conflict(lane.subsystem, lane.entity, lane.position, found);
       const own = this.parcels[lane.own];
       if (own === undefined) continue;
       // Had it been stored, its event would be the very next one of the lane.
-      const behind = await direct.getMessage(log, { seq: lane.position + 1, next_by_subj: filter });
-      if (behind !== null && idOf(behind) === own.id) return this.whole(direct, log, behind.seq - lane.own, own.id);
+      const behind = await manager.streams.getMessage(log, next({ seq: lane.position + 1 }, filter));
+      if (behind !== null && idOf(behind) === own.id) return this.whole(manager, log, behind.seq - lane.own, own.id);
     }
     if (conflict !== undefined && this.lanes.every((lane) => lane.own < 0)) {
       const from = { seq: Math.max(...this.lanes.map((lane) => lane.position)) + 1 };
       const first = this.parcels[0]!.id;
-      const at = await this.search(direct, log, this.ownFilter(0), from, (id) => id === first);
-      if (at !== undefined) return this.whole(direct, log, at.position, first);
+      const at = await this.search(manager, log, this.ownFilter(0), from, (id) => id === first);
+      if (at !== undefined) return this.whole(manager, log, at.position, first);
     }
     if (conflict !== undefined) throw conflict;
     return undefined;
   }
 
+  /** One message at a time: whoever may ask for several (`DIRECT.GET`) may write any event. */
   private async search(
-    direct: DirectStreamAPI,
+    manager: JetStreamManager,
     log: string,
     filter: string,
     from: { seq: number } | { start_time: Date },
     wanted: (id: string) => boolean,
   ): Promise<{ position: number; id: string } | undefined> {
-    for (let start = from; ; ) {
-      let last = 0;
-      let read = 0;
-      for await (const message of await direct.getBatch(log, { ...start, batch: MOST, next_by_subj: filter })) {
-        read += 1;
-        last = message.seq;
-        const id = idOf(message);
-        if (wanted(id)) return { position: message.seq, id };
-      }
-      if (read < MOST) return undefined;
-      start = { seq: last + 1 };
+    for (let start: { seq: number } | { start_time: Date } = from; ; ) {
+      const message = await manager.streams.getMessage(log, next(start, filter));
+      if (message === null) return undefined;
+      const id = idOf(message);
+      if (wanted(id)) return { position: message.seq, id };
+      start = { seq: message.seq + 1 };
     }
   }
 
   /** The positions of the group, whose first event would be at `first`. Throws `NotTaken` if another one has its ids. */
-  private async whole(direct: DirectStreamAPI, log: string, first: number, id: string): Promise<number[]> {
+  private async whole(manager: JetStreamManager, log: string, first: number, id: string): Promise<number[]> {
     for (const [index, parcel] of this.parcels.entries()) {
-      const held = first < 1 ? null : await direct.getMessage(log, { seq: first + index });
+      const held = first < 1 ? null : await manager.streams.getMessage(log, { seq: first + index });
       if (held === null || !equal(held.data, parcel.payload)) {
         throw new NotTaken(`id ${id} is taken by another event; nothing was recorded`, DUPLICATE);
       }
     }
     return this.parcels.map((_, index) => first + index);
   }
+}
+
+/** The first message of a lane from there on; the server knows such questions, the types of its client do not. */
+function next(from: { seq: number } | { start_time: Date }, filter: string): MsgRequest {
+  return { ...from, next_by_subj: filter } as unknown as MsgRequest;
 }
 
 /** The log said no to a group, for good. */

@@ -24,7 +24,7 @@ from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined, PlayerMoved
 from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherChanged
 from tests.clients.browser.conftest import PATIENCE_S
 from tests.clients.typescript.conftest import PASSWORD, WebSocketServer
-from worldbus.embedded.nats import USER
+from worldbus.embedded.websocket import USER
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

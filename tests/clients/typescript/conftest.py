@@ -16,7 +16,8 @@ import pytest_asyncio
 from bus.connection import Connection, connect
 from bus.log import Log, open_log
 from worldbus.embedded import NatsServer
-from worldbus.embedded.nats import HOST, USER, free_ports
+from worldbus.embedded.nats import HOST, free_ports
+from worldbus.embedded.websocket import USER, Browsers
 
 ROOT = Path(__file__).parents[3]
 PASSWORD = "only-for-tests"
@@ -26,21 +27,16 @@ if not os.environ.get("WORLDBUS_TS"):  # set by `make test-ts`, which sees to no
 
 
 class WebSocketServer(NatsServer):
-    """The embedded server with a `websocket` block."""
+    """The embedded server as browsers reach it."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, password=PASSWORD, strict=False)
-        self._websocket, _ = free_ports()
+        self.ours = Browsers(host=HOST, port=free_ports()[0], password=PASSWORD)
+        super().__init__(folder, password="of-nobody-here", strict=False, browsers=self.ours)
 
     @property
     def websocket_url(self) -> str:
         """Where browsers connect."""
-        return f"ws://{HOST}:{self._websocket}"
-
-    def _configure(self) -> None:
-        super()._configure()
-        with (self._folder / "nats.conf").open("a", encoding="utf-8") as config:
-            config.write(f'websocket {{ host: "{HOST}", port: {self._websocket}, no_tls: true }}\n')
+        return f"ws://{self.ours.host}:{self.ours.port}"
 
 
 @pytest.fixture

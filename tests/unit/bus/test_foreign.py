@@ -189,6 +189,9 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "an id that is no id": ((BODY, headers(ce_id="day%201")), "BAD_HEADER"),
     "binary mode with XML": ((b"<zone/>", headers(content_type="text/xml")), "BAD_PAYLOAD"),
     "binary mode with half a message": ((b"\x0a\x05ab", headers(content_type="application/protobuf")), "BAD_PAYLOAD"),
+    "the log's answer to a publisher": (({"stream": "LOG", "seq": 7},), "BAD_PAYLOAD"),
+    "its answer to a publisher who came again": (({"stream": "LOG", "domain": "hub", "seq": 7, "duplicate": True},), "BAD_PAYLOAD"),
+    "its answer to a group": (({"stream": "LOG", "seq": 7, "batch": "b", "count": 3},), "BAD_PAYLOAD"),
     "a subject that names nobody": ((DOCUMENT, None, "evt.x.PlayerJoined"), "TYPE_MISMATCH"),
 }
 
