@@ -77,7 +77,7 @@ def tokenizer() -> dict[str, object]:
     letters = _letters()
     merges = _merges([[letters[byte] for byte in word.encode()] for word in re.findall(r" ?\w+| ?[^\w\s]+|\s+", CORPUS)])
     tokens = [*SPECIAL, *letters.values(), *(left + right for left, right in merges)]
-    tokens += [f"<|unused{index}|>" for index in range(VOCABULARY - len(tokens))]
+    tokens += [f" w{index}" for index in range(VOCABULARY - len(tokens))]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     return {
         "version": "1.0",

@@ -240,7 +240,8 @@ class Worker:
             self._keeper.proved()
         elif why in ("broken", "refused"):
             self.metrics.counts["failures"] += 1
-            self._keeper.suspect(work.ask.id, work.reason or str(work.refusal))
+            if why == "broken" or self._may_refuse_all(work):
+                self._keeper.suspect(work.ask.id, work.reason or str(work.refusal))
         if why == "preempted":
             self._wait_again(work)
         elif why == "overloaded":
@@ -253,6 +254,12 @@ class Worker:
             self.holding.hand_back(work)
         else:
             await self.holding.conclude(work, self._end_of(work, why))
+
+    def _may_refuse_all(self, work: Work) -> bool:
+        """Whether a refusal may be a sign of an endpoint that takes nothing any more. Our own engines refuse what is in the prompt."""
+        assert self._keeper is not None
+        too_long = work.refusal is not None and work.refusal.code == "PROMPT_TOO_LONG"
+        return self._keeper.engine.abilities.remote and not too_long
 
     def _end_of(self, work: Work, why: Why) -> Coroutine[Any, Any, bool]:
         match why:

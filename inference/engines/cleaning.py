@@ -253,12 +253,15 @@ def cleaner_of(prompt: Prompt, *, thinks: bool) -> Cleaner | ObjectReader | None
     return Cleaner(stop=prompt.stop, others=prompt.others, own=prompt.own, thinks=thinks, spoken=prompt.spoken)
 
 
-async def cleaned(chunks: AsyncGenerator[Chunk, None], prompt: Prompt, cleaner: Cleaner | ObjectReader) -> AsyncGenerator[Chunk, None]:
+async def cleaned(
+    chunks: AsyncGenerator[Chunk, None], prompt: Prompt, cleaner: Cleaner | ObjectReader, *, prompt_tokens: int = 0
+) -> AsyncGenerator[Chunk, None]:
     """The chunks with clean text. Ends, and closes the engine's generation, where the answer does.
 
-    The answer also ends at `max_tokens`, counted in the engine's chunks and, of plain text, in characters.
+    The answer also ends at `max_tokens`, counted in the engine's chunks and, of plain text, in characters. `prompt_tokens` is what the end
+    of an answer that is cut off says; 0: nobody knows.
     """
-    bounds = _Bounds(prompt, plain=isinstance(cleaner, Cleaner))
+    bounds = _Bounds(prompt, plain=isinstance(cleaner, Cleaner), prompt_tokens=prompt_tokens)
     async with aclosing(chunks):
         async for chunk in chunks:
             if chunk.end is None and bounds.reached(chunk.tokens):
@@ -278,7 +281,8 @@ async def cleaned(chunks: AsyncGenerator[Chunk, None], prompt: Prompt, cleaner: 
 class _Bounds:
     """How much of one answer is taken."""
 
-    def __init__(self, prompt: Prompt, *, plain: bool) -> None:
+    def __init__(self, prompt: Prompt, *, plain: bool, prompt_tokens: int) -> None:
+        self._prompt_tokens = prompt_tokens
         self._tokens_left = prompt.max_tokens if plain else 2 * prompt.max_tokens + 16  # an object that is cut is worth nothing
         self._chars_left = CHARS_PER_TOKEN * (prompt.max_tokens + 2) if plain else 1 << 20
         self.tokens = 0
@@ -299,4 +303,4 @@ class _Bounds:
 
     def end(self, finish: Finish) -> End:
         """The end of an answer that was cut off here."""
-        return End(finish, 0, 0, self.tokens)
+        return End(finish, self._prompt_tokens, 0, self.tokens)

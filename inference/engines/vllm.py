@@ -159,7 +159,7 @@ class VllmEngine:
         try:
             ids = await self._tokens(prompt)
             cleaner, made = cleaner_of(prompt, thinks=self.settings.thinks), self._outputs(prompt, ids)
-            async with aclosing(made if cleaner is None else cleaned(made, prompt, cleaner)) as outputs:
+            async with aclosing(made if cleaner is None else cleaned(made, prompt, cleaner, prompt_tokens=len(ids))) as outputs:
                 async for chunk in outputs:
                     yield chunk
         finally:
