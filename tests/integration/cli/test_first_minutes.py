@@ -209,7 +209,15 @@ def test_a_job_in_a_scripts_background_ends_by_signals(home: Path, number: signa
         kill -{number.value} $!
         wait $!
     """
-    done = subprocess.run(["bash", "-c", script], cwd=home, env=bare(home), check=False, timeout=100)
+    # Whoever runs the tests by `nohup` has SIGHUP ignored, and children inherit that.
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=home,
+        env=bare(home),
+        check=False,
+        timeout=100,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    )
 
     assert done.returncode == 0, (home / "up.err").read_text()
     assert (home / "up.err").read_text().endswith("stopped\n")
@@ -366,6 +374,7 @@ def test_sql_lists_tables_guesses_names_and_says_what_is_behind(worldbus: Worldb
     world = start(home / "world", "--durability", "relaxed")
     world.send_signal(signal.SIGTERM)
     world.wait(60)
+    assert go(home / "world", "publish", "PlayerHeartbeat", "--entity", "mira").returncode == 0
     assert "no projector runs" in go(home / "world", "sql", "SELECT 1").stderr
 
 

@@ -49,10 +49,10 @@ def test_who_asks_decides_what_is_found_and_where_it_stands_is_said(data: Path) 
     (pell,) = lines(call(data, "kb", "search", "who pays for silence?", "--as", "warden-pell", "--json"))
     people = call(data, "kb", "search", "who pays for silence?", "--audience", "faction:wardens", "--most", "1")
 
-    assert [hit["heading"] for hit in anyone["hits"]] == [["Quay"]]
-    assert pell["hits"][0]["heading"] == ["Quay", "Silence"]
+    assert [hit["heading"] for hit in anyone["hits"]] == [["The Quay", "Quay"]]
+    assert pell["hits"][0]["heading"] == ["The Quay", "Quay", "Silence"]
     assert pell["hits"][0]["ranks"] == {"text": 1, "vector": 1}
-    assert "1. Quay > Silence" in people.stdout
+    assert "1. The Quay > Quay > Silence" in people.stdout
     assert "quay, lines 15-15" in people.stdout
     assert "hybrid with all-MiniLM-L6-v2" in people.stdout
 

@@ -28,7 +28,7 @@ from worldbus.gateway.service import Gateway, Place, open_gateway
 from worldbus.opening import open_world
 from worldbus.settings import Settings
 
-TOKEN, OTHER, SLOW, MUTE, DEAF = "wbt_one", "wbt_other", "wbt_slow", "wbt_mute", "wbt_deaf"
+TOKEN, OTHER, SLOW, MUTE, DEAF, OWNER = "wbt_one", "wbt_other", "wbt_slow", "wbt_mute", "wbt_deaf", "wbt_owner"
 WORLD = "main"
 HANDLERS = frozenset({"weather", "player"})
 GRANTS = {
@@ -37,6 +37,7 @@ GRANTS = {
     SLOW: 'worlds = ["main"]\nevents_per_second = 0.02\nburst = 2\nmax_body = 2000',
     MUTE: 'worlds = ["*"]\nsays = []\naudience = ["*"]',
     DEAF: 'worlds = ["*"]\nhears = false',
+    OWNER: 'worlds = ["main"]\nsays = ["game", "tools"]\nentities = ["mira"]\nevents_per_second = 1e6\nburst = 1e6',
 }
 QUICK = Limits(heartbeat_s=0.1, answer_s=10.0, batch=50)
 

@@ -14,7 +14,7 @@ from tests.integration.inference.conftest import Game, Run
 
 NAME = queue_name("gold")
 CHANGES: list[dict[str, Any]] = [
-    {"filter_subject": "evt.*.*.*.*.PlayerMoved"},
+    {"filter_subject": None, "filter_subjects": ["evt.*.*.*.*.PlayerMoved"]},
     {"max_deliver": 1},
     {"max_ack_pending": 1},
     {"priority_policy": None, "priority_groups": None},
