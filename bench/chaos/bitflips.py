@@ -8,6 +8,7 @@ refuses is restored and must then be the whole log.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 import shutil
@@ -45,7 +46,7 @@ READY_S = 4.0  # a server that cannot recover a stream runs on and is not health
 KINDS = ("message", "message", "message", "consumer", "index", "meta")
 """What is hit, in turn: the messages (.blk) most often, a consumer's state, the server's index, the stream's definition."""
 
-OFFLINE = re.compile(r'unsupported consumer "([^"]+)"')
+OFFLINE = re.compile(r'unsupported consumer "([^"]*)"')
 
 Fingerprint = Sequence[tuple[int, str]]  # position and digest of every event
 
@@ -233,7 +234,7 @@ async def _judge(server: NatsServer, postgres: PostgresServer, whole: Whole, tri
                 return await _judge_consumer(server, log, facts | {"moved": moved})
             return Trial(**facts)  # type: ignore[arg-type]
         if named := OFFLINE.search(full):  # the log itself is whole; a consumer's definition keeps it off line
-            return await _without_consumer(server, named[1], facts, whole)
+            return await _without_consumer(server, named[1] or _nameless(server), facts, whole)
         done = await repair(connection, postgres.dsn, LogConfig())
         log = await open_log(connection)
         served = await _fingerprint(log)
@@ -270,6 +271,18 @@ async def _judge_consumer(server: NatsServer, log: Log, facts: dict[str, object]
         return Trial(**facts, problem=await _resume(log))  # type: ignore[arg-type]
     except LogDamaged as error:
         return await _without_consumer(server, str(error.facts["consumer"]), facts | {"noticed": str(error)})
+
+
+def _nameless(server: NatsServer) -> str:
+    """The folder of the consumer whose definition has lost its name: the server cannot say which one it is."""
+    for meta in server.store.glob("jetstream/*/streams/LOG/obs/*/meta.inf"):
+        try:
+            name = json.loads(meta.read_bytes()).get("name")
+        except ValueError:
+            name = None
+        if name != meta.parent.name:
+            return meta.parent.name
+    raise LookupError("every consumer's definition has its name")
 
 
 async def _without_consumer(server: NatsServer, name: str, facts: dict[str, object], whole: Whole | None = None) -> Trial:
