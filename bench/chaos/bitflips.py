@@ -277,7 +277,7 @@ def _nameless(server: NatsServer) -> str:
     """The folder of the consumer whose definition has lost its name: the server cannot say which one it is."""
     for meta in server.store.glob("jetstream/*/streams/LOG/obs/*/meta.inf"):
         try:
-            name = json.loads(meta.read_bytes()).get("name")
+            name = json.loads(meta.read_bytes()).get("Name")
         except ValueError:
             name = None
         if name != meta.parent.name:
