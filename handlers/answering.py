@@ -23,6 +23,7 @@ from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone, Reques
 
 S = TypeVar("S")
 NOT_ALLOWED: Final = "NOT_ALLOWED"
+IMPLAUSIBLE: Final = "IMPLAUSIBLE"
 
 
 class Silence(NamedTuple):
@@ -78,15 +79,19 @@ def _decide(
     event: Event,
     state: S,
 ) -> Sequence[Message]:
-    right = rows.get(type(event.data))
-    if right is None or event.subsystem in right.emitters:
+    right, speaker = rows.get(type(event.data)), event.subsystem
+    if right is None or speaker in right.emitters:
         return inner(event, state)
+    role = role_of(speaker, HANDLERS)
+    code, problem = NOT_ALLOWED, right.problem(speaker, role)
+    if not problem:
+        code, problem = IMPLAUSIBLE, implausible(BOUNDS, role, event.data)
+    if right.answers != name:  # one of those whom the handler itself led here
+        return () if problem else inner(event, state)
     concerned = tuple(entities(event))
-    answers = right.answers == name and (lane is None or not concerned or lane(state) == concerned[0])
-    if problem := right.problem(event.subsystem, role_of(event.subsystem, HANDLERS)):
-        return (_refused(name, event, NOT_ALLOWED, problem),) if answers else ()
-    if problem := implausible(BOUNDS, role_of(event.subsystem, HANDLERS), event.data):
-        return (_refused(name, event, "IMPLAUSIBLE", problem),) if answers else ()
+    answers = lane is None or not concerned or lane(state) == concerned[0]
+    if problem:
+        return (_refused(name, event, code, problem),) if answers else ()
     said = inner(event, state) if concerned else ()
     if said or not answers or (right.report and concerned):
         return said
