@@ -94,13 +94,13 @@ def _consequence(event: Event, it: Any, inventory: Inventory) -> Said:
         case RefundCompleted():
             return _removed(inventory, [(piece, it.purchase_id) for piece in _bought(it, inventory)], "refund", "payment")
         case BargainStruck():
-            return _removed(inventory, [_good(event, it)], "sold")
+            return _removed(inventory, [_good(event, it)], "sold", "broker")
         case GoodSpoiled():
-            return _removed(inventory, [_good(event, it)], "spoiled")
+            return _removed(inventory, [_good(event, it)], "spoiled", "broker")
         case GoodDiscarded():
-            return _removed(inventory, [_good(event, it)], "discarded")
+            return _removed(inventory, [_good(event, it)], "discarded", "broker")
         case RaidSuffered():
-            return _removed(inventory, [_good(event, lost) for lost in it.goods], "confiscated")
+            return _removed(inventory, [_good(event, lost) for lost in it.goods], "confiscated", "broker")
         case _:
             return ()
 
@@ -140,7 +140,7 @@ def _granted(inventory: Inventory, pieces: Iterable[Piece], reason: str, referen
 
 
 def _removed(inventory: Inventory, pieces: Iterable[Gone], reason: str, holder: str = "", to: str = "") -> Sequence[ItemRemoved]:
-    """Take what is there: a thing wherever it is, plain pieces from what is aside for `holder`, then from what is free."""
+    """Take what is aside for `holder`, then what is free; what is aside for another is that one's."""
     there: dict[str, int] = {}
     taken: set[str] = set()
     said: list[ItemRemoved] = []
@@ -156,11 +156,11 @@ def _removed(inventory: Inventory, pieces: Iterable[Gone], reason: str, holder: 
 
 
 def _takable(inventory: Inventory, sku: str, wanted: int, thing: str, name: str) -> int:
-    if thing:
-        return 1 if thing in inventory.things else 0
     own = inventory.reserves.get(name)
-    aside = sum(piece.quantity for piece in own.items if piece.sku == sku and not piece.thing) if own else 0
-    return min(wanted, aside + inventory.free(sku))
+    aside = own.items if own else ()
+    if thing:
+        return int(thing in inventory.things and (not inventory.is_aside(thing) or any(piece.thing == thing for piece in aside)))
+    return min(wanted, sum(piece.quantity for piece in aside if piece.sku == sku and not piece.thing) + inventory.free(sku))
 
 
 def _found(event: Event, it: ItemCollected, inventory: Inventory) -> Said:

@@ -89,7 +89,7 @@ def evolve(inventory: Inventory, event: Event) -> Inventory:
             thing = it.thing or (thing_of(event.entity, it.reference) if it.reason in OF_GOODS else "")
             holder = {"traded": "trade", "refund": "payment"}.get(it.reason, "")
             inventory = _taken(inventory, name_of(holder, it.reference), it.sku, it.quantity, thing)
-            return _fitting(_with(_less(inventory, (thing,)), it.sku, it.now), it.sku)
+            return _fitting(_with(_less(inventory, (thing,) if it.quantity else ()), it.sku, it.now), it.sku)
         case ItemGiven() as it:
             return _fitting(_with(_less(inventory, (it.thing,)), it.sku, it.now), it.sku)
         case ItemUsed() as it:

@@ -194,8 +194,8 @@ def test_a_refund_takes_the_very_things_that_were_put_aside_for_it() -> None:
     held.when(gone, subsystem="inventory").then_types(brokers.GoodPartedWith).then_state(goods={})
 
 
-def test_a_good_that_spoils_before_its_trade_is_settled_is_missing_once() -> None:
-    """The other side's piece of the same kind comes all the same, and counts."""
+def test_a_good_that_is_aside_for_a_trade_does_not_spoil_under_its_hands() -> None:
+    """It would be gone and the partner's as well, and what came of the same kind would be counted without it."""
     aside = [Pieces(sku="jar", quantity=1, thing="mira/jar-1")]
     sides = [
         TradeSide(player=who, gives=[TradePieces(sku="jar", quantity=1, thing=thing)])
@@ -208,7 +208,10 @@ def test_a_good_that_spoils_before_its_trade_is_settled_is_missing_once() -> Non
         entity="mira",
     ).when(brokers.GoodSpoiled(good="jar-1", kind="jar", thing="mira/jar-1"), subsystem="broker")
 
+    case.then(said.ItemRemoved(sku="jar", now=1, reason="spoiled", reference="jar-1", thing="mira/jar-1", missing=1))
+    case = case.then_state(things={"mira/jar-1": "jar"}, items={"jar": 1})
     case = case.when(trades.TradeSettled(sides=sides), entity="t1", subsystem="trade").then_types(said.ItemRemoved, said.ItemGranted)
+    assert (case.said[0].quantity, case.said[0].missing) == (1, 0)  # type: ignore[attr-defined]
     case.then_state(things={"ben/jar-1": "jar"}, items={"jar": 1}, reserves={})
 
 
