@@ -65,11 +65,12 @@ def entities(giving: frozenset[str], event: Event) -> Sequence[str]:
     kind, data = type(event.data), event.data
     if event.subsystem != _SPEAKERS.get(kind, event.subsystem):
         return ()
-    if isinstance(data, said.ItemReserveRequested | said.ItemReleaseRequested):
-        return (data.owner or event.entity,)
     if isinstance(data, NpcActed) and (data.action not in giving or data.cause != "dialogue"):
         return ()
-    owners = _OWNERS[kind](data) if kind in _OWNERS else (event.entity,)
+    if isinstance(data, said.ItemReserveRequested | said.ItemReleaseRequested):
+        owners: Sequence[str] = (data.owner or event.entity,)
+    else:
+        owners = _OWNERS[kind](data) if kind in _OWNERS else (event.entity,)
     return tuple(owner for owner in owners if is_token(owner))
 
 
