@@ -17,6 +17,7 @@ from schemas.registry import by_name, message_class
 Fields = Mapping[str, int]  # field → the most that is believed
 Bounds = Mapping[str, Mapping[str, Fields]]  # simple name of the type → role or `any` → fields, those of `any` among each role's
 ANYBODY: Final = "any"
+_WHOLE: Final = frozenset({1, 2, 3, 4})  # cpp_type of whole numbers
 
 
 def load(path: Path) -> Bounds:
@@ -61,6 +62,8 @@ def _problem(role: str, kind: str, field: str, most: Any) -> str:
         return str(error)
     if field not in fields:
         return f"{kind} has no such field, it has {', '.join(fields)}"
+    if fields[field].cpp_type not in _WHOLE or fields[field].is_repeated:
+        return f"wanted a field that is one whole number, found {kind}.{field}"
     return "" if isinstance(most, int) and not isinstance(most, bool) and most >= 0 else f"wanted 0 or more, found {most!r}"
 
 
