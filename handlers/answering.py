@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 from google.protobuf.message import Message
 
 from bus.event import Event
-from bus.handler import Handler
+from bus.handler import Handler, of_subject
 from handlers.permissions import Right, role_of
 from handlers.plausible import BOUNDS, implausible
 from handlers.rights import HANDLERS, RIGHTS
@@ -57,7 +57,7 @@ def answering(handler: Handler[S], why: Why = nothing_to_do, lane: Callable[[S],
         handler,
         emits=(*handler.emits, RequestRefused, RequestFoundDone),
         decide=partial(_decide, handler.name, rows, why, lane, handler.decide, handler.entities),
-        entities=partial(_entities, handler.name, rows, handler.entities),
+        entities=of_subject if handler.entities is of_subject else partial(_entities, handler.name, rows, handler.entities),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.message import Message
 
 from bus.errors import BadSettings
+from bus.handler import of_subject
 from bus.testing import given, recorded
 from handlers import ALL, by_name
 from handlers.permissions import ROLES, SPECIAL
@@ -98,6 +99,11 @@ def test_who_may_not_ask_and_names_no_owner_is_refused_about_its_own_entity() ->
 
     assert tuple(by_name()["inventory"].entities(recorded(request, entity="mira"))) == ("mira",)
     assert refused("inventory", request, "mira", "game").code == "NOT_ALLOWED"
+
+
+def test_a_handler_of_its_subjects_entities_stays_one_when_it_answers() -> None:
+    """The runtime knows it by the function, and then neither asks whom an event concerns nor looks at the log before it is silent."""
+    assert by_name()["state"].entities is of_subject
 
 
 def test_a_table_of_bounds_names_real_fields() -> None:
