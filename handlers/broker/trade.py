@@ -39,7 +39,7 @@ def acquire(market: Market, event: Event, it: said.AcquisitionRequested, broker:
         return _not_acquired(
             event, it.source, "UNKNOWN_SOURCE", f"wanted one of {', '.join(market.sources)}, found {ascii(it.source)[:80]}"
         )
-    if len(broker.goods) + len(broker.coming) >= MAX_GOODS:
+    if _hands_full(broker):
         return _not_acquired(event, it.source, "HANDS_FULL", f"a broker can hide {MAX_GOODS} goods: sell or discard one first")
     kind = _drawn(source, roll(event.id, event.entity, "kind"))
     good = f"{kind}-{broker.numbered + 1}"
@@ -141,6 +141,10 @@ def _in_preparation(it: said.SaleRequested, broker: Broker) -> tuple[str, str] |
     return "WAITING_FOR_BUYER", f"{it.good} is being put aside for {broker.preparing[it.good].buyer}: wait for the offer"
 
 
+def _hands_full(broker: Broker) -> bool:
+    return len(broker.goods) + len(broker.coming) >= MAX_GOODS
+
+
 def set_aside(market: Market, event: Event, it: ItemsReserved, broker: Broker) -> Said:
     """The inventory keeps the good for the offer: it is made; if the good has gone meanwhile, nothing stays aside."""
     offer, held = broker.preparing.get(it.reference), broker.goods.get(it.reference)
@@ -168,7 +172,13 @@ def parted(event: Event, things: Sequence[str], to: str, broker: Broker) -> Said
 
 
 def taken_over(market: Market, event: Event, it: said.GoodPartedWith, broker: Broker) -> Said:
-    """Another broker's good is this broker's now, as it is."""
+    """Another broker's good is this broker's now, as it is; whose hands are full owns it, and does not deal in it.
+
+    Without that bound more goods could spoil at one look than a decision may say, and the look would be parked.
+    """
+    if _hands_full(broker):
+        why = f"a broker can hide {MAX_GOODS} goods: {ascii(it.thing)[:80]} stays in the inventory, to be given or traded, not to be sold"
+        return _not_acquired(event, "", "HANDS_FULL", why)
     good = f"{it.kind}-{broker.numbered + 1}"
     came = said.GoodTakenOver(good=good, kind=it.kind, thing=it.thing, condition=it.condition, pace=it.pace, before=event.entity)
     return came, *watch(market, broker)
