@@ -27,7 +27,7 @@ IMPLAUSIBLE: Final = "IMPLAUSIBLE"
 
 
 class Silence(NamedTuple):
-    """Why a handler said nothing to a request. An empty code: it is done already."""
+    """The reason for a handler's silence about a request. An empty code: it is done already."""
 
     code: str
     reason: str
@@ -43,7 +43,7 @@ def done(reason: str) -> Silence:
 
 
 def nothing_to_do(event: Event) -> Silence:
-    """What a request comes to that changes nothing, unless its handler knows better."""
+    """The end of a request that changes nothing, unless its handler knows better."""
     return done(f"nothing to change for {event.entity}")
 
 

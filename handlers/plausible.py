@@ -1,4 +1,4 @@
-"""What can be true at once: bounds of the numbers in reports, per role, as a designer writes them (TOML)."""
+"""Belief: bounds of the numbers in reports, per role, as a designer writes them (TOML)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _problem(role: str, kind: str, field: str, most: Any) -> str:
 
 
 def implausible(bounds: Bounds, role: str, message: Message) -> str:
-    """Why a report cannot be true, in words; empty if it can."""
+    """The reason why a report cannot be true, in words; empty if it can."""
     kind = message.DESCRIPTOR.name
     by_role = bounds.get(kind)
     if by_role is None:

@@ -1,4 +1,4 @@
-"""What players and characters own as a handler, `inventory`: stacks of items by kind, and unique things.
+"""The belongings of players and characters as a handler, `inventory`: stacks of items by kind, and unique things.
 
     PurchaseCompleted, QuestRewarded, SceneRewarded, GoodAcquired, ItemCollected, ItemGrantRequested ──▶ ItemGranted
     RefundCompleted, BargainStruck, GoodSpoiled, GoodDiscarded, RaidSuffered ──▶ ItemRemoved
@@ -75,7 +75,7 @@ def entities(giving: frozenset[str], event: Event) -> Sequence[str]:
 
 
 def rules_of(tables: Tables) -> Rules:
-    """What the characters' tables mean for what is owned."""
+    """The rules of owning, from the characters' tables."""
     giving = frozenset(name for name, action in tables.actions.items() if action.hands_over)
     return Rules(characters=frozenset(tables.npcs), giving=giving)
 

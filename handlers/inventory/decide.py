@@ -1,4 +1,4 @@
-"""What comes to an owner, and what goes: by requests, by finds and gifts, and by what other subsystems have decided."""
+"""Coming and going of an owner's things: by requests, by finds and gifts, and by what other subsystems have decided."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ NOTHING: Final[Mapping[str, int]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What a world's tables say: who can be given something, and by which deeds these give."""
+    """The tables of a world: who can be given something, and by which deeds these give."""
 
     characters: frozenset[str]
     giving: frozenset[str]
 
 
 def decide(rules: Rules, event: Event, inventory: Inventory) -> Said:
-    """What an event brings or takes."""
+    """The pieces that an event brings or takes."""
     match event.data:
         case ItemUseRequested() | ItemGrantRequested() as it:
             return _once(event, it, inventory)
@@ -77,7 +77,7 @@ def decide(rules: Rules, event: Event, inventory: Inventory) -> Said:
 
 
 def _consequence(event: Event, it: Any, inventory: Inventory) -> Said:
-    """What follows from what another subsystem has decided: it is not refused."""
+    """The consequence of another subsystem's decision: it is not refused."""
     match it:
         case ItemGiven():
             return _granted(inventory, [Piece(it.sku, 1, it.thing)], "given", event.entity)

@@ -55,7 +55,7 @@ def deeds_of(event: Event) -> Sequence[Deed]:
 
 
 def _may_say(subsystem: str, speaker: str) -> bool:
-    """Whether it is the subsystem whose fact it is; which edges may say what, the rights have seen to."""
+    """True for the subsystem whose fact it is; which edges may say what, the rights have seen to."""
     return subsystem not in HANDLERS if speaker == EDGE else subsystem == speaker
 
 

@@ -87,7 +87,7 @@ class Clock:
     changes: tuple[Change, ...] = ()  # that come true at the next step, in order
 
     def now(self) -> cal.Reading | None:
-        """What a started clock showed at its last step."""
+        """The time that a started clock showed at its last step."""
         return None if self.calendar is None else cal.read(self.calendar, self.world_ms)
 
     @property
@@ -97,7 +97,7 @@ class Clock:
 
     @property
     def due_schedules(self) -> tuple[Schedule, ...]:
-        """What may become due by world time."""
+        """The schedules of what may become due by world time."""
         return (self.wakes,) if self.asleep else (self.wakes, self.life)
 
     @property
@@ -110,12 +110,12 @@ class Clock:
         return scale, paused
 
     def planned(self, key: str) -> bool:
-        """Whether anything is planned under `key`."""
+        """True if anything is planned under `key`."""
         return any(getattr(self, name).get(key) is not None for name in SCHEDULES)
 
     @property
     def soon(self) -> tuple[Schedule, ...]:
-        """What counts from the next step."""
+        """The schedules of what counts from the next step."""
         return self.soon_world, self.soon_real, self.soon_past
 
 

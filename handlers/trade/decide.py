@@ -1,4 +1,4 @@
-"""What two players and their inventories lead to: propose, change, accept twice, settle; or cancel, by hand or by time."""
+"""Answers to two players and their inventories: propose, change, accept twice, settle; or cancel, by hand or by time."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _propose(event: Event, it: said.TradeProposeRequested, trade: Trade) -> Said
 
 
 def _move(event: Event, it: Any, trade: Trade) -> Said:
-    """What one of the two wants with an open trade."""
+    """The answer to what one of the two wants with an open trade."""
     if it.player not in trade.gives:
         return _refused(event, "NOT_YOUR_TRADE", f"{ascii(it.player)[:80]} has no part in trade {event.entity}: propose one")
     if trade.phase != OPEN:

@@ -1,4 +1,4 @@
-"""Who may ask for what, and that every request of this world has somebody who answers for it. The exploits by name."""
+"""Rights to ask, and somebody who answers for every request of this world. The exploits by name."""
 
 from __future__ import annotations
 
