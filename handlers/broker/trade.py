@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from bus.event import Event
 from handlers.broker.state import LOOK, NOT_SET_ASIDE, Broker, Held, Offer, roll
 from handlers.broker.tables import FULL, Market, Source
+from handlers.inventory.state import thing_of as first_thing_of
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
     ItemReleaseRequested,
@@ -132,7 +133,7 @@ def offer(market: Market, event: Event, it: said.SaleRequested, broker: Broker) 
 
 def thing_of(player: str, good: str, held: Held) -> str:
     """The good's id in the inventory."""
-    return held.thing or f"{player}/{good}"
+    return held.thing or first_thing_of(player, good)
 
 
 def _in_preparation(it: said.SaleRequested, broker: Broker) -> tuple[str, str] | None:
