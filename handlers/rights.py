@@ -10,6 +10,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+from bus.event import EDGE
 from handlers.permissions import ANY, CLIENT, GAME, OPERATOR, OWN, ROLES, SERVICE, SPECIAL, STUDIO, TICKER, Right, Scope, role_of
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as broker
 from schemas.gen.worldbus.capability.v1 import capability_pb2 as capability
@@ -146,6 +147,11 @@ RIGHTS: Final[dict[type[Message], Right]] = {
 
 
 _BY_NAME: Final = {kind.DESCRIPTOR.full_name: right for kind, right in RIGHTS.items()}
+
+
+def is_word_of(speaker: str, subsystem: str) -> bool:
+    """True for the subsystem whose fact it is: `speaker`, or for `EDGE` anybody outside, since the rights have seen to who may say it."""
+    return subsystem not in HANDLERS if speaker == EDGE else subsystem == speaker
 
 
 @lru_cache(maxsize=4096)
