@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 from google.protobuf.message import Message
 
 from bus.event import Event
-from bus.handler import Handler
+from bus.handler import Handler, of_subject
 from handlers.permissions import Right, role_of
 from handlers.plausible import BOUNDS, implausible
 from handlers.rights import HANDLERS, RIGHTS
@@ -23,10 +23,11 @@ from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone, Reques
 
 S = TypeVar("S")
 NOT_ALLOWED: Final = "NOT_ALLOWED"
+IMPLAUSIBLE: Final = "IMPLAUSIBLE"
 
 
 class Silence(NamedTuple):
-    """Why a handler said nothing to a request. An empty code: it is done already."""
+    """The reason for a handler's silence about a request. An empty code: it is done already."""
 
     code: str
     reason: str
@@ -42,7 +43,7 @@ def done(reason: str) -> Silence:
 
 
 def nothing_to_do(event: Event) -> Silence:
-    """What a request comes to that changes nothing, unless its handler knows better."""
+    """The end of a request that changes nothing, unless its handler knows better."""
     return done(f"nothing to change for {event.entity}")
 
 
@@ -56,7 +57,7 @@ def answering(handler: Handler[S], why: Why = nothing_to_do, lane: Callable[[S],
         handler,
         emits=(*handler.emits, RequestRefused, RequestFoundDone),
         decide=partial(_decide, handler.name, rows, why, lane, handler.decide, handler.entities),
-        entities=partial(_entities, handler.name, rows, handler.entities),
+        entities=of_subject if handler.entities is of_subject else partial(_entities, handler.name, rows, handler.entities),
     )
 
 
@@ -78,15 +79,19 @@ def _decide(
     event: Event,
     state: S,
 ) -> Sequence[Message]:
-    right = rows.get(type(event.data))
-    if right is None or event.subsystem in right.emitters:
+    right, speaker = rows.get(type(event.data)), event.subsystem
+    if right is None or speaker in right.emitters:
         return inner(event, state)
+    role = role_of(speaker, HANDLERS)
+    code, problem = NOT_ALLOWED, right.problem(speaker, role)
+    if not problem:
+        code, problem = IMPLAUSIBLE, implausible(BOUNDS, role, event.data)
+    if right.answers != name:  # one of those whom the handler itself led here
+        return () if problem else inner(event, state)
     concerned = tuple(entities(event))
-    answers = right.answers == name and (lane is None or not concerned or lane(state) == concerned[0])
-    if problem := right.problem(event.subsystem, role_of(event.subsystem, HANDLERS)):
-        return (_refused(name, event, NOT_ALLOWED, problem),) if answers else ()
-    if problem := implausible(BOUNDS, role_of(event.subsystem, HANDLERS), event.data):
-        return (_refused(name, event, "IMPLAUSIBLE", problem),) if answers else ()
+    answers = lane is None or not concerned or lane(state) == concerned[0]
+    if problem:
+        return (_refused(name, event, code, problem),) if answers else ()
     said = inner(event, state) if concerned else ()
     if said or not answers or (right.report and concerned):
         return said

@@ -1,4 +1,4 @@
-"""Who may ask for what: the roles of sources, and the right that a request type gives them.
+"""Rights to ask: the roles of sources, and the right that a request type gives them.
 
 A role is a source that speaks from outside. A source that is named by no role is a game server's. What a browser holds speaks as `client`,
 and about its own entities alone; gates know which these are, handlers know the source. The rows of a world are in `handlers/rights.py`.
@@ -29,7 +29,7 @@ Scope = str  # OWN or ANY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """Who may say one type.
+    """The sources that may say one type.
 
     may       role → about its own entities or any
     emitters  subsystems of worldbus itself that say it too
@@ -45,14 +45,14 @@ class Right:
     report: bool = False
 
     def problem(self, subsystem: str, role: str) -> str:
-        """Why this source may not say it, in words; empty if it may."""
+        """The reason why this source may not say it, in words; empty if it may."""
         if role in self.may or subsystem in self.emitters:
             return ""
         wanted = ", ".join(sorted((*self.may, *self.emitters)))
         return f"wanted it from {wanted}, found it from {subsystem!r}: publish it as one of these, if you may"
 
     def owner_of(self, entity: str, message: Message) -> str:
-        """Whose it is."""
+        """The entity whose business it is."""
         found: Any = getattr(message, self.owner) if self.owner else entity
         return str(found)
 

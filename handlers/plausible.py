@@ -1,4 +1,4 @@
-"""What can be true at once: bounds of the numbers in reports, per role, as a designer writes them (TOML)."""
+"""Belief: bounds of the numbers in reports, per role, as a designer writes them (TOML)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from handlers.permissions import ROLES
 from schemas.registry import by_name, message_class
 
 Fields = Mapping[str, int]  # field → the most that is believed
-Bounds = Mapping[str, Mapping[str, Fields]]  # role or `any` → simple name of the type → fields
+Bounds = Mapping[str, Mapping[str, Fields]]  # simple name of the type → role or `any` → fields, those of `any` among each role's
 ANYBODY: Final = "any"
+_WHOLE: Final = frozenset({1, 2, 3, 4})  # cpp_type of whole numbers
 
 
 def load(path: Path) -> Bounds:
@@ -38,7 +39,12 @@ def parse(table: Mapping[str, Any], name: str) -> Bounds:
     ]
     if found:
         raise BadSettings(f"{name}: " + "; ".join(found))
-    return {role: {kind: dict(fields) for kind, fields in kinds.items()} for role, kinds in table.items()}
+    return {kind: _by_role(table, kind) for kinds in table.values() for kind in kinds}
+
+
+def _by_role(table: Mapping[str, Any], kind: str) -> Mapping[str, Fields]:
+    every: Fields = table.get(ANYBODY, {}).get(kind, {})
+    return {ANYBODY: every, **{role: {**every, **kinds[kind]} for role, kinds in table.items() if kind in kinds}}
 
 
 def _tables(value: Any) -> list[tuple[str, Any]]:
@@ -56,16 +62,18 @@ def _problem(role: str, kind: str, field: str, most: Any) -> str:
         return str(error)
     if field not in fields:
         return f"{kind} has no such field, it has {', '.join(fields)}"
+    if fields[field].cpp_type not in _WHOLE or fields[field].is_repeated:
+        return f"wanted a field that is one whole number, found {kind}.{field}"
     return "" if isinstance(most, int) and not isinstance(most, bool) and most >= 0 else f"wanted 0 or more, found {most!r}"
 
 
 def implausible(bounds: Bounds, role: str, message: Message) -> str:
-    """Why a report cannot be true, in words; empty if it can."""
+    """The reason why a report cannot be true, in words; empty if it can."""
     kind = message.DESCRIPTOR.name
-    if not any(kind in kinds for kinds in bounds.values()):
+    by_role = bounds.get(kind)
+    if by_role is None:
         return ""
-    fields = {**bounds.get(ANYBODY, {}).get(kind, {}), **bounds.get(role, {}).get(kind, {})}
-    for field, most in fields.items():
+    for field, most in by_role.get(role, by_role[ANYBODY]).items():
         value = getattr(message, field)
         if not 0 <= value <= most:
             return f"{field} of a {kind} by {role} must be 0 to {most}, found {value}: report it in parts if it is true"

@@ -141,7 +141,7 @@ def _left(event: Event, it: PlayerLeft, player: Player) -> Said:
 
 
 def _ahead_ms(event: Event) -> int:
-    """How far the clock of an event's publisher is ahead of the log's, in milliseconds; 0 where it is as good as right."""
+    """The lead of an event's publisher's clock over the log's, in milliseconds; 0 where it is as good as right."""
     ahead_ms = (event.time_ns - event.recorded_ns) // _MS
     return ahead_ms if event.recorded_ns and ahead_ms > SKEW_MS else 0
 

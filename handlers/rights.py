@@ -10,6 +10,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+from bus.event import EDGE
 from handlers.permissions import ANY, CLIENT, GAME, OPERATOR, OWN, ROLES, SERVICE, SPECIAL, STUDIO, TICKER, Right, Scope, role_of
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as broker
 from schemas.gen.worldbus.capability.v1 import capability_pb2 as capability
@@ -148,9 +149,14 @@ RIGHTS: Final[dict[type[Message], Right]] = {
 _BY_NAME: Final = {kind.DESCRIPTOR.full_name: right for kind, right in RIGHTS.items()}
 
 
+def is_word_of(speaker: str, subsystem: str) -> bool:
+    """True for the subsystem whose fact it is: `speaker`, or for `EDGE` anybody outside, since the rights have seen to who may say it."""
+    return subsystem not in HANDLERS if speaker == EDGE else subsystem == speaker
+
+
 @lru_cache(maxsize=4096)
 def problem(subsystem: str, type_name: str) -> str:
-    """Why a source may not say a type, in words; empty if it may. A client says only what a row allows it."""
+    """The reason why a source may not say a type, in words; empty if it may. A client says only what a row allows it."""
     right, role = _BY_NAME.get(type_name), role_of(subsystem, HANDLERS)
     if right is not None:
         return right.problem(subsystem, role)
@@ -161,7 +167,7 @@ def problem(subsystem: str, type_name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def scope(subsystem: str, type_name: str) -> Scope:
-    """About what a source may say a type that it may say."""
+    """The entities about which a source may say a type that it may say: its own or any."""
     right, role = _BY_NAME.get(type_name), role_of(subsystem, HANDLERS)
     return ANY if right is None or subsystem in right.emitters else right.may.get(role, ANY)
 
@@ -173,7 +179,7 @@ def owner_field(type_name: str) -> str:
 
 
 def owner_of(type_name: str, entity: str, message: Message) -> str:
-    """Whose business an event is."""
+    """The entity whose business an event is."""
     right = _BY_NAME.get(type_name)
     return right.owner_of(entity, message) if right is not None else entity
 

@@ -1,4 +1,4 @@
-"""Which subsystem of this world may emit which event types (`bus.emitters`)."""
+"""The subsystems of this world, and the event types that each may emit (`bus.emitters`)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ EDGES: Final[dict[str, tuple[type[Message], ...]]] = {
     ),
     "knowledge": (knowledge.KnowledgeSearched,),
 }
-"""What each edge alone may say: whoever hears it takes its word for the word of that edge."""
+"""The words of each edge alone: whoever hears it takes its word for the word of that edge."""
 
 
 @cache

@@ -80,7 +80,7 @@ def _said_by(role: str) -> Iterator[Said]:
 
 
 def permissions(role: str, *, world: str = EVERY, entities: tuple[str, ...] = (), reads: bool = False) -> Permissions:
-    """What a NATS user of this role may do: about these entities alone, if any are named.
+    """The permissions of a NATS user of this role: about these entities alone, if any are named.
 
     `reads` grants consumers of the log, of every world in it. Raises `BadSettings` for a client without entities, `BadSubject` for names
     that cannot stand in a subject.

@@ -91,7 +91,7 @@ def entities(event: Event) -> Sequence[str]:
         case ItemGiven() as it:
             return (event.entity,) if it.thing else ()
         case ItemRemoved() as it:
-            return (event.entity,) if it.thing and it.reason == "traded" else ()
+            return (event.entity,) if it.thing and it.reason in ("traded", "refund") else ()
         case ItemsReserved() | ItemReserveRefused() as it:
             return (event.entity,) if it.holder == "broker" else ()
         case said.GoodPartedWith() as it:

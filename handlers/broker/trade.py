@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from bus.event import Event
 from handlers.broker.state import LOOK, NOT_SET_ASIDE, Broker, Held, Offer, roll
 from handlers.broker.tables import FULL, Market, Source
+from handlers.inventory.state import thing_of as first_thing_of
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
     ItemReleaseRequested,
@@ -39,7 +40,7 @@ def acquire(market: Market, event: Event, it: said.AcquisitionRequested, broker:
         return _not_acquired(
             event, it.source, "UNKNOWN_SOURCE", f"wanted one of {', '.join(market.sources)}, found {ascii(it.source)[:80]}"
         )
-    if len(broker.goods) + len(broker.coming) >= MAX_GOODS:
+    if _hands_full(broker):
         return _not_acquired(event, it.source, "HANDS_FULL", f"a broker can hide {MAX_GOODS} goods: sell or discard one first")
     kind = _drawn(source, roll(event.id, event.entity, "kind"))
     good = f"{kind}-{broker.numbered + 1}"
@@ -132,13 +133,17 @@ def offer(market: Market, event: Event, it: said.SaleRequested, broker: Broker) 
 
 def thing_of(player: str, good: str, held: Held) -> str:
     """The good's id in the inventory."""
-    return held.thing or f"{player}/{good}"
+    return held.thing or first_thing_of(player, good)
 
 
 def _in_preparation(it: said.SaleRequested, broker: Broker) -> tuple[str, str] | None:
     if it.good not in broker.preparing:
         return None
     return "WAITING_FOR_BUYER", f"{it.good} is being put aside for {broker.preparing[it.good].buyer}: wait for the offer"
+
+
+def _hands_full(broker: Broker) -> bool:
+    return len(broker.goods) + len(broker.coming) >= MAX_GOODS
 
 
 def set_aside(market: Market, event: Event, it: ItemsReserved, broker: Broker) -> Said:
@@ -168,7 +173,13 @@ def parted(event: Event, things: Sequence[str], to: str, broker: Broker) -> Said
 
 
 def taken_over(market: Market, event: Event, it: said.GoodPartedWith, broker: Broker) -> Said:
-    """Another broker's good is this broker's now, as it is."""
+    """Another broker's good is this broker's now, as it is; whose hands are full owns it, and does not deal in it.
+
+    Without that bound more goods could spoil at one look than a decision may say, and the look would be parked.
+    """
+    if _hands_full(broker):
+        why = f"a broker can hide {MAX_GOODS} goods: {ascii(it.thing)[:80]} stays in the inventory, to be given or traded, not to be sold"
+        return _not_acquired(event, "", "HANDS_FULL", why)
     good = f"{it.kind}-{broker.numbered + 1}"
     came = said.GoodTakenOver(good=good, kind=it.kind, thing=it.thing, condition=it.condition, pace=it.pace, before=event.entity)
     return came, *watch(market, broker)

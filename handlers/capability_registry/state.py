@@ -60,7 +60,7 @@ class Service:
     registrant: str = ""  # source that registered it; empty: unknown
 
     def belongs_to(self, source: str) -> bool:
-        """Whether a source may speak for it."""
+        """True if a source may speak for it."""
         return self.registrant in ("", source) or source == "operator"
 
     @property

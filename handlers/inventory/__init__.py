@@ -1,4 +1,4 @@
-"""What players and characters own as a handler, `inventory`: stacks of items by kind, and unique things.
+"""The belongings of players and characters as a handler, `inventory`: stacks of items by kind, and unique things.
 
     PurchaseCompleted, QuestRewarded, SceneRewarded, GoodAcquired, ItemCollected, ItemGrantRequested ──▶ ItemGranted
     RefundCompleted, BargainStruck, GoodSpoiled, GoodDiscarded, RaidSuffered ──▶ ItemRemoved
@@ -65,16 +65,17 @@ def entities(giving: frozenset[str], event: Event) -> Sequence[str]:
     kind, data = type(event.data), event.data
     if event.subsystem != _SPEAKERS.get(kind, event.subsystem):
         return ()
-    if isinstance(data, said.ItemReserveRequested | said.ItemReleaseRequested):
-        return (data.owner or event.entity,)
     if isinstance(data, NpcActed) and (data.action not in giving or data.cause != "dialogue"):
         return ()
-    owners = _OWNERS[kind](data) if kind in _OWNERS else (event.entity,)
+    if isinstance(data, said.ItemReserveRequested | said.ItemReleaseRequested):
+        owners: Sequence[str] = (data.owner or event.entity,)
+    else:
+        owners = _OWNERS[kind](data) if kind in _OWNERS else (event.entity,)
     return tuple(owner for owner in owners if is_token(owner))
 
 
 def rules_of(tables: Tables) -> Rules:
-    """What the characters' tables mean for what is owned."""
+    """The rules of owning, from the characters' tables."""
     giving = frozenset(name for name, action in tables.actions.items() if action.hands_over)
     return Rules(characters=frozenset(tables.npcs), giving=giving)
 

@@ -1,8 +1,8 @@
-"""What comes to an owner, and what goes: by requests, by finds and gifts, and by what other subsystems have decided."""
+"""Coming and going of an owner's things: by requests, by finds and gifts, and by what other subsystems have decided."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -46,18 +46,19 @@ MAX_VALUE: Final = 10**12  # minor units
 
 Said = Sequence[Message]
 Gone = tuple[Piece, str]  # what, and what it belongs to
+NOTHING: Final[Mapping[str, int]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What a world's tables say: who can be given something, and by which deeds these give."""
+    """The tables of a world: who can be given something, and by which deeds these give."""
 
     characters: frozenset[str]
     giving: frozenset[str]
 
 
 def decide(rules: Rules, event: Event, inventory: Inventory) -> Said:
-    """What an event brings or takes."""
+    """The pieces that an event brings or takes."""
     match event.data:
         case ItemUseRequested() | ItemGrantRequested() as it:
             return _once(event, it, inventory)
@@ -76,7 +77,7 @@ def decide(rules: Rules, event: Event, inventory: Inventory) -> Said:
 
 
 def _consequence(event: Event, it: Any, inventory: Inventory) -> Said:
-    """What follows from what another subsystem has decided: it is not refused."""
+    """The consequence of another subsystem's decision: it is not refused."""
     match it:
         case ItemGiven():
             return _granted(inventory, [Piece(it.sku, 1, it.thing)], "given", event.entity)
@@ -91,15 +92,15 @@ def _consequence(event: Event, it: Any, inventory: Inventory) -> Said:
         case GoodAcquired():
             return _granted(inventory, [Piece(it.kind, 1, thing_of(event.entity, it.good))], "acquired", it.good)
         case RefundCompleted():
-            return _removed(inventory, [(Piece(item.sku, item.quantity), it.purchase_id) for item in it.items], "refund", "payment")
+            return _removed(inventory, [(piece, it.purchase_id) for piece in _bought(it, inventory)], "refund", "payment")
         case BargainStruck():
-            return _removed(inventory, [_good(event, it)], "sold")
+            return _removed(inventory, [_good(event, it)], "sold", "broker")
         case GoodSpoiled():
-            return _removed(inventory, [_good(event, it)], "spoiled")
+            return _removed(inventory, [_good(event, it)], "spoiled", "broker")
         case GoodDiscarded():
-            return _removed(inventory, [_good(event, it)], "discarded")
+            return _removed(inventory, [_good(event, it)], "discarded", "broker")
         case RaidSuffered():
-            return _removed(inventory, [_good(event, lost) for lost in it.goods], "confiscated")
+            return _removed(inventory, [_good(event, lost) for lost in it.goods], "confiscated", "broker")
         case _:
             return ()
 
@@ -108,22 +109,28 @@ def _good(event: Event, it: Any) -> Gone:
     return Piece(it.kind, 1, it.thing or thing_of(event.entity, it.good)), it.good
 
 
+def _bought(it: RefundCompleted, inventory: Inventory) -> Iterable[Piece]:
+    """The pieces that were put aside for a refund, things among them; where a world pays without that, so many of the kinds."""
+    aside = inventory.reserves.get(name_of("payment", it.purchase_id))
+    return aside.items if aside and it.items else [Piece(item.sku, item.quantity) for item in it.items]
+
+
 def _traded(event: Event, it: TradeSettled, inventory: Inventory) -> Said:
     """A trade is settled: what this side gave goes, what the other side gave comes."""
     own = [side for side in it.sides if side.player == inventory.owner]
     others = [side for side in it.sides if side.player != inventory.owner]
     gone = _removed(inventory, [(piece, event.entity) for piece in _of(own)], "traded", "trade", others[0].player if others else "")
-    return *gone, *_granted(inventory, _of(others), "traded", event.entity, without=_of(own))
+    left = {one.sku: one.now for one in gone}
+    return *gone, *_granted(inventory, _of(others), "traded", event.entity, left)
 
 
 def _of(sides: Iterable[TradeSide]) -> list[Piece]:
     return [Piece(one.sku, one.quantity, one.thing) for side in sides for one in side.gives]
 
 
-def _granted(inventory: Inventory, pieces: Iterable[Piece], reason: str, reference: str, without: Iterable[Piece] = ()) -> Said:
-    there: dict[str, int] = {}
-    for piece in without:  # goes by the same decision
-        there[piece.sku] = there.get(piece.sku, inventory.items.get(piece.sku, 0)) - piece.quantity
+def _granted(inventory: Inventory, pieces: Iterable[Piece], reason: str, reference: str, left: Mapping[str, int] = NOTHING) -> Said:
+    """Add to what is there; of kinds that the same decision took from, to what it `left`."""
+    there = dict(left)
     said: list[Message] = []
     for sku, quantity, thing in pieces:
         if is_sku(sku) and 0 < quantity <= MAX_STACK:
@@ -132,11 +139,11 @@ def _granted(inventory: Inventory, pieces: Iterable[Piece], reason: str, referen
     return said
 
 
-def _removed(inventory: Inventory, pieces: Iterable[Gone], reason: str, holder: str = "", to: str = "") -> Said:
-    """Take what is there: a thing wherever it is, plain pieces from what is aside for `holder`, then from what is free."""
+def _removed(inventory: Inventory, pieces: Iterable[Gone], reason: str, holder: str = "", to: str = "") -> Sequence[ItemRemoved]:
+    """Take what is aside for `holder`, then what is free; what is aside for another is that one's."""
     there: dict[str, int] = {}
     taken: set[str] = set()
-    said: list[Message] = []
+    said: list[ItemRemoved] = []
     for (sku, wanted, thing), reference in pieces:
         held = there.get(sku, inventory.items.get(sku, 0))
         gone = _takable(inventory, sku, wanted, thing if thing not in taken else "?", name_of(holder, reference))
@@ -149,11 +156,11 @@ def _removed(inventory: Inventory, pieces: Iterable[Gone], reason: str, holder: 
 
 
 def _takable(inventory: Inventory, sku: str, wanted: int, thing: str, name: str) -> int:
-    if thing:
-        return 1 if thing in inventory.things else 0
     own = inventory.reserves.get(name)
-    aside = sum(piece.quantity for piece in own.items if piece.sku == sku and not piece.thing) if own else 0
-    return min(wanted, aside + inventory.free(sku))
+    aside = own.items if own else ()
+    if thing:
+        return int(thing in inventory.things and (not inventory.is_aside(thing) or any(piece.thing == thing for piece in aside)))
+    return min(wanted, sum(piece.quantity for piece in aside if piece.sku == sku and not piece.thing) + inventory.free(sku))
 
 
 def _found(event: Event, it: ItemCollected, inventory: Inventory) -> Said:

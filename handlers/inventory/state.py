@@ -1,4 +1,4 @@
-"""What one owner has, folded from what the handler said about it."""
+"""The belongings of one owner, folded from what the handler said about it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 
 
 class Reserve(NamedTuple):
-    """What is aside for a subsystem."""
+    """Pieces that are aside for a subsystem."""
 
     holder_entity: str
     items: tuple[Piece, ...]
@@ -47,7 +47,7 @@ class Reserve(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What one owner has. `items` counts all pieces of a kind, unique and reserved ones too; a kind that is used up stays with 0."""
+    """The belongings of one owner. `items` counts all pieces of a kind, unique and reserved ones too; of a used up kind there are 0."""
 
     owner: str = ""
     items: Mapping[str, int] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Inventory:
         return self.items.get(sku, 0) - self.aside(sku)
 
     def is_aside(self, thing: str) -> bool:
-        """Whether a unique thing is reserved."""
+        """True if a unique thing is reserved."""
         return any(piece.thing == thing for reserve in self.reserves.values() for piece in reserve.items)
 
 
@@ -79,7 +79,7 @@ def name_of(holder: str, reference: str) -> str:
 
 
 def evolve(inventory: Inventory, event: Event) -> Inventory:
-    """What the owner has after the handler said `event`."""
+    """The belongings after the handler said `event`."""
     match event.data:
         case ItemGranted() as it:
             inventory = _answered(_with(inventory, it.sku, it.now), it.reference, it.request_digest)
@@ -89,7 +89,7 @@ def evolve(inventory: Inventory, event: Event) -> Inventory:
             thing = it.thing or (thing_of(event.entity, it.reference) if it.reason in OF_GOODS else "")
             holder = {"traded": "trade", "refund": "payment"}.get(it.reason, "")
             inventory = _taken(inventory, name_of(holder, it.reference), it.sku, it.quantity, thing)
-            return _fitting(_with(_less(inventory, (thing,)), it.sku, it.now), it.sku)
+            return _fitting(_with(_less(inventory, (thing,) if it.quantity else ()), it.sku, it.now), it.sku)
         case ItemGiven() as it:
             return _fitting(_with(_less(inventory, (it.thing,)), it.sku, it.now), it.sku)
         case ItemUsed() as it:

@@ -12,14 +12,14 @@ MAX_THING: Final = 160  # characters
 
 
 class Problem(NamedTuple):
-    """Why a request is refused."""
+    """The reason for a refusal."""
 
     code: str
     reason: str
 
 
 def bad_pieces(sku: str, quantity: int) -> Problem | None:
-    """Whether this is no kind, or no number of pieces."""
+    """The problem with a kind, or with a number of pieces."""
     if not is_sku(sku):
         return Problem("BAD_SKU", f"an item must be {SKU_RULE}, found {ascii(sku)[:80]}")
     if not 1 <= quantity <= MAX_QUANTITY:
@@ -28,7 +28,7 @@ def bad_pieces(sku: str, quantity: int) -> Problem | None:
 
 
 def not_free(inventory: Inventory, sku: str, quantity: int) -> Problem | None:
-    """Whether the owner cannot dispose of so many."""
+    """The problem with so many pieces, unless the owner can dispose of them."""
     held, free = inventory.items.get(sku, 0), inventory.free(sku)
     if quantity <= free:
         return None

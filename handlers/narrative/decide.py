@@ -7,10 +7,10 @@ from typing import Final
 
 from google.protobuf.message import Message
 
-from bus.event import Event
+from bus.event import EDGE, Event
 from handlers.narrative.state import Narrative
 from handlers.narrative.tables import Condition, Scene, Tables, Thing, Trigger
-from handlers.rights import HANDLERS
+from handlers.rights import is_word_of
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, ObjectExamined
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import (
     ObjectInspected,
@@ -39,7 +39,7 @@ def triggers(event: Event) -> Sequence[Trigger]:
     match event.data, event.subsystem:
         case WeatherChanged(sky=sky), "weather":
             return (("weather", sky, event.entity),)
-        case CreatureSlain(creature=creature, place=place), speaker if speaker not in HANDLERS:
+        case CreatureSlain(creature=creature, place=place), speaker if is_word_of(EDGE, speaker):
             return (("slain", creature, place),)
         case SeasonChanged(now=now), "time":
             return (("season", now.season, ""),)
@@ -127,7 +127,7 @@ def _set_off(tables: Tables, event: Event, known: Narrative) -> Said:
         return ()
     said: list[Message] = []
     happened = triggers(event)
-    player = event.entity if event.subsystem == "quest" or event.subsystem not in HANDLERS else ""
+    player = event.entity if event.subsystem == "quest" or is_word_of(EDGE, event.subsystem) else ""
     touched, number = set[str](), known.changes
     for rule in scene.changes:
         thing = scene.objects[rule.object]

@@ -149,8 +149,9 @@ def _pursued(tables: Tables, persona: Persona, npc: Npc, event: Event, now: Worl
 def _given(tables: Tables, persona: Persona, npc: Npc, event: Event, it: ItemGiven) -> Iterator[Message]:
     """A gift came, or one of the character's own went: a gift counts when it has changed hands."""
     if event.entity == npc.entity:
-        action = next(action for action in tables.actions.values() if action.hands_over)
-        yield from settled(tables, persona, npc, action, it.to, tie_now(tables, persona, npc.tie(it.to), npc.world_ms))
+        action = next((action for action in tables.actions.values() if action.hands_over), None)
+        if action is not None:
+            yield from settled(tables, persona, npc, action, it.to, tie_now(tables, persona, npc.tie(it.to), npc.world_ms))
         return
     worth = clamp(it.value_minor, 0, 10**12)
     liking = 2000 if it.sku in persona.likes else -500 if it.sku in persona.dislikes else 1000

@@ -153,7 +153,7 @@ def _did(tables: Tables, persona: Persona, npc: Npc, name: str, player: str, tie
 
 
 def settled(tables: Tables, persona: Persona, npc: Npc, action: Action, player: str, tie: Tie) -> Iterator[Message]:
-    """What a deed means between the two."""
+    """The effect of a deed between the two."""
     if action.effect != Effect() or action.settles:
         repaid = max(tie.debt_minor, 0) * action.settles // 1000
         yield from room(npc, player)

@@ -119,7 +119,7 @@ def _decide(prices: PriceList, event: Event, account: Account) -> Said:
         case coupons.CouponDenied() as it:
             return denied(event, it, account)
         case ItemsReserved() as it:
-            return goods_back(prices, event, it, account)
+            return goods_back(event, it, account)
         case ItemReserveRefused() as it:
             return goods_gone(event, it, account)
         case PlayerArrived():

@@ -120,7 +120,7 @@ def _differed(prices: PriceList, it: News, known: Real) -> Said:
 
 
 def _taxes_explain(it: said.PaymentReceived, price: int) -> bool:
-    """Whether the taxes that are said make up the difference; where nothing is said of them, all beyond the price is taxes."""
+    """True if the taxes that are said make up the difference; where nothing is said of them, all beyond the price is taxes."""
     return it.paid_minor - price == it.tax_minor if it.subtotal_minor or it.tax_minor else it.paid_minor > price
 
 

@@ -188,13 +188,12 @@ def _paid_back(asked: Asked, purchase: str, bought: Purchase, amount: int, goods
     return transfer(asked.event, "refund", purchase, bought.currency, *back), done
 
 
-def goods_back(prices: PriceList, event: Event, it: ItemsReserved, account: Account) -> Said:
+def goods_back(event: Event, it: ItemsReserved, account: Account) -> Said:
     """The goods of a refund are there: the money goes back, and the inventory takes them."""
     begun, bought = account.returning.get(it.reference), find(account.purchases, it.reference)
     if begun is None or bought is None:
         return ()
-    item = prices.items.get(bought.sku)
-    goods = [GrantedItem(sku=one.sku, quantity=one.quantity) for one in it.items] if item else []
+    goods = [GrantedItem(sku=one.sku, quantity=one.quantity) for one in it.items]
     return _paid_back(Asked(event, begun.request, begun.digest), it.reference, bought, begun.amount, goods)
 
 

@@ -1,4 +1,4 @@
-"""What is known of one real payment: refunds and disputes by id, each in the furthest state that was heard of.
+"""Knowledge of one real payment: refunds and disputes by id, each in the furthest state that was heard of.
 
 News come in any order, repeated, late, or not at all. Whatever is learned is the largest of what was heard, by a fixed order of states, so
 the same news in any order make the same knowledge; and what the player is entitled to follows from the knowledge alone.
@@ -59,7 +59,7 @@ class Dispute(NamedTuple):
 
 
 class Real(NamedTuple):
-    """What is known of a real payment, and what came of it: `given` virtual money is out, `written_off` of it lost."""
+    """Knowledge of a real payment, and what came of it: `given` virtual money is out, `written_off` of it lost."""
 
     pack: str = ""
     paid: int = 0
@@ -83,13 +83,13 @@ class Real(NamedTuple):
 
     @property
     def refunded(self) -> int:
-        """What went back: refunds by id that stand, and what was reported beyond all that are known by id, whatever became of those."""
+        """The sum that went back: refunds by id that stand, and what was reported beyond all known by id, whatever became of those."""
         standing = sum(one.amount for one in self.refunds if one.state not in GIVEN_BACK)
         return standing + max(0, self.reported - sum(one.amount for one in self.refunds))
 
     @property
     def contested(self) -> int:
-        """What is disputed, or lost by a dispute."""
+        """The sum that is disputed, or lost by a dispute."""
         return sum(self._whole_or(one) for one in self.disputes if one.state in ("open", "lost"))
 
     def _whole_or(self, one: Dispute) -> int:
@@ -98,7 +98,7 @@ class Real(NamedTuple):
 
 
 def entitled(pack: Pack | None, known: Real) -> int:
-    """How much virtual money a payment is good for: the share that was neither refunded nor is disputed or lost, rounded down."""
+    """The virtual money that a payment is good for: the share that was neither refunded nor is disputed or lost, rounded down."""
     if pack is None or not known.pack or not known.paid:
         return 0
     kept = max(0, known.paid - known.refunded - known.contested)
@@ -106,7 +106,7 @@ def entitled(pack: Pack | None, known: Real) -> int:
 
 
 def learned(known: Real, it: News, at_s: int = 0) -> Real:
-    """What is known after the news, which the provider dates `at_s` (seconds since 1970)."""
+    """Knowledge after the news, which the provider dates `at_s` (seconds since 1970)."""
     match it:
         case said.PaymentReceived():
             return known._replace(pack=it.pack, paid=it.paid_minor, currency=it.paid_currency)

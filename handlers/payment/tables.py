@@ -57,7 +57,7 @@ class PriceList:
 
     @property
     def taxed_on_top(self) -> bool:
-        """Whether the provider adds taxes to the packs' prices."""
+        """True if the provider adds taxes to the packs' prices."""
         return self.tax == "exclusive"
 
 

@@ -11,7 +11,7 @@ from bus.event import EDGE, Event
 from handlers.names import is_token
 from handlers.quest_system.model import Deed
 from handlers.quest_system.tables import MAX_COUNT
-from handlers.rights import HANDLERS
+from handlers.rights import is_word_of
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, NpcAttacked, ObjectExamined, PlayerSpoke
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGiven, ItemGranted
@@ -45,18 +45,13 @@ def deeds_of(event: Event) -> Sequence[Deed]:
         case StateChanged(set=values) | StateLoaded(values=values) if event.subsystem == "state":
             known = (_state(key, values[key]) for key in sorted(values) if is_token(key))  # sorted: a map has no order of its own
             return tuple(deed for deed in known if deed.quantity)
-        case it if (fact := _FACTS.get(type(it))) is not None and _may_say(event.subsystem, fact[0]):
+        case it if (fact := _FACTS.get(type(it))) is not None and is_word_of(fact[0], event.subsystem):
             if isinstance(it, ItemGranted) and it.reason != "collected":
                 return ()
             deed = fact[1](event.entity, it)
             return (deed,) if 1 <= deed.quantity <= MAX_COUNT and is_token(deed.target) else ()
         case _:
             return ()
-
-
-def _may_say(subsystem: str, speaker: str) -> bool:
-    """Whether it is the subsystem whose fact it is; which edges may say what, the rights have seen to."""
-    return subsystem not in HANDLERS if speaker == EDGE else subsystem == speaker
 
 
 def _state(key: str, value: StateValue) -> Deed:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from bus.event import EDGE, Event
+from handlers.rights import is_word_of
 from handlers.storyteller.tables import Cause
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain
@@ -41,7 +42,7 @@ def _completed(it: QuestCompleted) -> Sequence[Cause]:
 def causes(event: Event) -> Sequence[Cause]:
     """What `event` is to the story; nothing if it is not said by whom it should be."""
     fact = _FACTS.get(type(event.data))
-    return fact[2](event.entity, event.data) if fact is not None and fact[0] == event.subsystem else ()
+    return fact[2](event.entity, event.data) if fact is not None and is_word_of(fact[0], event.subsystem) else ()
 
 
 def player_of(event: Event) -> str:

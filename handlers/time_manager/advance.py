@@ -40,8 +40,8 @@ MAX_COUNTED: Final = 1000  # wishes that begin to count with one step: as many f
 
 
 def advance(clock: Clock, calendar: Calendar, passed: RealTimePassed) -> Sequence[Message]:
-    """What a started clock says when real time went by."""
-    if passed.rests_ms or clock.rests:
+    """The answer of a started clock when real time went by."""
+    if passed.rests_ms or clock.rests or any(clock.soon):
         return _Rested(clock, calendar, passed).said()
     heard = clock.real_ms + passed.real_ms
     now = read(calendar, clock.world_ms)

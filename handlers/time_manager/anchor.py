@@ -1,4 +1,4 @@
-"""Where a clock stood at its last step, and how world time runs on from there. Whole numbers only."""
+"""The last step of a clock, and how world time runs on from there. Whole numbers only."""
 
 from __future__ import annotations
 

@@ -21,18 +21,18 @@ PRESENCE: Final = "player"  # the subsystem whose wakes mean that somebody is ab
 
 
 def is_life(key: str) -> bool:
-    """Whether the wake of this key is the world's own life. Keys of scheduled events have no dots."""
+    """True if the wake of this key is the world's own life. Keys of scheduled events have no dots."""
     parts = key.split(".")
     return len(parts) == 3 and (parts[0], parts[2]) in LIFE
 
 
 def is_presence(key: str) -> bool:
-    """Whether the wake of this key stands for somebody who is about."""
+    """True if the wake of this key stands for somebody who is about."""
     return key.startswith(f"{PRESENCE}.")
 
 
 def next_due(clock: Clock) -> int:
-    """When something is due next, in real milliseconds heard; `clock.real_ms` if something is overdue, 0 if nothing ever is."""
+    """The next moment at which something is due, in real milliseconds heard; `clock.real_ms` if overdue, 0 if nothing ever is."""
     dues = [first[0]] if (first := clock.real_wakes.first()) else []
     if not clock.paused and clock.calendar is not None:
         moments = [next_turn(clock.calendar, clock.world_ms)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
@@ -37,7 +37,7 @@ class Schedule:
 
     def get(self, key: str) -> int | None:
         """When `key` is due, or None if it is not planned."""
-        return self.due[_shard(key)].get(key)
+        return self.due[_shard(key)].get(key) if self.size else None
 
     def first(self) -> Entry | None:
         """What is due first, or None."""
@@ -75,7 +75,7 @@ class Schedule:
         run = tuple(other for other in self.order[at] if other != entry)
         shard = {other: when for other, when in self.due[_shard(key)].items() if other != key}
         order = self.order[:at] + ((run,) if run else ()) + self.order[at + 1 :]
-        return replace(self, order=order, due=_with(self.due, key, shard), size=self.size - 1)
+        return Schedule(order=order, due=_with(self.due, key, shard), size=self.size - 1)
 
 
 EMPTY: Final = Schedule()

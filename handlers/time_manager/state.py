@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import Message
 
@@ -28,10 +28,11 @@ from schemas.gen.worldbus.time.v1.time_pb2 import (
     WakeFired,
     WakeScheduled,
 )
-from schemas.gen.worldbus.time.v1.types_pb2 import WishCounted
 
 DEFAULT_SCALE: Final = 1000  # world milliseconds per real second
 PAUSE: Final = "ClockPauseRequested"
+SCHEDULES: Final = ("wakes", "life", "real_wakes", "soon_world", "soon_real", "soon_past")
+"""Fields of a clock; a key stands in one of them at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class Clock:
     changes: tuple[Change, ...] = ()  # that come true at the next step, in order
 
     def now(self) -> cal.Reading | None:
-        """What a started clock showed at its last step."""
+        """The time that a started clock showed at its last step."""
         return None if self.calendar is None else cal.read(self.calendar, self.world_ms)
 
     @property
@@ -96,7 +97,7 @@ class Clock:
 
     @property
     def due_schedules(self) -> tuple[Schedule, ...]:
-        """What may become due by world time."""
+        """The schedules of what may become due by world time."""
         return (self.wakes,) if self.asleep else (self.wakes, self.life)
 
     @property
@@ -109,12 +110,12 @@ class Clock:
         return scale, paused
 
     def planned(self, key: str) -> bool:
-        """Whether anything is planned under `key`."""
-        return any(schedule.get(key) is not None for schedule in (self.wakes, self.life, self.real_wakes, *self.soon))
+        """True if anything is planned under `key`."""
+        return any(getattr(self, name).get(key) is not None for name in SCHEDULES)
 
     @property
     def soon(self) -> tuple[Schedule, ...]:
-        """What counts from the next step."""
+        """The schedules of what counts from the next step."""
         return self.soon_world, self.soon_real, self.soon_past
 
 
@@ -132,10 +133,9 @@ def after(clock: Clock, said: Message) -> Clock:
     """The clock after it said `said`."""
     match said:
         case ClockAdvanced() as it:
-            moved = replace(clock, world_ms=it.now.world_ms, real_ms=it.real_ms, owed=it.owed_thousandths)
-            return _stepped(moved, it)
+            return _stepped(clock, it, world_ms=it.now.world_ms, owed=it.owed_thousandths)
         case PausedTimePassed() as it:
-            return _stepped(replace(clock, real_ms=it.real_ms), it)
+            return _stepped(clock, it)
         case WakeScheduled() as it:
             return _scheduled(clock, it)
         case WakeFired() as it:
@@ -163,73 +163,56 @@ def after(clock: Clock, said: Message) -> Clock:
             return clock
 
 
-def _stepped(clock: Clock, it: ClockAdvanced | PausedTimePassed) -> Clock:
+def _stepped(clock: Clock, it: ClockAdvanced | PausedTimePassed, **moved: Any) -> Clock:
     """Behind a step: what waited for it counts, or comes true with the events that follow."""
-    clock = replace(clock, rests=it.rests_ms > 0, asleep=it.asleep, changes=())
+    clock = replace(clock, **moved, real_ms=it.real_ms, rests=it.rests_ms > 0, asleep=it.asleep, changes=())
     for wish in it.counted:
-        clock = _counted(clock, wish)
+        key = wake_key(wish.subsystem, wish.entity, wish.name) if wish.subsystem else wish.name
+        clock = _moved(clock, key, _place(key, wish.due_world_ms, wish.due_real_ms), wish.due_real_ms or wish.due_world_ms)
     return clock
 
 
-def _counted(clock: Clock, wish: WishCounted) -> Clock:
-    key = wake_key(wish.subsystem, wish.entity, wish.name) if wish.subsystem else wish.name
-    clock = _heard(clock, key)
-    if wish.due_real_ms:
-        return replace(clock, real_wakes=clock.real_wakes.put(key, wish.due_real_ms))
-    return _due(clock, key, wish.due_world_ms)
+def _place(key: str, due_world_ms: int, due_real_ms: int) -> str:
+    """The schedule of a wake by when it is due; one that names no moment is for right now, and never waits."""
+    if due_real_ms:
+        return "real_wakes"
+    return "life" if due_world_ms and is_life(key) else "wakes"
 
 
-def _heard(clock: Clock, key: str) -> Clock:
-    """Without a wish that waits for the next step."""
-    return replace(
-        clock, soon_world=clock.soon_world.remove(key), soon_real=clock.soon_real.remove(key), soon_past=clock.soon_past.remove(key)
-    )
+def _soon_place(in_world_ms: int, in_real_ms: int) -> str:
+    """The schedule of a wish that counts from the next step."""
+    return "soon_real" if in_real_ms else "soon_world" if in_world_ms else "soon_past"
 
 
-def _due(clock: Clock, key: str, due_world_ms: int) -> Clock:
-    """With a wake at a world time; one that names none is for right now, and never waits."""
-    if due_world_ms and is_life(key):
-        return replace(clock, life=clock.life.put(key, due_world_ms))
-    return replace(clock, wakes=clock.wakes.put(key, due_world_ms))
+def _moved(clock: Clock, key: str, place: str, due: int, **more: Any) -> Clock:
+    """With `key` in the schedule `place`, and in no other. One copy of the clock, however many of its fields change."""
+    return replace(clock, **{**_gone(clock, key, place), place: getattr(clock, place).put(key, due)}, **more)
+
+
+def _gone(clock: Clock, key: str, but: str = "") -> dict[str, Any]:
+    """The schedules that have `key`, all but one, without it."""
+    return {name: schedule.remove(key) for name in SCHEDULES if (schedule := getattr(clock, name)).get(key) is not None and name != but}
 
 
 def _scheduled(clock: Clock, it: WakeScheduled) -> Clock:
     key = wake_key(it.subsystem, it.entity, it.name)
-    clock = _without(clock, key)
-    clock = replace(clock, about=clock.about + is_presence(key))
+    about = clock.about + (is_presence(key) and not clock.planned(key))
     if it.from_next_step:
-        return _soon(clock, key, it.due_world_ms, it.in_world_ms, it.in_real_ms)
-    if it.due_real_ms:
-        return replace(clock, real_wakes=clock.real_wakes.put(key, it.due_real_ms))
-    return _due(clock, key, it.due_world_ms)
-
-
-def _soon(clock: Clock, key: str, due_world_ms: int, in_world_ms: int, in_real_ms: int) -> Clock:
-    if in_real_ms:
-        return replace(clock, soon_real=clock.soon_real.put(key, in_real_ms))
-    if in_world_ms:
-        return replace(clock, soon_world=clock.soon_world.put(key, in_world_ms))
-    return replace(clock, soon_past=clock.soon_past.put(key, due_world_ms))
+        due = it.in_real_ms or it.in_world_ms or it.due_world_ms
+        return _moved(clock, key, _soon_place(it.in_world_ms, it.in_real_ms), due, about=about)
+    return _moved(clock, key, _place(key, it.due_world_ms, it.due_real_ms), it.due_real_ms or it.due_world_ms, about=about)
 
 
 def _without(clock: Clock, key: str) -> Clock:
-    if not clock.planned(key):
-        return clock
-    return replace(
-        _heard(clock, key),
-        about=clock.about - is_presence(key),
-        wakes=clock.wakes.remove(key),
-        life=clock.life.remove(key),
-        real_wakes=clock.real_wakes.remove(key),
-    )
+    gone = _gone(clock, key)
+    return replace(clock, **gone, about=clock.about - is_presence(key)) if gone else clock
 
 
 def _announced(clock: Clock, it: EventScheduled) -> Clock:
-    planned = Planned(every_ms=it.every_world_ms, times=it.times, note=it.note)
-    clock = replace(_without(clock, it.name), events={**clock.events, it.name: planned})
+    events = {**clock.events, it.name: Planned(every_ms=it.every_world_ms, times=it.times, note=it.note)}
     if it.from_next_step:
-        return _soon(clock, it.name, it.due_world_ms, it.in_world_ms, 0)
-    return replace(clock, wakes=clock.wakes.put(it.name, it.due_world_ms))
+        return _moved(clock, it.name, _soon_place(it.in_world_ms, 0), it.in_world_ms or it.due_world_ms, events=events)
+    return _moved(clock, it.name, "wakes", it.due_world_ms, events=events)
 
 
 def _happened(clock: Clock, it: ScheduledEventFired) -> Clock:

@@ -1,4 +1,4 @@
-"""What two players and their inventories lead to: propose, change, accept twice, settle; or cancel, by hand or by time."""
+"""Answers to two players and their inventories: propose, change, accept twice, settle; or cancel, by hand or by time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from handlers.answering import Silence
+from handlers.inventory.stock import MAX_QUANTITY, MAX_THING
 from handlers.names import NAME_RULE, is_token
 from handlers.payment.tables import SKU_RULE, is_sku
 from handlers.trade.state import CLOSING, NEW, OPEN, Goods, Trade, goods_of, pieces_of
@@ -20,8 +21,6 @@ from schemas.gen.worldbus.trade.v1 import trade_pb2 as said
 from schemas.gen.worldbus.trade.v1.types_pb2 import TradePieces, TradeSide
 
 MAX_ITEMS: Final = 16  # on one side
-MAX_QUANTITY: Final = 1_000_000
-MAX_THING: Final = 160  # characters
 OPEN_MS: Final = 900_000  # real milliseconds that a trade may take: 15 minutes
 END: Final = "end"  # name of the wake
 
@@ -68,7 +67,7 @@ def _propose(event: Event, it: said.TradeProposeRequested, trade: Trade) -> Said
 
 
 def _move(event: Event, it: Any, trade: Trade) -> Said:
-    """What one of the two wants with an open trade."""
+    """The answer to what one of the two wants with an open trade."""
     if it.player not in trade.gives:
         return _refused(event, "NOT_YOUR_TRADE", f"{ascii(it.player)[:80]} has no part in trade {event.entity}: propose one")
     if trade.phase != OPEN:

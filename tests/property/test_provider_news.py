@@ -1,4 +1,4 @@
-"""What a payment provider sends, in any order, repeated, and partly never, against the provider's own books.
+"""News of a payment provider, in any order, repeated, and partly never, against the provider's own books.
 
 The provider here is a small one of its own making: it knows its payments, refunds and disputes as objects, and sends what Stripe documents.
 It shares no code with what reads it.
@@ -47,7 +47,7 @@ class Sale:
 
     @property
     def kept(self) -> int:
-        """What stays with the shop, as things are."""
+        """The sum that stays with the shop, as things are."""
         back = sum(amount for amount, state in self.refunds.values() if state not in ("failed", "canceled"))
         gone = sum(lost if state == "lost" else amount for amount, state, lost in self.disputes.values() if state in ("open", "lost"))
         return max(0, self.paid - back - gone)

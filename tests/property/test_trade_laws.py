@@ -59,7 +59,7 @@ STOCK: tuple[Wish, ...] = tuple(
 
 
 def laws(log: Sequence[Event]) -> None:
-    """What holds at the end of any log of trades in which everybody has heard everything."""
+    """The laws that hold at the end of any log of trades in which everybody has heard everything."""
     assert check(log) == []
     owned = read(log)
     gone = Counter(event.data.sku for event in log if isinstance(event.data, said.ItemUsed | said.ItemRemoved) and _leaves(event))

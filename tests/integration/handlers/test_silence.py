@@ -54,7 +54,7 @@ def filled(kind: type[Message], text: str, number: int) -> Message:
 
 
 def strange(kind: type[Message]) -> Iterator[tuple[str, Message]]:
-    """What a stranger might send: nothing, unknown names, absurd numbers, words that are no names; and each of them again."""
+    """Strangers' values: nothing, unknown names, absurd numbers, words that are no names; and each of them again."""
     for text, number in (("", 0), ("nobody", 1), ("nobody", 2**31 - 1), ("nobody", -1), ("x" * 3000, 7), ("no such \u202e name", 3)):
         for turn in ("once", "again"):
             yield f"{text[:8]}-{number}-{turn}", filled(kind, text, number)

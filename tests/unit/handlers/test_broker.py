@@ -24,6 +24,7 @@ from schemas.gen.worldbus.broker.v1.types_pb2 import GoodCondition
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
     ItemGrantRequested,
     ItemReleaseRequested,
+    ItemReserveRefused,
     ItemReserveRequested,
     ItemsReserved,
     ItemUsed,
@@ -236,6 +237,46 @@ def test_a_buyers_word_that_comes_too_late_means_nothing() -> None:
     buyer_says(countered(), accepted).then_nothing()
     offered().when(accepted, entity="coyle", subsystem="market").then_nothing()
     offered().when(accepted, entity="orla", subsystem="game").then_nothing()
+
+
+def test_an_offer_ends_when_it_has_stood_long_enough_and_frees_the_good() -> None:
+    ends = WakeFired(subsystem="broker", entity="mira", name="offer-heart-1")
+    back = ItemReleaseRequested(owner="mira", reference="heart-1")
+    for case in (offered(), countered()):
+        over = case.when(ends, entity="clock", subsystem="time")
+        over.then(said.OfferWithdrawn(player="mira", buyer="orla", good="heart-1"), back).then_state(offers={})
+        over.when(ends, entity="clock", subsystem="time").then_nothing()
+
+
+def test_a_good_that_the_inventory_does_not_put_aside_is_not_offered() -> None:
+    asked = holding().when(said.SaleRequested(good="heart-1", buyer="orla", ask_minor=900))
+    assert code(asked.when(said.SaleRequested(good="heart-1", buyer="coyle", ask_minor=5))) == "WAITING_FOR_BUYER"
+    no = ItemReserveRefused(reference="heart-1", holder="broker", holder_entity="mira", code="RESERVED", reason="it is aside for a trade")
+
+    case = asked.when(no, subsystem="inventory")
+    assert code(case) == "NOT_SET_ASIDE"
+    set_aside(case.then_state(preparing={}).when(said.SaleRequested(good="heart-1", buyer="coyle", ask_minor=5)))
+
+
+def test_what_is_put_aside_for_a_good_that_is_gone_goes_back() -> None:
+    asked = holding().when(said.SaleRequested(good="heart-1", buyer="orla", ask_minor=900))
+    case = asked.when(said.GoodDiscardRequested(good="heart-1")).then_state(preparing={}, goods={})
+
+    reserved = ItemsReserved(reference="heart-1", holder="broker", holder_entity="mira")
+    case.when(reserved, subsystem="inventory").then(ItemReleaseRequested(owner="mira", reference="heart-1"))
+
+
+def test_a_broker_takes_over_no_more_goods_than_can_be_hidden() -> None:
+    """Else friends heap more goods on one than may spoil at one look: the look is parked, and no good ages any more."""
+    came = said.GoodPartedWith(good="heart-9", kind="heart", thing="ben/heart-9", condition=900, pace=1000, to="mira")
+    case = fresh()
+    for _ in range(MAX_GOODS):
+        case = case.when(came, entity="ben", subsystem="broker")
+        assert isinstance(case.said[0], said.GoodTakenOver)
+
+    full = case.when(came, entity="ben", subsystem="broker")
+    assert code(full) == "HANDS_FULL"
+    full.then_state(goods=case.state.goods)
 
 
 def test_withdrawing_what_is_not_offered_is_nothing() -> None:

@@ -229,6 +229,13 @@ def test_a_gift_is_liked_owed_and_remembered() -> None:
     assert memory.about_position == case.position - len(case.said)
 
 
+def test_a_character_that_parts_with_something_where_no_deed_hands_over_goes_on() -> None:
+    talkers = npc_behavior(replace(TABLES, actions={name: action for name, action in TABLES.actions.items() if not action.hands_over}))
+    case = given(talkers, said.NpcAppeared(place="quay"), entity="widow-hask")
+
+    case.when(ItemGiven(to="doctor-vane", sku="lantern"), entity="widow-hask", subsystem=INVENTORY).then_nothing()
+
+
 def test_what_she_likes_counts_more_and_what_she_does_not_turns_round() -> None:
     def affection(item: str) -> int:
         return int(

@@ -25,12 +25,14 @@ from handlers.trade import trade
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as brokers
 from schemas.gen.worldbus.game.v1.game_pb2 import GiftGiven
 from schemas.gen.worldbus.inventory.v1 import inventory_pb2 as said
+from schemas.gen.worldbus.inventory.v1.types_pb2 import Pieces
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcActed, RelationshipChanged
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as money
+from schemas.gen.worldbus.payment.v1.types_pb2 import GrantedItem
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestProgressed
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockScaleRequested, ClockStartRequested, RealTimePassed
 from schemas.gen.worldbus.trade.v1 import trade_pb2 as trades
-from schemas.gen.worldbus.trade.v1.types_pb2 import TradePieces
+from schemas.gen.worldbus.trade.v1.types_pb2 import TradePieces, TradeSide
 from tests.ledger import check_ledger
 
 BUYER = next(iter(tomllib.loads((WORLDS / DEFAULT_WORLD / "market.toml").read_text())["buyers"]))
@@ -173,6 +175,44 @@ def test_a_refund_by_the_player_is_of_the_whole_purchase(town: Rehearsal) -> Non
     town.say(money.RefundRequested(request_id="r1", purchase_id="p1", amount_minor=449), entity="mira", subsystem="client")
 
     assert [declined.code for declined in town.said(money.RefundDeclined)] == ["BAD_AMOUNT"]
+
+
+def test_a_refund_takes_the_very_things_that_were_put_aside_for_it() -> None:
+    """Of the kind that was bought and used the player has a good: that one goes back, and nobody sells it any more."""
+    aside = [Pieces(sku="jar", quantity=1, thing="mira/jar-1")]
+    paid = money.RefundCompleted(purchase_id="p1", whole=True, items=[GrantedItem(sku="jar", quantity=1)])
+    case = given(
+        inventory,
+        said.ItemGranted(sku="jar", quantity=1, now=1, reason="acquired", reference="jar-1", thing="mira/jar-1"),
+        said.ItemsReserved(reference="p1", holder="payment", holder_entity="mira", items=aside),
+        entity="mira",
+    ).when(paid, subsystem="payment")
+
+    gone = said.ItemRemoved(sku="jar", quantity=1, reason="refund", reference="p1", thing="mira/jar-1")
+    case.then(gone).then_state(things={}, items={"jar": 0}, reserves={})
+    held = given(broker, brokers.GoodAcquired(good="jar-1", kind="jar", condition=900), entity="mira")
+    held.when(gone, subsystem="inventory").then_types(brokers.GoodPartedWith).then_state(goods={})
+
+
+def test_a_good_that_is_aside_for_a_trade_does_not_spoil_under_its_hands() -> None:
+    """It would be gone and the partner's as well, and what came of the same kind would be counted without it."""
+    aside = [Pieces(sku="jar", quantity=1, thing="mira/jar-1")]
+    sides = [
+        TradeSide(player=who, gives=[TradePieces(sku="jar", quantity=1, thing=thing)])
+        for who, thing in (("mira", "mira/jar-1"), ("ben", "ben/jar-1"))
+    ]
+    case = given(
+        inventory,
+        said.ItemGranted(sku="jar", quantity=1, now=1, reason="acquired", reference="jar-1", thing="mira/jar-1"),
+        said.ItemsReserved(reference="t1", holder="trade", holder_entity="t1", items=aside),
+        entity="mira",
+    ).when(brokers.GoodSpoiled(good="jar-1", kind="jar", thing="mira/jar-1"), subsystem="broker")
+
+    case.then(said.ItemRemoved(sku="jar", now=1, reason="spoiled", reference="jar-1", thing="mira/jar-1", missing=1))
+    case = case.then_state(things={"mira/jar-1": "jar"}, items={"jar": 1})
+    case = case.when(trades.TradeSettled(sides=sides), entity="t1", subsystem="trade").then_types(said.ItemRemoved, said.ItemGranted)
+    assert (case.said[0].quantity, case.said[0].missing) == (1, 0)  # type: ignore[attr-defined]
+    case.then_state(things={"ben/jar-1": "jar"}, items={"jar": 1}, reserves={})
 
 
 def test_what_is_being_refunded_is_neither_used_nor_given(town: Rehearsal) -> None:

@@ -209,7 +209,7 @@ def test_a_name_arrives_in_the_form_in_which_it_is_kept() -> None:
 
 
 def reported(message: Any, state: Player, time_s: int, recorded_s: int) -> tuple[Any, ...]:
-    """What is said about an event whose publisher's clock shows another time than the log's."""
+    """The answer to an event whose publisher's clock shows another time than the log's."""
     draft = Draft(data=message, world="duskmarket", entity="mira", subsystem="game", id="r", time_ns=time_s * SECOND)
     event = Event(raw=draft.encode(), subject=draft.subject, partition=0, position=9, recorded_ns=recorded_s * SECOND)
     return tuple(player.decide(event, state))

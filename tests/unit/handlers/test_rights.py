@@ -1,4 +1,4 @@
-"""Who may ask for what, and that every request of this world has somebody who answers for it. The exploits by name."""
+"""Rights to ask, and somebody who answers for every request of this world. The exploits by name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.message import Message
 
 from bus.errors import BadSettings
+from bus.handler import of_subject
 from bus.testing import given, recorded
 from handlers import ALL, by_name
 from handlers.permissions import ROLES, SPECIAL
@@ -17,6 +18,7 @@ from schemas.gen.worldbus.capability.v1 import capability_pb2 as capability
 from schemas.gen.worldbus.capability.v1.types_pb2 import Offer
 from schemas.gen.worldbus.coupon.v1.coupon_pb2 import CouponDefinitionRequested
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, ItemCollected
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemReserveRequested
 from schemas.gen.worldbus.models.v1.models_pb2 import ModelAddRequested, RolloutStartRequested
 from schemas.gen.worldbus.models.v1.types_pb2 import Stage
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeRequested, CreditRequested, RefundRequested
@@ -91,8 +93,27 @@ def test_what_cannot_be_true_is_refused_and_heard_by_nobody(handler: str, messag
             assert not [said for lane in other.entities(event) for said in other.decide(event, other.initial(lane))], other.name
 
 
+def test_who_may_not_ask_and_names_no_owner_is_refused_about_its_own_entity() -> None:
+    """Whatever the payload names would be the lane: no lane is called so, and the request would be parked instead of refused."""
+    request = ItemReserveRequested(owner="no such > name", reference="r")
+
+    assert tuple(by_name()["inventory"].entities(recorded(request, entity="mira"))) == ("mira",)
+    assert refused("inventory", request, "mira", "game").code == "NOT_ALLOWED"
+
+
+def test_a_handler_of_its_subjects_entities_stays_one_when_it_answers() -> None:
+    """The runtime knows it by the function, and then neither asks whom an event concerns nor looks at the log before it is silent."""
+    assert by_name()["state"].entities is of_subject
+
+
 def test_a_table_of_bounds_names_real_fields() -> None:
-    for table in ({"any": {"CreatureSlane": {"quantity": 1}}}, {"any": {"CreatureSlain": {"size": 1}}}, {"somebody": {"CreatureSlain": 3}}):
+    for table in (
+        {"any": {"CreatureSlane": {"quantity": 1}}},
+        {"any": {"CreatureSlain": {"size": 1}}},
+        {"any": {"CreatureSlain": {"creature": 1}}},
+        {"any": {"PartyFormed": {"members": 1}}},
+        {"somebody": {"CreatureSlain": 3}},
+    ):
         with pytest.raises(BadSettings):
             parse(table, "bounds.toml")
     bounds = parse({"any": {"CreatureSlain": {"quantity": 9}}, "client": {"CreatureSlain": {"quantity": 2}}}, "bounds.toml")

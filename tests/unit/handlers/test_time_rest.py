@@ -240,6 +240,21 @@ def test_many_wishes_begin_to_count_over_several_steps_each_once() -> None:
     assert len(case.state.real_wakes) == MAX_COUNTED + 10
 
 
+def test_wishes_that_a_farewell_has_no_room_for_count_from_the_steps_behind_it() -> None:
+    case = resting()
+    for number in range(MAX_COUNTED + 10):
+        case = wake(case, name=f"n{number:04}", in_real_ms=50)
+    case = case.when(word(10, rests_ms=0)).when(RealTimePassed(real_ms=10))
+    assert len(stepped(case).counted) == 10
+    case.then_state(soon_real=EMPTY, rests=False)
+
+    heard = set[str]()
+    for _ in range(100):
+        case = case.when(RealTimePassed(real_ms=10))
+        heard |= set(fired(case))
+    assert len(heard) == MAX_COUNTED + 10
+
+
 def test_a_step_never_says_more_than_it_may() -> None:
     case = resting()
     for number in range(100):
