@@ -16,9 +16,10 @@ import ctypes
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from traceback import format_exception_only
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from bus.errors import HandlerHung, Stopped, WorldbusError
+from bus.errors import BrokenRule, HandlerHung, Stopped, WorldbusError
 
 if TYPE_CHECKING:
     from bus.event import Event
@@ -106,6 +107,7 @@ class Watch:
     ) -> T:
         """The result of `function(first, second)`. Raises whatever it raises, and `HandlerHung` or `Stopped` when it was interrupted.
 
+        What it raises that is no `Exception` comes as `BrokenRule`: an exit, a cancellation, the panic of an extension in Rust.
         Called for every decision and every fold: it costs 70 ns more than the call itself.
         """
         self.owner, self.event = owner, event
@@ -122,6 +124,10 @@ class Watch:
             self.thrown = _NOT
             order = self.order or Order(call=Call(step, owner, event, 0), seconds=0.0, stack="")
             raise order.error().with_traceback(interrupted.__traceback__) from None
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # would pass by whoever handles errors here, and end or stop the whole loop
+            raise _no_exception(step, error).with_traceback(error.__traceback__) from None
 
     @property
     def now(self) -> Call | None:
@@ -153,6 +159,14 @@ class Watch:
         for _ in range(3):
             time.sleep(0)
         self.thrown = _NOT
+
+
+def _no_exception(step: str, error: BaseException) -> BrokenRule:
+    said = "".join(format_exception_only(error)).strip()
+    return BrokenRule(
+        f"wanted messages or an exception from `{step}`, found {said}, which would end the process: look at the frames for who raises it, "
+        "mend the rules, then `worldbus parked retry`"
+    )
 
 
 class _Unwatched(Watch):
