@@ -22,6 +22,14 @@ _OURS: Final = frozenset(
 )
 
 
+def words_of(error: BaseException) -> str:
+    """An error's class and message. A game's own exception may have any `__str__`: of one that raises, the class alone."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
+
+
 def frames_of(error: BaseException) -> list[str]:
     """The last frames of an error's traceback, innermost last: `file:line function`.
 

@@ -22,6 +22,7 @@ from google.protobuf.json_format import MessageToDict
 from bus.decision import decide, taken_up
 from bus.errors import BadEvent, HandlerHung
 from bus.event import Draft, Event, LaneMark
+from bus.frames import words_of
 from bus.handler import Handler
 from bus.lane import Lane
 from bus.quarantine import QUARANTINE, code_of, mark_of
@@ -175,7 +176,7 @@ class Verifier:
             except HandlerHung:
                 self._never[astray] = _HUNG
             except Exception as error:
-                self._never[astray] = f"{type(error).__name__}: {error}"
+                self._never[astray] = words_of(error)
         self._never[handler.name, *place_of(event), event.position] = self._never[astray]  # it was parked there
         return [place_of(event)]
 
@@ -290,7 +291,7 @@ class Verifier:
         """What the lane would say to `event` now, and the error if it would raise one."""
         lane = track.lane
         if lane.fault is not None:
-            return [], f"{type(lane.fault).__name__}: {lane.fault}"
+            return [], words_of(lane.fault)
         decision = (lane.handler.name, lane.world, lane.entity, event.position)
         if decision in self._never:
             return [], self._never[decision]
@@ -299,7 +300,7 @@ class Verifier:
         except Exception as error:  # whatever the rules raise is what a runner would park
             if isinstance(error, HandlerHung):
                 self._never[decision] = _HUNG
-            return [], f"{type(error).__name__}: {error}"
+            return [], words_of(error)
 
     # -- verdicts ----------------------------------------------------------------------------------------------------------------
 

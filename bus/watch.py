@@ -16,10 +16,10 @@ import ctypes
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from traceback import format_exception_only
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bus.errors import BrokenRule, HandlerHung, Stopped, WorldbusError
+from bus.frames import words_of
 
 if TYPE_CHECKING:
     from bus.event import Event
@@ -162,10 +162,9 @@ class Watch:
 
 
 def _no_exception(step: str, error: BaseException) -> BrokenRule:
-    said = "".join(format_exception_only(error)).strip()
     return BrokenRule(
-        f"wanted messages or an exception from `{step}`, found {said}, which would end the process: look at the frames for who raises it, "
-        "mend the rules, then `worldbus parked retry`"
+        f"wanted messages or an exception from `{step}`, found {words_of(error)}, which would end the process: look at the frames for who "
+        "raises it, mend the rules, then `worldbus parked retry`"
     )
 
 
