@@ -57,7 +57,7 @@ def bundle(
     at_least: int,
     caution: Caution[Any],
 ) -> Bundle | None:
-    """What the lane would say to the inputs that wait for it, up to the first that needs a turn of its own; None if that is too little.
+    """The lane's answers to the inputs that wait for it, up to the first that needs a turn of its own; None if that is too little.
 
     Silences in between count: they were decided on the state that the fence proves.
     """

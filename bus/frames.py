@@ -1,4 +1,4 @@
-"""Where an error came from, and what a thread is executing, as short texts for records and logs."""
+"""The words and origin of an error, and the stack of a thread, as short texts for records and logs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def frames_of(error: BaseException) -> list[str]:
 
 
 def stack_of(frame: FrameType | None, *, below: CodeType | None = None) -> str:
-    """What a thread is executing, innermost last, with the lines of source; the outermost frames go first where it is too long.
+    """The stack of a thread, innermost frame last, with the lines of source; the outermost frames go first where it is too long.
 
     `frame` is the innermost one. Left out are frames from the one that executes the code object `below` on outwards, and the watchdog's.
     """

@@ -129,7 +129,7 @@ class Publisher:
         return future
 
     def _admits(self) -> bool:
-        """Whether anything may be sent now: not while we look whether the log came back as it was. Raises `LogDamaged` if it did not."""
+        """Return whether anything may be sent: not while we look whether the log came back as it was. Raises `LogDamaged` if it did not."""
         if self._damage is not None:
             raise self._damage
         return not self._away

@@ -1,4 +1,4 @@
-"""Whether those who held a partition before us died of it.
+"""Partitions whose earlier holders died of them.
 
 Whoever takes up a partition in which inputs wait writes down where it begins, beside the snapshots; whoever lets it go alive takes that
 back. A successor that finds the record, at the same place, has a predecessor that ended without a word and settled nothing. One is bad
@@ -29,7 +29,7 @@ logger = structlog.get_logger(__name__)
 
 
 class _Held(msgspec.Struct, kw_only=True):
-    """Who holds the partition, if anybody does: from which ack floor, after how many who died there, and whether with care."""
+    """The holder of the partition, if there is one: its first ack floor, the number of those who died there before, and its care."""
 
     created: str
     floor: int

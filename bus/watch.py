@@ -1,4 +1,4 @@
-"""What an event loop is deciding now, marked so that a watchdog can see it and take it back.
+"""The present decision of an event loop, marked so that a watchdog can see it and take it back.
 
 A handler's function (`decide`, `evolve`, `entities`, `initial`) is the game's own code: it may loop for ever, and while it runs nothing
 else does. Every call of one goes through `Watch.call`, which stores what is called before and forgets it after. The watchdog reads that
@@ -45,7 +45,7 @@ class Call:
     asked: int
 
     def same(self, other: Call) -> bool:
-        """Whether both look like one call: the same step of the same lane on the same event."""
+        """Return whether both look like one call: the same step of the same lane on the same event."""
         return self.step == other.step and self.owner is other.owner and self.event is other.event
 
     @property
@@ -76,7 +76,7 @@ class Order:
     stop: bool = False
 
     def error(self) -> WorldbusError:
-        """What the call raises instead of its result."""
+        """The error that the call raises instead of its result."""
         if self.stop:
             return Stopped("the process was told to end in the midst of this decision, which is made again by whoever takes over")
         return HandlerHung(
@@ -137,7 +137,7 @@ class Watch:
 
     @property
     def ordered(self) -> bool:
-        """Whether the call in progress is one that was ordered to end."""
+        """Return whether the call in progress is one that was ordered to end."""
         order, call = self.order, self.now
         return order is not None and call is not None and order.call.same(call)
 

@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """How long a call of a handler's function may take, in seconds that its thread was given. Raises `BadSettings`."""
+    """Limits of a call of a handler's function, in seconds that its thread was given. Raises `BadSettings`."""
 
     report_s: float = 0.5  # before a pin runs out: whoever takes over has to find the record
     interrupt_s: float = 3.0

@@ -1,4 +1,4 @@
-"""Who runs the world, and whether it gets anywhere: members, handlers, projector."""
+"""The running world and its progress: members, handlers, projector."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _late(one: ConsumerLag, now_ms: int, stands: bool, who: str) -> str:
 
 
 def _reader(one: ConsumerLag, heard: Sequence[Member]) -> str:
-    """Who should read a partition, and whether they do."""
+    """The member that should read a partition, in words."""
     if one.held_by:
         return f"held by {one.held_by}"
     for member in heard:

@@ -95,7 +95,7 @@ async def test_a_name_is_taken_once_in_two_registries(log: Log, writers: list[Pu
 
 
 async def test_with_the_own_lane_alone_expected_the_rule_is_lost(log: Log, writers: list[Publisher]) -> None:
-    """Why a group expects all that its rule looked at: the race is real."""
+    """The reason for which a group expects all that its rule looked at: the race is real."""
     purses = ["alone-east", "alone-west"]
     groups = [[moved(-1, entity=purse), moved(0, entity=purse)] for purse in purses]
 

@@ -79,7 +79,7 @@ def own_nats(data_folder: Path) -> Iterator[NatsServer]:
 async def process(
     server: NatsServer, handler: Handler[Moves] = mover, limits: Limits | None = None, known: Sequence[str] = ()
 ) -> AsyncIterator[tuple[Runtime, Log]]:
-    """What one process holds: a connection, the log, the running handler."""
+    """The holdings of one process: a connection, the log, the running handler."""
     async with connect(server.url, name="test") as connection:
         log = await open_log(connection)
         try:
@@ -321,7 +321,7 @@ async def test_garbage_of_an_edge_costs_nobody_but_itself(own_nats: NatsServer) 
 
 
 async def test_garbage_of_an_edge_is_skipped_by_a_parked_lane_too(own_nats: NatsServer) -> None:
-    """What waits behind a parked input waits to be decided; what never will be would stop the lane again. And `verify` agrees."""
+    """Inputs behind a parked one wait to be decided; what never will be would stop the lane again. And `verify` agrees."""
     async with process(own_nats) as (_, log):
         await publish(log.connection, [("e", "poison")])
         for payload in GARBAGE.values():
