@@ -282,13 +282,16 @@ class Log:
         return partitions_of(await stream_info(self.connection, self.name)) or int((await self._marker()).get("partitions", PARTITIONS))
 
     async def _marker(self) -> dict[str, Any]:
-        async def ask() -> dict[str, Any]:
-            answers = await self._answers.ask(f"$JS.API.DIRECT.GET.{self.config.snapshots}", {"last_by_subj": self.marker}, timeout=2.0)
-            if status_of(answers[0][1]) in (503, 408):
-                raise Transient(f"stream {self.config.snapshots} cannot be read at the moment: retry")
-            return {} if status_of(answers[0][1]) else dict(json.loads(answers[0][2]))
+        raw = await retried(lambda: self.kept(self.marker), START_S)
+        return {} if raw is None else dict(json.loads(raw))
 
-        return await retried(ask, START_S)
+    async def kept(self, subject: str) -> bytes | None:
+        """The last value of a subject among the snapshots, if there is one. Raises `Transient` while that cannot be read."""
+        answers = await self._answers.ask(f"$JS.API.DIRECT.GET.{self.config.snapshots}", {"last_by_subj": subject}, timeout=2.0)
+        status = status_of(answers[0][1])
+        if status in (503, 408):
+            raise Transient(f"{subject} of stream {self.config.snapshots} cannot be read at the moment: retry")
+        return None if status else answers[0][2]
 
     @property
     def marker(self) -> str:

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from bus.answers import status_of
 from bus.connection import pub
-from bus.errors import Disconnected, Transient
+from bus.errors import Disconnected
 from bus.log import SNAPSHOT_ROOT
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def subject_of(log: Log, consumer: str) -> str:
 
 async def has_record(log: Log, consumer: str) -> bool:
     """Return whether a consumer of that name was ever settled by anybody. Raises `Transient`."""
-    answers = await log._answers.ask(f"$JS.API.DIRECT.GET.{log.config.snapshots}", {"last_by_subj": subject_of(log, consumer)}, timeout=2.0)
-    return status_of(answers[0][1]) == 0
+    return await log.kept(subject_of(log, consumer)) is not None
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -101,16 +99,9 @@ class Progress:
         return self._created
 
     async def _read(self) -> _Record | None:
-        answers = await self._log._answers.ask(
-            f"$JS.API.DIRECT.GET.{self._log.config.snapshots}", {"last_by_subj": self._subject}, timeout=2.0
-        )
-        status = status_of(answers[0][1])
-        if status in (503, 408):
-            raise Transient(f"the record of {self._consumer} cannot be read at the moment: retry")
-        if status:
-            return None
+        raw = await self._log.kept(self._subject)
         try:
-            return msgspec.json.decode(answers[0][2], type=_Record)
+            return None if raw is None else msgspec.json.decode(raw, type=_Record)
         except msgspec.DecodeError as error:
             logger.warning("progress_ignored", consumer=self._consumer, error=str(error))
             return None
