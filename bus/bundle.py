@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bus.decision import CONTROL
 from bus.errors import HandlerHung
 from bus.event import Draft, Event, LaneMark
 from bus.lane import RUNTIME_NAMES, Lane
 from bus.lane_run import LaneRun, Output
+from bus.routing import CONTROL_EVENTS
 
 if TYPE_CHECKING:
     from bus.caution import Caution
 
 MAX_OUTPUTS = 256
 MAX_BYTES = 512 * 1024
-_CONTROL_EVENTS = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
 
 
 class Bundle(NamedTuple):
@@ -65,7 +64,7 @@ def bundle(
     outputs: list[Output] = []
     for entry in run.queue:
         event = entry.event
-        if entry.stale or event.name in _CONTROL_EVENTS or inputs > 2 * len(outputs) + at_least:
+        if entry.stale or event.name in CONTROL_EVENTS or inputs > 2 * len(outputs) + at_least:
             break
         if caution.alarmed and caution.minds(trial, event):
             break

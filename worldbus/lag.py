@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bus.connection import ApiError
+from bus.consumer import NOT_FOUND
 from bus.errors import BadSettings, StoreUnavailable, Transient
 from bus.progress import has_record
 from bus.runtime import places
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from bus.log import Log
     from bus.presence import Hold
 
-NO_CONSUMER = 10014
 MS: Final = 1_000_000  # nanoseconds
 AT_ONCE: Final = 64  # questions to the log
 _PROJECTIONS = "SELECT projection, version, generation, position, in_step, live FROM world.projections ORDER BY projection, generation"
@@ -137,7 +137,7 @@ async def _consumer(log: Log, handler: str, name: str) -> ConsumerLag:
     try:
         info = await log.connection.api(f"CONSUMER.INFO.{log.name}.{name}")
     except ApiError as error:
-        if error.err_code == NO_CONSUMER:
+        if error.err_code == NOT_FOUND:
             return ConsumerLag(handler=handler, name=name, exists=False)
         raise
     return ConsumerLag(
