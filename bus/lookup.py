@@ -96,8 +96,11 @@ async def repeated(log: Log, id: str, parcel: Parcel, position: int) -> int:
 
 
 async def moved(log: Log, fence: str, expected: int, found: int, parcel: Parcel) -> int:
-    """The position of a fenced publish that was sent twice and refused: the first one may be what moved the lane. Raises `Conflict`."""
-    for event in await log.read_lane(fence, after=expected, at_least=found):
+    """The position of a fenced publish that was refused: an earlier sending of it, or an earlier call, may be what moved the lane.
+
+    Then it is the very next event behind `expected`. Raises `Conflict`.
+    """
+    for event in await log.read_lane(fence, after=expected, at_least=min(found, expected + 1), most=1):
         if same(event, parcel):
             return event.position
     raise conflict(LaneName.of_filter(fence), expected, found)
