@@ -1,4 +1,4 @@
-"""What the server sends back: header blocks, status lines, acknowledgement subjects and answers to requests."""
+"""Answers of the server: header blocks, status lines, acknowledgement subjects and answers to requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answer = tuple[bytes, bytes | None, bytes]
 
 
 class Delivered(NamedTuple):
-    """What the reply subject of a delivered message says."""
+    """The content of a delivered message's reply subject."""
 
     position: int
     consumer_seq: int

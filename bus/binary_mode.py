@@ -49,7 +49,7 @@ def headers(block: bytes | None) -> list[tuple[str, str]] | None:
 
 
 def recorded(block: bytes | None) -> str:
-    """When the log first took the event, if a restore has written that down."""
+    """The time at which the log first took the event, if a restore has written that down."""
     if block is None or _MARK.search(block) is None:
         return ""
     return next((value for name, value, _ in _lines(block) if name == RECORDED), "")
@@ -106,13 +106,13 @@ def _lines(block: bytes) -> list[tuple[str, str, bytes]]:
 
 
 def _binary(lines: list[tuple[str, str, bytes]]) -> bool:
-    """Whether headers tell binary mode, and no content type says that the body is the whole event."""
+    """Return whether headers tell binary mode, and no content type says that the body is the whole event."""
     structured = any(name == _CONTENT_TYPE and value.lower().startswith(STRUCTURED) for name, value, _ in lines)
     return not structured and any(name in TELLING for name, _, _ in lines)
 
 
 def _whole(raw: bytes) -> bool:
-    """Whether the body is a protobuf CloudEvent by itself: then the headers only repeat it."""
+    """Return whether the body is a protobuf CloudEvent by itself: then the headers only repeat it."""
     if raw[:1] == b"{":
         return False
     try:

@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bus.decision import CONTROL
 from bus.errors import HandlerHung
 from bus.event import Draft, Event, LaneMark
 from bus.lane import RUNTIME_NAMES, Lane
 from bus.lane_run import LaneRun, Output
+from bus.routing import CONTROL_EVENTS
 
 if TYPE_CHECKING:
     from bus.caution import Caution
 
 MAX_OUTPUTS = 256
 MAX_BYTES = 512 * 1024
-_CONTROL_EVENTS = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
 
 
 class Bundle(NamedTuple):
@@ -57,7 +56,7 @@ def bundle(
     at_least: int,
     caution: Caution[Any],
 ) -> Bundle | None:
-    """What the lane would say to the inputs that wait for it, up to the first that needs a turn of its own; None if that is too little.
+    """The lane's answers to the inputs that wait for it, up to the first that needs a turn of its own; None if that is too little.
 
     Silences in between count: they were decided on the state that the fence proves.
     """
@@ -65,7 +64,7 @@ def bundle(
     outputs: list[Output] = []
     for entry in run.queue:
         event = entry.event
-        if entry.stale or event.name in _CONTROL_EVENTS or inputs > 2 * len(outputs) + at_least:
+        if entry.stale or event.name in CONTROL_EVENTS or inputs > 2 * len(outputs) + at_least:
             break
         if caution.alarmed and caution.minds(trial, event):
             break

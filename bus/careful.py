@@ -80,7 +80,7 @@ class Careful:
     # -- turns -------------------------------------------------------------------------------------------------------------------
 
     def begin(self, runner: Runner[Any], run: LaneRun[Any]) -> bool:
-        """Whether the lane may decide its first input now. If not, the lane goes on when its turn has come."""
+        """Return whether the lane may decide its first input now. If not, the lane goes on when its turn has come."""
         if run is self._turn and self._noted:
             return True
         if run is not self._turn:
@@ -119,7 +119,7 @@ class Careful:
         runner.resume(run)
 
     def _about(self, runner: Runner[Any], run: LaneRun[Any]) -> Hang:
-        """What is about to be decided, and how many died of it before."""
+        """The note about the decision that is to begin, with the number of those who died of it before."""
         lane, event = run.lane, run.queue[0].event
         asked = event.position if event.subsystem == OPERATOR else 0
         suspects = runner.caution.suspects

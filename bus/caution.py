@@ -94,13 +94,13 @@ class Caution(Generic[S]):
             self._look()
 
     def _unroutable(self, place: tuple[str, str], position: int) -> Exception | None:
-        """What came of asking for an input's lanes, here or where a process ended by it: nobody asks again."""
+        """The error of asking for an input's lanes, here or where a process ended by it: nobody asks again."""
         hang = self.suspects.of_input(*place, position)
         asked = hang is not None and hang.step == "entities"
         return self._astray.get(position) or (self.suspects.verdict(hang) if hang is not None and asked else None)
 
     def fault(self, world: str, entity: str) -> Exception | None:
-        """Why a lane is not even to be folded, if so."""
+        """The reason for which a lane is not even to be folded, if there is one."""
         hang = self.suspects.of_lane(world, entity) if self.alarmed else None
         verdict = self.suspects.verdict(hang) if hang is not None else None
         if verdict is None:
@@ -110,7 +110,7 @@ class Caution(Generic[S]):
     # -- inputs in their turn ----------------------------------------------------------------------------------------------------
 
     def minds(self, lane: Lane[S], event: Event) -> bool:
-        """Whether an input needs a look of its own."""
+        """Return whether an input needs a look of its own."""
         place = lane.world, lane.entity
         return (
             (*place, event.position) in self._given_up
@@ -125,7 +125,7 @@ class Caution(Generic[S]):
         self._look()
 
     def stops(self, run: LaneRun[S], event: Event) -> bool:
-        """Whether the lane's first input is not to be decided now; then it is seen to."""
+        """Return whether the lane's first input is not to be decided now; then it is seen to."""
         lane = run.lane
         if self.gives_up(run, event):
             return True
@@ -148,7 +148,7 @@ class Caution(Generic[S]):
         return True
 
     def gives_up(self, run: LaneRun[S], event: Event) -> bool:
-        """Whether an operator asked to give up this input, which is done then."""
+        """Return whether an operator asked to give up this input, which is done then."""
         lane = run.lane
         reason = self._given_up.pop((lane.world, lane.entity, event.position), None)
         if reason is None:
@@ -186,7 +186,7 @@ class Caution(Generic[S]):
     # -- what an operator asks for -----------------------------------------------------------------------------------------------
 
     async def heed(self, run: LaneRun[S], event: Event) -> HandlerHung | None:
-        """Why an input that waited is not to be taken up, if it is not; waits for another member that is at it."""
+        """The reason for which an input that waited is not to be taken up, if there is one; waits for another member that is at it."""
         lane = run.lane
         while self.alarmed:
             hang = self.suspects.of_request(lane.world, lane.entity, lane.asked) if lane.asked else None
@@ -221,7 +221,7 @@ class Caution(Generic[S]):
             self._look()
 
     async def concerns(self, run: LaneRun[S], request: Event) -> bool:
-        """Whether the lane is still to decide the input that is to be dropped."""
+        """Return whether the lane is still to decide the input that is to be dropped."""
         lane, data = run.lane, request.data
         if not isinstance(data, LaneDropRequested) or not 0 < data.position < request.position:
             return False
@@ -245,7 +245,7 @@ class Caution(Generic[S]):
             entry.leave()
 
     async def _parked_soon(self, lane: Lane[S], entry: Entry) -> bool:
-        """Whether the input is parked now, and the request handed to its lane again; False if it was answered, or nothing came of it."""
+        """Hand the request to its lane again once its input is parked; False if that was answered, or nothing came of it."""
         data, runner, loop = entry.event.data, self._runner, asyncio.get_running_loop()
         assert isinstance(data, LaneDropRequested)
         event = await runner.store.input_at(data.position)

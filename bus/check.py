@@ -1,4 +1,4 @@
-"""What may be published, checked before a byte goes out: every refusal is a typed error with a stable code, what was wanted and what was
+"""The rules of publishing, checked before a byte goes out: every refusal is a typed error with a stable code, what was wanted and what was
 found.
 
 A bad message must never reach the server: some of them close the connection for good, others are stored and stop a reader later.
@@ -154,7 +154,7 @@ def _flat(descriptor: Any) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
 
 @lru_cache(maxsize=4096)
 def _needs_look(descriptor: Any) -> bool:
-    """Whether a message of this type can hold a float or a time, or nest without end; most cannot, and are not looked through."""
+    """Return whether a message of this type can hold a float or a time, or nest without end; most cannot, and are not looked through."""
     seen: set[str] = set()
     todo = [descriptor]
     while todo:

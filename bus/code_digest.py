@@ -17,7 +17,7 @@ _FLAGS: Final = 0x04 | 0x08 | 0x20 | 0x80 | 0x200  # *args, **kwargs, generator,
 
 
 class Code(NamedTuple):
-    """What a function does, and the names by which it reaches out: globals, modules that it imports when it runs, and all names in it,
+    """A function's instructions, and the names by which it reaches out: globals, modules that it imports when it runs, all names in it,
     of which any may be a module's attribute."""
 
     digest: bytes

@@ -129,7 +129,7 @@ class _Client(Client):
 
 
 class Callbacks(list[C]):
-    """What is called when something happens to the connection, in the order in which it was added."""
+    """Functions to be called when something happens to the connection, in the order in which they were added."""
 
     def discard(self, callback: C) -> None:
         """Call it no more; what failed half way through its opening was never there."""

@@ -1,4 +1,4 @@
-"""What a durable consumer has to be like, and how the one that the server has differs from that.
+"""The wanted configuration of a durable consumer, and the differences of the one that the server has.
 
 `CONSUMER.CREATE` of a name that exists is an update, so whoever may make a consumer may rewrite ours: let it pass over events (a narrower
 filter, a limit of deliveries), hand out bodies without their payload, or stand still. One comparison serves members at work and whoever

@@ -1,4 +1,4 @@
-"""What a handler says to an input, as drafts ready to be written. Pure: the same input on the same state gives the same bytes."""
+"""A handler's answer to an input, as drafts ready to be written. Pure: the same input on the same state gives the same bytes."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def _stack(error: BaseException) -> str:
 
 
 def taken_up(lane: Lane[S], event: Event, *, answered: bool) -> list[Draft]:
-    """What an input that waited comes to, and the record that it was taken up; of one that is `answered` already only that record."""
+    """The answer to an input that waited, and the record that it was taken up; of one that is `answered` already only that record."""
     if not answered:
         return decide(lane, event, retried=True)
     record = LaneInputRetried(handler=lane.handler.name, position=event.position, event_id=_identity(event))

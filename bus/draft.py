@@ -95,12 +95,12 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> Subject:
-        """Where it will be published."""
+        """The subject under which it will be published."""
         return Subject(self.world, self.subsystem, self.entity, self.data.DESCRIPTOR.name)
 
     @property
     def timeless(self) -> bool:
-        """Whether its time was taken from our clock."""
+        """Return whether its time was taken from our clock."""
         return type(self.time_ns) is Now
 
     def encode(self, payload: bytes | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""What an acknowledgement is worth, proven at the start and not believed.
+"""The worth of an acknowledgement, proven at the start and not believed.
 
 nats-server acknowledges before the event is on the disk unless it runs with `sync_interval: always`; its default loses up to two minutes of
 acknowledged events in a power cut (a killed process loses nothing). `strict` therefore asks each server's monitoring port and refuses to

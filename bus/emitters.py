@@ -1,4 +1,4 @@
-"""Which subsystem may emit which event types: the facts of a subsystem are its own, and so is the book-keeping of the runtime.
+"""The event types that each subsystem may emit: the facts of a subsystem are its own, and so is the book-keeping of the runtime.
 
 Gates ask before they publish for somebody. The table is made of the handlers' `emits`, of what each edge alone may say, and of the rights
 to ask for something; the bus knows none of them, so they are handed in. What none of them names may be said by any edge.
@@ -44,7 +44,7 @@ class Emitters:
                 self._owners[name] = (*self._owners.get(name, ()), edge)
 
     def may(self, subsystem: str, type_name: str) -> bool:
-        """Whether `subsystem` may emit events of the full type `type_name`."""
+        """Return whether `subsystem` may emit events of the full type `type_name`."""
         return self._owns(subsystem, type_name) and not self._rights(subsystem, type_name)
 
     def _owns(self, subsystem: str, type_name: str) -> bool:
@@ -60,7 +60,7 @@ class Emitters:
             raise BadEvent(problem, code="TYPE_NOT_ALLOWED", type=type_name)
 
     def problem(self, subsystem: str, type_name: str) -> str:
-        """Why it may not, in words; empty if it may."""
+        """The reason for which it may not, in words; empty if it may."""
         simple = type_name.rpartition(".")[2]
         if self._owns(subsystem, type_name):
             problem = self._rights(subsystem, type_name)

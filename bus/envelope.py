@@ -53,7 +53,6 @@ def _prefix(name: str) -> bytes:
 
 _TEXT = {name: _prefix(name) for name in ("subject", "world", "causationid", "correlationid", "lane", "traceparent", "producerversion")}
 _TIME = {name: _prefix(name) for name in ("time", "deadline")}
-_DEPTH = _prefix("depth")
 
 
 def _text(name: str, value: str) -> bytes:

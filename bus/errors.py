@@ -1,4 +1,4 @@
-"""What can go wrong, sorted by what the caller does next.
+"""All errors, sorted by what the caller does next.
 
     WorldbusError
     ├── Rejected            this input can never be handled: refuse it at the edge, park it on the bus

@@ -25,7 +25,7 @@ __all__ = ["EDGE", "Draft", "Event", "LaneMark", "new_id", "output_id"]
 
 
 class LaneMark(NamedTuple):
-    """Which input an output answers: its partition and position, and that this is output `step` of `steps` (from 0)."""
+    """The input that an output answers, by partition and position; the output is number `step` of `steps` (from 0)."""
 
     partition: int
     position: int
@@ -177,12 +177,12 @@ class Event:
 
     @property
     def time_ns(self) -> int:
-        """When it happened, by its publisher (0 if not said, or if it is no moment). Data, never an order: order is `position`."""
+        """The time of the happening, by its publisher (0 if not given, or no moment). Data, never an order: order is `position`."""
         return self._moment("time")
 
     @property
     def deadline_ns(self) -> int:
-        """When an answer stops being useful (0: never)."""
+        """The moment from which on an answer is of no use (0: never)."""
         return self._moment("deadline")
 
     @property
@@ -229,7 +229,7 @@ class Event:
 
     @property
     def lane(self) -> LaneMark | None:
-        """Which input this output answers; None for events that came from outside."""
+        """The input that this output answers; None for events that came from outside."""
         text = self._text("lane")
         return LaneMark.parse(text) if text else None
 

@@ -124,7 +124,7 @@ def _fill(given: dict[str, Any], block: bytes | None, subject: Subject, position
 
 
 def _recorded(block: bytes | None, recorded_ns: int) -> int:
-    """When the log first took it, to the microsecond: the archive knows it no better, and a restored log only from there."""
+    """The time at which the log first took it, to the microsecond: the archive knows it no better, and a restored log only from there."""
     written = binary_mode.recorded(block)
     moment = parse_time(written, binary_mode.RECORDED) if written else recorded_ns
     return moment // 1000 * 1000 if 0 <= moment <= LAST_SECOND * NANOS else 0

@@ -1,4 +1,4 @@
-"""Where an error came from, and what a thread is executing, as short texts for records and logs."""
+"""The words and origin of an error, and the stack of a thread, as short texts for records and logs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ _OURS: Final = frozenset(
 )
 
 
+def words_of(error: BaseException) -> str:
+    """An error's class and message. A game's own exception may have any `__str__`: of one that raises, the class alone."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
+
+
 def frames_of(error: BaseException) -> list[str]:
     """The last frames of an error's traceback, innermost last: `file:line function`.
 
@@ -34,7 +42,7 @@ def frames_of(error: BaseException) -> list[str]:
 
 
 def stack_of(frame: FrameType | None, *, below: CodeType | None = None) -> str:
-    """What a thread is executing, innermost last, with the lines of source; the outermost frames go first where it is too long.
+    """The stack of a thread, innermost frame last, with the lines of source; the outermost frames go first where it is too long.
 
     `frame` is the innermost one. Left out are frames from the one that executes the code object `below` on outwards, and the watchdog's.
     """

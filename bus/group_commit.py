@@ -1,4 +1,4 @@
-"""How writes travel: one by one, or, while the disk is busy with an earlier one, gathered into atomic batches that share one sync.
+"""The way into the log: one by one, or, while the disk is busy with an earlier one, gathered into atomic batches that share one sync.
 
 Under `sync_interval: always` each single write costs the server a sync (about 1 ms here), an atomic batch of up to 1000 costs one opening
 of its staging store and one sync together (about 10 ms). So a few waiting writes go alone, and many go together. A refused batch is taken
@@ -30,11 +30,11 @@ WRONG_LAST_SEQUENCE = frozenset({10071, 10164})  # with the sequence that was fo
 
 
 class Framed(Protocol):
-    """What a frame is made of."""
+    """The parts of a frame."""
 
     @property
     def subject(self) -> bytes:
-        """Where it goes."""
+        """Its subject."""
 
     @property
     def lines(self) -> bytes:
@@ -72,7 +72,7 @@ class Write(Protocol):
 
 
 class AckError(msgspec.Struct):
-    """Why JetStream refused."""
+    """JetStream's refusal."""
 
     code: int = 0
     err_code: int = 0

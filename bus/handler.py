@@ -1,4 +1,4 @@
-"""What a subsystem of the game is: a frozen value of pure functions.
+"""A subsystem of the game: a frozen value of pure functions.
 
     ticking = Handler(
         name="weather", listens_to=(WakeFired,), emits=(WeatherChanged,),

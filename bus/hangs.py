@@ -1,4 +1,4 @@
-"""What a process that stands still leaves behind, for whoever takes over: the call that did not return, and what came of it.
+"""Records that a process which stands still leaves for its successor: the call that did not return, and what came of it.
 
 A record lies beside the snapshots, one subject for each call. It is written by a thread with an event loop and a connection of its own,
 since the process's loop is what stands still:

@@ -1,4 +1,4 @@
-"""Whether this process is well, by whoever knows: red as long as anybody has a reason."""
+"""The health of this process, by all who know: red as long as anybody has a reason."""
 
 from __future__ import annotations
 

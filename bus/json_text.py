@@ -61,7 +61,7 @@ def _decode(raw: bytes | str) -> str:
 
 
 def _depth(text: str) -> int:
-    """How deep it nests, at most: before json.loads, which recurses once per level."""
+    """An upper bound of its nesting, computed before json.loads, which recurses once per level."""
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return 0
     if "\\" in text:

@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 def wanted(place: Place, pace: Pace) -> dict[str, Any]:
-    """What the consumer of a place has to be like."""
+    """The configuration that the consumer of a place has to have."""
     return pull_config(place.name, [place.subject_filter], ack_wait=pace.ack_wait_s, pin_timeout=pace.pin_timeout_s)
 
 
@@ -131,7 +131,7 @@ class Keeper:
         await self._made(after)
 
     async def mend(self, info: Mapping[str, Any]) -> bool:
-        """Whether the consumer, of which `info` is the server's information, was as it has to be. If not, it is when this returns, unless
+        """Return whether the consumer with this `info` of the server was as it has to be. If not, it is when this returns, unless
         it was repaired just now."""
         found = differences(self._wanted, config_of(info), wider=self._wider)
         now = asyncio.get_running_loop().time()

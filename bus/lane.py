@@ -126,14 +126,14 @@ class Lane(Generic[S]):
 
     @property
     def owes(self) -> bool:
-        """Whether something is to be done before the next input: an interrupted decision, or inputs of a quarantine that is over."""
+        """Return whether something is to be done before the next input: an interrupted decision, or inputs of a quarantine that is over."""
         if self.fault is not None:
             return False
         group = self.group
         return (group is not None and not group.put_aside) or (bool(self.waiting) and self.cause in QUARANTINE)
 
     def has_done(self, partition: int, position: int) -> bool:
-        """Whether the input at `position` was answered before. Inputs without an output are not recorded, and are decided again."""
+        """Return whether the input at `position` was answered before. Inputs without an output are not recorded, and are decided again."""
         return position <= self.done.get(partition, 0)
 
     def extend(self, history: Iterable[Event]) -> None:

@@ -1,4 +1,4 @@
-"""What a runner works with: inputs on their way, lanes with their queues, limits and counts."""
+"""The material of a runner: inputs on their way, lanes with their queues, limits and counts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALL_MEASURED = 256  # decisions of a handler that are timed; after these every s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How hard a runner tries, and how much it holds."""
+    """Bounds on a runner's tries and on what it holds."""
 
     attempts: int = 5  # of an input whose decision fails by a bug, before it is parked
     first_retry_s: float = 0.05  # doubles each time, with jitter
@@ -29,7 +29,7 @@ class Limits:
 
 
 class LaneStore(Protocol):
-    """Where lanes come from when they are not in memory: the log and the snapshots beside it."""
+    """The source of lanes that are not in memory: the log and the snapshots beside it."""
 
     async def load(self, lane: Lane[Any], *, at_least: int) -> None:
         """Bring `lane` up to date with the log, at least to the position `at_least`."""
@@ -69,7 +69,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Tally:
-    """What a runner did since it started."""
+    """Counts of a runner since it started."""
 
     received: int = 0
     decided: int = 0

@@ -1,4 +1,4 @@
-"""Where lanes come from when they are not in memory: a snapshot, if there is a fitting one, and the log behind it."""
+"""The source of lanes that are not in memory: a snapshot, if there is a fitting one, and the log behind it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORMAT = 2  # of a snapshot
 
 
 class _Stamp(msgspec.Struct):
-    """What every snapshot begins with, whatever release wrote it."""
+    """The beginning of every snapshot, whatever release wrote it."""
 
     fingerprint: str
 

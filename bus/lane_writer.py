@@ -47,7 +47,7 @@ class LaneWriter(Generic[S]):
             self._write_next(run)
 
     def may_bundle(self, run: LaneRun[S], count: int) -> bool:
-        """Whether so many outputs of the lane may travel as one atomic batch now."""
+        """Return whether so many outputs of the lane may travel as one atomic batch now."""
         runner, enough = self._runner, self._runner.limits.together_from
         if enough is None or count < enough or run.single or runner.turns is not None or runner.careful is not None:
             return False

@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
-    """Which streams, and how they are laid out. `partitions` can never change once events are in the log; None: as they are there, or 8."""
+    """The streams and their layout. `partitions` can never change once events are in the log; None: as they are there, or 8."""
 
     name: str = "LOG"
     snapshots: str = "SNAPSHOTS"
@@ -90,7 +90,7 @@ def _stream(name: str, subjects: list[str], replicas: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """What the log holds: `count` events from `first` to `last`; an empty log has 0, 0, 0."""
+    """The extent of the log: `count` events from `first` to `last`; an empty log has 0, 0, 0."""
 
     first: int
     last: int
@@ -133,7 +133,7 @@ class Log:
         return LogState(int(found["first_seq"]) if count else 0, int(found["last_seq"]), count, asked_ns, int(found["bytes"]))
 
     async def created(self, *, timeout: float = 10.0) -> str:
-        """When the log was made, as the server says it now: another time means another log, whatever its name."""
+        """The time at which the log was made, as the server says it now: another time means another log, whatever its name."""
         info = await retried(lambda: self.connection.api(f"STREAM.INFO.{self.name}", timeout=2.0), timeout)
         return str(info["created"])
 
@@ -274,7 +274,7 @@ class Log:
         await retried(write, START_S)
 
     async def marked(self) -> str:
-        """When the log was made, as written down; nothing if that is not known."""
+        """The time at which the log was made, as written down; nothing if that is not known."""
         return str((await self._marker()).get("created", ""))
 
     async def layout(self) -> int:
@@ -282,13 +282,16 @@ class Log:
         return partitions_of(await stream_info(self.connection, self.name)) or int((await self._marker()).get("partitions", PARTITIONS))
 
     async def _marker(self) -> dict[str, Any]:
-        async def ask() -> dict[str, Any]:
-            answers = await self._answers.ask(f"$JS.API.DIRECT.GET.{self.config.snapshots}", {"last_by_subj": self.marker}, timeout=2.0)
-            if status_of(answers[0][1]) in (503, 408):
-                raise Transient(f"stream {self.config.snapshots} cannot be read at the moment: retry")
-            return {} if status_of(answers[0][1]) else dict(json.loads(answers[0][2]))
+        raw = await retried(lambda: self.kept(self.marker), START_S)
+        return {} if raw is None else dict(json.loads(raw))
 
-        return await retried(ask, START_S)
+    async def kept(self, subject: str) -> bytes | None:
+        """The last value of a subject among the snapshots, if there is one. Raises `Transient` while that cannot be read."""
+        answers = await self._answers.ask(f"$JS.API.DIRECT.GET.{self.config.snapshots}", {"last_by_subj": subject}, timeout=2.0)
+        status = status_of(answers[0][1])
+        if status in (503, 408):
+            raise Transient(f"{subject} of stream {self.config.snapshots} cannot be read at the moment: retry")
+        return None if status else answers[0][2]
 
     @property
     def marker(self) -> str:
@@ -363,7 +366,7 @@ async def make(connection: Connection, config: LogConfig) -> str:
 
 
 async def stream_info(connection: Connection, name: str) -> dict[str, Any] | None:
-    """What the server says of a stream; None if it has none of that name."""
+    """The server's information about a stream; None if it has none of that name."""
     try:
         return await retried(lambda: connection.api(f"STREAM.INFO.{name}"), START_S)
     except ApiError as error:

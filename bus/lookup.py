@@ -17,7 +17,7 @@ SKEW = timedelta(hours=1)  # our clock against the server's, generously
 
 
 def same(event: Event, parcel: Parcel) -> bool:
-    """Whether the log holds this event at that place: the one meaning of "the same event" for every gate."""
+    """Return whether the log holds this event at that place: the one meaning of "the same event" for every gate."""
     return not differences(event, parcel)
 
 
@@ -43,7 +43,7 @@ def differences(event: Event, parcel: Parcel) -> list[str]:
 
 
 def _content(event: Event) -> dict[str, Any]:
-    """What an event says, whatever its bytes; attributes that it does not say are missing."""
+    """The content of an event, whatever its bytes; attributes that it does not have are missing."""
     said: dict[str, Any] = {name: event.text(name) for name in TEXTS} | {name: event.moment(name) for name in TIMES}
     said |= event.extensions
     said["depth"] = event.depth
@@ -96,8 +96,11 @@ async def repeated(log: Log, id: str, parcel: Parcel, position: int) -> int:
 
 
 async def moved(log: Log, fence: str, expected: int, found: int, parcel: Parcel) -> int:
-    """Where a fenced publish that was sent twice and refused is after all: the first one may be what moved the lane. Raises `Conflict`."""
-    for event in await log.read_lane(fence, after=expected, at_least=found):
+    """The position of a fenced publish that was refused: an earlier sending of it, or an earlier call, may be what moved the lane.
+
+    Then it is the very next event behind `expected`. Raises `Conflict`.
+    """
+    for event in await log.read_lane(fence, after=expected, at_least=min(found, expected + 1), most=1):
         if same(event, parcel):
             return event.position
     raise conflict(LaneName.of_filter(fence), expected, found)

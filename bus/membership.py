@@ -1,4 +1,4 @@
-"""Which member should read which partition: a matter of balance, never of safety (writes are fenced).
+"""The partitions that each member should read: a matter of balance, never of safety (writes are fenced).
 
 Every process says on core NATS, a few times a second, that it lives and which handlers it runs. From those it heard lately each computes
 the same shares, and takes up or hands over partitions. A silent member's share is taken over; should it wake again, its writes meet the
@@ -31,7 +31,7 @@ _encode = msgspec.json.encode
 
 
 def subject_of(log_name: str) -> str:
-    """Where the members of a log are heard."""
+    """The subject on which the members of a log are heard."""
     return f"{SUBJECT}.{log_name}"
 
 
@@ -44,7 +44,7 @@ def share(partitions: int, members: Iterable[str], me: str) -> frozenset[int]:
 
 
 class Membership:
-    """Who is there. `changed` is called after somebody came or went."""
+    """The members that are there. `changed` is called after somebody came or went."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Membership:
         self._listened = False
 
     def alone(self, handler: str) -> bool:
-        """Whether nobody else runs `handler`, as far as can be heard; False until we have listened for long enough to know."""
+        """Return whether nobody else runs `handler`, as far as can be heard; False until we have listened for long enough to know."""
         return self._listened and self.members(handler) == {self.me}
 
     def members(self, handler: str) -> frozenset[str]:
@@ -84,7 +84,7 @@ class Membership:
         return frozenset(others | ({self.me} if handler in self._handlers else set()))
 
     def lives(self, member: str) -> bool:
-        """Whether a member, of whatever handlers, was heard lately; we ourselves live."""
+        """Return whether a member, of whatever handlers, was heard lately; we ourselves live."""
         return member == self.me or member in self._heard
 
     async def run(self) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from bus.connection import ApiError
 from bus.errors import Misuse, Transient
+from bus.frames import words_of
 
 if TYPE_CHECKING:
     from bus.health import Health
@@ -61,7 +62,7 @@ class Patience:
     def stuck(self, lane: Lane[Any], error: Exception) -> None:
         """A lane can neither go on nor be parked, by an error of ours: that is for whoever is on call."""
         if self.health is not None:
-            reason = f"{self._handler}/{lane.entity} can neither go on nor be parked: {type(error).__name__}: {error}"
+            reason = f"{self._handler}/{lane.entity} can neither go on nor be parked: {words_of(error)}"
             self.health.red(f"lane {self._handler}/{lane.world}/{lane.entity}", reason)
 
     def free(self, lane: Lane[Any]) -> None:

@@ -34,7 +34,7 @@ def media(content_type: str, field: str = "datacontenttype") -> str:
 
 
 def looks_like_json(body: bytes) -> bool:
-    """Whether bytes without a content type are a JSON object rather than a protobuf message.
+    """Return whether bytes without a content type are a JSON object rather than a protobuf message.
 
     A message begins with the tag of a field, and no message of ours can begin with `{`: that is a group, which proto3 does not have. White
     space before it settles nothing where it begins with a line feed, the tag of a text in field 1: then `{` is its length.

@@ -1,4 +1,4 @@
-"""What a process says about itself: which parts of a world it runs, and how each of them stands.
+"""A process's report about itself: the parts of a world that it runs, and the state of each.
 
 It travels in heartbeats (`bus.membership`). The other members need two fields of it; the rest is for operators, and sent when one asks.
 """
@@ -31,7 +31,7 @@ class Hold(msgspec.Struct, array_like=True, frozen=True):
 
 
 class HandlerReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one handler of a member stands."""
+    """The state of one handler of a member."""
 
     name: str
     holds: list[Hold] = []
@@ -41,7 +41,7 @@ class HandlerReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PartReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How another part of a process stands: its projector, ticker, gateway, a worker."""
+    """The state of another part of a process: its projector, ticker, gateway, a worker."""
 
     name: str
     state: str = ""  # one word or two: works, stands by, waits …
@@ -104,7 +104,7 @@ class Part:
 
     @property
     def ran(self) -> bool:
-        """Whether it has ever moved."""
+        """True once it has moved."""
         return self._moved_ms > 0
 
     def report(self) -> PartReport:
@@ -140,7 +140,7 @@ class Presence:
         return [part.report() for part in self._parts.values()]
 
     def reasons(self) -> list[str]:
-        """Why this process is not well; nothing if it is."""
+        """The reasons for which this process is not well; none if it is."""
         return [] if self.health is None else [reason[:REASON] for reason in self.health.reasons]
 
 

@@ -1,4 +1,4 @@
-"""How far a consumer was settled, kept in the log's own snapshots beside the server's word for it.
+"""The position up to which a consumer was settled, kept in the log's own snapshots beside the server's word for it.
 
 nats-server keeps an ack floor in a small file without a checksum: one flipped bit can move it forward, and the inputs in between would
 never be answered, without any error (9 of 60 flips; docs/explanation/reliability.md). A message of a stream has a checksum. So whoever
@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from bus.answers import status_of
 from bus.connection import pub
-from bus.errors import Disconnected, Transient
+from bus.errors import Disconnected
 from bus.log import SNAPSHOT_ROOT
 
 if TYPE_CHECKING:
@@ -32,18 +31,17 @@ logger = structlog.get_logger(__name__)
 
 
 def subject_of(log: Log, consumer: str) -> str:
-    """Where the record of a consumer is kept."""
+    """The subject of a consumer's record."""
     return f"{SNAPSHOT_ROOT}.progress.{log.name}.{consumer}"
 
 
 async def has_record(log: Log, consumer: str) -> bool:
-    """Whether a consumer of that name was ever settled by anybody. Raises `Transient`."""
-    answers = await log._answers.ask(f"$JS.API.DIRECT.GET.{log.config.snapshots}", {"last_by_subj": subject_of(log, consumer)}, timeout=2.0)
-    return status_of(answers[0][1]) == 0
+    """Return whether a consumer of that name was ever settled by anybody. Raises `Transient`."""
+    return await log.kept(subject_of(log, consumer)) is not None
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """What is written down of one consumer: positions, and when it and its log were made."""
+    """The record of one consumer: positions, and the times at which it and its log were made."""
 
     settled: int
     created: str
@@ -87,7 +85,7 @@ class Progress:
         return self._sound
 
     async def behind(self) -> int | None:
-        """Where a consumer has to begin that is made instead of one that is gone or was rewritten; None if nothing is known of this log.
+        """The position behind which a new consumer begins in place of a lost or rewritten one; None if nothing is known of this log.
 
         Raises `Transient` while the record cannot be read.
         """
@@ -97,20 +95,13 @@ class Progress:
 
     @property
     def created(self) -> str:
-        """When the consumer was made of which this is the progress, as far as it was read."""
+        """The time at which the consumer was made, as far as it was read."""
         return self._created
 
     async def _read(self) -> _Record | None:
-        answers = await self._log._answers.ask(
-            f"$JS.API.DIRECT.GET.{self._log.config.snapshots}", {"last_by_subj": self._subject}, timeout=2.0
-        )
-        status = status_of(answers[0][1])
-        if status in (503, 408):
-            raise Transient(f"the record of {self._consumer} cannot be read at the moment: retry")
-        if status:
-            return None
+        raw = await self._log.kept(self._subject)
         try:
-            return msgspec.json.decode(answers[0][2], type=_Record)
+            return None if raw is None else msgspec.json.decode(raw, type=_Record)
         except msgspec.DecodeError as error:
             logger.warning("progress_ignored", consumer=self._consumer, error=str(error))
             return None

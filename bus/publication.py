@@ -16,7 +16,7 @@ HEADROOM = 512  # bytes for the header lines that a batch or a fence adds
 
 
 class Parcel(NamedTuple):
-    """What goes out for a draft that keeps every rule."""
+    """The bytes that go out for a draft that keeps every rule."""
 
     subject: bytes
     lines: bytes
@@ -61,7 +61,7 @@ def fence_lines(fence: str, expected: int) -> bytes:
 
 
 class Desk(Protocol):
-    """Who sends publications and takes their answers: the publisher."""
+    """The sender of publications, which takes their answers: the publisher."""
 
     def position_in(self, payload: bytes) -> int:
         """The position in a plain acknowledgement, 0 for any other answer."""
@@ -120,12 +120,12 @@ class Publication:
 
     @property
     def parcel(self) -> Parcel:
-        """What is in the log once it is stored."""
+        """The bytes that are in the log once it is stored."""
         return Parcel(self.subject, b"", self.payload, self.timeless)
 
     @property
     def ended(self) -> bool:
-        """Whether its caller has been told, or does not wait any more."""
+        """Return whether its caller has been told, or does not wait any more."""
         return self.future.done()
 
     def stored(self, position: int) -> None:

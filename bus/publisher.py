@@ -129,7 +129,7 @@ class Publisher:
         return future
 
     def _admits(self) -> bool:
-        """Whether anything may be sent now: not while we look whether the log came back as it was. Raises `LogDamaged` if it did not."""
+        """Return whether anything may be sent: not while we look whether the log came back as it was. Raises `LogDamaged` if it did not."""
         if self._damage is not None:
             raise self._damage
         return not self._away
@@ -259,10 +259,7 @@ class Publisher:
                 publication.stored(ack.seq)
         elif ack.error.err_code in WRONG_LAST_SEQUENCE:
             found = last_number(ack.error.description)
-            if publication.tries > 1:
-                self._look(publication, lookup.moved(self.log, publication.fence, publication.expected, found, publication.parcel))
-            else:
-                publication.failed(lookup.conflict(LaneName.of_filter(publication.fence), publication.expected, found))
+            self._look(publication, lookup.moved(self.log, publication.fence, publication.expected, found, publication.parcel))
         else:
             self._refused(publication, ack)
 

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from bus.errors import BadEvent, HandlerHung, LaneStopped
 from bus.event import Event, LaneMark
+from bus.frames import words_of
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _name(event: Event) -> str:
 
 def _words(error: Exception) -> str:
     """The error and the line that raised it; no traceback is kept, which would keep everything that it looks at."""
-    text = f"{type(error).__name__}: {error}"[:800]
+    text = words_of(error)[:800]
     frames = traceback.extract_tb(error.__traceback__)
     if not frames or isinstance(error, BadEvent):
         return text

@@ -1,4 +1,4 @@
-"""What some values can reach by the code that they refer to, as one digest: see bus/rules.py for what counts.
+"""The reach of some values by the code that they refer to, as one digest: see bus/rules.py for what counts.
 
 Functions and classes are nodes, each known once; everything else is data, which counts by its structure and not by its identity.
 """
@@ -131,7 +131,7 @@ class Reach:
         return _Node(hashed.digest(), tuple(refers))
 
     def _named(self, value: object, names: Iterable[str], refers: list[object], depth: int = 0) -> bytes:
-        """What a global name stands for; of a module of ours, the attributes that the code may mean."""
+        """The meaning of a global name; of a module of ours, the attributes that the code may mean."""
         if not isinstance(value, ModuleType):
             return self._token(value, refers)
         if not self._is_ours(value.__name__):
@@ -322,7 +322,7 @@ def _slots(kind: type) -> Iterable[str]:
 
 
 def _reduced(value: object) -> Iterator[object]:
-    """What an object of somebody else's type is made of, as far as it tells; locks, generators and the like tell nothing."""
+    """The parts of an object of somebody else's type, as far as it tells; locks, generators and the like tell nothing."""
     try:
         reduced = value.__reduce_ex__(2)
     except Exception:
@@ -335,7 +335,7 @@ def _reduced(value: object) -> Iterator[object]:
 
 @functools.cache
 def _is_loose(top: str) -> bool:
-    """Whether a package is neither Python's own nor installed: a script, or a game in its source tree."""
+    """Return whether a package is neither Python's own nor installed: a script, or a game in its source tree."""
     if top in _STANDARD or not top:
         return False
     module = sys.modules.get(top)

@@ -48,14 +48,14 @@ def widest(filters: Sequence[str]) -> str:
 
 
 class Choice:
-    """Which stored subjects several filters want; remembers its answers."""
+    """The stored subjects that several filters match; remembers its answers."""
 
     def __init__(self, filters: Sequence[str]) -> None:
         self._pattern = re.compile("|".join(_pattern(one) for one in filters).encode())
         self._known: dict[bytes, bool] = {}
 
     def wants(self, subject: bytes) -> bool:
-        """Whether any of the filters matches."""
+        """Return whether any of the filters matches."""
         known = self._known.get(subject)
         if known is None:
             if len(self._known) >= MAX_KNOWN:

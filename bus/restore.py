@@ -17,7 +17,7 @@ from bus.check import check_stored
 from bus.connection import ApiError, Connection
 from bus.errors import BadSubject, Disconnected, LogDamaged, Misuse, Transient, Unknown
 from bus.group_commit import MAX_BATCH, MAX_BATCH_BYTES, batch_frames, decode_ack
-from bus.log import Log, LogConfig, attach, make
+from bus.log import NO_STREAM, Log, LogConfig, attach, make
 from bus.publication import Parcel
 
 ANSWER_TIMEOUT = 10.0  # seconds
@@ -76,7 +76,7 @@ async def _delete(connection: Connection, name: str) -> None:
     try:
         await connection.api(f"STREAM.DELETE.{name}", timeout=60.0)
     except ApiError as error:
-        if error.err_code != 10059:  # there is none
+        if error.err_code != NO_STREAM:
             raise
 
 

@@ -1,4 +1,4 @@
-"""Which lanes an input concerns: a function of the event alone, the same for whoever runs the handler and for whoever verifies it."""
+"""The lanes that an input concerns: a function of the event alone, the same for whoever runs the handler and for whoever verifies it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _reach = Reach()
 
 
 def producer(handler: Handler[Any]) -> str:
-    """Who decides, for the record: `<handler>/<version>+<rules>`. Computed once for each handler."""
+    """The deciding release, for the record: `<handler>/<version>+<rules>`. Computed once for each handler."""
     return handler._producer or _named(handler)
 
 
@@ -45,5 +45,5 @@ def _named(handler: Handler[Any]) -> str:
 
 
 def roots_of(handler: Handler[Any]) -> tuple[object, ...]:
-    """Where its rules begin."""
+    """The functions and types at which its rules begin."""
     return handler.entities, handler.initial, handler.decide, handler.evolve, handler.listens_to, handler.emits, handler.retired

@@ -225,7 +225,7 @@ class Runner(Generic[S]):
         return True
 
     def _skip(self, run: LaneRun[S], event: Event) -> bool:
-        """Whether the first input of a lane is garbage of an edge, and passed over."""
+        """Return whether the first input of a lane is garbage of an edge, and passed over."""
         if not self.skips.take(event):
             return False
         self.done(run)

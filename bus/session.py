@@ -116,7 +116,7 @@ class Session:
         self._since_ms = time.time_ns() // MS
 
     def hold(self) -> Hold:
-        """How the hold stands, for operators."""
+        """The state of the hold, for operators."""
         unsettled = [entry.event for entry in self._open if entry.open] if self.active else []
         received = self._last if self.active else 0
         partition = -1 if self.place.partition is None else self.place.partition
@@ -245,8 +245,8 @@ class Session:
             await self._take_back(consumer, first=pause == 2 * FIRST_LOOK_S)
 
     async def _take_back(self, consumer: PullConsumer, *, first: bool) -> None:
-        """What was delivered to a member that died, and not settled, would come again only after `ack_wait`; with no newer input behind it
-        nothing would tell us. A reset makes it deliverable now. If somebody is pinned after all, it costs them a restart, no more.
+        """Take over inputs that a dead member did not settle. They would come again only after `ack_wait`; with no newer input behind them
+        nothing would tell us. A reset makes them deliverable now. If somebody is pinned after all, it costs them a restart, no more.
 
         On the `first` look the server's floor is held against our own record: one that went astray may leave nothing to deliver. And what
         another release quarantined is ours now, also if no input ever comes.

@@ -35,7 +35,7 @@ class Skips:
         return from_edge(event, self._known) and undecodable(event) is not None
 
     def take(self, event: Event) -> bool:
-        """Whether this input, which could not be decided, is skipped instead of stopping its lane. Counts it."""
+        """Return whether this input, which could not be decided, is skipped instead of stopping its lane. Counts it."""
         problem = undecodable(event) if from_edge(event, self._known) else None
         if problem is None:
             return False

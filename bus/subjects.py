@@ -51,7 +51,7 @@ class Subject(NamedTuple):
 
     @property
     def lane(self) -> LaneName:
-        """Whose event it is, and about whom."""
+        """The lane of the event: its subsystem and entity in their world."""
         return LaneName(self.world, self.subsystem, self.entity)
 
     def published(self) -> str:

@@ -1,4 +1,4 @@
-"""Whether those who held a partition before us died of it.
+"""Partitions whose earlier holders died of them.
 
 Whoever takes up a partition in which inputs wait writes down where it begins, beside the snapshots; whoever lets it go alive takes that
 back. A successor that finds the record, at the same place, has a predecessor that ended without a word and settled nothing. One is bad
@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import structlog
 
-from bus.answers import status_of
 from bus.connection import pub
-from bus.errors import Disconnected, Transient
+from bus.errors import Disconnected
 from bus.log import SNAPSHOT_ROOT
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ logger = structlog.get_logger(__name__)
 
 
 class _Held(msgspec.Struct, kw_only=True):
-    """Who holds the partition, if anybody does: from which ack floor, after how many who died there, and whether with care."""
+    """The holder of the partition, if there is one: its first ack floor, the number of those who died there before, and its care."""
 
     created: str
     floor: int
@@ -89,16 +88,9 @@ class Succession:
             return
 
     async def _read(self) -> _Held | None:
-        answers = await self._log._answers.ask(
-            f"$JS.API.DIRECT.GET.{self._log.config.snapshots}", {"last_by_subj": self._subject}, timeout=2.0
-        )
-        status = status_of(answers[0][1])
-        if status in (503, 408):
-            raise Transient(f"the record of who held {self._consumer} cannot be read at the moment: retry")
-        if status:
-            return None
+        raw = await self._log.kept(self._subject)
         try:
-            return _decode(answers[0][2])
+            return None if raw is None else _decode(raw)
         except msgspec.DecodeError as error:
             logger.warning("succession_ignored", consumer=self._consumer, error=str(error))
             return None

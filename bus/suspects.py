@@ -23,7 +23,7 @@ class Suspects:
         self._seen: dict[Hang, float] = {}  # since when, monotonic seconds
 
     def learn(self, hangs: Iterable[Hang]) -> None:
-        """What the records say now. What this process itself left is no news to it."""
+        """Take in the records as they are now. What this process itself left is no news to it."""
         others = [hang for hang in hangs if hang.member != self._me]
         now = time.monotonic()
         self._seen = {hang: self._seen.get(hang, now) for hang in others}
@@ -31,7 +31,7 @@ class Suspects:
         self._lanes = {(hang.world, hang.entity): hang for hang in others if hang.step in ("evolve", "initial") and hang.state == "hung"}
 
     def outdated(self) -> list[Hang]:
-        """What hung elsewhere for longer than its process can have lived."""
+        """The calls that hung elsewhere for longer than their process can have lived."""
         return [hang for hang in self.known.values() if hang.state == "hanging" and not self.wait_s(hang)]
 
     def drop(self, hang: Hang) -> None:
@@ -40,26 +40,26 @@ class Suspects:
         self._lanes.pop((hang.world, hang.entity), None)
 
     def of_input(self, world: str, entity: str, position: int) -> Hang | None:
-        """What is known about deciding an input in its turn."""
+        """The record about deciding an input in its turn, if there is one."""
         return self.known.get((world, entity, position, 0))
 
     def of_request(self, world: str, entity: str, asked: int) -> Hang | None:
-        """What is known about what an operator asked for at that position."""
+        """The record about an operator's request at that position, if there is one."""
         return self.known.get((world, entity, 0, asked))
 
     def of_lane(self, world: str, entity: str) -> Hang | None:
-        """What is known about folding a lane."""
+        """The record about folding a lane, if there is one."""
         return self._lanes.get((world, entity))
 
     def wait_s(self, hang: Hang) -> float:
-        """How long another member may still be at work on it: until then nobody else should be."""
+        """Seconds for which another member may still be at work on it: until then nobody else should be."""
         if hang.state != "hanging" or hang not in self._seen:
             return 0.0
         return max(0.0, self._seen[hang] + hang.settled_s - time.monotonic())
 
     @staticmethod
     def verdict(hang: Hang) -> HandlerHung | None:
-        """Why the input is quarantined instead of decided; None if it may be decided once more."""
+        """The error for which the input is quarantined instead of decided; None if it may be decided once more."""
         if hang.state == "hung":
             return HandlerHung(
                 f"`{hang.step}` did not return within {hang.seconds:.1f} s and could not be interrupted, so its process ended with code "

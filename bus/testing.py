@@ -133,7 +133,7 @@ class Rehearsal:
         return tuple(event.data for event in self.log if isinstance(event.data, types) and entity in (None, event.entity))
 
     def state(self, handler: Handler[S], entity: str) -> S:
-        """What `handler` knows about `entity` now."""
+        """The state of `handler` about `entity` now."""
         state: S = self._states.get((handler.name, entity), handler.initial(entity))
         return state
 

@@ -37,7 +37,7 @@ class OutOfStep(WorldbusError):
 
 
 class Turns:
-    """Whose turn it is. Attaches itself to the runners of one member; they must not have received anything yet.
+    """The turns of all lanes. Attaches itself to the runners of one member; they must not have received anything yet.
 
     Whoever else speaks (the edges) does so between turns: `heard` its event once it is recorded, then wait until all is `settled`.
     """
@@ -58,7 +58,7 @@ class Turns:
             runner.turns = self
 
     def begin(self, turn: Turn, resume: Callable[[], None]) -> bool:
-        """Whether the lane may go on now; if not, `resume` is called when it may. What comes again after its turn is let through."""
+        """Return whether the lane may go on now; if not, `resume` is called when it may. What comes again after its turn is let through."""
         if self._turns and self._turns[0] == turn:
             self._begun = turn
             return True
@@ -74,7 +74,7 @@ class Turns:
             self._next()
 
     def begun(self, turn: Turn) -> bool:
-        """Whether the lane is at work on the input."""
+        """Return whether the lane is at work on the input."""
         return self._begun == turn
 
     def over(self, turn: Turn) -> None:

@@ -1,4 +1,4 @@
-"""What a lane still owes: the rest of an interrupted decision, and the inputs that are parked or deferred in it.
+"""The debts of a lane: the rest of an interrupted decision, and the inputs that are parked or deferred in it.
 
 They are taken up one after the other: first what is half written, then what waits, in its recorded order. That begins when an operator
 asks for it, when an interrupted decision is found, and by itself when a lane that was quarantined can be folded again.
@@ -60,7 +60,7 @@ class Unfinished(Generic[S]):
         return self._runner.writer.write(run, event, outputs, self._go_on, self._fail)
 
     def _taken_up(self, lane: Lane[S], event: Event) -> list[Draft]:
-        """What the first input that waits comes to. Raises what `entities` raises: then it waits here for want of its lanes."""
+        """The answer to the first input that waits. Raises what `entities` raises: then it waits here for want of its lanes."""
         answered = lane.waiting[0].answered
         if not answered:
             lanes_of(lane.handler, event, lane.watch)

@@ -22,7 +22,7 @@ _VERSION: Final = re.compile(r"(?P<package>worldbus\.\w+)\.v(?P<version>[1-9]\d{
 
 
 def undecodable(event: Event) -> BadEvent | None:
-    """Why no release will ever decode the event, or None: it can be decoded, or a newer release may know its type."""
+    """The reason for which no release will ever decode the event, or None: it can be decoded, or a newer release may know its type."""
     try:
         event.data  # noqa: B018 - looking is what raises
     except UnknownType as error:
@@ -33,7 +33,7 @@ def undecodable(event: Event) -> BadEvent | None:
 
 
 def from_edge(event: Event, handlers: Set[str]) -> bool:
-    """Whether it came from outside: `handlers` are the names of all handlers of this bus, in whichever process they run."""
+    """Return whether it came from outside: `handlers` are the names of all handlers of this bus, in whichever process they run."""
     if event.subsystem in handlers:
         return False
     try:

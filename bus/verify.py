@@ -22,6 +22,7 @@ from google.protobuf.json_format import MessageToDict
 from bus.decision import decide, taken_up
 from bus.errors import BadEvent, HandlerHung
 from bus.event import Draft, Event, LaneMark
+from bus.frames import words_of
 from bus.handler import Handler
 from bus.lane import Lane
 from bus.quarantine import QUARANTINE, code_of, mark_of
@@ -134,7 +135,7 @@ class Verifier:
             self._inputs.popitem(last=False)
 
     def finish(self, settled: Callable[[str, int], int] | None = None) -> Report:
-        """What came of it. `settled(handler, partition)` is how far a handler has come; inputs behind that are open, those before it
+        """The outcome. `settled(handler, partition)` is how far a handler has come; inputs behind that are open, those before it
         silent.
 
         Without it, every input that is still to be answered counts as open.
@@ -175,7 +176,7 @@ class Verifier:
             except HandlerHung:
                 self._never[astray] = _HUNG
             except Exception as error:
-                self._never[astray] = f"{type(error).__name__}: {error}"
+                self._never[astray] = words_of(error)
         self._never[handler.name, *place_of(event), event.position] = self._never[astray]  # it was parked there
         return [place_of(event)]
 
@@ -200,7 +201,7 @@ class Verifier:
             self._count_silence(track)
 
     def _silent(self, track: _Track, event: Event) -> bool:
-        """Whether there is nothing to say to it: the rules say nothing, or a runner skips it."""
+        """Return whether there is nothing to say to it: the rules say nothing, or a runner skips it."""
         drafts, error = self._today(track, event)
         return not drafts and (not error or self._skipped(event))
 
@@ -247,7 +248,7 @@ class Verifier:
             tally.identical -= 1
 
     def _begun(self, track: _Track, mark: LaneMark) -> bool:
-        """Whether the input had an answer before: it waits, or its answer is half written, or was not seen by whoever put it aside."""
+        """Return whether the input had an answer before: it waits, its answer is half written, or was not seen by whoever put it aside."""
         lane = track.lane
         half_written = lane.group is not None and lane.group.mark.position == mark.position
         return half_written or lane.waiting.has(mark.position) or lane.has_done(mark.partition, mark.position)
@@ -287,10 +288,10 @@ class Verifier:
             self._judge(track, mark.position, same=group.same, recorded=group.recorded, today=group.today, error=group.error)
 
     def _today(self, track: _Track, event: Event, *, retried: bool = False) -> tuple[list[Draft], str]:
-        """What the lane would say to `event` now, and the error if it would raise one."""
+        """The lane's answer to `event` by today's rules, and the error if they raise one."""
         lane = track.lane
         if lane.fault is not None:
-            return [], f"{type(lane.fault).__name__}: {lane.fault}"
+            return [], words_of(lane.fault)
         decision = (lane.handler.name, lane.world, lane.entity, event.position)
         if decision in self._never:
             return [], self._never[decision]
@@ -299,7 +300,7 @@ class Verifier:
         except Exception as error:  # whatever the rules raise is what a runner would park
             if isinstance(error, HandlerHung):
                 self._never[decision] = _HUNG
-            return [], f"{type(error).__name__}: {error}"
+            return [], words_of(error)
 
     # -- verdicts ----------------------------------------------------------------------------------------------------------------
 
@@ -356,7 +357,7 @@ def verify(
 
 
 def same(recorded: Event, draft: Draft) -> bool:
-    """Whether a draft is what was recorded, byte for byte; which version of the code said it may differ."""
+    """Return whether a draft is what was recorded, byte for byte; which version of the code said it may differ."""
     if recorded.subject != draft.subject:
         return False
     try:

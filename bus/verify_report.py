@@ -1,4 +1,4 @@
-"""What came of deciding the log again: counts by handler, and the decisions that would be others today."""
+"""The outcome of deciding the log again: counts by handler, and the decisions that would be others today."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Since:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What came of one handler's decisions.
+    """The outcome of one handler's decisions.
 
     decisions   inputs decided again, one count for each lane that an input concerns
     identical   of those, as recorded: same bytes, silence again, or parked and still impossible to decide

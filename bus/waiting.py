@@ -57,7 +57,7 @@ class WaitingInputs:
         self._packed.append(_pack(Waiting(partition, position, answered)))
 
     def has(self, position: int) -> bool:
-        """Whether the input at `position` waits. Quick for the first one, which is the one that is usually asked for."""
+        """Return whether the input at `position` waits. Quick for the first one, which is the one that is usually asked for."""
         packed = self._packed
         return bool(packed) and (packed[0] >> _BITS + 1 == position or any(one >> _BITS + 1 == position for one in packed))
 

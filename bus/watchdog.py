@@ -39,6 +39,7 @@ SOURCE: Final = "watchdog"  # of a reason for red health
 MOST_TICK_S: Final = 0.125
 BLOCKED_S: Final = 5.0  # a loop that stands still outside of a handler's function is reported
 STOP_AFTER_S: Final = 1.0  # a call that runs for so long when the process is told to end is given up
+JOIN_S: Final = 3.0  # that its thread may take to end
 _BREATH_S: Final = 0.1  # how long the signal handler lets the thread have the interpreter's lock, at most
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """How long a call of a handler's function may take, in seconds that its thread was given. Raises `BadSettings`."""
+    """Limits of a call of a handler's function, in seconds that its thread was given. Raises `BadSettings`."""
 
     report_s: float = 0.5  # before a pin runs out: whoever takes over has to find the record
     interrupt_s: float = 3.0
@@ -108,6 +109,7 @@ class Watchdog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         watching.remove(self)
         self._closed.set()
+        self._thread.join(JOIN_S)  # it may be about to send the signal that nobody handles from here on, and which would kill
         if self._beating is not None:
             self._beating.cancel()
         if self._last_resort is not None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class _Account(NamedTuple):
-    """What the kernel says about a thread: nanoseconds on a processor and waiting for one, and page faults that went to the disk."""
+    """The kernel's account of a thread: nanoseconds on a processor and waiting for one, and page faults that went to the disk."""
 
     ran_ns: int = 0
     waited_ns: int = 0

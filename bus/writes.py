@@ -20,7 +20,7 @@ OnRefused = Callable[[WorldbusError], None]
 
 
 def refusal(error: AckError) -> WorldbusError:
-    """What a refused write means for its writer."""
+    """The meaning of a refused write for its writer."""
     if error.err_code in WRONG_LAST_SEQUENCE:
         found = int(error.description.rpartition(" ")[2]) if error.description[-1:].isdigit() else 0
         return Conflict(f"the entity is at position {found}, not where it was expected: look again", found=found)
@@ -30,7 +30,7 @@ def refusal(error: AckError) -> WorldbusError:
 
 
 class Written(Protocol):
-    """What is written: an event and where it goes."""
+    """An event to be written, and its subject."""
 
     @property
     def subject(self) -> bytes: ...
@@ -97,7 +97,7 @@ class Writes:
 
     @property
     def room_for_together(self) -> bool:
-        """Whether another atomic batch may be on its way."""
+        """Return whether another atomic batch may be on its way."""
         return self._together < MAX_TOGETHER
 
     def write_together(self, events: Sequence[Written], fence: bytes, expected: int, on_stored: OnStored, on_refused: OnRefused) -> None:

@@ -138,7 +138,7 @@ async def _tick(world: World) -> None:
 
 
 def budgets_of(settings: Settings) -> Budgets:
-    """How long a decision may take."""
+    """The limits of a decision's time."""
     return Budgets(report_s=settings.hang_report_s, interrupt_s=settings.hang_interrupt_s, exit_s=settings.hang_exit_s)
 
 

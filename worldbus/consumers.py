@@ -1,4 +1,4 @@
-"""Whether the durable consumers of a log are as the code wants them, by the comparison that their members use (bus/consumer_config.py)."""
+"""The durable consumers of a log, held against what the code wants, by the comparison that their members use (bus/consumer_config.py)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = 5  # consumers that are named
 
 
 async def drifted(log: Log, handlers: Iterable[Handler[Any]]) -> dict[str, list[str]]:
-    """What is wrong with each consumer that is not as it has to be, by name.
+    """The faults of each consumer that is not as it has to be, by name.
 
     A handler of which none is there never ran here, and a tier without a queue never had a worker: nothing is wrong with either.
     """

@@ -149,7 +149,7 @@ class Examination:
 
 
 def _given(settings: Settings) -> Finding:
-    """What was set, passwords hidden; everything in the facts."""
+    """The settings that were given, passwords hidden; everything in the facts."""
     shown = settings.shown()
     words = ", ".join(f"{name}={value}" for name, value in shown.items() if name in settings.given | {"world", "durability"})
     return Finding("settings", True, words, facts=shown)

@@ -1,4 +1,4 @@
-"""How far the tables are behind the log, for whoever just asked them. Costs next to nothing where they are in step."""
+"""The drift of the tables behind the log, for whoever just asked them. Costs next to nothing where they are in step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LEADS: Final = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """How the tables stand.
+    """The state of the tables.
 
     position  the last event that they have
     projects  somebody projects at the moment
@@ -47,7 +47,7 @@ class Drift:
     asleep: bool = False
 
     def __str__(self) -> str:
-        """What a reader should know; empty if all is well."""
+        """Words for a reader; empty if all is well."""
         late = f"the tables are {self.behind} events and {self.behind_s:.1f} s behind the log" if self._late else ""
         if self.projects or (self.asleep and self.behind == 0):
             return late
@@ -60,7 +60,7 @@ class Drift:
 
 
 async def drift(servers: Servers) -> Drift | None:
-    """How the tables stand now; None where that cannot be said (no tables yet, or a pooler in between)."""
+    """The state of the tables now; None where that cannot be said (no tables yet, or a pooler in between)."""
     try:
         async with connected(servers.reader_dsn) as connection:
             projects = bool(await connection.fetchval(LEADS))
@@ -83,7 +83,7 @@ async def _position(connection: Connection) -> int:
 
 
 async def _last(servers: Servers) -> int | None:
-    """Where the log ends, by the server's monitor, or by the server itself."""
+    """The log's last position, by the server's monitor, or by the server itself."""
     if servers.nats_monitor_url:
         page = await monitor(servers.nats_monitor_url, "/jsz?streams=true")
         for account in page.get("account_details") or ():

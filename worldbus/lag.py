@@ -1,4 +1,4 @@
-"""How far behind everybody is: the handlers' consumers as the server and their members know them, the projections as the database does.
+"""The lag of everybody: the handlers' consumers as the server and their members know them, the projections as the database does.
 
 Behind is what has no answer. The server hears of an answer up to a second later (docs/adr/0078), the holder of the partition knows at once.
 So the server is asked first, and then the holders: whatever was in the log when the server was asked is still waiting by its word, or has
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bus.connection import ApiError
+from bus.consumer import NOT_FOUND
 from bus.errors import BadSettings, StoreUnavailable, Transient
 from bus.progress import has_record
 from bus.runtime import places
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from bus.log import Log
     from bus.presence import Hold
 
-NO_CONSUMER = 10014
 MS: Final = 1_000_000  # nanoseconds
 AT_ONCE: Final = 64  # questions to the log
 _PROJECTIONS = "SELECT projection, version, generation, position, in_step, live FROM world.projections ORDER BY projection, generation"
@@ -75,7 +75,7 @@ class ConsumerLag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablesLag:
-    """How far the archive and each generation of each projection are. `problem`: why that cannot be said."""
+    """The positions of the archive and of each generation of each projection. `problem`: why that cannot be said."""
 
     position: int = 0
     behind: int = 0
@@ -121,14 +121,14 @@ async def measure(log: Log, reader_dsn: str, handlers: Sequence[Handler[Any]]) -
 
 
 async def consumers(log: Log, handlers: Iterable[Handler[Any]]) -> list[ConsumerLag]:
-    """How far each handler is, partition by partition. Costs a roll call (0.6 s) only where the server waits for acknowledgements."""
+    """The position of each handler, partition by partition. Costs a roll call (0.6 s) only where the server waits for acknowledgements."""
     asked = await _asked(log, handlers)
     waits = any(one.open for one in asked)
     return await _told(log, asked, await roll_call(log.connection, log.name) if waits else [])
 
 
 async def queues(log: Log) -> list[ConsumerLag]:
-    """What waits for the workers of each tier, `handler` being the tier. Of `waiting`, other tiers' requests are passed over in no time."""
+    """Requests waiting for a tier's workers, `handler` being the tier. Of `waiting`, other tiers' requests are passed over in no time."""
     found = await asyncio.gather(*(_consumer(log, tier, queue_name(tier)) for tier in TIERS))
     return await _aged(log, [replace(one, subject_filter=stored_filter(name=REQUESTED)) for one in found])
 
@@ -137,7 +137,7 @@ async def _consumer(log: Log, handler: str, name: str) -> ConsumerLag:
     try:
         info = await log.connection.api(f"CONSUMER.INFO.{log.name}.{name}")
     except ApiError as error:
-        if error.err_code == NO_CONSUMER:
+        if error.err_code == NOT_FOUND:
             return ConsumerLag(handler=handler, name=name, exists=False)
         raise
     return ConsumerLag(

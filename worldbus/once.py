@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Placed(NamedTuple):
-    """Where an event is, and whether it was there before."""
+    """The position of an event, and whether it was there before."""
 
     position: int
     replayed: bool

@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """What was done. `problem` is empty when the log needed no repair; `kept` events behind the archive's head were carried over."""
+    """The outcome. `problem` is empty when the log needed no repair; `kept` events behind the archive's head were carried over."""
 
     problem: str
     restored: int = 0
@@ -61,7 +61,7 @@ async def repair(
 async def _look(
     connection: Connection, database: Database, config: LogConfig, head: int, accept_loss: bool, progress: Progress | None
 ) -> tuple[str, list[Event]]:
-    """What is wrong with the log, and its events behind the archive's head."""
+    """The damage of the log, in words, and its events behind the archive's head."""
     try:
         log = await open_log(connection, config)
     except LogDamaged as error:
@@ -107,5 +107,5 @@ async def _history(database: Database, head: int, tail: list[Event], progress: P
 
 
 def _kept(event: Event) -> Kept:
-    """What goes back into the log. The new log's times are those of the restore, so an event that says none keeps its old one."""
+    """The event as it goes back. The new log's times are those of the restore, so an event that says none keeps its old one."""
     return Kept(stored_subject(event.partition, event.subject), event.raw, restored(event.raw, event.header, event.recorded_ns))

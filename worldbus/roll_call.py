@@ -1,4 +1,4 @@
-"""Who is there: ask every process of a world how it stands, and listen for a moment."""
+"""The processes that are there: ask each process of a world how it stands, and listen for a moment."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Member:
 
     @property
     def speaks(self) -> bool:
-        """Whether its release answers questions."""
+        """Return whether its release answers questions."""
         return self.pid > 0
 
 
@@ -100,7 +100,7 @@ async def roll_call(connection: Connection, log_name: str, *, listen_s: float = 
 
 
 def holders(members: list[Member]) -> dict[tuple[str, int], tuple[Member, Hold]]:
-    """Who reads which partition of which handler; of two who believe so, the one to whom it fell last."""
+    """The reader of each partition of each handler; of two who believe so, the one to whom it fell last."""
     found: dict[tuple[str, int], tuple[Member, Hold]] = {}
     for member in members:
         for report in member.reports.values():

@@ -53,7 +53,7 @@ Fingerprint = Sequence[tuple[int, str]]  # position and digest of every event
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What must be there: every event, and how far each consumer had settled."""
+    """The content that must be there: every event, and how far each consumer had settled."""
 
     events: Fingerprint
     floors: dict[str, int]
@@ -244,7 +244,7 @@ async def _judge(server: NatsServer, postgres: PostgresServer, whole: Whole, tri
 
 
 async def _start_check(server: NatsServer, dsn: str) -> tuple[str, str]:
-    """What the quick and the full check of log against archive say; empty: they agree."""
+    """The words of the quick and the full check of log against archive; empty: they agree."""
     said = []
     for full in (False, True):
         try:
@@ -266,7 +266,7 @@ async def _moved(log: Log, whole: Whole) -> dict[str, int]:
 
 
 async def _judge_consumer(server: NatsServer, log: Log, facts: dict[str, object]) -> Trial:
-    """What handlers make of a damaged consumer: they go on, or refuse and say what to remove."""
+    """Judge what handlers make of a damaged consumer: they go on, or refuse and say what to remove."""
     try:
         return Trial(**facts, problem=await _resume(log))  # type: ignore[arg-type]
     except LogDamaged as error:

@@ -141,7 +141,7 @@ class Cluster:
         return worker
 
     def _address(self, role: str, number: int) -> str:
-        """Where a worker finds nats-server."""
+        """The address at which a worker finds nats-server."""
         if role == "writer":
             return self.writers_line.url
         return self.member_line.url if role == "handlers" and number % 2 else self.nats.url

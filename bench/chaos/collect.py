@@ -65,13 +65,13 @@ async def sample(connection: Any) -> Sample:
 
 
 async def checkpoint(dsn: str) -> int:
-    """Where the projections are."""
+    """The projections' position."""
     async with connected(dsn) as connection:
         return (await checkpoints.read(connection)).position
 
 
 async def locked(dsn: str) -> bool:
-    """Whether somebody holds the checkpoint's row. A Postgres that does not answer holds nothing."""
+    """Return whether somebody holds the checkpoint's row. A Postgres that does not answer holds nothing."""
     with suppress(*TROUBLE, StoreUnavailable):
         async with connected(dsn) as connection, connection.transaction():
             return await connection.fetchval("SELECT 1 FROM worldbus.checkpoint FOR UPDATE SKIP LOCKED") is None
@@ -85,7 +85,7 @@ async def dumps(dsn: str) -> dict[str, str]:
 
 
 async def sums(dsn: str) -> Sums:
-    """What anybody reads in SQL."""
+    """The sums that anybody reads in SQL."""
     async with connected(dsn) as connection:
         found: dict[str, Counter[tuple[str, ...]]] = {}
         for name, query in QUERIES.items():

@@ -1,4 +1,4 @@
-"""What is on record about each broken promise: who said the events that it names, what they were told when, and which faults there were."""
+"""The records about each broken promise: who said the events that it names, what they were told when, and which faults there were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a killed member's partitions stay without an answer: the delay from an input's place in the log to that of its first answer.
+"""The time without an answer from a killed member's partitions: the delay from an input's place in the log to that of its first answer.
 
 Two members share the partitions; one is killed and stays away for a while. Every input recorded meanwhile is looked up in the log
 afterwards; the slowest answer of each kill is the time of its hand-over, by the server's clock alone. It may take `LIMIT_S` longer than the

@@ -1,4 +1,4 @@
-"""What is held against each other after a run: what the writers were told (`Claim`), and what the log holds (`Event`)."""
+"""The two sides that are compared after a run: the writers' answers (`Claim`) and the log's events (`Event`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one call of `publish` ended as. `at_s` is the machine's monotonic clock; `code` the error's, for anything but "ok"."""
+    """The end of one call of `publish`. `at_s` is the machine's monotonic clock; `code` the error's, for anything but "ok"."""
 
     kind: Kind
     position: int = 0
@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What a writer needs to say the same thing again."""
+    """Everything a writer needs to publish the same event again."""
 
     entity: str
     type: str  # full protobuf name
@@ -65,7 +65,7 @@ class Claim:
 
     @property
     def last(self) -> Outcome:
-        """What the writer was told last."""
+        """The last answer to the writer."""
         return self.outcomes[-1] if self.outcomes else Outcome("maybe")
 
     def told(self, outcome: Outcome) -> Claim:
@@ -82,7 +82,7 @@ class History:
 
     @cached_property
     def places(self) -> Mapping[str, Sequence[int]]:
-        """Where each event id stands, by id."""
+        """The positions of each event id, by id."""
         found: dict[str, list[int]] = defaultdict(list)
         for event in self.events:
             if known := id_of(event):

@@ -52,7 +52,7 @@ WORKER: Final = "bench.chaos.inference_worker"
 
 @dataclass(slots=True)
 class Found:
-    """What a run came to. `violations` is empty when every promise was kept."""
+    """The outcome of a run. `violations` is empty when every promise was kept."""
 
     kills: int = 0
     kills_while_speaking: int = 0
@@ -99,7 +99,7 @@ async def run(kills: int, seed: int) -> Found:
 
 @asynccontextmanager
 async def _ladder(connection: Connection, log: Log, publisher: Publisher) -> AsyncIterator[Worker]:
-    """What runs beside the handlers."""
+    """The ladder that runs beside the handlers."""
     ladders, grammar, vitals = ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml"), GrammarEngine(), Vitals(connection)
     settings = WorkerSettings(tier="gold", name="ladder")
     await vitals.open()
@@ -135,7 +135,7 @@ async def _ask(publisher: Any, stop: asyncio.Event, dice: random.Random) -> list
 
 
 async def _watch(stalls: list[tuple[int, int]]) -> None:
-    """When this process stood still, as (from, to) of the wall clock."""
+    """The times at which this process stood still, as (from, to) of the wall clock."""
     while True:
         before = time.time_ns()
         await asyncio.sleep(TICK_S)

@@ -1,4 +1,4 @@
-"""What a writer was told, on disk before and after every publish, so that killing the writer loses none of it.
+"""The answers to a writer, on disk before and after every publish, so that killing the writer loses none of it.
 
 One JSON line each: a `try` before the event goes out, an outcome after. Lines are written with one `write` call; a killed process leaves at
 most a torn last line, which nobody has been told about.

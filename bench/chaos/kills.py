@@ -43,7 +43,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one run found."""
+    """The findings of one run."""
 
     seed: int
     seconds: float

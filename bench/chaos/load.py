@@ -61,7 +61,7 @@ GROUP = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """How many lanes of each kind one writer has, and how long a lane pauses between two events, on average."""
+    """The number of lanes of each kind that one writer has, and the average pause of a lane between two events."""
 
     walk: int = 10
     keep: int = 5
@@ -173,7 +173,7 @@ class Writer:
         await self._settle_group(claims)
 
     async def _shop(self, lane: Lane) -> None:
-        """What a client says that has lost an answer: the same request again, as a new event."""
+        """The commands of a client that has lost an answer: the same request again, as a new event."""
         turn, step = divmod(lane.next - 1, len(ROUND))
         message = ROUND[step](f"{lane.entity}-{turn}")
         await self._say(lane, message, subsystem="operator" if isinstance(message, RefundRequested) else "game")
@@ -290,6 +290,6 @@ class Writer:
 
 
 def draft_of(id: str, wish: Wish) -> Draft:
-    """What goes out for a wish: the same bytes every time."""
+    """The draft for a wish: the same bytes every time."""
     data = message_class(wish.type).FromString(wish.data)
     return Draft(data=data, world=WORLD, entity=wish.entity, subsystem=wish.subsystem, id=id, time_ns=wish.time_ns)

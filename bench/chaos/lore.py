@@ -42,7 +42,7 @@ Shelf = dict[str, list[str]]  # document -> the texts of its passages, in order
 
 @dataclass(slots=True)
 class Found:
-    """What a run came to. `violations` is empty when every promise was kept."""
+    """The outcome of a run. `violations` is empty when every promise was kept."""
 
     kills: int = 0
     kills_before_the_end: int = 0
@@ -152,7 +152,7 @@ async def _ingest(url: str, folder: Path) -> None:
 
 
 async def _killed(url: str, folder: Path, after_s: float) -> bool:
-    """Whether it was done before it was killed."""
+    """Return whether it was done before it was killed."""
     process = await _start(url, folder)
     await asyncio.sleep(after_s)
     if process.returncode is None:
@@ -175,7 +175,7 @@ async def _until_projected(dsn: str, log: Log) -> None:
 
 
 async def _shown(dsn: str, log: Log) -> Shelf:
-    """What the tables show when they have the whole log."""
+    """The tables' content when they have the whole log."""
     await _until_projected(dsn, log)
     connection = await asyncpg.connect(dsn)
     try:

@@ -1,4 +1,4 @@
-"""What goes wrong: faults drawn from a seed, one after the other, at random moments under load.
+"""The faults of a run: drawn from a seed, one after the other, at random moments under load.
 
 Every fault heals itself: servers are started again, paused processes woken. Kinds come in shuffled rounds, so that a short run has each.
 """
@@ -211,7 +211,7 @@ class Nemesis:
         self.cluster.pause(worker)
 
     async def _checkpoint(self) -> int:
-        """Where the projections are, once Postgres says so: after the end of a backend it recovers for a while."""
+        """The projections' position, once Postgres says so: after the end of a backend it recovers for a while."""
         while True:
             with suppress(StoreUnavailable):
                 return await collect.checkpoint(self.cluster.postgres.dsn)

@@ -28,7 +28,7 @@ DARK_S = (0.0, 0.5)  # how long the power is away
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cuts:
-    """What all cuts of a run came to. `skipped`: why there were none."""
+    """The outcome of all cuts of a run. `skipped`: why there were none."""
 
     seed: int
     cuts: int = 0

@@ -28,17 +28,17 @@ class Frame(NamedTuple):
 
     @property
     def delivery(self) -> bool:
-        """Whether a consumer hands over an event with it."""
+        """Return whether a consumer hands over an event with it."""
         return self.verb in (b"MSG", b"HMSG") and self.reply.startswith(b"$JS.ACK.")
 
     @property
     def published(self) -> bool:
-        """Whether a client says something with it."""
+        """Return whether a client says something with it."""
         return self.verb in (b"PUB", b"HPUB")
 
     @property
     def answered(self) -> bool:
-        """Whether it tells a writer that an event is stored."""
+        """Return whether it tells a writer that an event is stored."""
         return self.verb in (b"MSG", b"HMSG") and self.body.startswith(b'{"stream":')
 
 

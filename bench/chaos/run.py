@@ -19,7 +19,7 @@ TABLES = ("P1", "P2", "P7")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How much of each kind of harm."""
+    """The amount of each kind of harm."""
 
     kills: int = 100
     power_cuts: int = 20
@@ -42,7 +42,7 @@ class Wanted:
         durability: Durability,
         keep: Path | None,
     ) -> Wanted:
-        """What was not said follows from the number of kills."""
+        """Fill in what was not given from the number of kills."""
 
         def scaled(said: int | None, otherwise: float) -> int:
             return round((otherwise if said is None else said) * scale)

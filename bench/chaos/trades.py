@@ -44,7 +44,7 @@ QUIET_S: Final = 0.2
 
 @dataclass(slots=True)
 class Found:
-    """What a run came to. `violations` is empty when every promise was kept."""
+    """The outcome of a run. `violations` is empty when every promise was kept."""
 
     trades: int = 0
     kills: int = 0

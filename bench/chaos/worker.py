@@ -37,7 +37,7 @@ SCALE = 1_440_000  # world milliseconds per real second: a day in a minute
 
 
 class Orders(msgspec.Struct, kw_only=True):
-    """What a worker has to know."""
+    """The orders for a worker."""
 
     name: str
     seed: int

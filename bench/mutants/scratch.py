@@ -89,7 +89,7 @@ class Scratch:
 
 
 def files() -> Iterator[str]:
-    """What git knows or would know."""
+    """The files that git knows or would know."""
     listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in listed.stdout.split("\0"):
         if name and (ROOT / name).is_file():

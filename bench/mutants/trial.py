@@ -26,7 +26,7 @@ VIOLATION = re.compile(r"^(?P<rule>[A-Z]\d+|run): ", re.MULTILINE)
 
 
 class Verdict(msgspec.Struct, kw_only=True):
-    """What came of one fault. `key` changes with the fault and with the source."""
+    """The outcome of one fault. `key` changes with the fault and with the source."""
 
     key: str
     name: str
@@ -38,7 +38,7 @@ class Verdict(msgspec.Struct, kw_only=True):
 
     @property
     def kept(self) -> bool:
-        """Whether everything is as the list says."""
+        """Return whether everything is as the list says."""
         return bool(self.noticed or self.chaos) and not self.silent and not self.problem
 
 
@@ -72,7 +72,7 @@ def _outcomes(report: Path) -> dict[str, bool]:
 
 
 def belongs(test: str, listed: str) -> bool:
-    """Whether a test is one of what a line of the list names: a folder, a file, a test with or without its parameters."""
+    """Return whether a test is one of what a line of the list names: a folder, a file, a test with or without its parameters."""
     return test == listed or test.startswith((f"{listed}[", f"{listed}::", f"{listed}/"))
 
 

@@ -1,4 +1,4 @@
-"""What a killed writer leaves behind tells the next one what is not known."""
+"""The journal of a killed writer tells the next one what is not known."""
 
 from __future__ import annotations
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from bench.small_disk import fill, resize
 from bus.connection import connect
@@ -113,6 +118,47 @@ async def test_the_limit_of_the_log_follows_a_disk_that_grew(disk: Path) -> None
             await log.aclose()
         assert not keeping.done()
         keeping.cancel()
+
+
+async def test_servers_that_cannot_be_started_for_want_of_room_are_tried_again(disk: Path) -> None:
+    """Also where it is not the server that fails, but what is written before it: both files stand for a disk that takes none."""
+    folder = disk / "d"
+    async with embedded(Settings(data=folder, durability="relaxed"), own=True) as servers:
+        assert servers.nats is not None
+        assert servers.postgres is not None
+        ballast = fill(disk, leave=4 << 20)
+        configuration, record = folder / "nats" / "nats.conf", folder / "postgres" / "postgres.pid"
+        configuration.unlink()
+        configuration.symlink_to("/dev/full")
+        record.unlink()
+        record.mkdir()
+        keeping = asyncio.create_task(servers.keep_alive())
+        with capture_logs() as said:
+            for server in (servers.nats, servers.postgres):
+                assert server.pid is not None
+                os.kill(server.pid, signal.SIGKILL)
+            while not keeping.done() and any(_starts(said, server.name) < 2 for server in (servers.nats, servers.postgres)):
+                await asyncio.sleep(0.05)
+            assert not keeping.done()
+        ballast.unlink()
+        configuration.unlink()
+        record.rmdir()
+        while servers.nats.pid is None or servers.postgres.pid is None or not await _takes_clients(servers.nats_url):
+            await asyncio.sleep(0.05)
+        assert not keeping.done()
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)  # a start that is under way comes to its end
+
+
+async def _takes_clients(url: str) -> bool:
+    with suppress(Misuse):
+        async with connect(url, name="test"):
+            return True
+    return False
+
+
+def _starts(said: list[MutableMapping[str, Any]], server: str) -> int:
+    return sum(one["event"] == "embedded_server_restarting" and one["server"] == server for one in said)
 
 
 async def _publish_for_ever(publisher: Publisher) -> None:

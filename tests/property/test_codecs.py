@@ -24,7 +24,7 @@ brief = settings(max_examples=examples(30), deadline=None)  # per type: there ar
 
 
 def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
-    """Where a protobuf value and its betterproto2 twin disagree."""
+    """The fields in which a protobuf value and its betterproto2 twin disagree."""
     if not isinstance(ours, Message):
         if ours != theirs:
             yield f"{path}: protobuf {ours!r}, betterproto2 {theirs!r}"
@@ -116,7 +116,7 @@ def test_damaged_messages_are_read_or_refused_with_decode_error(cls: type[Messag
 
 
 def _read_or_refuse(cls: type[Message], raw: bytes) -> None:
-    """What is read can be written, and reads as itself again: nothing half-valid gets in."""
+    """Check that what is read can be written, and reads as itself again: nothing half-valid gets in."""
     try:
         message = cls.FromString(raw)
     except DecodeError:

@@ -1,1 +1,1 @@
-"""What `worldbus check` looks at, one noun a file; `worldbus.doctor` goes through them in order. Nothing here changes or makes anything."""
+"""The checks of `worldbus check`, one noun a file; `worldbus.doctor` goes through them in order. Nothing here changes or makes anything."""

@@ -45,7 +45,7 @@ class Store:
 
 
 async def capacity(log: Log, servers: Servers, settings: Settings, bounds: Bounds) -> Finding:
-    """How full everything is that events need."""
+    """The room left in everything that events need."""
     stores = [*disks(await _folders(servers, settings)), *await _limits(log, servers)]
     full = [one for one in stores if one.nearly_full(bounds)]
     facts = {one.name: {"used": one.used, "limit": one.limit, "share": round(one.share, 4)} for one in stores}
@@ -96,7 +96,7 @@ def _is_here(address: str) -> bool:
 
 
 async def _limits(log: Log, servers: Servers) -> list[Store]:
-    """What NATS itself allows: the log's stream, the account, the server."""
+    """The limits of NATS itself: the log's stream, the account, the server."""
     stream = await log.connection.api(f"STREAM.INFO.{log.name}")
     account = await _account(log)
     stores = [

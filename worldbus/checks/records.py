@@ -1,4 +1,4 @@
-"""What stands in the tables for somebody to look at: lanes that stopped, events that were skipped."""
+"""Records in the tables for somebody to look at: lanes that stopped, events that were skipped."""
 
 from __future__ import annotations
 

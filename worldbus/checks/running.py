@@ -1,4 +1,4 @@
-"""Who runs the world, and whether it gets anywhere: members, handlers, projector."""
+"""The running world and its progress: members, handlers, projector."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def handlers(log: Log, lag: Lag, heard: Sequence[Member], bounds: Bounds) 
         step = "its member makes it anew within seconds; if it stays so, start the member again"
         return Finding("handlers", False, f"consumers are gone: {many(gone)}: {step}", facts=facts)
     if late:
-        standing = await _standing(log, late, heard)
+        standing = await _standing(log, late)
         oldest = sorted(late, key=lambda one: one.oldest_ms)
         words = many([_late(one, lag.now_ms, one.name in standing, _reader(one, heard)) for one in oldest], most=3)
         return Finding("handlers", False, f"{words}: see `worldbus lag`, `worldbus ps` and the log of who holds them", facts=facts)
@@ -79,7 +79,7 @@ def _late(one: ConsumerLag, now_ms: int, stands: bool, who: str) -> str:
 
 
 def _reader(one: ConsumerLag, heard: Sequence[Member]) -> str:
-    """Who should read a partition, and whether they do."""
+    """The member that should read a partition, in words."""
     if one.held_by:
         return f"held by {one.held_by}"
     for member in heard:
@@ -90,7 +90,7 @@ def _reader(one: ConsumerLag, heard: Sequence[Member]) -> str:
     return "held by nobody who was heard"
 
 
-async def _standing(log: Log, late: Sequence[ConsumerLag], heard: Sequence[Member]) -> set[str]:
+async def _standing(log: Log, late: Sequence[ConsumerLag]) -> set[str]:
     """Those whose floor does not move between two looks."""
     wanted = {one.handler for one in late}
     before = {one.name: one.settled for one in late}

@@ -42,7 +42,7 @@ async def tables(servers: Servers) -> Finding:
 
 
 async def reader(servers: Servers) -> str:
-    """Who reads, and with which rights."""
+    """The role that reads, and its rights."""
     answer = await query(servers.reader_dsn, "SELECT current_user AS name, current_setting('transaction_read_only') AS read_only")
     name, read_only = answer.rows[0]
     if servers.reader_dsn == servers.postgres_dsn:

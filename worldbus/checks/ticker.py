@@ -1,4 +1,4 @@
-"""Whether somebody tells the world's clock of real time. A resting clock is silent for minutes; a dead ticker must not look like it."""
+"""The ticker, which tells the world's clock of real time. A resting clock is silent for minutes; a dead ticker must not look like it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def _due_s(log: Log, world: str, word: Event) -> float:
 
 
 async def _is_heard(log: Log, world: str) -> bool:
-    """Whether somebody shows this world's present moment: a member's ticker may be another world's, and a ticker need not be a member's."""
+    """Return whether the present moment of this world is shown: a member's ticker may be another world's, and need not be a member's."""
     sign = asyncio.Event()
     listener = await present.hear(log.connection, world, sign.set)
     try:

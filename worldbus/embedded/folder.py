@@ -31,7 +31,7 @@ MAY_BE_THERE = {"lost+found"}  # on a volume of its own
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """What the owner of a folder wrote down for everybody else. None: the owner uses a server from elsewhere."""
+    """The addresses that the owner of a folder wrote down for everybody else. None: the owner uses a server from elsewhere."""
 
     pid: int = 0
     born: str = ""
@@ -78,7 +78,7 @@ class Folder:
             raise self.unusable(error) from error
 
     def _holds_a_world(self) -> bool:
-        """Whether somebody began one here: its servers have folders, or an owner is about to make them."""
+        """Return whether somebody began one here: its servers have folders, or an owner is about to make them."""
         if not (self.path / LOCK).exists():
             return False
         if any((self.path / part).exists() for part in ("nats", "postgres")):
@@ -193,7 +193,7 @@ class Folder:
         return known[name]
 
     def owns(self, url: str | None) -> bool:
-        """Whether an address is that of a server of this folder, on whatever port it had then: the password says so."""
+        """Return whether an address is that of a server of this folder, on whatever port it had then: the password says so."""
         password = urlsplit(url or "").password
         return password is not None and unquote(password) in self._secrets().values()
 

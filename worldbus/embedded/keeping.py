@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -20,6 +21,8 @@ LOOK_S: Final = 3.0  # between two looks at the log's room
 RESTARTS_ALLOWED: Final = 5  # in a row, before a nats-server that keeps ending is given up
 STEADY_S: Final = 30.0  # a server that ran this long starts a new row
 LAST_PAUSE_S: Final = 15.0
+FAILURES: Final = (ServerFailed, OSError)
+"""Of a start: on a full disk the files that a server is started with cannot be written either."""
 ROOM: Final = room.AGAIN_MB * room.MB
 
 log = structlog.get_logger(__name__)
@@ -54,7 +57,7 @@ async def keep_postgres(server: PostgresServer) -> None:
         log.warning("embedded_server_restarting", server=server.name, restarts=row.restarts, free_mb=room.free(server.data) // room.MB)
         try:
             await in_thread(server.start)
-        except ServerFailed as error:
+        except FAILURES as error:
             log.error("embedded_server_failed", server=server.name, restarts=row.restarts, reason=str(error))
         row.started()
 
@@ -75,9 +78,10 @@ async def keep_nats(server: NatsServer) -> None:
         log.warning("embedded_server_restarting", server=server.name, restarts=row.restarts)
         try:
             await in_thread(server.start)
-        except ServerFailed:
+        except FAILURES as error:
             if room.free(server.store) > ROOM:
                 raise
+            log.error("embedded_server_failed", server=server.name, restarts=row.restarts, reason=str(error))
         row.started()
 
 
@@ -102,5 +106,6 @@ class _Room:
         self._full = bool(why)
         if why and server.has_more_room():
             log.warning("embedded_server_restarting", server=server.name, reason="its disk has room again")
-            await in_thread(server.restart)
+            with suppress(*FAILURES):  # full again already: it is down, and started as one that ended
+                await in_thread(server.restart)
         self._look_at = self._clock() + LOOK_S

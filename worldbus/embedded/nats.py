@@ -109,7 +109,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        """Where clients connect, password included."""
+        """The address for clients, password included."""
         return f"nats://{USER}:{self._password}@{HOST}:{self._port}"
 
     @property
@@ -165,7 +165,7 @@ class NatsServer:
         self.start()
 
     def full(self) -> str:
-        """Why the log takes nothing more, or nothing. A server that does not answer says nothing of it."""
+        """The reason for which the log takes nothing more, empty if there is none. A server that does not answer says nothing of it."""
         try:
             with closing(http.client.HTTPConnection(HOST, self._monitor_port, timeout=5)) as connection:
                 health, found = _page(connection, "/healthz"), _ask(connection, "/jsz")
@@ -177,7 +177,7 @@ class NatsServer:
         return f"it holds {stored} bytes of the {self._limit} that it may keep" if stored >= self._limit * NEARLY else ""
 
     def has_more_room(self) -> bool:
-        """Whether a start anew would let the log grow."""
+        """Return whether a start anew would let the log grow."""
         return room.share_of_the_log(self.store, beside_a_new_postgres=False) > max(self._limit * NEARLY, room.used(self.store)) + room.MB
 
     def _beside_a_new_postgres(self) -> bool:
@@ -218,7 +218,7 @@ class NatsServer:
         _write_private(self._folder / "ports.json", json.dumps([self._port, self._monitor_port]))
 
     def _users(self) -> list[str]:
-        """Who may come in: we, and browsers."""
+        """The users that may come in: we, and browsers."""
         own = f"{{ user: {USER}, password: {quoted(self._password)} }}"
         return [own, self.browsers.user()] if self.browsers else [own]
 

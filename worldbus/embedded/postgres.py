@@ -57,7 +57,7 @@ def programs() -> Path:
 
 
 def server_user(*reached: Path) -> User | None:
-    """Who the server runs as: ourselves, or `nobody` when we are root.
+    """The user that the server runs as: ourselves, or `nobody` when we are root.
 
     `reached` are the folders it must get to. Where one lies below a folder closed to others, such as a checkout in root's home, the server
     keeps the one capability to pass through.

@@ -36,7 +36,7 @@ _COMPLAINT = re.compile(r"\[(FTL|ERR)\]|\b(ERROR|FATAL|PANIC|HINT):|nats-server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """Who a child runs as, when not as ourselves."""
+    """The user that a child runs as, when not as ourselves."""
 
     uid: int
     gid: int
@@ -146,7 +146,7 @@ class Process:
         self._record.unlink(missing_ok=True)
 
     def recorded(self) -> Identity | None:
-        """What the record on disk names."""
+        """The process that the record on disk names."""
         try:
             record = json.loads(self._record.read_text())
             return Identity(int(record["pid"]), str(record["born"]))
@@ -154,7 +154,7 @@ class Process:
             return None
 
     def last_words(self) -> str:
-        """What the server said last since its start, for an error message: its complaints, or failing those its last lines."""
+        """The server's last words since its start, for an error message: its complaints, or failing those its last lines."""
         try:
             with self.log.open("rb") as log:
                 log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - LAST_WORDS))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
-    """Where the log and the tables are. `nats` and `postgres` are set when this process started them.
+    """The addresses of the log and the tables. `nats` and `postgres` are set when this process started them.
 
     `gateway_dsn` is the embedded Postgres as the gateway's role; of a given one, what `reader_dsn` names.
     """
@@ -197,7 +197,7 @@ def _open(settings: Settings, own: bool, create: bool) -> tuple[Servers, Owned |
 
 
 def _lacking(folder: Path, settings: Settings) -> str:
-    """What a world that ran here would have and this folder has not; nothing if all is there."""
+    """The part of a world that ran that this folder lacks, in words; empty if all is there."""
     if settings.embedded_nats and not (folder / "nats" / "store").exists():
         return "there is no log in it yet"
     if settings.embedded_postgres and not (folder / "postgres" / "data").exists():

@@ -1,4 +1,4 @@
-"""How browsers reach the embedded nats-server: by WebSocket from this machine, as a user that may say what a game says and read the log."""
+"""The way of browsers to the embedded nats-server: WebSocket on this machine, as a user that may say what a game says and read the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ USER = "browser"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Browsers:
-    """Where browsers come in, and with which password. Without TLS, so only from this machine."""
+    """The address and password for browsers. Without TLS, so only from this machine."""
 
     host: str
     port: int
@@ -26,7 +26,7 @@ class Browsers:
 
     @property
     def url(self) -> str:
-        """Where a page connects, password included."""
+        """The address for a page, password included."""
         return f"ws://{USER}:{self.password}@{self.host}:{self.port}"
 
     def user(self) -> str:

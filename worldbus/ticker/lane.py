@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Lane:
-    """What has been heard so far.
+    """The events received so far.
 
     word      the last `RealTimePassed` of any ticker, and `word_ns`: when it came by the monotonic clock, 0 if that was before we listened
     farewell  it was the last one of a ticker that ended

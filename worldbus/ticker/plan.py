@@ -1,4 +1,4 @@
-"""What a ticker knows about the clock, by what the clock says: when something is due next, and whether anybody asks for the time."""
+"""A ticker's knowledge of the clock, from the clock's own events: when something is due next, and whether anybody asks for the time."""
 
 from __future__ import annotations
 

@@ -23,12 +23,12 @@ EVERY_S: Final = 0.25
 
 
 def subject(world: str) -> str:
-    """Where the world's own clock is shown."""
+    """The subject on which the world's own clock is shown."""
     return f"{SIGNAL_ROOT}.{world}.{CLOCK}"
 
 
 def shown(plan: Plan, heard_ms: int | None) -> PresentMoment:
-    """What the clock shows when it has heard so much; an empty moment while that is not known."""
+    """The moment that the clock shows when it has heard so much; an empty moment while that is not known."""
     moment = PresentMoment(asleep=plan.asleep)
     if plan.anchor is not None and plan.calendar is not None and heard_ms is not None:
         moment.scale, moment.running = plan.anchor.scale, not plan.anchor.paused

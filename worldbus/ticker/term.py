@@ -51,7 +51,7 @@ class Term:
         return None if self._offset_ms is None else self._offset_ms + self._sum_ms + max(0, now_ns - self._since_ns) // MS
 
     def next_ns(self) -> int:
-        """When to speak next: not before there is a millisecond to tell."""
+        """The moment to speak next: not before there is a millisecond to tell."""
         self._heed()
         wished = min(self._wished_ns(), self._since_ns + self._rest_ns)
         return max(wished, self._since_ns + MS, self._full_ns - (BURST - 1) * self._every_ns)

@@ -31,7 +31,7 @@ InputKey = tuple[int, int]  # partition, position
 
 @dataclass(slots=True)
 class _Lane:
-    """What one handler heard and said about one entity."""
+    """The inputs and outputs of one handler about one entity."""
 
     handler: Handler[Any]
     key: LaneKey

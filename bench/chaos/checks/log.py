@@ -11,7 +11,7 @@ from bench.chaos.history import Claim, History, Violation, digest, id_of
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What somebody saw at a position of the log at some time."""
+    """An event as somebody saw it at a position of the log at some time."""
 
     position: int
     sha256: str

@@ -53,7 +53,7 @@ Account = tuple[str, str, str]  # world, account, currency
 
 @dataclass(slots=True)
 class Books:
-    """What the log says about money, as far as it was read."""
+    """The money in the log, as far as it was read."""
 
     balances: dict[Account, int] = field(default_factory=lambda: defaultdict(int))
     lines: dict[Account, int] = field(default_factory=lambda: defaultdict(int))
@@ -122,7 +122,7 @@ class Books:
             yield Violation("M7", f"{event.name} at {event.position}: {before} of {stack} become {it.now}, wanted {wanted}")
 
     def doubles(self) -> Iterator[Violation]:
-        """What happened more than once."""
+        """Everything that happened more than once."""
         for transfer, times in self.transfers.items():
             if times > 1:
                 yield Violation("M3", f"transfer {transfer} was posted {times} times")

@@ -24,7 +24,7 @@ NAMES: Final = frozenset(kind.DESCRIPTOR.name for kind in MOVES)
 
 @dataclass(slots=True)
 class Owned:
-    """Who has what, as far as the log was read."""
+    """The owner of every thing, as far as the log was read."""
 
     owner: dict[tuple[str, str], str] = field(default_factory=dict)  # (world, thing) → who
     pieces: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # (world, who, sku)
@@ -97,7 +97,7 @@ class Owned:
 
 
 def read(events: Iterable[Event]) -> Owned:
-    """Who has what after these events."""
+    """The owner of every thing after these events."""
     owned = Owned()
     for event in events:
         if event.name in NAMES:

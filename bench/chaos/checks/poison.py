@@ -19,7 +19,7 @@ RECORDS = frozenset({"EventParked", "EventDeferred"})
 
 
 def unreadable(event: Event) -> bool:
-    """Whether the envelope or payload cannot be read: such an event no handler can decide."""
+    """Return whether the envelope or payload cannot be read: such an event no handler can decide."""
     try:
         event.data  # noqa: B018
     except BadEvent:

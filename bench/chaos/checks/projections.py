@@ -14,7 +14,7 @@ START = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one snapshot of the database showed while the run went on."""
+    """One snapshot of the database while the run went on."""
 
     position: int  # the checkpoint
     chain: bytes  # the archive's hash there

@@ -37,7 +37,7 @@ NAMES = {kind.DESCRIPTOR.name for kind in SAID_BY}
 
 
 def of_the_log(events: Iterable[Event]) -> Sums:
-    """What the events add up to."""
+    """The sums of the events."""
     sums: dict[str, Counter[tuple[str, ...]]] = {name: Counter() for name in QUERIES}
     for event in events:
         if event.name not in NAMES:

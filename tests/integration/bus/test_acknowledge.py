@@ -1,4 +1,4 @@
-"""How often a handler acknowledges: nats-server writes and syncs a consumer's state for nearly each acknowledgement (docs/adr/0078)."""
+"""The rate of acknowledgements: nats-server writes and syncs a consumer's state for nearly each acknowledgement (docs/adr/0078)."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ async def test_a_name_is_taken_once_in_two_registries(log: Log, writers: list[Pu
 
 
 async def test_with_the_own_lane_alone_expected_the_rule_is_lost(log: Log, writers: list[Publisher]) -> None:
-    """Why a group expects all that its rule looked at: the race is real."""
+    """The reason for which a group expects all that its rule looked at: the race is real."""
     purses = ["alone-east", "alone-west"]
     groups = [[moved(-1, entity=purse), moved(0, entity=purse)] for purse in purses]
 
@@ -177,6 +177,27 @@ async def test_a_group_that_comes_again_is_recognised_though_its_lanes_moved_on(
     with pytest.raises(IdReused):
         await publisher.publish_group(other, expected=groups[0][1])
     assert (await log.state()).last == 12
+
+
+@pytest.mark.parametrize("memory", ["fresh", "forgotten"])
+async def test_a_fenced_event_that_comes_again_is_recognised_though_its_lane_moved_on(
+    connection: Connection, log: Log, publisher: Publisher, memory: str
+) -> None:
+    """As after a call that ended as unknown: told that it is in conflict, its caller would decide, and publish, once more."""
+    await publisher.publish(moved(0, entity="a"))
+    draft = moved(1, entity="a")
+    assert await publisher.publish(draft, expected=1) == 2
+    await publisher.publish(moved(2, entity="a"))
+    if memory == "forgotten":
+        await forget_ids(connection)
+
+    assert await publisher.publish(draft, expected=1) == 2
+    assert [2] == await publisher.publish_group([draft], expected={lane("a"): 1})
+    for expected, found in ((1, 3), (2, 3), (99, 3)):
+        with pytest.raises(Conflict) as it:
+            await publisher.publish(moved(3, entity="a"), expected=expected)
+        assert it.value.facts == {**lane("a")._asdict(), "expected": expected, "found": found}
+    assert (await log.state()).last == 3
 
 
 async def test_a_group_once_for_ever_needs_no_memory_of_the_log(connection: Connection, log: Log, publisher: Publisher) -> None:

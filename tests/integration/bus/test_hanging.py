@@ -97,7 +97,7 @@ class World:
         return await self.publish(PlayerMoved(zone=zone), entity)
 
     async def emitted(self, name: str, entity: str = "a", times: int = 1) -> list[Event]:
-        """What the hanger emitted under a name about an entity, once it did so often enough."""
+        """The hanger's events under a name about an entity, once it did so often enough."""
         return await self._until(lambda event: (event.subsystem, event.entity, event.name) == ("hanger", entity, name), times)
 
     async def rest_goes_on(self) -> None:

@@ -72,7 +72,7 @@ NAMES = [one.name for one in places(mover, 8)]
 
 
 async def sound(log: Log) -> bool:
-    """Whether every consumer is there and as it has to be."""
+    """Return whether every consumer is there and as it has to be."""
     for place in places(mover, log.partitions):
         try:
             info = await PullConsumer(log.connection, log.name, place.name).info()
@@ -84,7 +84,7 @@ async def sound(log: Log) -> bool:
 
 
 async def write(connection: Connection, name: str, action: str, changes: dict[str, Any]) -> None:
-    """What anybody may do who may make a consumer."""
+    """Do what anybody may do who may make a consumer."""
     config = (await PullConsumer(connection, "LOG", name).info())["config"] | changes
     config = {field: value for field, value in config.items() if value is not None}
     while True:

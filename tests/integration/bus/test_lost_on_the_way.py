@@ -114,7 +114,7 @@ async def test_an_input_whose_delivery_went_wrong_is_answered_in_its_turn(own_na
 
 
 async def _answered(log: Log, zone: str) -> list:
-    """What the handler said about entity a, once the answer to `zone` is whole."""
+    """The handler's events about entity a, once the answer to `zone` is whole."""
     outputs = 2
     while True:
         lanes = (await eventually(log, outputs))["a"]

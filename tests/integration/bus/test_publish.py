@@ -384,7 +384,7 @@ async def test_a_refused_batch_is_taken_apart_so_that_each_write_gets_its_own_an
 
 
 async def test_the_server_would_store_two_writes_under_one_fence_in_a_batch(connection: Connection, log: Log) -> None:
-    """Why group commit keeps them apart. When this fails, the server has learnt better and the rule may go."""
+    """The reason for which group commit keeps them apart. When this fails, the server has learnt better and the rule may go."""
     from bus.group_commit import batch_frames
     from bus.publication import fence_lines, fence_of, pack
 

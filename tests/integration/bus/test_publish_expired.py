@@ -1,4 +1,4 @@
-"""What a caller was told about a publish stays true afterwards.
+"""Answers about a publish stay true afterwards.
 
 Found by `bench chaos` (seed 9): writes that waited for their turn while the server stood still were reported as never sent, and sent all
 the same once it went on.

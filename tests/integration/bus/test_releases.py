@@ -52,7 +52,7 @@ async def next_release(server: NatsServer) -> AsyncIterator[asyncio.subprocess.P
 
 
 def zone(event: Event) -> str:
-    """What an event of either release says; the new type is read by hand."""
+    """The zone in an event of either release; the new type is read by hand."""
     if event.type == FLEW:
         return event.envelope.proto_data.value[2:].decode()
     return str(getattr(event.data, "zone", ""))
@@ -76,14 +76,14 @@ async def lanes_of(log: Log) -> dict[str, list[Event]]:
 
 
 async def settled(log: Log) -> bool:
-    """Whether every partition's floor has reached what the log held when we looked."""
+    """Return whether every partition's floor has reached what the log held when we looked."""
     inputs = await asyncio.gather(*(log.last(stored_filter(partition=number, name="PlayerMoved")) for number in range(log.partitions)))
     infos = await asyncio.gather(*(PullConsumer(log.connection, log.name, f"mover_{number}").info() for number in range(log.partitions)))
     return all(last is None or info["ack_floor"]["stream_seq"] >= last.position for last, info in zip(inputs, infos, strict=True))
 
 
 class Journal:
-    """What was published, by entity."""
+    """The published events, by entity."""
 
     def __init__(self) -> None:
         self.moves: dict[str, list[str]] = defaultdict(list)

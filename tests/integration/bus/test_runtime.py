@@ -34,12 +34,18 @@ class Moves:
     count: int = 0
 
 
+class Panic(BaseException):
+    """As extensions written in Rust raise it: no `Exception`."""
+
+
 def _decide(event: Event, state: Moves) -> Sequence[Message]:
     match event.data:
         case PlayerMoved(zone=zone) if zone == "poison":
             raise BrokenRule("poison")
         case PlayerMoved(zone=zone) if zone == "bug":
             raise RuntimeError("a bug")
+        case PlayerMoved(zone=zone) if zone == "panic":
+            raise Panic("index out of bounds")
         case PlayerMoved(zone=zone):
             return [PlayerEnteredZone(zone=f"{zone}/{state.count}"), PlayerEnteredZone(zone=f"{zone}/{state.count + 1}")]
         case _:
@@ -73,7 +79,7 @@ def own_nats(data_folder: Path) -> Iterator[NatsServer]:
 async def process(
     server: NatsServer, handler: Handler[Moves] = mover, limits: Limits | None = None, known: Sequence[str] = ()
 ) -> AsyncIterator[tuple[Runtime, Log]]:
-    """What one process holds: a connection, the log, the running handler."""
+    """The holdings of one process: a connection, the log, the running handler."""
     async with connect(server.url, name="test") as connection:
         log = await open_log(connection)
         try:
@@ -251,6 +257,20 @@ async def test_a_failing_decision_is_tried_again_before_it_is_parked(own_nats: N
     assert (parked.code, parked.attempts) == ("HANDLER_FAILED", 3)  # type: ignore[attr-defined]
 
 
+async def test_what_rules_raise_that_is_no_exception_parks_its_lane_alone(own_nats: NatsServer) -> None:
+    async with process(own_nats) as (_, log):
+        await publish(log.connection, [("a", "panic"), ("b", "z")])
+        lanes = await eventually(log, 3)
+        await publish(log.connection, [("a", "z2"), ("b", "z2")], start=2)
+        lanes = await eventually(log, 6)
+
+    assert [event.name for event in lanes["a"]] == ["EventParked", "EventDeferred"]
+    assert len(lanes["b"]) == 4
+    parked = lanes["a"][0].data
+    assert (parked.code, parked.attempts) == ("BROKEN_RULE", 1)  # type: ignore[attr-defined]
+    assert "index out of bounds" in parked.reason  # type: ignore[attr-defined]
+
+
 async def test_garbage_of_a_handler_parks_only_the_lane_it_points_to(own_nats: NatsServer) -> None:
     async with process(own_nats, known=["weather"]) as (_, log):
         for payload in (b"", b"\xff\xff", b"\x0a\x03abc"):
@@ -301,7 +321,7 @@ async def test_garbage_of_an_edge_costs_nobody_but_itself(own_nats: NatsServer) 
 
 
 async def test_garbage_of_an_edge_is_skipped_by_a_parked_lane_too(own_nats: NatsServer) -> None:
-    """What waits behind a parked input waits to be decided; what never will be would stop the lane again. And `verify` agrees."""
+    """Inputs behind a parked one wait to be decided; what never will be would stop the lane again. And `verify` agrees."""
     async with process(own_nats) as (_, log):
         await publish(log.connection, [("e", "poison")])
         for payload in GARBAGE.values():

@@ -1,4 +1,4 @@
-"""What is copied of an input always fits, and what was cut still identifies."""
+"""Copies of parts of an input: they always fit, and those that were cut still identify."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a decision may not be: undeclared, too many, or the next hop of a chain without an end."""
+"""Refused decisions: undeclared, too many, or the next hop of a chain without an end."""
 
 from __future__ import annotations
 

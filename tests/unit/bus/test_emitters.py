@@ -1,4 +1,4 @@
-"""Which subsystem may emit which types: facts are one's own, requests are anybody's, and the runtime's records are the handlers'."""
+"""The types that each subsystem may emit: facts are one's own, requests are anybody's, and the runtime's records are the handlers'."""
 
 from __future__ import annotations
 

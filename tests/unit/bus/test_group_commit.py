@@ -1,4 +1,4 @@
-"""Which writes may share a batch: order is kept, and two writes under one fence never travel together."""
+"""The writes that may share a batch: order is kept, and two writes under one fence never travel together."""
 
 from __future__ import annotations
 

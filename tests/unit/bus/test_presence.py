@@ -13,7 +13,7 @@ from worldbus.roll_call import RollCall, holders
 
 
 class Wire:
-    """What a member sends, in order."""
+    """The messages of a member, in order."""
 
     connected = True
 
@@ -30,7 +30,7 @@ def reports(handlers: int, partitions: int) -> list[HandlerReport]:
 
 
 async def answers(said: list[HandlerReport], presence: Presence | None = None, asked: bytes = b"q-1") -> list[bytes]:
-    """What a member answers to a question."""
+    """The answers of a member to a question."""
     wire = Wire()
     member = Membership(wire, "LOG", ["handler-0"], lambda: None, presence=presence or Presence("9.9.9"), reports=lambda: said)  # type: ignore[arg-type]
     member._on_ask(b"", b"", None, asked)

@@ -193,6 +193,28 @@ def test_an_initial_that_raises_quarantines_its_lane() -> None:
     assert _floor(world) == 6
 
 
+class Mute(Exception):
+    """Cannot be told in words."""
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+def test_an_error_that_cannot_be_told_in_words_is_told_by_its_class() -> None:
+    def fails(*_: object) -> Any:
+        raise Mute
+
+    world = _world(replace(teller, initial=fails))
+    _settled(world)
+    parked: Any = _answers(world)["a"][0].data
+    report = verify([replace(teller, decide=fails)], _world(teller).log.events, partitions=PARTITIONS)
+
+    assert _said(world, "a") == PARKED_BY
+    assert parked.code == "LANE_HISTORY"
+    assert "found that `initial` raises Mute" in parked.reason
+    assert report.open == 6
+
+
 def test_an_event_that_its_handler_cannot_fold_is_not_written_and_parks_its_input_alone() -> None:
     def evolve(state: Counted, event: Event) -> Counted:
         if state.said == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 import threading
@@ -12,7 +13,8 @@ from random import Random
 
 import pytest
 
-from bus.errors import HandlerHung, Stopped
+from bus.errors import BrokenRule, HandlerHung, Stopped
+from bus.frames import frames_of
 from bus.watch import Interrupted, Order, Watch
 from tests.hanging import hanger
 
@@ -31,6 +33,34 @@ def test_a_call_gives_what_the_function_gives() -> None:
     with pytest.raises(KeyError):
         _call(watch, lambda: {}[0])
     assert watch.now is None
+
+
+class Panic(BaseException):
+    """As extensions written in Rust raise it."""
+
+    def __str__(self) -> str:
+        raise IndexError("it cannot even be shown")
+
+
+@pytest.mark.parametrize("kind", [Panic, SystemExit, asyncio.CancelledError, GeneratorExit])
+def test_what_is_no_exception_is_one_outside_of_the_call(kind: type[BaseException]) -> None:
+    watch = Watch()
+
+    def work() -> None:
+        raise kind
+
+    with pytest.raises(BrokenRule, match=rf"from `decide`, found .*{kind.__name__}") as caught:
+        _call(watch, work)
+    assert any("test_watch.py" in frame and frame.endswith("work") for frame in frames_of(caught.value))
+    assert watch.now is None
+
+
+def test_an_interrupt_of_the_keyboard_is_not_kept() -> None:
+    def work() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _call(Watch(), work)
 
 
 def _loop_until(ended: threading.Event) -> None:

@@ -94,6 +94,30 @@ def test_a_loop_that_turns_is_left_alone_however_long_its_work() -> None:
     assert asyncio.run(work()) > 1
 
 
+def test_a_look_that_is_under_way_ends_before_the_block_does() -> None:
+    reached = threading.Event()
+
+    class Slow(Health):
+        """Holds the look up while the block is left."""
+
+        def red(self, source: str, reason: str) -> None:
+            reached.set()
+            time.sleep(0.05)
+            super().red(source, reason)
+
+    async def work() -> None:
+        watch = Watch()
+        with Watchdog(watch, health, None, Budgets(report_s=0.1, interrupt_s=600, exit_s=1200)):
+            watch.call("initial", hanger, None, lambda _one, _two: reached.wait(), None, None)
+
+    health = Slow()
+    asyncio.run(work())
+    for thread in [one for one in threading.enumerate() if one.name == "worldbus-watchdog"]:
+        thread.join()
+
+    assert health.reasons == ()
+
+
 def test_health_is_red_as_long_as_anybody_has_a_reason() -> None:
     health = Health()
     health.red("b", "second")
