@@ -89,7 +89,7 @@ async def test_a_paused_server_is_waited_for(server: GameServer, log: Log, probe
 
 
 async def published(server: GameServer) -> int:
-    """How many messages the probe has sent, by the server's own count."""
+    """The number of messages that the probe has sent, by the server's own count."""
     async with aiohttp.ClientSession() as session, session.get(f"{server.monitor_url}/connz") as answer:
         return sum(one["in_msgs"] for one in (await answer.json())["connections"] if one.get("lang") == "C")
 

@@ -29,7 +29,7 @@ def moved(entity: str, x: float, **more: Any) -> dict[str, Any]:
 
 
 async def looked(log: Log, entity: str) -> tuple[float, int]:
-    """What is in a purse, and where its last event is."""
+    """The sum in a purse, and the position of its last event."""
     events = await log.read_lane(LaneName("main", "game", entity).stored(log.partitions))
     data: list[Any] = [event.data for event in events]
     return sum(it.x for it in data), events[-1].position if events else 0
