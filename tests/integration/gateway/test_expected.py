@@ -113,6 +113,19 @@ async def test_one_event_may_expect_what_it_read(caller: Caller, log: Log) -> No
     assert (await log.state()).last == 2
 
 
+@pytest.mark.parametrize("path", [ATOMIC, f"{ATOMIC}&expected=game/mira:0"])
+async def test_a_group_sent_by_several_at_the_same_moment_is_recorded_once(
+    open_caller: Open, nats_server: NatsServer, caller: Caller, log: Log, path: str
+) -> None:
+    group = [joined(f"e{number}", entity=entity, time="2026-11-22T12:00:00Z") for number, entity in enumerate(("mira", "otto", "rival"))]
+    async with open_caller(nats_server.url) as second:
+        answers = await asyncio.gather(*(one.publish(group, path=path) for one in (caller, second) * 4))
+
+    assert {answer.status for answer in answers} <= {200, 201}, [answer.body for answer in answers]
+    assert [[result["position"] for result in answer.body["results"]] for answer in answers] == [[1, 2, 3]] * 8
+    assert (await log.state()).last == 3
+
+
 @pytest.mark.parametrize("memory", ["the log's", "the feed's", "the archive's"])
 async def test_a_group_whose_answer_was_lost_is_recognised(
     open_caller: Open, nats_server: NatsServer, connection: Connection, log: Log, fresh_database: str, memory: str
