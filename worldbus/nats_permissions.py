@@ -23,6 +23,7 @@ LOG: Final = "LOG"
 EVERY: Final = "*"
 PUBLISHING: Final = (f"$JS.API.STREAM.INFO.{LOG}",)  # clients look for the end of the log, and for the number of its partitions
 READING: Final = (
+    f"$JS.API.CONSUMER.CREATE.{LOG}",  # without a name, as the C client asks: it grants nothing that the next one does not
     f"$JS.API.CONSUMER.CREATE.{LOG}.>",
     f"$JS.API.CONSUMER.INFO.{LOG}.*",
     f"$JS.API.STREAM.MSG.GET.{LOG}",  # where a lane is that a group expected elsewhere

@@ -53,11 +53,11 @@ class Command:
         return BY_HAND.match(self.line) is not None
 
     def fits(self, text: str) -> bool:
-        """Whether that is what it was to print."""
+        """True if that is what it was to print."""
         return _pattern(self.printed).fullmatch(_lines(text)) is not None
 
     def begins(self, text: str) -> bool:
-        """Whether that goes on from what it was to print."""
+        """True if that goes on from what it was to print."""
         return _pattern(self.printed).match(_lines(text)) is not None
 
 
@@ -95,7 +95,7 @@ def commands(text: str) -> list[Command]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Where a reader would stand: an empty folder with a short path (sockets have a limit)."""
+    """A reader's place: an empty folder with a short path (sockets have a limit)."""
     path = Path(tempfile.mkdtemp(prefix="wb-docs-"))
     path.chmod(0o711 if os.geteuid() == 0 else 0o700)
     yield path
@@ -205,6 +205,6 @@ class Lasting:
 
 
 def _stoppable(pid: int) -> bool:
-    """Whether it has a handler for SIGTERM, as the kernel says: until it has read its modules, that would be its end."""
+    """True if it has a handler for SIGTERM, as the kernel says: until it has read its modules, that would be its end."""
     caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)

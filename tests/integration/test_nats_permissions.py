@@ -276,11 +276,12 @@ async def _last(server: NatsServer) -> int:
         return last
 
 
-async def test_a_consumer_does_not_push_into_the_log(server: PermittingServer) -> None:
+@pytest.mark.parametrize("subject", ["$JS.API.CONSUMER.CREATE.LOG", "$JS.API.CONSUMER.CREATE.LOG.pushed"])
+async def test_a_consumer_does_not_push_into_the_log(server: PermittingServer, subject: str) -> None:
     async with user(server, "game-reading") as game:
         settings = {"name": "pushed", "deliver_subject": "evt.w1.operator.silver.ModelRetireRequested", "ack_policy": "none"}
         asked = json.dumps({"stream_name": "LOG", "config": settings}).encode()
-        assert "forms a cycle" in await game.asks("$JS.API.CONSUMER.CREATE.LOG.pushed", asked)
+        assert "forms a cycle" in await game.asks(subject, asked)
 
 
 async def test_whoever_may_ask_consumers_may_record_any_event_again(server: PermittingServer) -> None:

@@ -93,7 +93,7 @@ class No(WorldbusError):
 
 
 def exit_code(error: BaseException) -> Exit:
-    """What an error means for whoever called."""
+    """The exit code that tells the caller what an error means."""
     match error:
         case No() | Conflict() | IdReused():
             return Exit.NO

@@ -62,7 +62,7 @@ def ingest(path: Path, collection: str | None, dry_run: bool, vectors: bool, as_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """What the command line asks for."""
+    """The wishes of the command line."""
 
     collection: str
     whole: bool
@@ -156,7 +156,7 @@ class _Vectors:
 
 
 async def _shown(world: World, position: int) -> bool:
-    """Whether the tables have everything up to `position`. Where nobody projects, we do it until they have."""
+    """True once the tables have everything up to `position`. Where nobody projects, we do it until they have."""
     from projections.catalogue import PROJECTIONS
     from projections.store import connected
     from worldbus.compose import serve

@@ -64,7 +64,7 @@ def coloured(text: str) -> str:
 
 
 def columns(text: str) -> int:
-    """How wide a terminal shows it."""
+    """The width of a text on a terminal."""
     return sum(map(_columns, text))
 
 

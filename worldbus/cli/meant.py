@@ -1,4 +1,4 @@
-"""What somebody meant who misspelt a name."""
+"""Guesses at a misspelt name."""
 
 from __future__ import annotations
 

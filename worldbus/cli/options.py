@@ -105,7 +105,7 @@ def _settings(verbose: bool, overrides: dict[str, Any]) -> Settings:
 
 
 def _log(settings: Settings, verbose: bool) -> None:
-    """What a verb has to say, it prints; the log is for those who ask, and for long-running verbs, which set it themselves."""
+    """Set up the log, for those who ask: verbs print what they have to say, and long-running ones set it up themselves."""
     from worldbus.logging import configure
 
     configure(settings.log, "debug" if verbose else settings.log_level if os.environ.get("WORLDBUS_LOG_LEVEL") else "error")

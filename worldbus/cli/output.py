@@ -1,4 +1,4 @@
-"""What verbs print: results on stdout, progress and remarks on stderr."""
+"""The output of verbs: results on stdout, progress and remarks on stderr."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def list_(as_json: bool, settings: Settings) -> None:
 @json_option
 @settings_options(*PLACE, "reader_dsn", "world")
 def show(lane: str, as_json: bool, settings: Settings) -> None:
-    """What waits in one lane: the events themselves, and where each failed (the last frames, the stack of a decision that hung)."""
+    """Show what waits in one lane: the events themselves, and where each failed (the last frames, the stack of a decision that hung)."""
     handler, entity = _lane(lane)
     rows = [row for row in run(_rows(settings)) if (row["handler"], row["entity"], row["world"]) == (handler, entity, settings.world)]
     if not rows:
@@ -151,7 +151,7 @@ async def _show(settings: Settings, rows: list[dict[str, Any]], as_json: bool) -
 
 
 def explanation(row: Mapping[str, Any]) -> list[str]:
-    """Why an input waits, line by line: `row` is one of the table `parked`."""
+    """The reasons for which an input waits, line by line: `row` is one of the table `parked`."""
     tried = f" after {row['attempts']} attempts" if (row["attempts"] or 0) > 1 else ""
     again = f", failed again {row['retries']} times" if row["retries"] else ""
     by = f" by {row['handler_version']}" if row["handler_version"] else ""

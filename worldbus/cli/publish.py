@@ -30,7 +30,7 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the command line says about the events it publishes."""
+    """The words of the command line about the events it publishes."""
 
     type: str
     world: str

@@ -31,7 +31,7 @@ TICKS = frozenset({"RealTimePassed", "ClockAdvanced", "PausedTimePassed"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which events are wanted; what is None matches everything."""
+    """The events that are wanted; what is None matches everything."""
 
     world: str | None = None
     subsystem: str | None = None
@@ -40,7 +40,7 @@ class Filter:
 
     @property
     def asks_for_the_clock(self) -> bool:
-        """Whether it names what only the clock and its ticker say."""
+        """True if it names what only the clock and its ticker say."""
         return bool(self.type) or self.entity == CLOCK or self.subsystem in ("time", "ticker")
 
     def subjects(self) -> list[str]:
@@ -143,7 +143,7 @@ async def _replay(settings: Settings, wanted: Filter, span: dict[str, Any], limi
 
 
 class Shown:
-    """Which events of those that match are shown, and how."""
+    """A choice among the events that match, and the way to show them."""
 
     def __init__(self, *, as_json: bool, whole: bool, ticks: bool) -> None:
         self.as_json = as_json

@@ -1,4 +1,4 @@
-"""What an operator asks of lanes: the request goes into the log, and what came of it is read there."""
+"""Requests of an operator to lanes: the request goes into the log, and what came of it is read there."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _came_about(outcome: list[Event], position: int | None) -> bool:
 
 
 async def _why_not(world: World, lane: Lane, position: int | None, state: _State, last: int) -> str:
-    """Why an input cannot be dropped; nothing if it can."""
+    """The reason for which an input cannot be dropped; nothing if it can."""
     if position is None or position in state.waiting[:1]:
         return ""
     if position in state.waiting:
@@ -97,7 +97,7 @@ async def _why_not(world: World, lane: Lane, position: int | None, state: _State
 
 
 def _concerns(lane: Lane, event: Event) -> bool:
-    """Whether an event may be an input of a lane, as far as can be said without asking `entities`, which may be what hangs."""
+    """True if an event may be an input of a lane, as far as can be said without asking `entities`, which may be what hangs."""
     from bus.handler import of_subject
     from handlers import by_name
     from schemas.upcast import recorded_names
@@ -133,7 +133,7 @@ def _subject(lane: Lane) -> str:
 
 
 async def _outcome(world: World, lane: Lane, after: int, state: _State, position: int | None, wait_s: float) -> list[Event]:
-    """What the lane recorded about what was asked: until nothing waits, one failed again, the input was answered, or the time is over."""
+    """The records of the lane about what was asked: until nothing waits, one failed again, the input was answered, or the time is over."""
     found: list[Event] = []
     open_ = {*state.waiting, *([] if position is None else [position])}
     try:

@@ -117,7 +117,7 @@ async def _up(settings: Settings, scale: int) -> None:
 
 
 async def _until_tables_are_there(presence: Presence) -> None:
-    """Whoever types what we propose should find its tables. Where Postgres keeps the projector waiting, that is in the log."""
+    """Wait for the tables that what we propose asks, but not for long: where Postgres keeps the projector waiting, that is in the log."""
     for _ in range(TABLES_LOOKS):
         if not any(part.name == PROJECTOR and part.state == "starts" for part in presence.parts()):
             return
@@ -125,7 +125,7 @@ async def _until_tables_are_there(presence: Presence) -> None:
 
 
 def _welcome(settings: Settings, servers: Servers) -> Iterator[str]:
-    """Where everything is, and what to try. The password of NATS is for terminals only: what is logged is read by many."""
+    """The addresses of everything, and things to try. The password of NATS is for terminals only: what is logged is read by many."""
     nats = servers.nats_url if sys.stderr.isatty() else re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", servers.nats_url)
     addresses = {
         "NATS": nats,

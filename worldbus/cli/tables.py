@@ -41,7 +41,7 @@ def known() -> list[str]:
 
 
 async def meant_table(dsn: str, error: WorldbusError) -> str:
-    """What somebody meant who asked a table that is not there; empty for other errors."""
+    """A guess at the table that was meant by one that is not there; empty for other errors."""
     unknown = _UNKNOWN.search(str(error))
     if unknown is None:
         return ""

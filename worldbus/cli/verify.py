@@ -151,7 +151,7 @@ def _moment(ns: int) -> str:
 
 
 def difference_lines(one: Difference) -> list[str]:
-    """What was recorded (-) against what would be said today (+), field by field."""
+    """The recorded decision (-) against today's (+), field by field."""
     today = [f"raises {one.error}"] if one.error else _lines(one.today)
     found = list(unified_diff(_lines(one.recorded), today, "recorded", "today", lineterm="", n=1))
     return [text for text in found if not text.startswith("@@")] or ["the fields agree; ids, causes or times in the envelope differ"]

@@ -81,13 +81,13 @@ def _head(link: Link) -> str:
 
 
 def _decided(link: Link) -> Iterator[str]:
-    """Which rules made it."""
+    """The rules that made it."""
     if not link.problem and link.event.producer_version:
         yield f"decided by {link.event.producer_version}"
 
 
 def _asked(link: Link) -> Iterator[str]:
-    """What a model was to be shown."""
+    """The request as a model was to be shown it."""
     data: Any = link.document.get("data", {})
     for part in data.get("prompt", ()) if link.event.name == "InferenceRequested" else ():
         source = f" (from position {part['position']})" if part.get("position") else ""

@@ -63,7 +63,7 @@ FindOwner = Callable[[str], Awaitable[Owner | None]]
 
 
 class Answer(NamedTuple):
-    """What to answer the provider: an HTTP status, and a word for its log. On anything but 200 it sends the webhook again."""
+    """The answer to the provider: an HTTP status, and a word for its log. On anything but 200 it sends the webhook again."""
 
     status: int
     text: str
@@ -136,7 +136,7 @@ class PaymentsEdge:
         return "recorded", Answer(200, "recorded")
 
     async def _owner(self, webhook: Webhook) -> Owner | None:
-        """Whose the payment is that a webhook names; None if it is none of ours. Raises `OwnerUnknown` while it may become known."""
+        """The owner of the payment that a webhook names; None if it is none of ours. Raises `OwnerUnknown` while it may become known."""
         if not webhook.of_known:
             return None
         owner = await self._find_owner(webhook.payment_id) if self._find_owner else None

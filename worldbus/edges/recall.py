@@ -37,7 +37,7 @@ _ASKED: Final = msgspec.json.Decoder(_Asked)
 
 
 def wanted(world: str, payload: bytes) -> Wanted:
-    """What is asked. Raises `BadQuery` for anything else."""
+    """The question. Raises `BadQuery` for anything else."""
     try:
         asked = _ASKED.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -60,7 +60,7 @@ def wanted(world: str, payload: bytes) -> Wanted:
 
 
 class Recalls(Protocol):
-    """What answers a wish; `projections.knowledge.recall.Recall` does."""
+    """An answerer of questions; `projections.knowledge.recall.Recall` does."""
 
     async def passages(self, wanted: Wanted) -> list[Found]: ...
 

@@ -133,7 +133,7 @@ def entity(asker: str) -> str:
 
 
 def searched(query: Query, asker: str, answer: Answer) -> KnowledgeSearched:
-    """What is recorded of a search."""
+    """The event that records a search."""
     return KnowledgeSearched(
         query=query.text,
         mode=answer.mode,
@@ -147,7 +147,7 @@ def searched(query: Query, asker: str, answer: Answer) -> KnowledgeSearched:
 
 
 class Searches(Protocol):
-    """What answers a question; `projections.knowledge.search.Search` does."""
+    """An answerer of questions; `projections.knowledge.search.Search` does."""
 
     async def search(self, query: Query) -> Answer: ...
 

@@ -1,4 +1,4 @@
-"""What the body of a payment provider's webhook says, read from the objects that Stripe documents.
+"""The contents of a payment provider's webhook, read from the objects that Stripe documents.
 
 The type of a webhook names what happened; which event it becomes follows from the state of the object in it, so that all of a refund's or
 a dispute's webhooks are read alike, whichever of them an endpoint is subscribed to.
@@ -44,7 +44,7 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """What a webhook says. `owner` is what its metadata name; without one, the payment tells whose it is, if `of_known`."""
+    """The contents of a webhook. `owner` is what its metadata name; without one, the payment tells whose it is, if `of_known`."""
 
     event_id: str
     created_s: int
@@ -70,7 +70,7 @@ Thing = dict[str, Any]
 
 
 def read(body: bytes, default_world: str) -> Webhook | None:
-    """What a webhook says; None for one that is of no concern here. Raises `BadWebhook` if it is not what the provider documents."""
+    """The contents of a webhook; None for one that is of no concern here. Raises `BadWebhook` if it is not what the provider documents."""
     try:
         event = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -100,7 +100,7 @@ def read(body: bytes, default_world: str) -> Webhook | None:
 
 
 def _owner(metadata: Any, default_world: str) -> Owner | None:
-    """Whose it is by its metadata; None if they are none of ours."""
+    """The owner by the metadata; None if they are none of ours."""
     if not isinstance(metadata, dict) or "player" not in metadata:
         return None
     world = metadata.get("world", default_world)
@@ -220,7 +220,7 @@ def _disputed(thing: Thing, kind: str) -> Message:
 
 
 def _lost(thing: Thing, amount: int, currency: str, won: bool) -> int | None:
-    """What a settled dispute has cost: its amount less the share that came back, as far as it tells. None: all of it."""
+    """The cost of a settled dispute: its amount less the share that came back, as far as it tells. None: all of it."""
     listed = thing.get("balance_transactions")
     moves = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     if any(type(one.get("amount")) is not int or one.get("currency") != currency for one in moves):

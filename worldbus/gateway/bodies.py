@@ -51,7 +51,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a body says."""
+    """The events of a body."""
 
     items: list[Item]
     batch: bool
@@ -59,7 +59,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """What a request says beside its body: the header fields, and the world that is meant where none is named."""
+    """The words of a request beside its body: the header fields, and the world that is meant where none is named."""
 
     headers: Mapping[str, str]
     world: str = ""
@@ -208,7 +208,7 @@ def _binary(body: bytes, given_type: str, sender: Sender) -> Item:
 
 
 def _fits(item: Item) -> Item:
-    """Everything that publishing would refuse is refused now, before anything else of the batch is in the log."""
+    """Refuse everything that publishing would refuse now, before anything else of the batch is in the log."""
     draft = item.draft
     if draft.lane:
         raise BadEvent("lane is written by handlers alone: leave it out", code="RESERVED_ATTRIBUTE", field="lane")

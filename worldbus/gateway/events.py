@@ -73,7 +73,7 @@ def _its_own(draft: Draft, type_name: str, grant: Grant) -> bool:
 
 
 class Meter:
-    """How fast each token publishes."""
+    """The pace of each token."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, Bucket] = {}
@@ -90,7 +90,10 @@ class Meter:
 
 
 class Order(NamedTuple):
-    """What a request wants recorded. `group`: together or not at all, if these lanes are where they are expected; None: each for itself."""
+    """The events that a request wants recorded.
+
+    `group`: together or not at all, if these lanes are where they are expected; None: each for itself.
+    """
 
     items: Sequence[Item]
     batch: bool
@@ -116,7 +119,10 @@ class Events:
         self._meter.take(grant, number, now)
 
     def read(self, request: web.BaseRequest, body: bytes, grant: Grant, now: float) -> Order:
-        """What a request wants recorded, if this token may do so now. Raises `Problem`, or `Rejected` for a single event with a fault."""
+        """The events that a request wants recorded, if this token may do so now.
+
+        Raises `Problem`, or `Rejected` for a single event with a fault.
+        """
         headers = request.headers
         key = headers.get("Idempotency-Key", "").strip().strip('"') if "Idempotency-Key" in headers else ""
         query = _query(request)

@@ -88,7 +88,7 @@ def of_query(words: Sequence[str], world: str, grant: Grant) -> dict[LaneName, i
 
 
 def together(items: Sequence[Item], lanes: Mapping[LaneName, int]) -> dict[LaneName, int]:
-    """All that a group expects: what its events say of their own lanes, and the address of these. Raises `Problem`."""
+    """Everything expected of a group: by its events of their own lanes, and by the address of these. Raises `Problem`."""
     whole = dict(lanes)
     for item in items:
         if item.expected is not None:

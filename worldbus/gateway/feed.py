@@ -90,7 +90,7 @@ class Feed:
         self.ids_floor = max(self.ids_floor, min(upto, self.head))
 
     def position_of(self, id: str) -> int:
-        """Where the event with this id is, 0 if it is not among those remembered."""
+        """The position of the event with this id, 0 if it is not among those remembered."""
         return self._ids.get(id, 0)
 
     def after(self, position: int, most: int = 500) -> list[Event]:

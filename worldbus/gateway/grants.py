@@ -1,4 +1,4 @@
-"""Who may do what: a TOML file of hashed tokens, one table per game server.
+"""Grants: a TOML file of hashed tokens, one table per game server.
 
     [unreal-eu-1]
     sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What the holder of one token may do."""
+    """The rights of the holder of one token."""
 
     name: str
     sha256: str
@@ -64,11 +64,11 @@ class Grant:
     subscriptions: int = 16
 
     def sees(self, world: str) -> bool:
-        """Whether it may know of this world."""
+        """True if it may know of this world."""
         return world in self.worlds or ANY in self.worlds
 
     def owns(self, entity: str) -> bool:
-        """Whether an entity is its own."""
+        """True if an entity is its own."""
         return entity in self.entities
 
     @property
@@ -84,7 +84,7 @@ def mint() -> tuple[str, str]:
 
 
 def digest(token: str) -> str:
-    """What the file holds of a token."""
+    """The file's entry of a token."""
     return sha256(token.encode(errors="replace")).hexdigest()
 
 
@@ -130,7 +130,7 @@ class Tokens:
                 log.info("tokens_read", count=len(self._grants))
 
     def holds(self, grant: Grant) -> bool:
-        """Whether the file still grants exactly this."""
+        """True while the file grants exactly this."""
         return self._grants.get(grant.sha256) == grant
 
     def of(self, sha256: str) -> Grant | None:

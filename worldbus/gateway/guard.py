@@ -86,7 +86,7 @@ class Guarded(RequestHandler):
 
     @property
     def waits(self) -> bool:
-        """Whether there is no whole request."""
+        """True while there is no whole request."""
         return self._waiter is not None and not self._waiter.done()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

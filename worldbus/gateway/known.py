@@ -1,4 +1,4 @@
-"""Which event ids are taken, for ever: by the newest part of the log, or by the archive.
+"""The event ids that are taken, for ever: by the newest part of the log, or by the archive.
 
 The archive has an index on the id, and lags behind the log by however long the projector does; the feed knows what lies between the
 archive's end and the log's. What was recorded in the last moments, by another gateway, is recognised by the log's own memory of ids (two
@@ -167,7 +167,7 @@ class Known:
             await asyncio.sleep(TRIM_S)
 
     async def find(self, ids: Sequence[str]) -> Recognised:
-        """Where events with these ids are. Raises `Transient` while that cannot be told."""
+        """The positions of events with these ids. Raises `Transient` while that cannot be told."""
         if not ids:
             return Recognised({}, True)
         found: dict[str, int] = {}

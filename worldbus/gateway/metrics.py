@@ -41,7 +41,7 @@ MOMENTARY: Final[Mapping[str, str]] = {
 
 
 class Metrics:
-    """What happened since the start of this process."""
+    """Counts since the start of this process."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()

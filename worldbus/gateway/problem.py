@@ -91,7 +91,7 @@ def later(status: int, code: str, detail: str, after_s: float, **more: Any) -> P
 
 
 def problem_of(error: WorldbusError) -> Problem:
-    """What an error of the bus means to whoever sent the request."""
+    """The problem that tells the sender of a request what an error of the bus means."""
     facts: dict[str, Any] = {
         key: value for key, value in error.facts.items() if isinstance(value, _PLAIN) and key not in ("status", "code", "detail", "type")
     }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one event: it is at `position`, since now or (`replayed`) since an earlier request; or it is not, by this `error`."""
+    """The fate of one event: it is at `position`, since now or (`replayed`) since an earlier request; or it is not, by this `error`."""
 
     id: str
     position: int = 0
@@ -174,7 +174,7 @@ def _retrieve(future: asyncio.Future[int]) -> None:
 
 
 def same(draft: Draft, event: Event) -> bool:
-    """Whether the log holds this event. Raises `LogDamaged` when the event at its place has another id."""
+    """True if the log holds this event. Raises `LogDamaged` when the event at its place has another id."""
     if id_of(event) != draft.id:
         raise LogDamaged(
             f"wanted event {draft.id} at position {event.position}, found {id_of(event) or 'an unreadable one'}: look with `worldbus check`"

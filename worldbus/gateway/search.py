@@ -29,7 +29,7 @@ NUMBERS: Final = ("most", "as_of")
 
 
 class Question(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What may be asked. `tokens` are those that ask, of the token's audience; left out, all of them."""
+    """A question as it may be asked. `tokens` are those that ask, of the token's audience; left out, all of them."""
 
     text: str
     world: str = ""
@@ -110,7 +110,7 @@ def permitted(question: Question, grant: Grant) -> Query:
 
 
 async def search(connection: Connection, question: Question, grant: Grant) -> dict[str, Any]:
-    """What was found, as a document. Who else may know of it is nobody's business. Raises `Problem`, `Rejected` or `Transient`."""
+    """The answer as a document. Who else may know of it is nobody's business. Raises `Problem`, `Rejected` or `Transient`."""
     from worldbus.edges.search import NobodyServes, ask
 
     query = permitted(question, grant)

@@ -49,7 +49,7 @@ Route = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where to listen. Port 0 takes a free one; `shared` lets several processes listen on one port."""
+    """A place to listen at. Port 0 takes a free one; `shared` lets several processes listen on one port."""
 
     host: str = "127.0.0.1"
     port: int = 8088
@@ -111,7 +111,7 @@ class Gateway:
         return PaymentsEdge(self._world.publisher, secrets, world, find_owner=find_owner, outcomes=self.metrics.webhooks)
 
     async def run(self) -> None:
-        """What goes on in the background, until cancelled. Raises `LogDamaged`."""
+        """Do what goes on in the background, until cancelled. Raises `LogDamaged`."""
         async with self._tickets.serve(), asyncio.TaskGroup() as group:
             group.create_task(self.feed.run(), name="gateway-feed")
             group.create_task(self._known.keep_short(), name="gateway-trim")
@@ -200,7 +200,7 @@ class Gateway:
         return grant
 
     async def _reader(self, request: web.BaseRequest) -> Grant:
-        """Whoever may have this stream: by its token, or by a ticket."""
+        """The grant of a reader who may have this stream: by its token, or by a ticket."""
         found = request.query.getall(tickets.PARAMETER, [])
         if not found:
             return self._listener(request)

@@ -48,7 +48,7 @@ class Stream:
         await self.write(b"retry: %d\n\n" % RETRY_MS)
 
     async def end_unless_granted(self) -> bool:
-        """Whether its token still stands; if not, the stream has ended."""
+        """True while its token stands; if not, the stream has ended."""
         if self.granted():
             return True
         await self.end("TOKEN_CHANGED", "the token is not what it was when this stream began: come again, if it is still good")

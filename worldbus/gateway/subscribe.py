@@ -37,7 +37,7 @@ KNOWN: Final = frozenset({"world", "subsystem", "entity", "event", "after"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which events, and from where on. An empty set of tokens stands for all."""
+    """A choice of events, and the place to begin at. An empty set of tokens stands for all."""
 
     worlds: frozenset[str]
     subsystems: frozenset[str]
@@ -47,7 +47,7 @@ class Wanted:
     """Behind this position; None: what is recorded from now on."""
 
     def wants(self, subject: Subject) -> bool:
-        """Whether an event on this subject is meant."""
+        """True if an event on this subject is meant."""
         return (
             subject.world in self.worlds
             and (not self.names or subject.name in self.names)
@@ -66,7 +66,7 @@ class Wanted:
 
 
 def wanted(query: MultiMapping[str], headers: Mapping[str, str], grant: Grant) -> Wanted:
-    """What a request asks for. Raises `Problem`."""
+    """The choice that a request asks for. Raises `Problem`."""
     unknown = sorted({name for name in query if name not in KNOWN})
     if unknown:
         detail = f"wanted {', '.join(sorted(KNOWN))}, found {', '.join(ascii(one)[:40] for one in unknown[:5])}: leave it out"
@@ -128,7 +128,7 @@ def line(event: Event) -> bytes:
 
 
 class Subscriptions:
-    """All that are open, so that they can be ended together."""
+    """The open subscriptions, which can be ended together."""
 
     def __init__(self, log: Log, feed: Feed, limits: Limits, metrics: Metrics) -> None:
         self._log = log

@@ -49,7 +49,7 @@ class Wish(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Question(msgspec.Struct):
-    """What another gateway asks the one that made a ticket."""
+    """The question of another gateway to the one that made a ticket."""
 
     ticket: str
     path: str
@@ -64,7 +64,7 @@ class _Ticket(NamedTuple):
 
 
 def target_of(path: str, query: MultiMapping[str]) -> Target:
-    """What a stream's ticket is bound to."""
+    """The path and filters that a stream's ticket is bound to."""
     return path, tuple(sorted((name, value) for name, value in query.items() if name != PARAMETER))
 
 

@@ -1,14 +1,16 @@
 #include "answers.hpp"
 
 #include <charconv>
+#include <google/protobuf/util/json_util.h>
+#include <google/protobuf/wrappers.pb.h>
 #include <optional>
 
 namespace worldbus {
 
 namespace {
 
-// The server writes these answers itself, without nested objects beside "error", so looking for a key is enough (it writes `"seq":7` and
-// `"duplicate": true`); what does not look like that is asked for again.
+// The server writes these answers itself, each key once, so looking for a key is enough (it writes `"seq":7` and `"duplicate": true`; a
+// quotation mark inside of a text is escaped, so no text looks like a key); what does not look like that is asked for again.
 std::optional<std::uint64_t> number(std::string_view json, std::string_view key) {
   const auto at = json.find(key);
   if (at == std::string_view::npos) return std::nullopt;
@@ -47,6 +49,22 @@ LogAnswer read_answer(std::string_view json) {
   answer.kind = LogAnswer::Kind::stored;
   answer.position = *position;
   answer.duplicate = json.find("\"duplicate\"", 0) != std::string_view::npos && json.find("true") != std::string_view::npos;
+  return answer;
+}
+
+LookAnswer read_look(std::string_view json) {
+  LookAnswer answer;
+  if (json.find("\"error\":") != std::string_view::npos) {
+    if (number(json, "\"code\":") == 404) answer.kind = LookAnswer::Kind::none;
+    return answer;
+  }
+  const auto position = number(json, "\"seq\":");
+  google::protobuf::BytesValue bytes;  // which is written in JSON as the server writes a message: as Base64
+  const std::string written = '"' + std::string(text(json, "\"data\":\"")) + '"';
+  if (!position || *position == 0 || !google::protobuf::util::JsonStringToMessage(written, &bytes).ok()) return answer;
+  answer.kind = LookAnswer::Kind::found;
+  answer.position = *position;
+  answer.bytes = std::move(*bytes.mutable_value());
   return answer;
 }
 

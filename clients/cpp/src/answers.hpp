@@ -1,4 +1,4 @@
-// What the log says to a publish.
+// What the log says to a publish, and to a look.
 #pragma once
 
 #include <cstdint>
@@ -18,5 +18,15 @@ struct LogAnswer {
 
 /// Read `{"stream":"LOG","seq":7,"duplicate":true}` or `{"error":{"code":…,"err_code":…,"description":"…"}}`. Anything else is "later".
 LogAnswer read_answer(std::string_view json);
+
+struct LookAnswer {
+  enum class Kind : std::uint8_t { found, none, later };
+  Kind kind = Kind::later;     ///< here it is; the log has none; not now (ask again)
+  std::uint64_t position = 0;  ///< where, if found
+  std::string bytes;           ///< the message itself, if found
+};
+
+/// Read `{"message":{"subject":"…","seq":7,"hdrs":"…","data":"<Base64>","time":"…"}}` or `{"error":{"code":404,…}}`. Anything else is "later".
+LookAnswer read_look(std::string_view json);
 
 }  // namespace worldbus

@@ -69,16 +69,6 @@ GroupReceipt stored(std::uint64_t first) {
   return receipt;
 }
 
-std::string header(natsMsg* message, const char* name) {
-  const char* value = nullptr;
-  return natsMsgHeader_Get(message, name, &value) == NATS_OK && value != nullptr ? std::string(value) : std::string();
-}
-
-Held held(natsMsg* message) {
-  return {std::strtoull(header(message, "Nats-Sequence").c_str(), nullptr, 10),
-          std::string(natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message)))};
-}
-
 // One group on its way into one log.
 class Group {
  public:
@@ -98,8 +88,8 @@ class Group {
   GroupReceipt repeated();
   std::optional<GroupReceipt> moved();
   GroupReceipt whole(std::uint64_t first, const std::string& id);
+  // One message at a time: whoever may ask for several (`DIRECT.GET`) may write any event.
   std::optional<Held> one(const std::string& body);
-  std::vector<Held> several(const std::string& body);
   // The first event behind `from` whose id is wanted.
   template <typename Wanted>
   std::optional<Held> search(std::string from, const std::string& lane, Wanted wanted);
@@ -298,44 +288,21 @@ GroupReceipt Group::whole(std::uint64_t first, const std::string& id) {
 template <typename Wanted>
 std::optional<Held> Group::search(std::string from, const std::string& lane, Wanted wanted) {
   for (;;) {
-    const auto found = several("{" + from + ",\"next_by_subj\":\"" + lane + "\",\"batch\":" + std::to_string(kMost) + "}");
-    for (const auto& one : found)
-      if (wanted(one.id())) return one;
-    if (found.empty()) return std::nullopt;
-    from = "\"seq\":" + std::to_string(found.back().position + 1);
+    auto found = one("{" + from + ",\"next_by_subj\":\"" + lane + "\"}");
+    if (!found || wanted(found->id())) return found;
+    from = "\"seq\":" + std::to_string(found->position + 1);
   }
 }
 
 std::optional<Held> Group::one(const std::string& body) {
   natsMsg* raw = nullptr;
-  const std::string subject = "$JS.API.DIRECT.GET." + settings_.log;
+  const std::string subject = "$JS.API.STREAM.MSG.GET." + settings_.log;
   if (natsConnection_RequestString(&raw, connection_.raw(), subject.c_str(), body.c_str(), kLook) != NATS_OK) throw Away{};
   const OwnedMessage message(raw);
-  const std::string status = header(raw, "Status");
-  if (status == "404") return std::nullopt;
-  if (!status.empty()) throw Away{};
-  return held(raw);
-}
-
-std::vector<Held> Group::several(const std::string& body) {
-  natsInbox* inbox = nullptr;
-  if (natsInbox_Create(&inbox) != NATS_OK) throw Away{};
-  const Owned<natsInbox, natsInbox_Destroy> name(inbox);
-  natsSubscription* made = nullptr;
-  if (natsConnection_SubscribeSync(&made, connection_.raw(), inbox) != NATS_OK) throw Away{};
-  const Owned<natsSubscription, natsSubscription_Destroy> subscription(made);
-  const std::string subject = "$JS.API.DIRECT.GET." + settings_.log;
-  if (natsConnection_PublishRequestString(connection_.raw(), subject.c_str(), inbox, body.c_str()) != NATS_OK) throw Away{};
-  std::vector<Held> found;
-  for (;;) {
-    natsMsg* raw = nullptr;
-    if (natsSubscription_NextMsg(&raw, made, kLook) != NATS_OK) throw Away{};
-    const OwnedMessage message(raw);
-    const std::string status = header(raw, "Status");
-    if (status == "204" || status == "404") return found;
-    if (!status.empty()) throw Away{};
-    found.push_back(held(raw));
-  }
+  LookAnswer answer = read_look({natsMsg_GetData(raw), static_cast<std::size_t>(natsMsg_GetDataLength(raw))});
+  if (answer.kind == LookAnswer::Kind::later) throw Away{};
+  if (answer.kind == LookAnswer::Kind::none) return std::nullopt;
+  return Held{answer.position, std::move(answer.bytes)};
 }
 
 }  // namespace

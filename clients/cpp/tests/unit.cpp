@@ -188,6 +188,20 @@ TEST_CASE("answers of the log are told apart") {
   CHECK(read_answer(R"({"seq":0})").kind == LogAnswer::Kind::later);
 }
 
+TEST_CASE("answers to a look into the log are told apart") {
+  auto it = read_look(R"({"type":"io.nats.jetstream.api.v1.stream_msg_get_response","message":{"subject":"evt.0.w.\"seq\":5.a.B","seq":7,"hdrs":"TkFUUw==","data":"AP8rLw==","time":"2026-11-30T11:00:00Z"}})");
+  CHECK(it.kind == LookAnswer::Kind::found);
+  CHECK(it.position == 7);
+  CHECK(it.bytes == std::string("\0\xff+/", 4));
+  it = read_look(R"({"message":{"subject":"evt.0.w.s.a.B","seq":9,"time":"2026-11-30T11:00:00Z"}})");  // a message without bytes
+  CHECK(it.kind == LookAnswer::Kind::found);
+  CHECK(it.bytes.empty());
+  CHECK(read_look(R"({"error":{"code":404,"err_code":10037,"description":"no message found"}})").kind == LookAnswer::Kind::none);
+  CHECK(read_look(R"({"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}})").kind == LookAnswer::Kind::later);
+  CHECK(read_look(R"({"message":{"seq":7,"data":"=broken="}})").kind == LookAnswer::Kind::later);
+  CHECK(read_look("").kind == LookAnswer::Kind::later);
+}
+
 TEST_CASE("a partition is the one that the server chooses") {
   CHECK(partition_of("w1", "mira", 8) == 6);
   CHECK(partition_of("duskmarket", "old-marten", 8) == 7);

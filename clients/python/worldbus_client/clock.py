@@ -1,4 +1,4 @@
-"""What time it is in the world, counted on from one answer: the clock is silent while nothing is due.
+"""The time in the world, counted on from one answer: the clock is silent while nothing is due.
 
 anchor = Anchor.of_answer(json)          # of the gateway's /v1/clock, asked once
 world_time(anchor)                       # world milliseconds now, as often as you like

@@ -28,7 +28,7 @@ def new_id() -> str:
 
 
 class Parcel(NamedTuple):
-    """What goes out for one event."""
+    """The bytes that go out for one event, and where to."""
 
     id: str
     subject: str

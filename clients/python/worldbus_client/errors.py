@@ -1,4 +1,4 @@
-"""What can go wrong, sorted by what the caller does next."""
+"""Errors, sorted by what the caller does next."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Draft:
 
 
 class Lane(NamedTuple):
-    """What one subsystem says about one entity."""
+    """The events of one subsystem about one entity."""
 
     subsystem: str
     entity: str
@@ -187,7 +187,7 @@ class Groups:
         raise Refused(f"the log does not take the group: {error.get('description', error)}")
 
     async def _repeated(self, link: Nats, group: Group) -> list[int]:
-        """Where the group is, of which the log says that it knows an id."""
+        """The positions of a group of which the log says that it knows an id."""
         since = (datetime.now(UTC) - MEMORY - timedelta(hours=1)).isoformat()  # the log's clock may differ from ours
         fences = await self._fences(link, group)
         for index, lane in enumerate(group.lanes):
@@ -202,7 +202,7 @@ class Groups:
         raise Refused(f"an id of the group that begins with {group.parcels[0].id} is taken by another event; nothing was recorded")
 
     async def _moved(self, link: Nats, group: Group) -> list[int]:
-        """Where the group is, if it is what moved its lanes itself; nothing if none has moved. Raises `Conflict`."""
+        """The positions of the group, if it is what moved its lanes itself; nothing if none has moved. Raises `Conflict`."""
         fences = await self._fences(link, group)
         conflict: Conflict | None = None
         for lane, expected in group.expected.items():

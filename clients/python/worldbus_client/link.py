@@ -85,12 +85,12 @@ class Link:
 
     @property
     def trouble(self) -> str:
-        """Why the log has to be left alone: it came back shorter than it was; empty if all is well."""
+        """The reason to leave the log alone: it came back shorter than it was; empty if all is well."""
         return self._damage
 
     @property
     def objection(self) -> str:
-        """What the server said last that it forbids, to be added to a sentence; empty for nothing."""
+        """The last thing that the server said it forbids, to be added to a sentence; empty for nothing."""
         return self._objection
 
     def acknowledged(self, position: int) -> None:
@@ -118,7 +118,7 @@ class Link:
 
     @property
     def opened(self) -> bool:
-        """Whether `open` was called."""
+        """True once `open` was called."""
         return self._process != 0
 
     def open(self) -> None:

@@ -1,4 +1,4 @@
-"""What is heard: events of the log, and signals."""
+"""Received: events of the log, and signals."""
 
 from __future__ import annotations
 

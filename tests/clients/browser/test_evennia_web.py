@@ -49,7 +49,7 @@ async def log_in(page: Page, game: Game, name: str) -> None:
 
 
 async def recorded(world: World, of: type, count: int) -> list[Event]:
-    """That many events of one kind."""
+    """So many events of one kind."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             last = (await world.log.state()).last

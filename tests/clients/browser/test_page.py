@@ -52,7 +52,7 @@ class World:
         signal(self._connection, f"sig.w1.tokens.{request}", chunk.SerializeToString())
 
     async def of_the_game(self) -> list[Event]:
-        """What the page published, heartbeats left out."""
+        """The events of the page, heartbeats left out."""
         last = (await self._log.state()).last
         events = [event async for batch in self._log.read(until=last) for event in batch] if last else []
         return [event for event in events if event.subsystem == "game" and event.name != "PlayerHeartbeat"]

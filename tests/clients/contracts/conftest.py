@@ -32,7 +32,7 @@ if not os.environ.get("WORLDBUS_CONTRACTS"):  # set by `make test-contracts`, wh
 
 
 async def run(*command: str | Path, cwd: Path | None = None, **environment: str) -> str:
-    """What a command says; fails with all that it said if it fails."""
+    """The output of a command; fails with all that it said if it fails."""
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
         cwd=cwd,

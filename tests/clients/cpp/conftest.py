@@ -1,4 +1,4 @@
-"""The programs built, and a nats-server with an empty log that a test may kill."""
+"""The programs built, and a nats-server with an empty log that a test may kill; the programs are a NATS user with a game's permissions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import pytest_asyncio
 from bus.connection import Connection, connect
 from bus.log import Log, open_log
 from worldbus.embedded import NatsServer
+from worldbus.nats_permissions import permissions
 
 ROOT = Path(__file__).parents[3]
+PASSWORD = "only-for-tests"
 
 if not os.environ.get("WORLDBUS_CPP"):  # set by `make test-cpp`, which sees to the compiler and the libraries
     collect_ignore_glob = ["test_*.py"]
@@ -28,17 +30,29 @@ def programs() -> Path:
     return ROOT / ".cache" / "cpp" / "sanitized"
 
 
+class GameServer(NatsServer):
+    """The embedded server as a game reaches it that may say what its role may, and read."""
+
+    def _users(self) -> list[str]:
+        return [*super()._users(), f"{{ user: game, password: {PASSWORD}, {permissions('game', reads=True).words()} }}"]
+
+    @property
+    def game_url(self) -> str:
+        """Address of the server for the game's user."""
+        return f"nats://game:{PASSWORD}@{self.url.rpartition('@')[2]}"
+
+
 @pytest.fixture
-def server(data_folder: Path) -> Iterator[NatsServer]:
+def server(data_folder: Path) -> Iterator[GameServer]:
     """A nats-server of this test."""
-    server = NatsServer(data_folder / "nats", password="only-for-tests", strict=False)
+    server = GameServer(data_folder / "nats", password=PASSWORD, strict=False)
     server.start()
     yield server
     server.stop()
 
 
 @pytest_asyncio.fixture
-async def connection(server: NatsServer) -> AsyncIterator[Connection]:
+async def connection(server: GameServer) -> AsyncIterator[Connection]:
     """Our own connection."""
     async with connect(server.url, name="test") as opened:
         yield opened

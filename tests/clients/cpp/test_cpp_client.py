@@ -18,8 +18,8 @@ from bus.signals import signal
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved
 from schemas.gen.worldbus.time.v1.types_pb2 import PresentMoment
+from tests.clients.cpp.conftest import GameServer
 from tests.streams import forget_ids
-from worldbus.embedded import NatsServer
 
 
 def test_what_needs_no_server(programs: Path) -> None:
@@ -31,8 +31,8 @@ async def recorded(log: Log) -> list[Event]:
     return [event async for batch in log.read(until=last) for event in batch] if last else []
 
 
-async def test_every_event_is_in_the_log_once_in_order_and_keeps_our_own_rules(server: NatsServer, log: Log, probe: Any) -> None:
-    program = await probe("publish", server.url, "w1", 3000, 7)
+async def test_every_event_is_in_the_log_once_in_order_and_keeps_our_own_rules(server: GameServer, log: Log, probe: Any) -> None:
+    program = await probe("publish", server.game_url, "w1", 3000, 7)
     assert await program.line() == {"ready": True}
     said = await program.line()
     await program.end()
@@ -48,17 +48,17 @@ async def test_every_event_is_in_the_log_once_in_order_and_keeps_our_own_rules(s
         assert event.subject.published() == f"evt.w1.game.p{number % 7}.PlayerMoved"
 
 
-async def test_the_same_ids_again_record_nothing(server: NatsServer, log: Log, probe: Any) -> None:
+async def test_the_same_ids_again_record_nothing(server: GameServer, log: Log, probe: Any) -> None:
     for outcome in ("recorded", "repeated"):
-        program = await probe("publish", server.url, "w1", 50, 3)
+        program = await probe("publish", server.game_url, "w1", 50, 3)
         await program.line()
         assert (await program.line())[outcome] == 50
         await program.end()
     assert (await log.state()).last == 50
 
 
-async def test_a_server_killed_while_the_game_plays_loses_and_doubles_nothing(server: NatsServer, log: Log, probe: Any) -> None:
-    program = await probe("publish", server.url, "w1", 6000, 5, 300)
+async def test_a_server_killed_while_the_game_plays_loses_and_doubles_nothing(server: GameServer, log: Log, probe: Any) -> None:
+    program = await probe("publish", server.game_url, "w1", 6000, 5, 300)
     await program.line()
     for _ in range(3):
         await asyncio.sleep(0.4)
@@ -74,10 +74,10 @@ async def test_a_server_killed_while_the_game_plays_loses_and_doubles_nothing(se
     assert ids == [f"probe-{number}" for number in range(6000)]
 
 
-async def test_a_paused_server_is_waited_for(server: NatsServer, log: Log, probe: Any) -> None:
+async def test_a_paused_server_is_waited_for(server: GameServer, log: Log, probe: Any) -> None:
     import signal as signals
 
-    program = await probe("publish", server.url, "w1", 4000, 5, 100)
+    program = await probe("publish", server.game_url, "w1", 4000, 5, 100)
     await program.line()
     server.signal(signals.SIGSTOP)
     await asyncio.sleep(1.0)
@@ -88,14 +88,14 @@ async def test_a_paused_server_is_waited_for(server: NatsServer, log: Log, probe
     assert [event.id for event in await recorded(log)] == [f"probe-{number}" for number in range(4000)]
 
 
-async def published(server: NatsServer) -> int:
-    """How many messages the probe has sent, by the server's own count."""
+async def published(server: GameServer) -> int:
+    """The number of messages that the probe has sent, by the server's own count."""
     async with aiohttp.ClientSession() as session, session.get(f"{server.monitor_url}/connz") as answer:
         return sum(one["in_msgs"] for one in (await answer.json())["connections"] if one.get("lang") == "C")
 
 
-async def test_a_log_that_nobody_serves_yet_is_waited_for(server: NatsServer, connection: Connection, probe: Any) -> None:
-    program = await probe("publish", server.url, "w1", 40, 3)
+async def test_a_log_that_nobody_serves_yet_is_waited_for(server: GameServer, connection: Connection, probe: Any) -> None:
+    program = await probe("publish", server.game_url, "w1", 40, 3)
     await program.line()
     while await published(server) < 40 + 40:  # each of them again: the server has said that nobody listens
         await asyncio.sleep(0.02)
@@ -108,8 +108,8 @@ async def test_a_log_that_nobody_serves_yet_is_waited_for(server: NatsServer, co
     await log.aclose()
 
 
-async def test_a_full_queue_is_said_and_every_queued_event_has_one_receipt(server: NatsServer, log: Log, probe: Any) -> None:
-    program = await probe("overflow", server.url, "w1", 64)
+async def test_a_full_queue_is_said_and_every_queued_event_has_one_receipt(server: GameServer, log: Log, probe: Any) -> None:
+    program = await probe("overflow", server.game_url, "w1", 64)
     said = await program.line()
     await program.end()
     assert said["full"] > 0
@@ -117,8 +117,8 @@ async def test_a_full_queue_is_said_and_every_queued_event_has_one_receipt(serve
     assert said["receipts"] == said["queued"]
 
 
-async def test_bad_names_and_payloads_are_refused_before_they_are_queued(server: NatsServer, log: Log, probe: Any) -> None:
-    program = await probe("refuse", server.url, "w1")
+async def test_bad_names_and_payloads_are_refused_before_they_are_queued(server: GameServer, log: Log, probe: Any) -> None:
+    program = await probe("refuse", server.game_url, "w1")
     said = await program.line()
     await program.end()
     names = dict.fromkeys(("empty", "dot", "star", "long", "id"), "bad_name")
@@ -127,14 +127,14 @@ async def test_bad_names_and_payloads_are_refused_before_they_are_queued(server:
 
 
 async def test_a_subscription_hears_the_log_from_its_beginning_and_over_a_restart(
-    server: NatsServer, connection: Connection, log: Log, probe: Any
+    server: GameServer, connection: Connection, log: Log, probe: Any
 ) -> None:
     drafts = [Draft(data=PlayerMoved(zone="quay"), world="w1", entity=f"p{number}", id=f"move-{number}") for number in range(40)]
     async with open_publisher(connection, log, "relaxed") as publisher:
         for draft in drafts[:20]:
             await publisher.publish(draft)
         await publisher.publish(Draft(data=PlayerMoved(zone="moor"), world="w2", entity="p0"))
-        program = await probe("follow", server.url, "w1", "game", "PlayerMoved", 40)
+        program = await probe("follow", server.game_url, "w1", "game", "PlayerMoved", 40)
         said = [await program.line() for _ in range(21)]
         heard = [line for line in said if "ready" not in line]
         server.kill()
@@ -148,8 +148,8 @@ async def test_a_subscription_hears_the_log_from_its_beginning_and_over_a_restar
     assert {line["zone"] for line in heard} == {"quay"}
 
 
-async def test_chunks_of_a_line_are_heard_as_signals(server: NatsServer, connection: Connection, log: Log, probe: Any) -> None:
-    program = await probe("listen", server.url, "w1", "tokens", 3)
+async def test_chunks_of_a_line_are_heard_as_signals(server: GameServer, connection: Connection, log: Log, probe: Any) -> None:
+    program = await probe("listen", server.game_url, "w1", "tokens", 3)
     assert await program.line() == {"ready": True}
     for number in range(3):
         signal(
@@ -161,8 +161,8 @@ async def test_chunks_of_a_line_are_heard_as_signals(server: NatsServer, connect
     await program.end()
 
 
-async def test_the_worlds_clock_is_a_signal_without_a_key(server: NatsServer, connection: Connection, log: Log, probe: Any) -> None:
-    program = await probe("listen", server.url, "w1", "clock", 1)
+async def test_the_worlds_clock_is_a_signal_without_a_key(server: GameServer, connection: Connection, log: Log, probe: Any) -> None:
+    program = await probe("listen", server.game_url, "w1", "clock", 1)
     assert await program.line() == {"ready": True}
     signal(connection, "sig.w1.clock", PresentMoment(scale=60_000).SerializeToString())
     heard = await program.line()
@@ -175,13 +175,13 @@ async def test_no_server_is_said_plainly(probe: Any) -> None:
     assert "no NATS server answers at nats://127.0.0.1:9" in await program.end(code=4)
 
 
-async def test_settings_that_cannot_work_are_said_plainly(server: NatsServer, probe: Any) -> None:
-    program = await probe("refuse", server.url, "no world")
+async def test_settings_that_cannot_work_are_said_plainly(server: GameServer, probe: Any) -> None:
+    program = await probe("refuse", server.game_url, "no world")
     assert "world must be 1 to 64 of A-Z a-z 0-9 _ -" in await program.end(code=4)
 
 
-async def test_a_rule_over_two_purses_holds_whoever_races(server: NatsServer, log: Log, probe: Any) -> None:
-    program = await probe("race", server.url, "w1", 50)
+async def test_a_rule_over_two_purses_holds_whoever_races(server: GameServer, log: Log, probe: Any) -> None:
+    program = await probe("race", server.game_url, "w1", 50)
     assert await program.line() == {"held": 50}
     await program.end()
 
@@ -189,9 +189,9 @@ async def test_a_rule_over_two_purses_holds_whoever_races(server: NatsServer, lo
 
 
 async def test_groups_end_as_they_should_and_are_recognised_for_ever_under_expectations(
-    server: NatsServer, connection: Connection, log: Log, probe: Any
+    server: GameServer, connection: Connection, log: Log, probe: Any
 ) -> None:
-    program = await probe("groups", server.url, "w1")
+    program = await probe("groups", server.game_url, "w1")
     first, only = ["recorded", 1], ["recorded", 3]
     assert await program.line() == {"ended": [first, first, only, only, ["conflict", 0, "game", "a", 0, 1]]}
     assert await program.line() == {"ended": [["recorded", 5], ["conflict", 0, "game", "b", 1, 2]]}

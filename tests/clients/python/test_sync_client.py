@@ -471,7 +471,7 @@ def test_a_program_that_ends_leaves_nothing_behind_and_says_so_if_it_must(server
 
 
 def _connected(server: NatsServer, name: str) -> bool:
-    """Whether a connection of that name is open and has subscribed."""
+    """True if a connection of that name is open and has subscribed."""
     with urllib.request.urlopen(f"{server.monitor_url}/connz", timeout=10) as answer:
         return any(one.get("name") == name and one["subscriptions"] for one in json.load(answer)["connections"])
 

@@ -1,4 +1,4 @@
-"""Where the synchronous client goes by itself: as WORLDBUS_NATS_URL and WORLDBUS_WORLD say, unless the program says something else."""
+"""Addresses that the client finds by itself: as WORLDBUS_NATS_URL and WORLDBUS_WORLD say, unless the program says something else."""
 
 from __future__ import annotations
 

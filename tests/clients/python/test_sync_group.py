@@ -32,7 +32,7 @@ def moved(entity: str, x: float = 0.0, **about: Any) -> Draft:
 
 
 def purse(recorded: Recorded, *entities: str) -> tuple[float, dict[str, int]]:
-    """What is in some purses together, and where each one's last event is."""
+    """The sum in some purses, and the position of each one's last event."""
     events: list[Any] = [event for event in recorded() if event.entity in entities]
     return sum(event.data.x for event in events), dict.fromkeys(entities, 0) | {event.entity: event.position for event in events}
 

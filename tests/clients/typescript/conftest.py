@@ -35,7 +35,7 @@ class WebSocketServer(NatsServer):
 
     @property
     def websocket_url(self) -> str:
-        """Where browsers connect."""
+        """The address for browsers."""
         return f"ws://{self.ours.host}:{self.ours.port}"
 
 
@@ -70,7 +70,7 @@ class Probe:
         self._process = process
 
     async def line(self, within_s: float = 60.0) -> dict[str, Any]:
-        """What it says next."""
+        """The next thing that it says."""
         assert self._process.stdout is not None
         async with asyncio.timeout(within_s):
             line = await self._process.stdout.readline()

@@ -1,4 +1,4 @@
-"""Where the TypeScript client goes by itself: as the environment of a node process says, as `worldbus env` prints it."""
+"""Addresses that the TypeScript client finds by itself: as the environment of a node process says, as `worldbus env` prints it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator does when servers are missing or the log is lost."""
+"""The deeds of an operator when servers are missing or the log is lost."""
 
 from __future__ import annotations
 

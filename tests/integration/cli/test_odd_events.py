@@ -41,7 +41,7 @@ async def _request(folder: Path, work: Any) -> Any:
 
 
 def put(folder: Path, subject: str, *payloads: bytes) -> list[int]:
-    """What an engine without our gates writes; the positions."""
+    """Write what an engine without our gates writes; returns the positions."""
 
     async def write(connection: Any) -> list[int]:
         return [int(json.loads(await connection.request(subject, payload))["seq"]) for payload in payloads]
@@ -50,7 +50,7 @@ def put(folder: Path, subject: str, *payloads: bytes) -> list[int]:
 
 
 def forget_ids(folder: Path) -> None:
-    """What two minutes do to the log's own memory of ids, in a moment."""
+    """Do in a moment what two minutes do to the log's own memory of ids."""
 
     async def forget(connection: Any) -> None:
         config = (await connection.api("STREAM.INFO.LOG"))["config"]

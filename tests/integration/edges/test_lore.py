@@ -50,7 +50,7 @@ class Place:
         return await self.edge().run(read(**texts), collection=collection, whole=whole)
 
     async def events(self) -> list[Event]:
-        """What was said about it, at positions as in a log of its own."""
+        """The events about it, at positions as in a log of its own."""
         found = [event async for batch in self.log.read(filters=[stored_filter(world=self.world)]) for event in batch]
         return [Event(raw=one.raw, subject=one.subject, partition=one.partition, position=at) for at, one in enumerate(found, start=1)]
 
@@ -78,7 +78,7 @@ VISIBLE = """
 
 
 async def visible(dsn: str, world: str, events: Iterable[Event], *, at: int | None = None, batch: int = 2000) -> list[tuple[str, str]]:
-    """What a reader sees once these events are in the tables, or saw `at` a position."""
+    """The view of a reader once these events are in the tables, or saw `at` a position."""
     events = list(events)
     await Projector(dsn, [knowledge], max_batch=batch).run(Listed(events), follow=False)
     connection = await asyncpg.connect(dsn)

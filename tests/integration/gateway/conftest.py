@@ -68,7 +68,7 @@ async def log(connection: Connection) -> AsyncIterator[Log]:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back."""
+    """An answer."""
 
     status: int
     headers: Any
@@ -146,7 +146,7 @@ async def caller(open_caller: Open, nats_server: NatsServer, log: Log) -> AsyncI
 
 
 async def recorded(log: Log) -> list[Event]:
-    """Everything that is in the log."""
+    """The whole log."""
     return [event async for events in log.read() for event in events]
 
 

@@ -1,4 +1,4 @@
-"""What a page of another origin needs: CORS on every answer, and tickets for streams that cannot send a header."""
+"""The needs of a page of another origin: CORS on every answer, and tickets for streams that cannot send a header."""
 
 from __future__ import annotations
 

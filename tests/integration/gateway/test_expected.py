@@ -29,7 +29,7 @@ def moved(entity: str, x: float, **more: Any) -> dict[str, Any]:
 
 
 async def looked(log: Log, entity: str) -> tuple[float, int]:
-    """What is in a purse, and where its last event is."""
+    """The sum in a purse, and the position of its last event."""
     events = await log.read_lane(LaneName("main", "game", entity).stored(log.partitions))
     data: list[Any] = [event.data for event in events]
     return sum(it.x for it in data), events[-1].position if events else 0
@@ -111,6 +111,19 @@ async def test_one_event_may_expect_what_it_read(caller: Caller, log: Log) -> No
     assert [(answer.status, answer.body.get("entity")) for answer in (stale, right, again)] == [(409, "rival"), (201, None), (200, None)]
     assert right.body["position"] == again.body["position"] == 2
     assert (await log.state()).last == 2
+
+
+@pytest.mark.parametrize("path", [ATOMIC, f"{ATOMIC}&expected=game/mira:0"])
+async def test_a_group_sent_by_several_at_the_same_moment_is_recorded_once(
+    open_caller: Open, nats_server: NatsServer, caller: Caller, log: Log, path: str
+) -> None:
+    group = [joined(f"e{number}", entity=entity, time="2026-11-22T12:00:00Z") for number, entity in enumerate(("mira", "otto", "rival"))]
+    async with open_caller(nats_server.url) as second:
+        answers = await asyncio.gather(*(one.publish(group, path=path) for one in (caller, second) * 4))
+
+    assert {answer.status for answer in answers} <= {200, 201}, [answer.body for answer in answers]
+    assert [[result["position"] for result in answer.body["results"]] for answer in answers] == [[1, 2, 3]] * 8
+    assert (await log.state()).last == 3
 
 
 @pytest.mark.parametrize("memory", ["the log's", "the feed's", "the archive's"])

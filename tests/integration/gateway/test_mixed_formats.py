@@ -76,7 +76,7 @@ def _headers(document: dict[str, Any]) -> dict[str, str]:
 
 
 def session(form: Any) -> list[tuple[Draft, bytes, dict[str, str] | None]]:
-    """What one player does, written in one form."""
+    """The deeds of one player, written in one form."""
     entity = f"by-{form.__name__.replace('_', '-')}"
     said = [PlayerJoined(display_name="Mira", zone="quay"), PlayerMoved(zone="old-moor", x=1.5), PlayerMoved(zone="quay", x=2.5)]
     drafts = [

@@ -1,4 +1,4 @@
-"""What a verb says when it failed: the error that began it, whatever came with it or after it."""
+"""The words of a verb that failed: the error that began it, whatever came with it or after it."""
 
 from __future__ import annotations
 

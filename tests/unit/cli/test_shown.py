@@ -1,4 +1,4 @@
-"""What a terminal shows: lines cut to its width, colours only there, help in whole sentences, names that the tab key knows."""
+"""Things as a terminal shows them: lines cut to its width, colours only there, help in whole sentences, names that the tab key knows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ PROGRAM = f"from worldbus.cli.layout import show_line; show_line({LINE!r})"
 
 
 def on_a_terminal(program: str, **variables: str) -> str:
-    """What a program prints on a terminal of 80 columns."""
+    """The output of a program on a terminal of 80 columns."""
     main, other = pty.openpty()
     environment = {
         **{name: value for name, value in os.environ.items() if name != "NO_COLOR"},

@@ -1,4 +1,4 @@
-"""What a token may say: its world, its sources, the types of these, and its own entities."""
+"""The rights of a token: its world, its sources, the types of these, and its own entities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a block that is too long may be cut, and what a piece that begins there has to say again.
+"""Places to cut a block that is too long, and the text that a piece beginning there has to say again.
 
 A row of a table means nothing without the names of its columns, nor an item of a list without what it is an item of. So every cut knows
 the text above it: the header of a table, the items that a nested item stands in, and the line that ended in a colon before either.

@@ -76,7 +76,7 @@ def document(path: str, raw: bytes, calendar: Calendar, *, converted: str | None
 
 
 def _described(found: Sequence[Section], head: FrontMatter, line: int) -> None:
-    """What the front matter tells of the document is its first text. `line` is where that stands, if the front matter is another file's."""
+    """Put what the front matter tells of the document before its text; `line` is where that stands, if in another file."""
     found[0].blocks[:0] = [Block(line or at, text) for at, text in head.texts]
 
 

@@ -29,7 +29,7 @@ _STRAY: Final = re.compile(r"^[^\w\n]*(audience|since)[\"'\s]*[:=]", re.IGNORECA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontMatter:
-    """What the front matter says. `lines` is how many lines of the file it takes, `at` the line of each key.
+    """The contents of the front matter. `lines` is how many lines of the file it takes, `at` the line of each key.
 
     `texts` are what it tells of the document, each with its line; `unread` the keys of other text, which nobody will find.
     """

@@ -55,7 +55,7 @@ log_ = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What would be said, in the order of the documents' names."""
+    """The events that would be said, in the order of the documents' names."""
 
     collection: str
     documents: int
@@ -75,7 +75,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What was said. `position` is that of the last event, 0 if nothing was."""
+    """The events that were said. `position` is that of the last event, 0 if nothing was."""
 
     collection: str
     documents: int
@@ -104,7 +104,7 @@ class Ingest:
         self._stamp = stamp or _fresh
 
     async def plan(self, documents: Sequence[Document], *, collection: str, whole: bool) -> Plan:
-        """What has to be said. With `whole`, documents of the collection that are not among these are removed.
+        """The events that have to be said. With `whole`, documents of the collection that are not among these are removed.
 
         Raises `BadSettings` if that would remove every document of the collection and bring others: it is another folder then.
         """

@@ -77,7 +77,7 @@ def _marked(text: str, uris: list[str]) -> str:
 
 
 def _end(text: str, found: re.Match[str]) -> int:
-    """Where the URI ends: at the quotation mark that it began with, or where no URI goes on."""
+    """The end of the URI: at the quotation mark that it began with, or where no URI goes on."""
     quote = text[found.start() - 1 : found.start()]
     if quote in ("'", '"'):
         end = text.find(quote, found.end())
@@ -99,7 +99,7 @@ def _replaced(pattern: re.Pattern[str], text: str, words: Callable[[re.Match[str
 
 
 def _tag(found: re.Match[str]) -> str:
-    """What a picture says of itself, or the tag without its bytes."""
+    """The words of a picture about itself, or the tag without its bytes."""
     pairs = [
         (pair["key"].lower(), pair["double"] or pair["single"] or pair["bare"] or "", pair.group())
         for pair in _ATTRIBUTE.finditer(found["rest"])
@@ -128,7 +128,7 @@ def _inline(text: str) -> str:
 
 
 def _opening(text: str, least: int, end: int) -> int | None:
-    """Where the bracket opens that closes at `end`."""
+    """The place of the opening bracket that belongs to the closing one at `end`."""
     depth = 0
     for at in range(end - 1, least - 1, -1):
         if text[at] == "]" and text[at - 1 : at] != "\\":

@@ -39,7 +39,7 @@ def tokens(text: str) -> int:
 
 
 def fits(text: str, room: int = MOST) -> bool:
-    """Whether it may be one piece, of which `room` tokens are left."""
+    """True if it may be one piece, of which `room` tokens are left."""
     return len(text) <= MAX_LONGEST * room // MOST and tokens(text) <= room
 
 
@@ -131,7 +131,7 @@ def _packed(text: str, line: int, room: int) -> Iterator[Piece]:
 
 
 def _ends(text: str, room: int) -> Iterator[int]:
-    """Where each sentence ends; one that is too long ends between words, a word that is too long anywhere."""
+    """The end of each sentence; one that is too long ends between words, a word that is too long anywhere."""
     begin = 0
     for end in [*(found.end() for found in _SENTENCE.finditer(text)), len(text)]:
         yield from _word_ends(text, begin, end, room)

@@ -41,7 +41,7 @@ class Block:
 
 @dataclass(slots=True)
 class Section:
-    """What stands between two headings. `said` is its override; `line` that of its heading or first text."""
+    """The text between two headings. `said` is its override; `line` that of its heading or first text."""
 
     heading: tuple[str, ...]
     level: int
@@ -132,7 +132,7 @@ def _take(section: Section, tokens: list[Token], lines: Sequence[str], number: i
 
 
 def _check_ended(tokens: list[Token], lines: Sequence[str], text: str, number: int) -> None:
-    """What nobody ends would swallow the headings that follow, and what they say about their audience."""
+    """Refuse HTML that nobody ends: it would swallow the headings that follow, and what they say about their audience."""
     kind = tokens[0].type if tokens else ""
     if kind == "fence":
         mark = tokens[0].markup

@@ -45,7 +45,7 @@ CLOCK: Final[Schema] = _all_of(
 
 
 def show() -> dict[str, Any]:
-    """What a world's clock shows."""
+    """The operation that shows a world's clock."""
     return {
         "operationId": "clock",
         "summary": "What a world's clock shows now.",

@@ -1,4 +1,4 @@
-"""What several operations share: names, numbers, answers that are problems."""
+"""Parts that several operations share: names, numbers, answers that are problems."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def subscribe() -> dict[str, Any]:
 
 
 def signals() -> dict[str, Any]:
-    """What is never recorded."""
+    """The stream of signals, which are never recorded."""
     return _stream(
         "signals",
         "What is worth knowing only now: the words of a line while they are spoken.",

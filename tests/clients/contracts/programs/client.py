@@ -1,4 +1,4 @@
-"""What a game server would write with a client of openapi-python-client: publishes, sends again, reads, searches."""
+"""A game server as one would write it with a client of openapi-python-client: publishes, sends again, reads, searches."""
 
 import json
 import sys
