@@ -185,11 +185,12 @@ class ObjectReader:
     """The outermost JSON object of an answer, without what stands before and behind it."""
 
     def __init__(self, *, thinks: bool = False) -> None:
-        self._thinks = thinks
+        self._thinking = thinks
         self._depth = 0
         self._string = self._escaped = False
         self._blank = 0
         self._before = ""
+        self._looked = 0  # in front of it nothing can begin any more
         self.over = self.anew = False
         self.closed_unopened = False
 
@@ -199,26 +200,48 @@ class ObjectReader:
             return ""
         if not self._depth:
             self._before += text
-            self._drop_thoughts()
-            found = _OBJECT.search(self._before)
-            if found is None or self._thinks or _open_thought(self._before):
+            self._pass_thoughts()
+            start = self._start()
+            if start < 0:
+                self._forget()
                 return ""
-            text, self._before = self._before[found.start() :], ""
+            text, self._before = self._before[start:], ""
         for at, char in enumerate(text):
             if self._ends(char):
                 return text[:at] if self._depth else text[: at + 1]
         return text
 
     def finish(self) -> str:
-        """What came instead of an object, if none came."""
-        return "" if self._depth or self.over else self._before
+        """The text that came instead of an object, if none came; of a thought without an end nothing."""
+        return "" if self._depth or self.over or self._thinking else self._before
 
-    def _drop_thoughts(self) -> None:
-        while (found := next((one for one in _MARK.finditer(self._before) if one.lastgroup == "close"), None)) is not None:
-            self.closed_unopened |= not self._thinks and not any(
-                one.lastgroup == "open" for one in _MARK.finditer(self._before, 0, found.start())
-            )
-            self._before, self._thinks = self._before[found.end() :], False
+    def _pass_thoughts(self) -> None:
+        behind = 0
+        for found in _MARK.finditer(self._before, self._looked):
+            if found.lastgroup == "close":
+                self.closed_unopened |= not self._thinking
+                self._thinking, behind = False, found.end()
+            elif found.lastgroup == "open" and not self._thinking:
+                if _OBJECT.search(self._before, max(self._looked, behind), found.start()) is not None:
+                    break  # it stands inside the object, whose texts are cleaned elsewhere
+                self._thinking = True
+        if behind:
+            self._before, self._looked = self._before[behind:], 0
+
+    def _start(self) -> int:
+        """The place of the object's beginning, -1 if it has not come or may be part of a mark that is not whole yet."""
+        found = None if self._thinking else _OBJECT.search(self._before, self._looked)
+        if found is None:
+            return -1
+        mark = _MAY_BEGIN.search(self._before, self._looked)
+        return found.start() if mark is None or mark.start() > found.start() else -1
+
+    def _forget(self) -> None:
+        """Look at nothing twice that cannot begin a mark or the object: a thought may have thousands of pieces."""
+        if self._thinking:
+            self._before, self._looked = self._before[-MOST_HELD:], 0
+        else:
+            self._looked = max(0, min(len(self._before.rstrip()) - 1, len(self._before) - MOST_HELD))
 
     def _ends(self, char: str) -> bool:
         """Take one character; whether the object ends with it."""
@@ -235,12 +258,6 @@ class ObjectReader:
             self._depth -= 1
         self.over = self._depth <= 0 or self._blank > MOST_BLANK
         return self.over
-
-
-def _open_thought(text: str) -> bool:
-    return any(found.lastgroup == "open" for found in _MARK.finditer(text)) or (
-        (may := _MAY_BEGIN.search(text)) is not None and "{" not in text[: may.start()]
-    )
 
 
 def cleaner_of(prompt: Prompt, *, thinks: bool) -> Cleaner | ObjectReader | None:
