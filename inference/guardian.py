@@ -141,13 +141,13 @@ class Guardian:
             log.debug("said_unreadable", subject=".".join(event.subject), error=str(error))
 
     def _is_open(self, world: str, request_id: str, cancel_key: str) -> bool:
-        """Whether a cancel of this id or key ends something, as far as was heard."""
+        """True if a cancel of this id or key ends something, as far as was heard."""
         if request_id and (world, request_id) in self._open:
             return True
         return bool(cancel_key) and any(of == world and one.cancel_key == cancel_key for (of, _), one in self._open.items())
 
     def _on_past(self, event: Event, it: Any) -> None:
-        """What the log recorded shortly before, in its order."""
+        """Take in what the log recorded shortly before, in its order."""
         if isinstance(it, InferenceRequested):
             self._on_request(event, it)
         elif event.kind in ENDS:

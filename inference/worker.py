@@ -256,7 +256,7 @@ class Worker:
             await self.holding.conclude(work, self._end_of(work, why))
 
     def _may_refuse_all(self, work: Work) -> bool:
-        """Whether a refusal may be a sign of an endpoint that takes nothing any more. Our own engines refuse what is in the prompt."""
+        """True if a refusal may be a sign of an endpoint that takes nothing any more. Our own engines refuse what is in the prompt."""
         assert self._keeper is not None
         too_long = work.refusal is not None and work.refusal.code == "PROMPT_TOO_LONG"
         return self._keeper.engine.abilities.remote and not too_long

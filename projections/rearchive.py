@@ -35,7 +35,7 @@ _CHAINS = "SELECT position, chain FROM worldbus.events WHERE position > $1 AND p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rearchived:
-    """What was done. `damaged` is the first position that was not as it was written, 0 if all were; `rewritten` counts events."""
+    """The work done. `damaged` is the first position that was not as it was written, 0 if all were; `rewritten` counts events."""
 
     damaged: int
     proven: int

@@ -65,7 +65,7 @@ class Cleaner:
         self.closed_unopened = False
         """A thought ended that had not begun: this model begins inside one."""
         self.anew = False
-        """What was let out before the last `feed` was such a thought."""
+        """The text let out before the last `feed` was such a thought."""
 
     def feed(self, text: str) -> str:
         """Take more text; return what of it can be spoken."""
@@ -143,14 +143,14 @@ class Cleaner:
         return text
 
     def _end_of(self, text: str) -> int:
-        """Where something else than the answer begins, -1 if nowhere."""
+        """The place where something else than the answer begins, -1 if nowhere."""
         stops = [at for one in self._stop if (at := text.find(one)) >= 0]
         blank = re.search(rf"\s{{{MOST_BLANK},}}", " " * self._blank + text)
         speaker = self._speaker(text)
         return min([*stops, *([max(0, blank.start() - self._blank)] if blank else []), *([speaker] if speaker >= 0 else [])], default=-1)
 
     def _speaker(self, text: str) -> int:
-        """Where the line of somebody else begins, its line break included."""
+        """The place where somebody else's line begins, its line break included."""
         start = -1
         while True:
             name, colon, _ = text[start + 1 :].partition("\n")[0].partition(":")
@@ -168,7 +168,7 @@ class Cleaner:
         return rest
 
     def _waiting(self) -> int:
-        """How many of the held characters may be the beginning of something that ends or changes the answer."""
+        """The number of held characters that may be the beginning of something that ends or changes the answer."""
         held = self._held
         counts = [len(held) - found.start()] if (found := _MAY_BEGIN.search(held)) and len(held) - found.start() <= MOST_HELD else [0]
         for stop in self._stop:
@@ -261,7 +261,7 @@ class ObjectReader:
 
 
 def cleaner_of(prompt: Prompt, *, thinks: bool) -> Cleaner | ObjectReader | None:
-    """What cleans the answers to a prompt; None for those that are checked as a whole: choices, and JSON that is no object."""
+    """The cleaner of the answers to a prompt; None for those that are checked as a whole: choices, and JSON that is no object."""
     if prompt.choices:
         return None
     if prompt.json_schema:
@@ -296,7 +296,7 @@ async def cleaned(
 
 
 class _Bounds:
-    """How much of one answer is taken."""
+    """The limits of one answer."""
 
     def __init__(self, prompt: Prompt, *, plain: bool, prompt_tokens: int) -> None:
         self._prompt_tokens = prompt_tokens
@@ -306,7 +306,7 @@ class _Bounds:
         self.over = False
 
     def reached(self, tokens: int) -> bool:
-        """Whether so many tokens more are too many."""
+        """True if so many tokens more are too many."""
         return self.tokens > 0 and tokens > 0 and self.tokens + tokens > self._tokens_left
 
     def take(self, text: str, tokens: int) -> str:
