@@ -43,19 +43,19 @@ UNSAID: Final = frozenset({"hanging"})  # an open transaction waits as it would 
 
 @dataclass(slots=True)
 class Lived:
-    """What a world went through."""
+    """The course of a world."""
 
     said: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
-    """What `up` logged: Unix time, name, facts."""
+    """The log of `up`: Unix time, name, facts."""
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """From when to when each mood lasted, Unix time."""
+    """The span of each mood, Unix time."""
     acknowledged: dict[str, int] = field(default_factory=dict)
     """By id of a move, the position that its publisher was told."""
     refused: int = 0
     recorded: dict[str, int] = field(default_factory=dict)
     """By id, the position at which the log has it."""
     answered_at: list[float] = field(default_factory=list)
-    """When each answer was recorded, Unix time."""
+    """The recording of each answer, Unix time."""
     answers: dict[str, int] = field(default_factory=dict)
     """By id of a move, how often it was answered."""
     latencies_s: dict[str, list[float]] = field(default_factory=dict)
@@ -64,15 +64,15 @@ class Lived:
     shown: dict[str, str] = field(default_factory=dict)
     """By player, the zone that the tables say at the end."""
     status: int | None = None
-    """How `up` ended when it was told to."""
+    """The end of `up` on request."""
 
     def waited(self, mood: str) -> list[str]:
-        """Why the projector waited in a mood, as it said then."""
+        """The reasons that the projector gave for waiting in a mood."""
         begin, end = self.spans[mood]
         return [reason for at, reason in waits(self.said) if begin <= at <= end]
 
     def answered_in(self, mood: str) -> int:
-        """How many moves were answered while it lasted."""
+        """The number of moves answered while it lasted."""
         begin, end = self.spans[mood]
         return sum(begin <= at <= end for at in self.answered_at)
 
@@ -222,7 +222,7 @@ async def _shown(lived: Lived, tables: Tables) -> None:
 
 
 def waits(said: Iterable[tuple[float, str, dict[str, Any]]]) -> Iterator[tuple[float, str]]:
-    """When the projector said that it waits, and why."""
+    """The moments at which the projector said that it waits, and why."""
     return ((at, str(facts.get("reason"))) for at, name, facts in said if name in ("projector_waits", "store_unavailable"))
 
 

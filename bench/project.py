@@ -94,7 +94,7 @@ def _batch(events: Sequence[Event], chain: bytes) -> tuple[list[tuple[Any, ...]]
     archive, view = [], {}
     for event in events:
         chain = link_event(chain, event)
-        row = list(record(event, chain)[0])
+        row = list(record(event, chain))
         row[1:3] = moment(row[1] * 1000), moment(row[2] * 1000)
         archive.append(tuple(row))
         it = event.data

@@ -24,20 +24,23 @@ from bus.connection import Connection, Listener
 from bus.errors import BadEvent, WorldbusError
 from bus.event import Event
 from bus.log import Log
-from bus.subjects import Subject, partition_of, stored_filter
+from bus.subjects import Subject, stored_filter
 from inference.admission import Lag
 from inference.deadlines import MS, deadline_of
 from inference.delivery import Heard, Tale
 from inference.ladder import Ladder, Ladders
 from inference.lateness import Lateness
 from inference.outcome import EDGE, ENDS
+from inference.recorded import recorded
 from inference.request import Ask, problem_of, request_of
+from inference.vain_cancels import NAME as CANCEL
 from inference.vain_cancels import VainCancels
 from inference.vitals import Vitals
 from inference.work import Work
 from inference.worker import Worker
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested, InferenceStarted
 
+NAME: Final = InferenceRequested.DESCRIPTOR.name
 LOST_NS: Final = 60 * MS
 """Before the deadline: what a lost worker has, or may have, is ended. What else is open then is looked up in the log, to be ready."""
 UNBEGUN_NS: Final = 25 * MS
@@ -96,16 +99,17 @@ class Guardian:
 
     async def open(self) -> None:
         """Listen, then read what was asked shortly before."""
-        name = InferenceRequested.DESCRIPTOR.name
-        self._listeners = [await self._connection.listen(f"evt.*.*.*.{name}", self._heard(self._on_request))]
+        self._listeners = [await self._connection.listen(f"evt.*.*.*.{NAME}", self._heard(self._on_request))]
         for end in sorted(ENDS):
             self._listeners.append(await self._connection.listen(f"evt.*.{EDGE}.*.{end}", self._heard(self._on_end)))
         started = InferenceStarted.DESCRIPTOR.name
         self._listeners.append(await self._connection.listen(f"evt.*.{EDGE}.*.{started}", self._heard(self._on_started)))
-        async for events in self._log.read(since=datetime.now(UTC) - LOOK_BACK, filters=[stored_filter(name=name)]):
-            for event in events:
-                self._parsed(self._on_request, event)
         await self._vain.open()
+        names = (NAME, CANCEL, *sorted(ENDS))
+        async for events in self._log.read(since=datetime.now(UTC) - LOOK_BACK, filters=[stored_filter(name=name) for name in names]):
+            for event in events:
+                self._parsed(self._on_past, event)
+        self._vain.take_past()
 
     async def aclose(self) -> None:
         """Watch no more; who is being answered is answered."""
@@ -137,16 +141,24 @@ class Guardian:
             log.debug("said_unreadable", subject=".".join(event.subject), error=str(error))
 
     def _is_open(self, world: str, request_id: str, cancel_key: str) -> bool:
-        """Whether a cancel of this id or key ends something, as far as was heard."""
+        """True if a cancel of this id or key ends something, as far as was heard."""
         if request_id and (world, request_id) in self._open:
             return True
         return bool(cancel_key) and any(of == world and one.cancel_key == cancel_key for (of, _), one in self._open.items())
 
+    def _on_past(self, event: Event, it: Any) -> None:
+        """Take in what the log recorded shortly before, in its order."""
+        if isinstance(it, InferenceRequested):
+            self._on_request(event, it)
+        elif event.kind in ENDS:
+            self._close(event.world, it.request_id)
+        self._vain.on_past(event, it)
+
     def _on_request(self, event: Event, it: InferenceRequested) -> None:
         now = self._clock.now_ns()
-        recorded, key = event.recorded_ns or now, (event.world, it.request_id)
-        deadline = deadline_of(it, recorded)
-        if key in self._open or deadline <= now or it.tier not in self._workers or problem_of(it, recorded, self._ladders):
+        recorded_ns, key = event.recorded_ns or now, (event.world, it.request_id)
+        deadline = deadline_of(it, recorded_ns)
+        if key in self._open or deadline <= now or it.tier not in self._workers or problem_of(it, recorded_ns, self._ladders):
             return
         if len(self._open) >= MOST_OPEN:
             log.warning("guardian_full", open=len(self._open))
@@ -161,7 +173,11 @@ class Guardian:
             one.holder = it.tier, it.worker
 
     def _on_end(self, event: Event, it: Any) -> None:
-        one = self._open.pop((event.world, it.request_id), None)
+        self._vain.ended(event.world, it.request_id)
+        self._close(event.world, it.request_id)
+
+    def _close(self, world: str, request_id: str) -> None:
+        one = self._open.pop((world, request_id), None)
         if one is not None and one.timer is not None:
             one.timer.cancel()
 
@@ -206,10 +222,10 @@ class Guardian:
 
     # -- answering ---------------------------------------------------------------------------------------------------------------------
 
-    async def _answer(self, one: _Open, recorded: asyncio.Task[Event | None]) -> None:
+    async def _answer(self, one: _Open, found: asyncio.Task[Event | None]) -> None:
         worker = self._workers[one.tier]
         try:
-            event, before = await asyncio.gather(recorded, worker.delivery.heard(one.subject.world, one.request_id))
+            event, before = await asyncio.gather(found, worker.delivery.heard(one.subject.world, one.request_id))
             # What was heard to its end was in time: whoever spoke it is recording it, or the queue sees to that.
             if event is not None and not before.finished and not await worker.outcomes.ended(event, one.request_id):
                 await self._speak(worker, one, event, before)
@@ -230,17 +246,7 @@ class Guardian:
 
     async def _find(self, one: _Open) -> Event | None:
         """The request as the log recorded it; None if it did not. Raises `Transient`."""
-        tokens = one.subject
-        partition = partition_of(tokens.world, tokens.entity, self._log.partitions)
-        subject = ".".join(("evt", str(partition), *tokens))
-        last = await self._log.last(subject)
-        if last is None or request_of(last).request_id == one.request_id:
-            return last
-        async for events in self._log.read(since=one.since, filters=[subject]):
-            for event in events:
-                if request_of(event).request_id == one.request_id:
-                    return event
-        return None
+        return await recorded(self._log, one.subject, lambda event: request_of(event).request_id == one.request_id, one.since)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What a worker tells the log about its model: at once when its engine comes up or goes down, else every ten seconds if something happened.
+"""Reports of a worker about its model: at once when its engine comes up or goes down, else every ten seconds if something happened.
 
 The router and model management decide by it. An idle worker whose engine is well says nothing: that it lives is told by its vital signs,
 which are no events (`inference.vitals`).
@@ -63,7 +63,7 @@ async def report(worker: Worker, publisher: Publisher) -> None:
 
 
 def is_news(it: ModelHealthReported, told: ModelHealthReported | None) -> bool:
-    """Whether a report says what the last recorded one (`told`) did not: requests ended, the engine is down, or its slots changed."""
+    """True if a report says what the last recorded one (`told`) did not: requests ended, the engine is down, or its slots changed."""
     if told is None or it.requests or it.failures or it.late or not it.ready:
         return True
     return (it.ready, it.free_slots, it.slots) != (told.ready, told.free_slots, told.slots)
@@ -71,7 +71,7 @@ def is_news(it: ModelHealthReported, told: ModelHealthReported | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Figures:
-    """What a worker had counted at one moment."""
+    """The counts of a worker at one moment."""
 
     counts: Mapping[str, int]
     first_chunks: Sequence[int]

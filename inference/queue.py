@@ -54,7 +54,7 @@ def routed_name(tier: str) -> str:
 
 
 def queue_config(tier: Tier, *, routed: bool = False) -> dict[str, Any]:
-    """What the consumer of a tier has to be like; with `routed`, that of what the router sends it."""
+    """The configuration of a tier's consumer; with `routed`, of the one for what the router sends."""
     name = routed_name(tier.name) if routed else queue_name(tier.name)
     kind: type[Message] = InferenceRouted if routed else InferenceRequested
     return {

@@ -37,7 +37,7 @@ class WorkerSettings:
     pool: str = ""
     """Which machines serve it; empty: named like the tier."""
     name: str = field(default_factory=_own_name)
-    """Who it is in the log and among the living; one that starts again is another one."""
+    """Its name in the log and among the living; one that starts again is another one."""
     series: str = ""
     """Its name in metrics, which a restart must not change; empty: `name`."""
     drain_s: float = 5.0
@@ -48,8 +48,8 @@ class WorkerSettings:
     """An engine that was idle for so long generates one token: idle GPUs answer slowly. 0: never; unset: 10 seconds for an engine of this
     process, never for one behind a network, where it would cost money and warm nothing."""
     warm_up: int | None = None
-    """How many of the world's prompts an engine answers before it takes work; unset: all for an engine of this process, none for one behind
-    a network."""
+    """The number of the world's prompts that an engine answers before it takes work; unset: all for an engine of this process, none for one
+    behind a network."""
     report_s: float = 10.0
     """Between reports of health in the log, while there is something to report."""
     patience_s: float = 2.0
@@ -75,7 +75,7 @@ class WorkerSettings:
         return self.keep_warm_s if self.keep_warm_s is not None else 0.0 if remote else KEEP_WARM_S
 
     def warms_up(self, prompts: int, *, remote: bool) -> int:
-        """How many of so many prompts an engine answers before it takes work."""
+        """The number of these prompts that an engine answers before it takes work."""
         return min(self.warm_up if self.warm_up is not None else 0 if remote else prompts, prompts)
 
     @property

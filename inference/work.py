@@ -49,7 +49,7 @@ class Work:
     """For how long its engine takes nothing, as it said when it last refused for want of room."""
     preemptions: int = 0
     turned_away: int = 0
-    """How often its engine had no room."""
+    """The number of times that its engine had no room."""
     routed: bool = False
     """The router was asked about it, or sent it here: it is not asked again."""
     stopped: Why | None = None
@@ -140,7 +140,7 @@ class Work:
         return Voice(self._names, whole=self._whole)
 
     def answer(self) -> str:
-        """What was generated, as it is recorded: plain words, or JSON whose spoken texts are plain."""
+        """The generated text, as it is recorded: plain words, or JSON whose spoken texts are plain."""
         request = self.ask.request
         if request.choices:
             return self.text.strip()

@@ -256,7 +256,7 @@ class Worker:
             await self.holding.conclude(work, self._end_of(work, why))
 
     def _may_refuse_all(self, work: Work) -> bool:
-        """Whether a refusal may be a sign of an endpoint that takes nothing any more. Our own engines refuse what is in the prompt."""
+        """True if a refusal may be a sign of an endpoint that takes nothing any more. Our own engines refuse what is in the prompt."""
         assert self._keeper is not None
         too_long = work.refusal is not None and work.refusal.code == "PROMPT_TOO_LONG"
         return self._keeper.engine.abilities.remote and not too_long
@@ -282,7 +282,7 @@ class Worker:
         """Its engine takes nothing at the moment; where it said for how long, nobody calls before that."""
         work.turned_away += 1
         if self.engine is not None and self.engine.abilities.remote:
-            self.choosing.rest(work.again_after_s or min(AGAIN_S * 2.0**work.turned_away, MOST_AGAIN_S))
+            self.choosing.rest(work.again_after_s or pause_s(work.turned_away))
         self._loop.call_later(AGAIN_S, self._wait_again, work)
 
     def _wait_again(self, work: Work) -> None:
@@ -329,6 +329,11 @@ class Worker:
         while True:
             await asyncio.sleep(self.settings.promise.ack_wait_s / 4)
             self.holding.heartbeat()
+
+
+def pause_s(turned_away: int) -> float:
+    """The pause that is left to an engine which had no room so often: it doubles each time, up to a second."""
+    return min(AGAIN_S * 2.0 ** min(turned_away, 10), MOST_AGAIN_S)  # a request may wait for a day, and 2.0**1024 is no number
 
 
 @asynccontextmanager

@@ -62,7 +62,7 @@ DECLARE
     m     worldbus.embedding_models;
     broad bigint;
     words jsonb := kb_search.by_words;
-    near_ids text[];   near_revisions bigint[]; near_scores double precision[];
+    near_ids text[];   near_revisions bigint[];
     word_ids text[];   word_revisions bigint[];
 BEGIN
     IF how NOT IN ('hybrid', 'vector', 'text') THEN

@@ -21,7 +21,7 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """What this package offers, imported when it is asked for: a query loads no projector."""
+    """A name of this package, imported when it is asked for: a query loads no projector."""
     if name in _WHERE:
         return getattr(import_module(f"projections.{_WHERE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -192,7 +192,7 @@ async def _compare(kept: AsyncIterator[list[Event]], log: AsyncIterator[Event], 
 
 
 def _same(found: Event, kept: Event) -> bool:
-    """Whether the log holds what was archived. A row without headers says nothing of them: older releases kept none, and a restore writes
+    """True if the log holds what was archived. A row without headers says nothing of them: older releases kept none, and a restore writes
     down when an event was first recorded."""
     if (found.position, found.partition, found.subject, found.raw) != (kept.position, kept.partition, kept.subject, kept.raw):
         return False

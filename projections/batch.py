@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bus.errors import BadEvent, LogDamaged
+from bus.errors import LogDamaged
 from bus.event import Event
 from bus.unreadable import undecodable
 from projections.chain import link, record, stored_subject
@@ -89,20 +89,16 @@ class Batch:
 
     def _take(self, event: Event) -> None:
         self.position = event.position
-        problem = None
-        try:
-            event.data  # noqa: B018 - looking is what raises
-        except BadEvent:
-            problem = undecodable(event)
-        header = event.header
+        header = event.header  # sought out anew each time: here once for both
         subject = stored_subject(event.partition, event.subject).encode()
         self.chain = link(self.chain, event.position, subject, event.raw, header)
-        row = record(event, self.chain)[0]
+        row = record(event, self.chain)
         self.events.append(event)
         if header is None:
             self.records.append(row)
         else:
             self.headed.append((*row, header))
+        problem = undecodable(event)
         if problem is not None:
             self.skips.append(Skip(event.position, EVERY, problem.code, str(problem)))
             return

@@ -42,8 +42,8 @@ def link_event(chain: bytes, event: Event) -> bytes:
     return link(chain, event.position, stored_subject(event.partition, event.subject).encode(), event.raw, event.header)
 
 
-def record(event: Event, chain: bytes) -> tuple[tuple[Any, ...], BadEvent | None]:
-    """The archive's row of an event, in the order of COLUMNS, and why its envelope could not be read, if so.
+def record(event: Event, chain: bytes) -> tuple[Any, ...]:
+    """The archive's row of an event, in the order of COLUMNS; of an envelope that cannot be read its columns are None.
 
     Times are microseconds since 1970.
     """
@@ -54,16 +54,14 @@ def record(event: Event, chain: bytes) -> tuple[tuple[Any, ...], BadEvent | None
     if "\0" in f"{world}{subsystem}{entity}{name}":
         odd = stored_subject(partition, subject).encode()
         world, subsystem, entity, name = map(clean, subject)
-    problem: BadEvent | None = None
     try:
         time, depth, type_name, event_id, cause, correlation = _described(event)
-    except BadEvent as error:
+    except BadEvent:
         time = depth = type_name = event_id = cause = correlation = None
-        problem = error
     return (
         *(event.position, event.recorded_ns // 1000, time, partition, depth, world, subsystem, entity, name),
         *(type_name, event_id, cause, correlation, odd, event.raw, chain),
-    ), problem
+    )
 
 
 def _described(event: Event) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""What tables and columns mean, told to Postgres as comments, so that every tool which shows the readers' views shows it too.
+"""The meaning of tables and columns, given to Postgres as comments, so that every tool which shows the readers' views shows it too.
 
 The words come from a projection's own SQL (COMMENT ON, or the line above its CREATE TABLE) and, for columns, from `glossary.txt`.
 """

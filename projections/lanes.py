@@ -12,7 +12,7 @@ PARKED = Table("parked", key=("world", "handler", "entity", "input"), adds=("ret
 
 
 def _own(event: Event, it: Any) -> bool:
-    """Whether a handler says it of a lane of its own, as the answer to an input: anybody else's word about lanes counts for nothing."""
+    """True if a handler says it of a lane of its own, as the answer to an input: anybody else's word about lanes counts for nothing."""
     return event.subsystem == it.handler and event.lane is not None
 
 

@@ -35,7 +35,7 @@ _CHAINS = "SELECT position, chain FROM worldbus.events WHERE position > $1 AND p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rearchived:
-    """What was done. `damaged` is the first position that was not as it was written, 0 if all were; `rewritten` counts events."""
+    """The work done. `damaged` is the first position that was not as it was written, 0 if all were; `rewritten` counts events."""
 
     damaged: int
     proven: int
@@ -166,7 +166,7 @@ async def _rewrite(connection: Connection, log: CheckedLog, after: int, proof: P
         for found in events:
             event = proof.others.get(found.position, found)
             chain = link_event(chain, event)
-            rows.append((*record(event, chain)[0], event.header))
+            rows.append((*record(event, chain), event.header))
         last = events[-1].position
         async with transaction(connection):
             await connection.execute("DELETE FROM worldbus.events WHERE position > $1 AND position <= $2", events[0].position - 1, last)

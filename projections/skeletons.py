@@ -1,4 +1,4 @@
-"""Which names look alike: the skeleton of a name, after Unicode Technical Standard 39."""
+"""Names that look alike: the skeleton of a name, after Unicode Technical Standard 39."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 
 
 def skeleton(name: str) -> str:
-    """What a name looks like: two names with the same skeleton can be taken for one another (UTS 39), whatever their scripts and case."""
+    """The look of a name: two names with the same skeleton can be taken for one another (UTS 39), whatever their scripts and case."""
     return _looks(_looks(name).casefold()).replace("i", "1").replace("rn", "m").replace("vv", "w")
 
 

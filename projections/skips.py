@@ -58,7 +58,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """What nobody has acknowledged: how many, the position of the first, and when the log took that."""
+    """Skipped events that nobody has acknowledged: how many, the position of the first, and when the log took that."""
 
     count: int
     first: int | None
@@ -66,7 +66,7 @@ class Unseen:
 
 
 async def skipped(connection: Connection, *, position: int | None = None, acknowledged: bool = False, limit: int = 1000) -> list[Skipped]:
-    """What was skipped, by position; with `acknowledged` also what somebody has seen. Raises `BadSettings` before the migration."""
+    """The skipped events, by position; with `acknowledged` also what somebody has seen. Raises `BadSettings` before the migration."""
     try:
         rows = await connection.fetch(_READ, position, acknowledged, limit)
     except _BEFORE_THAT as error:
@@ -75,7 +75,7 @@ async def skipped(connection: Connection, *, position: int | None = None, acknow
 
 
 async def unseen(connection: Connection) -> Unseen:
-    """What nobody has acknowledged. Raises `BadSettings` before the migration."""
+    """The skipped events that nobody has acknowledged. Raises `BadSettings` before the migration."""
     try:
         return Unseen(**await connection.fetchrow(_OPEN))
     except _BEFORE_THAT as error:

@@ -34,7 +34,7 @@ _KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "
 
 
 class Meaning(Enum):
-    """What an error of Postgres asks of whoever meets it."""
+    """The demand of an error of Postgres on whoever meets it."""
 
     STATE = "the server, or the way to it, is not well at the moment: wait, then try again"
     REFUSED = "the server does not let this role in: wrong settings at the first start, a state of the server after hours of work"
@@ -73,12 +73,12 @@ def meaning_of(sqlstate: str) -> Meaning:
 
 
 def passes(error: BaseException, connection: Connection | None = None) -> bool:
-    """Whether waiting and a new connection may help."""
+    """True if waiting and a new connection may help."""
     return isinstance(error, StoreUnavailable) or meaning(error) is Meaning.STATE or (connection is not None and connection.is_closed())
 
 
 def answered(error: StoreUnavailable) -> bool:
-    """Whether a server is there, that said itself why it does not work at the moment."""
+    """True if a server is there, that said itself why it does not work at the moment."""
     return not isinstance(error.__cause__, (OSError, TimeoutError))
 
 
@@ -185,7 +185,7 @@ def connecting() -> Iterator[None]:
 
 
 async def is_pooled(connection: Connection) -> bool:
-    """Whether a pooler stands between us and Postgres: then the process that answers is not the one that greeted us.
+    """True if a pooler stands between us and Postgres: then the process that answers is not the one that greeted us.
 
     Asked without a prepared statement, which a pooler might lose.
     """

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from asyncpg.types import Attribute
 
 SETTINGS: Final = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1"
-"""What the texts below are written with."""
+"""The settings with which the texts below are written."""
 
 Decode = Callable[[str], Any]
 
 
 class Reading(NamedTuple):
-    """How a column is asked for (the SQL expression of {0}), and what becomes of its text."""
+    """The SQL expression by which a column is asked for (of {0}), and the function that reads its text."""
 
     expression: str
     decode: Decode | None = None
@@ -76,12 +76,12 @@ _READINGS: Final = {
 
 
 def readings(attributes: Sequence[Attribute]) -> list[Reading]:
-    """How each column is read."""
+    """The reading of each column."""
     return [_READINGS.get(attribute.type.oid, _AS_TEXT) for attribute in attributes]
 
 
 def plain(columns: Sequence[Reading]) -> bool:
-    """Whether every column is read as it is."""
+    """True if every column is read as it is."""
     return all(one is _AS_IT_IS for one in columns)
 
 

@@ -54,7 +54,7 @@ async def write_events(
 
 
 def is_about_a_value(error: Exception) -> bool:
-    """Whether Postgres or its driver refused a value of one event; anything else is about the server or the tables and skips nothing."""
+    """True if Postgres or its driver refused a value of one event; anything else is about the server or the tables and skips nothing."""
     return isinstance(error, OverflowError) or meaning(error) is Meaning.VALUE
 
 

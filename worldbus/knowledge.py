@@ -85,7 +85,7 @@ class Beginning:
         self._lock = asyncio.Lock()
 
     async def known(self) -> bool:
-        """Whether there is a passage, or there was one."""
+        """True if there is a passage, or there was one."""
         async with self._lock:
             try:
                 return bool(await self._connection.fetchval("SELECT EXISTS (SELECT FROM world.passages)"))

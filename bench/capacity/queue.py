@@ -38,7 +38,7 @@ class Tier:
     time that is spent on the prompts of others."""
 
     def stretch(self, rate: float) -> float:
-        """How many times longer an answer takes because of the prompts of others, at that rate of all GPUs."""
+        """The factor by which the prompts of others lengthen an answer, at that rate of all GPUs."""
         return 1 / (1 - min(MOST_PREFILL, rate / self.gpus * self.prefill_s * (1 - 1 / self.slots)))
 
 

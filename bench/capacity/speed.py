@@ -1,4 +1,4 @@
-"""What one GPU does for one tier: slots, answers a second, and what an answer costs by the lengths of prompt and answer.
+"""The work of one GPU for one tier: slots, answers a second, and what an answer costs by the lengths of prompt and answer.
 
 The model of the cost: an answer takes `first` seconds, then its prompt, as far as no earlier prompt began alike, then each of its own
 tokens. While a prompt is computed no other answer of that GPU gets on (`queue.Tier.prefill_s`), so in a full engine an answer waits for the
@@ -33,14 +33,14 @@ SLOTS: Final = {"gold": 8, "silver": 4, "vllm": 4, "toy": 4, "timed": 8}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """What one GPU does for one tier."""
+    """The work of one GPU for one tier."""
 
     name: str
     slots: int
     capacity: float
     """Answers a second with every slot busy, each of `BOTS.line.tokens` tokens, to prompts that cost nothing."""
     origin: str
-    """Where the figures come from, for the reader."""
+    """The source of the figures, for the reader."""
     measured: Mapping[str, float]
     """Players per GPU that a ramp on the bus found, by the share of requests attained; none if there was no ramp."""
     measured_lengths: bool = False
@@ -53,7 +53,7 @@ class Speed:
 
     @property
     def pace(self) -> Pace:
-        """How the parts of an answer's cost stand to each other."""
+        """The ratios of the parts of an answer's cost."""
         return engines.STATED[self.asked_as]
 
     @property

@@ -54,7 +54,7 @@ CHOICES: Final[Mapping[str, Choice]] = {
 
 
 def script_of(name: str, profile: Profile | None) -> Script:
-    """What is asked of the engine of this name; with a profile, requests as long as a world's."""
+    """The requests to the engine of this name; with a profile, requests as long as a world's."""
     return replace(CHOICES[name].script, profile=profile)
 
 

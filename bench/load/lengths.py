@@ -86,7 +86,7 @@ class Gathering:
                 self._answers.setdefault((event.world, event.data.request_id), event.data)
 
     def profile(self, where: str) -> Profile:
-        """What was measured. Raises `BadSettings` where nothing was asked and answered."""
+        """The measured lengths. Raises `BadSettings` where nothing was asked and answered."""
         found: dict[tuple[str, str], list[tuple[InferenceRequested, Shape, bool]]] = defaultdict(list)
         for key, (asked, own, shared) in self._asked.items():
             end = self._answers.get(key)

@@ -65,7 +65,7 @@ class Cleaner:
         self.closed_unopened = False
         """A thought ended that had not begun: this model begins inside one."""
         self.anew = False
-        """What was let out before the last `feed` was such a thought."""
+        """The text let out before the last `feed` was such a thought."""
 
     def feed(self, text: str) -> str:
         """Take more text; return what of it can be spoken."""
@@ -143,14 +143,14 @@ class Cleaner:
         return text
 
     def _end_of(self, text: str) -> int:
-        """Where something else than the answer begins, -1 if nowhere."""
+        """The place where something else than the answer begins, -1 if nowhere."""
         stops = [at for one in self._stop if (at := text.find(one)) >= 0]
         blank = re.search(rf"\s{{{MOST_BLANK},}}", " " * self._blank + text)
         speaker = self._speaker(text)
         return min([*stops, *([max(0, blank.start() - self._blank)] if blank else []), *([speaker] if speaker >= 0 else [])], default=-1)
 
     def _speaker(self, text: str) -> int:
-        """Where the line of somebody else begins, its line break included."""
+        """The place where somebody else's line begins, its line break included."""
         start = -1
         while True:
             name, colon, _ = text[start + 1 :].partition("\n")[0].partition(":")
@@ -168,7 +168,7 @@ class Cleaner:
         return rest
 
     def _waiting(self) -> int:
-        """How many of the held characters may be the beginning of something that ends or changes the answer."""
+        """The number of held characters that may be the beginning of something that ends or changes the answer."""
         held = self._held
         counts = [len(held) - found.start()] if (found := _MAY_BEGIN.search(held)) and len(held) - found.start() <= MOST_HELD else [0]
         for stop in self._stop:
@@ -185,11 +185,12 @@ class ObjectReader:
     """The outermost JSON object of an answer, without what stands before and behind it."""
 
     def __init__(self, *, thinks: bool = False) -> None:
-        self._thinks = thinks
+        self._thinking = thinks
         self._depth = 0
         self._string = self._escaped = False
         self._blank = 0
         self._before = ""
+        self._looked = 0  # in front of it nothing can begin any more
         self.over = self.anew = False
         self.closed_unopened = False
 
@@ -199,26 +200,48 @@ class ObjectReader:
             return ""
         if not self._depth:
             self._before += text
-            self._drop_thoughts()
-            found = _OBJECT.search(self._before)
-            if found is None or self._thinks or _open_thought(self._before):
+            self._pass_thoughts()
+            start = self._start()
+            if start < 0:
+                self._forget()
                 return ""
-            text, self._before = self._before[found.start() :], ""
+            text, self._before = self._before[start:], ""
         for at, char in enumerate(text):
             if self._ends(char):
                 return text[:at] if self._depth else text[: at + 1]
         return text
 
     def finish(self) -> str:
-        """What came instead of an object, if none came."""
-        return "" if self._depth or self.over else self._before
+        """The text that came instead of an object, if none came; of a thought without an end nothing."""
+        return "" if self._depth or self.over or self._thinking else self._before
 
-    def _drop_thoughts(self) -> None:
-        while (found := next((one for one in _MARK.finditer(self._before) if one.lastgroup == "close"), None)) is not None:
-            self.closed_unopened |= not self._thinks and not any(
-                one.lastgroup == "open" for one in _MARK.finditer(self._before, 0, found.start())
-            )
-            self._before, self._thinks = self._before[found.end() :], False
+    def _pass_thoughts(self) -> None:
+        behind = 0
+        for found in _MARK.finditer(self._before, self._looked):
+            if found.lastgroup == "close":
+                self.closed_unopened |= not self._thinking
+                self._thinking, behind = False, found.end()
+            elif found.lastgroup == "open" and not self._thinking:
+                if _OBJECT.search(self._before, max(self._looked, behind), found.start()) is not None:
+                    break  # it stands inside the object, whose texts are cleaned elsewhere
+                self._thinking = True
+        if behind:
+            self._before, self._looked = self._before[behind:], 0
+
+    def _start(self) -> int:
+        """The place of the object's beginning, -1 if it has not come or may be part of a mark that is not whole yet."""
+        found = None if self._thinking else _OBJECT.search(self._before, self._looked)
+        if found is None:
+            return -1
+        mark = _MAY_BEGIN.search(self._before, self._looked)
+        return found.start() if mark is None or mark.start() > found.start() else -1
+
+    def _forget(self) -> None:
+        """Look at nothing twice that cannot begin a mark or the object: a thought may have thousands of pieces."""
+        if self._thinking:
+            self._before, self._looked = self._before[-MOST_HELD:], 0
+        else:
+            self._looked = max(0, min(len(self._before.rstrip()) - 1, len(self._before) - MOST_HELD))
 
     def _ends(self, char: str) -> bool:
         """Take one character; whether the object ends with it."""
@@ -237,14 +260,8 @@ class ObjectReader:
         return self.over
 
 
-def _open_thought(text: str) -> bool:
-    return any(found.lastgroup == "open" for found in _MARK.finditer(text)) or (
-        (may := _MAY_BEGIN.search(text)) is not None and "{" not in text[: may.start()]
-    )
-
-
 def cleaner_of(prompt: Prompt, *, thinks: bool) -> Cleaner | ObjectReader | None:
-    """What cleans the answers to a prompt; None for those that are checked as a whole: choices, and JSON that is no object."""
+    """The cleaner of the answers to a prompt; None for those that are checked as a whole: choices, and JSON that is no object."""
     if prompt.choices:
         return None
     if prompt.json_schema:
@@ -279,7 +296,7 @@ async def cleaned(
 
 
 class _Bounds:
-    """How much of one answer is taken."""
+    """The limits of one answer."""
 
     def __init__(self, prompt: Prompt, *, plain: bool, prompt_tokens: int) -> None:
         self._prompt_tokens = prompt_tokens
@@ -289,7 +306,7 @@ class _Bounds:
         self.over = False
 
     def reached(self, tokens: int) -> bool:
-        """Whether so many tokens more are too many."""
+        """True if so many tokens more are too many."""
         return self.tokens > 0 and tokens > 0 and self.tokens + tokens > self._tokens_left
 
     def take(self, text: str, tokens: int) -> str:

@@ -144,7 +144,7 @@ def _memories(ready: Ready, wanted: Wanted, vector: Vectors | None) -> list[Foun
 
 
 def _matters(row: Any) -> bool:
-    """Whether it may have to do with the question; much less than `ANSWERS`, since a prompt can pass over what does not help."""
+    """True if it may have to do with the question; much less than `ANSWERS`, since a prompt can pass over what does not help."""
     return bool(row["score"] >= LEAST_SCORE)
 
 

@@ -88,7 +88,7 @@ class Hit:
     tags: tuple[str, ...]
     audience: tuple[str, ...]
     score: float
-    """How likely it answers the question, from 0 to 1."""
+    """The likelihood that it answers the question, from 0 to 1."""
     ranks: dict[str, int]
     """Its rank by `text` and by `vector`, where it was among the best."""
     position: int

@@ -1,4 +1,4 @@
-"""How near two texts are that have nothing to do with each other, by a model: from there nearness counts.
+"""The nearness of two texts that have nothing to do with each other, by a model: from there nearness counts.
 
 Models differ in it more than in anything else: for one such texts are at right angles, for another nearly the same. The mean over sentences
 of sixteen walks of life, each a question to the others, puts models on one scale.

@@ -209,6 +209,26 @@ def test_any_text_goes_through_both_readers(text: str, size: int) -> None:
     assert _cleaned(text, size) == _cleaned(text, len(text) or 1)
 
 
+@pytest.mark.parametrize("thinks", [True, False])
+def test_a_draft_in_a_thought_without_an_end_is_no_object(thinks: bool) -> None:
+    reader = ObjectReader(thinks=thinks)
+    said = reader.feed("" if thinks else "<think>") + reader.feed('perhaps {"say": "I hate him"}, or not') + reader.finish()
+    assert (said, reader.over) == ("", False)
+
+
+@pytest.mark.parametrize("begin", ["<think>", "Well: "], ids=["thought", "prose"])
+def test_what_stands_before_an_object_is_looked_at_once(begin: str) -> None:
+    """Looked at again with each piece, this many would take the event loop for an hour."""
+    reader = ObjectReader()
+    assert reader.feed(begin) + "".join(reader.feed("she says that ") for _ in range(40_000)) == ""
+    assert reader.feed("</think> {") + reader.feed('"say": "Yes."} So.') == '{"say": "Yes."}'
+
+
+def test_marks_inside_an_object_that_comes_whole_are_its_own() -> None:
+    whole = '{"say": "<think>no</think> Yes."}'
+    assert ObjectReader().feed(whole) == whole
+
+
 def test_ordinary_words_stay_as_they_are() -> None:
     for text in ("He said: go. Users: none.", "a < b and c > d", "I [really] mean it.", "One.\nTwo: three.\nFour.", "<b>Hm</b>, 3 <4"):
         assert _cleaned(text, 1) == text

@@ -35,7 +35,7 @@ class PlainBM25:
         self._usual = sum(self._lengths) / max(1, len(passages))
 
     def search(self, question: str, visible: Callable[[str, Chunk], bool], most: int) -> list[tuple[str, Chunk, float]]:
-        """What has words of the question and may be known, best first, with its score."""
+        """The passages that have words of the question and may be known, best first, with its score."""
         scores: dict[int, float] = defaultdict(float)
         for word in set(_WORD.findall(question.lower())):
             holding = self._holding.get(word, {})

@@ -47,7 +47,7 @@ def body_of(settings: OpenAiSettings, profile: Profile, prompt: Prompt, roles: R
 
 
 def wrapped(prompt: Prompt, profile: Profile) -> bool:
-    """Whether choices travel as a schema, because the endpoint knows no other way."""
+    """True if choices travel as a schema, because the endpoint knows no other way."""
     return bool(prompt.choices) and not profile.vllm
 
 

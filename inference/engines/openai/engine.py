@@ -150,7 +150,7 @@ class OpenAiEngine:
                 ) from error
 
     def _learn(self, error: PromptRejected) -> bool:
-        """Whether the refusal is one of roles that another order of them may mend; from now on they are sent so."""
+        """True if the refusal is one of roles that another order may mend; from now on they are sent so."""
         following: dict[Roles, Roles] = {"any": "merged", "merged": "folded"}
         if not any(word in str(error).lower() for word in _ROLES) or self.settings.roles or self.roles not in following:
             return False
@@ -235,7 +235,7 @@ async def _leave(response: aiohttp.ClientResponse, whole: bool) -> None:
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> Exception:
-    """What a status other than 200 means for the worker."""
+    """The meaning of a status other than 200 for the worker."""
     said = (await response.content.read(MAX_ERROR)).decode("utf-8", "replace")
     found = f"{response.status}: {said[:300]}"
     if response.status in (429, 503, 529):

@@ -42,7 +42,7 @@ def finish_of(word: str) -> Finish:
 
 
 def is_policy(text: str) -> bool:
-    """Whether the words of an error speak of a content policy."""
+    """True if the words of an error speak of a content policy."""
     return any(word in text.lower() for word in _POLICY)
 
 
@@ -63,7 +63,7 @@ class Answering:
 
     @property
     def over(self) -> bool:
-        """Whether the answer is whole, whatever comes behind it."""
+        """True if the answer is whole, whatever comes behind it."""
         return self._done or self._finish is not None
 
     def take(self, event: str) -> Chunk | None:

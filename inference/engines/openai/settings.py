@@ -1,4 +1,4 @@
-"""Where an endpoint is, and what it can do."""
+"""The address and the abilities of an endpoint."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OpenAiSettings:
     context: int = 0
     """Most tokens of prompt and answer together, if known."""
     dialect: str = "openai"
-    """Which kind of endpoint it is: one of `profiles.PROFILES`."""
+    """The kind of endpoint: one of `profiles.PROFILES`."""
     leave_out: Sequence[str] = ()
     """Further fields that it refuses."""
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -42,15 +42,15 @@ class OpenAiSettings:
     """The model's answers begin inside a thought, without an opening mark: nothing is spoken before the closing one."""
     schemas: bool = True
     seeds: bool = False
-    """Whether the same seed means the same answer. OpenAI itself promises no more than its best effort."""
+    """True if the same seed means the same answer. OpenAI itself promises no more than its best effort."""
     caches: bool = False
-    """Whether the endpoint says how many tokens of a prompt it had cached (vLLM's server: `--enable-prompt-tokens-details`)."""
+    """True if the endpoint says how many tokens of a prompt it had cached (vLLM's server: `--enable-prompt-tokens-details`)."""
     temperature: float = 0.7
     connect_seconds: float = 2.0
     silent_seconds: float = 30.0
     """So long without a byte, and the answer has failed."""
     keep_alive_seconds: float = 4.0
-    """How long an idle connection is kept: below the 5 seconds after which vLLM's server closes it."""
+    """The life of an idle connection: below the 5 seconds after which vLLM's server closes it."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of every request."""
 

@@ -75,7 +75,7 @@ class EventReader:
 
 
 def _whole(data: bytes) -> bool:
-    """Whether it is a JSON value that needs no further line."""
+    """True for a JSON value that needs no further line."""
     try:
         json.loads(data)
     except (ValueError, RecursionError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -169,14 +171,16 @@ async def test_nobody_speaks_behind_an_expiry(site: Site, game: Game, connection
     assert [chunk.text async for chunk in hear(connection, WORLD, request.request_id)] == [""]
 
 
+async def _cancel(publisher: Publisher, **names: str) -> str:
+    draft = Draft(data=InferenceCancelRequested(reason="left", **names), world=WORLD, entity="mira", subsystem="npc")
+    await publisher.publish(draft)
+    return draft.id
+
+
 async def test_a_cancel_of_nothing_open_is_answered_once_and_one_of_something_by_its_end(
     site: Site, game: Game, publisher: Publisher, until: Until
 ) -> None:
-    async def cancel(**names: str) -> str:
-        draft = Draft(data=InferenceCancelRequested(reason="left", **names), world=WORLD, entity="mira", subsystem="npc")
-        await publisher.publish(draft)
-        return draft.id
-
+    cancel = partial(_cancel, publisher)
     async with site.guardian() as (guardian, _, _), site.guardian():
         early = await cancel(request_id="r2")  # overtakes its request
         answered, overtaken = await game.ask(tier=TIER, budget_ms=100), await game.ask(tier=TIER, budget_ms=20_000)
@@ -201,3 +205,44 @@ async def test_a_cancel_of_nothing_open_is_answered_once_and_one_of_something_by
     assert not {early, useful} & set(said)
     assert all(words in said[own].reason and said[own].request_event_id == own for own, words in vain.items())
     assert {overtaken.request_id, open_.request_id} == {"r2", "r3"}
+
+
+async def test_a_cancel_that_ended_something_is_not_called_vain_by_a_guardian_that_begins_later(
+    site: Site, game: Game, publisher: Publisher, until: Until
+) -> None:
+    async with site.worker(TimedEngine(Pace(first=0.001, per_token=1.0)), "well") as worker:
+        named = await game.ask(tier=TIER, budget_ms=20_000)
+        keyed = await game.ask(tier=TIER, budget_ms=20_000, cancel_key="scene-1")
+        await until(lambda: len(worker.running) == 2)
+        await _cancel(publisher, request_id=named.request_id)
+        await _cancel(publisher, cancel_key="scene-1")
+        ends = await game.ends(2)
+        vain = await _cancel(publisher, request_id=keyed.request_id)  # a second one, behind the end
+        async with site.guardian() as (guardian, _, _):
+            while not (found := await game.said("InferenceCancelFoundNothing")):
+                await asyncio.sleep(0.02)
+            assert len(guardian) == 0  # nor does it watch what has its end
+
+    assert {event.name for event in ends.values()} == {"InferenceCancelled"}
+    assert [(event.cause, cast(Any, event.data).reason) for event in found] == [
+        (vain, f"nothing is ended: the request {keyed.request_id!r} had its end before")
+    ]
+
+
+async def test_a_cancel_of_a_request_that_the_guardian_does_not_know_is_answered_by_its_end(
+    site: Site, game: Game, publisher: Publisher, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that began long ago, or of a tier that somebody else watches."""
+    monkeypatch.setattr(guardian_, "LOOK_BACK", timedelta(0))
+    async with site.worker(TimedEngine(Pace(first=0.001, per_token=1.0)), "well") as worker:
+        old = await game.ask(tier=TIER, budget_ms=20_000)
+        await until(lambda: len(worker.running) == 1)
+        async with site.guardian() as (guardian, _, _):
+            assert len(guardian) == 0
+            await _cancel(publisher, request_id=old.request_id)
+            vain = await _cancel(publisher, request_id="nobody's")
+            while not (found := await game.said("InferenceCancelFoundNothing")):
+                await asyncio.sleep(0.02)
+        assert (await game.ends(1))[old.request_id].name == "InferenceCancelled"
+
+    assert [event.cause for event in found] == [vain]

@@ -1,4 +1,4 @@
-"""What a stranger's tool shows of the readers' views: each has a word on what it holds, and so has each of its columns."""
+"""The readers' views as a stranger's tool shows them: each has a word on what it holds, and so has each of its columns."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ NOW = "SELECT world_ms, year, season, next_season, season_ends_world_ms, day, da
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a reader of the view sees."""
+    """The view as a reader sees it."""
 
     owner: str
     reader: str

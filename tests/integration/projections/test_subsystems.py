@@ -205,7 +205,7 @@ async def test_parked_inputs_are_listed_until_they_are_decided_or_dropped(world:
 
 
 async def test_nobody_parks_a_lane_that_is_not_his(world: World) -> None:
-    """What a game server once could write with its token: a lane of that name cannot be retried, nor dropped."""
+    """An event that a game server once could write with its token: a lane of that name cannot be retried, nor dropped."""
     forged = EventParked(handler="player", position=1, code="X", reason="forged")
     world.say("game", "mira", forged, EventDeferred(handler="player", position=2))
     world.say("game", "mira", EventParked(handler="game", position=1, code="X", reason="forged"))

@@ -20,6 +20,7 @@ from inference.metrics import BUCKETS, Histogram, Metrics
 from inference.request import problem_of
 from inference.settings import WorkerSettings
 from inference.tiers import TIERS
+from inference.worker import AGAIN_S, MOST_AGAIN_S, pause_s
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import PromptPart
 from tests.exposition import faults
@@ -177,3 +178,9 @@ def test_a_worker_that_starts_again_is_another_one_with_the_same_series(role: st
 def test_a_wrong_worker_is_refused_with_every_problem() -> None:
     with pytest.raises(BadSettings, match="tier must be .* name must be"):
         WorkerSettings(tier="platinum", name="a b")
+
+
+def test_an_engine_without_room_is_asked_again_ever_more_seldom_for_a_day() -> None:
+    pauses = [pause_s(turned_away) for turned_away in range(1, 90_000)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (2 * AGAIN_S, MOST_AGAIN_S)
