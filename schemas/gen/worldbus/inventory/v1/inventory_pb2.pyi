@@ -383,7 +383,7 @@ Global___ItemReserveRefused: _TypeAlias = ItemReserveRefused  # noqa: Y015
 
 @_typing.final
 class ItemReleaseRequested(_message.Message):
-    """Request of a subsystem: give back what was put aside for it. Answered by `ItemsReleased`; without a reservation by `RequestFoundDone`."""
+    """Request of a subsystem: give back what was put aside for it. Answered by `ItemsReleased`; without a reservation nothing changes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -460,7 +460,8 @@ class ItemRefused(_message.Message):
     """Kind of item, at most 64 characters."""
     code: _builtins.str
     """Stable name of the rule, upper case: `BAD_REQUEST_ID`, `BAD_SKU`, `BAD_QUANTITY`, `BAD_TARGET`, `TOO_LONG`, `NOT_ENOUGH`, `RESERVED`,
-    `NOT_ALLOWED`, `INVENTORY_FULL`, `IMPLAUSIBLE`, `UNKNOWN_NPC`, `NOTHING_TO_GIVE` or `IDEMPOTENCY_CONFLICT`.
+    `INVENTORY_FULL`, `UNKNOWN_NPC`, `NOTHING_TO_GIVE` or `IDEMPOTENCY_CONFLICT`. Who may not ask, and more than is plausible, is
+    answered by `RequestRefused`.
     """
     reason: _builtins.str
     """For a person: what was wanted, what was found, the next step."""

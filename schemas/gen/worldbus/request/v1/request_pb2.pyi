@@ -39,7 +39,7 @@ class RequestRefused(_message.Message):
     """CloudEvents id of the request."""
     code: _builtins.str
     """Stable name of the rule, upper case: `NOT_ALLOWED` (somebody else may ask for this), `UNKNOWN_NPC`, `UNKNOWN_SCENE`, `UNKNOWN_OBJECT`,
-    `UNKNOWN_ARC`, `NO_OFFER`, `NO_SUCH_SLOT`, `IMPLAUSIBLE` or `NOT_POSSIBLE`.
+    `UNKNOWN_ARC`, `NO_OFFER`, `NO_SUCH_SLOT`, `NO_MEMBERS`, `NOT_HERE` or `IMPLAUSIBLE`; of a trade the codes of docs/reference/trade.md.
     """
     reason: _builtins.str
     """For a person: what was wanted, what was found, the next step."""

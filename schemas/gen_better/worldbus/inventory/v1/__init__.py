@@ -164,7 +164,8 @@ class ItemRefused(betterproto2.Message):
     code: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
     Stable name of the rule, upper case: `BAD_REQUEST_ID`, `BAD_SKU`, `BAD_QUANTITY`, `BAD_TARGET`, `TOO_LONG`, `NOT_ENOUGH`, `RESERVED`,
-    `NOT_ALLOWED`, `INVENTORY_FULL`, `IMPLAUSIBLE`, `UNKNOWN_NPC`, `NOTHING_TO_GIVE` or `IDEMPOTENCY_CONFLICT`.
+    `INVENTORY_FULL`, `UNKNOWN_NPC`, `NOTHING_TO_GIVE` or `IDEMPOTENCY_CONFLICT`. Who may not ask, and more than is plausible, is
+    answered by `RequestRefused`.
     """
 
     reason: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
@@ -189,7 +190,7 @@ default_message_pool.register_message("worldbus.inventory.v1", "ItemRefused", It
 @dataclass(eq=False, repr=False)
 class ItemReleaseRequested(betterproto2.Message):
     """
-    Request of a subsystem: give back what was put aside for it. Answered by `ItemsReleased`; without a reservation by `RequestFoundDone`.
+    Request of a subsystem: give back what was put aside for it. Answered by `ItemsReleased`; without a reservation nothing changes.
     """
 
     owner: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)

@@ -72,7 +72,7 @@ class RequestRefused(betterproto2.Message):
     code: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
     Stable name of the rule, upper case: `NOT_ALLOWED` (somebody else may ask for this), `UNKNOWN_NPC`, `UNKNOWN_SCENE`, `UNKNOWN_OBJECT`,
-    `UNKNOWN_ARC`, `NO_OFFER`, `NO_SUCH_SLOT`, `IMPLAUSIBLE` or `NOT_POSSIBLE`.
+    `UNKNOWN_ARC`, `NO_OFFER`, `NO_SUCH_SLOT`, `NO_MEMBERS`, `NOT_HERE` or `IMPLAUSIBLE`; of a trade the codes of docs/reference/trade.md.
     """
 
     reason: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
