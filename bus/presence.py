@@ -28,6 +28,7 @@ class Hold(msgspec.Struct, array_like=True, frozen=True):
     settled: int  # every input up to this position has its answer; 0 if nothing was delivered since
     active: bool  # whether it reads it now: it stands by while there is nothing to read, or while another member still reads it
     received: int = 0  # position of the last input delivered to it since it began to read; 0: none, or its release does not say
+    pin: str = ""  # by which the server knows it; empty: its release does not say
 
 
 class HandlerReport(msgspec.Struct, frozen=True, omit_defaults=True):

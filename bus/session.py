@@ -119,11 +119,17 @@ class Session:
         """The state of the hold, for operators."""
         unsettled = [entry.event for entry in self._open if entry.open] if self.active else []
         received = self._last if self.active else 0
-        partition = -1 if self.place.partition is None else self.place.partition
-        if not unsettled:
-            return Hold(partition, self._since_ms, 0, 0, received, self.active, received)
-        first = unsettled[0]
-        return Hold(partition, self._since_ms, len(unsettled), first.recorded_ns // MS, first.position - 1, self.active, received)
+        oldest_ms, settled = (unsettled[0].recorded_ns // MS, unsettled[0].position - 1) if unsettled else (0, received)
+        return Hold(
+            partition=-1 if self.place.partition is None else self.place.partition,
+            since_ms=self._since_ms,
+            open=len(unsettled),
+            oldest_ms=oldest_ms,
+            settled=settled,
+            active=self.active,
+            received=received,
+            pin=self._consumer.pin.decode(),
+        )
 
     def _new_consumer(self) -> PullConsumer:
         return PullConsumer(self._connection, self._stream, self.name)

@@ -3,7 +3,9 @@
 Behind is what has no answer. The server hears of an answer up to a second later (docs/adr/0078), the holder of the partition knows at once.
 So the server is asked first, and then the holders: whatever was in the log when the server was asked is still waiting by its word, or has
 reached a holder, which knows whether it has its answer. A holder that has not received all that the server delivered (it took over a moment
-ago, or its release does not say) is not believed: then everything counts that the server delivered and nobody acknowledged.
+ago, or its release does not say) is not believed: then everything counts that the server delivered and nobody acknowledged. Nor is one that
+the server has unpinned meanwhile: a process that stood still goes on by what it knew then, and finds nothing to say where its successor
+will have an answer.
 """
 
 from __future__ import annotations
@@ -171,11 +173,38 @@ async def _told(log: Log, asked: Sequence[ConsumerLag], members: Sequence[Member
         by_holder(one, held.get((one.handler, one.partition))) if one.exists else replace(one, ran=recorded.get(one.name, True))
         for one in asked
     ]
-    return await _aged(log, found)
+    return await _aged(log, await _pinned(log, asked, found, held))
+
+
+async def _pinned(
+    log: Log, asked: Sequence[ConsumerLag], told: Sequence[ConsumerLag], held: Mapping[tuple[str, int], tuple[Member, Hold]]
+) -> list[ConsumerLag]:
+    """What holders `told` where the server, asked again, still knows them by the same pin; else what it said when it was `asked`."""
+
+    async def true(before: ConsumerLag, one: ConsumerLag) -> ConsumerLag:
+        if one.open >= before.open:
+            return one
+        _, hold = held[one.handler, one.partition]
+        return one if hold.pin and hold.pin == await _pin(log, one.name) else before
+
+    return list(await asyncio.gather(*map(true, asked, told)))
+
+
+async def _pin(log: Log, name: str) -> str:
+    try:
+        info = await log.connection.api(f"CONSUMER.INFO.{log.name}.{name}")
+    except ApiError as error:
+        if error.err_code == NOT_FOUND:
+            return ""
+        raise
+    return next((pin for group in info.get("priority_groups") or () if (pin := group.get("pinned_client_id"))), "")
 
 
 def by_holder(one: ConsumerLag, held: tuple[Member, Hold] | None) -> ConsumerLag:
-    """With the word of the partition's holder, heard after the server was asked, where it has received all that the server delivered."""
+    """With the word of the partition's holder, heard after the server was asked, where it has received all that the server delivered.
+
+    True only if the server, asked afterwards, still knows the holder by its pin.
+    """
     if held is None:
         return one
     member, hold = held

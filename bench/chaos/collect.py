@@ -46,6 +46,16 @@ async def history(log: Log, journals: Sequence[Path]) -> History:
     return History([event async for batch in log.read() for event in batch], claims(journals))
 
 
+async def said_since(log: Log, known: History) -> list[str]:
+    """The events that came after the history was read, in words: whoever said them was not waited for."""
+    last = known.events[-1].position if known.events else 0
+    return [
+        f"{event.position} {event.world}.{event.subsystem}.{event.entity}.{event.name} {event.lane or ''} {str(event.data)[:200]!r}"
+        async for batch in log.read(after=last)
+        for event in batch
+    ]
+
+
 async def readings(log: Log, events: Sequence[Event]) -> dict[str, list[tuple[int, str]]]:
     """The log as other readers see it: in small steps, and position by position (a sample)."""
     small = [(event.position, digest(event.raw)) async for batch in log.read(batch=97) for event in batch]

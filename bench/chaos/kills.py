@@ -193,14 +193,16 @@ async def judge(cluster: Cluster, nemesis: Nemesis, watcher: Watcher, begun: flo
         history = await collect.history(log, cluster.journals)
         violations = log_checks.check(history, watcher.sights)
         violations += log_checks.readers_agree(await collect.readings(log, history.events))
+        violations += await _check_tables(cluster, history, watcher)
+        cluster.unexpected += [f"after everybody had nothing left to do: {words}" for words in await collect.said_since(log, history)]
     violations += handler_checks.check(history, ALL)
     violations += money_checks.check(event for event in history.events if id_of(event))
     poisoned = {claim.lane for claim in history.claims.values() if claim.lane.startswith(HEX)}
     violations += poison_checks.check(history, ALL, poisoned)
-    violations += await _check_tables(cluster, history, watcher)
     violations += nemesis.problems
-    if violations:
-        (cluster.folder / EVIDENCE).write_text(evidence.report(violations, history, nemesis.diary) + "\n")
+    if violations or cluster.unexpected:
+        report = evidence.report(violations, history, nemesis.diary)
+        (cluster.folder / EVIDENCE).write_text("\n\n".join([report, *cluster.unexpected]) + "\n")
     return Outcome(
         seed=nemesis.seed,
         seconds=ended - begun,

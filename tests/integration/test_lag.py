@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bus import session
@@ -56,6 +57,24 @@ async def test_an_answered_input_that_is_not_acknowledged_yet_is_not_behind(worl
     assert measured.behind == 0
     assert found.settled >= position
     assert found.held_by.endswith(f":{os.getpid()}")
+
+
+async def test_a_holder_that_the_server_has_unpinned_is_not_believed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have stood still while another member took over, and have found nothing to say by what it knew before."""
+    monkeypatch.setattr(session, "ACK_SOON_S", 3600.0)
+    monkeypatch.setattr(session, "ACK_EVERY_S", 3600.0)
+    event = await world.log.get(await join(world))
+    hold = session.Session.hold
+    async with run_handlers(world.connection, world.log, [player]):
+        async with asyncio.timeout(60):
+            while any(one.behind or not one.exists for one in await consumers(world.log, [player])):
+                await asyncio.sleep(0.05)
+        monkeypatch.setattr(session.Session, "hold", lambda self: msgspec.structs.replace(hold(self), pin="of a former time"))
+        found = next(one for one in await consumers(world.log, [player]) if one.partition == event.partition)
+        assert not await acknowledged(world, event), "the server has heard of the answers: the test shows nothing"
+
+    assert found.behind > 0
+    assert found.oldest_ms == event.recorded_ns // 1_000_000
 
 
 async def test_what_nobody_holds_is_behind_for_as_long_as_it_is_in_the_log(world: World) -> None:
