@@ -15,11 +15,14 @@ import secrets
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.internal import constants_ast
 from hypothesis.internal.conjecture import providers
 
+ROOT = Path(__file__).parents[1]
 TIMES = int(os.environ.get("LAWS_TIMES", "1"))
 EXAMPLES = 100  # of a law that names no number of its own
 ZONES = ("UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati", "Australia/Lord_Howe")
@@ -27,7 +30,7 @@ LOCALES = ("C", "C.UTF-8", "POSIX")
 FALSIFIED = re.compile(r"Failing (?:test case|explicit example): (?P<name>\w+)\(\n(?P<arguments>.*?)\n\)", re.DOTALL)
 SEARCH_S = 6 * 3600  # a law may be searched for so long
 
-found: list[str] = []
+found: dict[str, None] = {}
 """What is to be pasted, in the order of finding."""
 
 
@@ -49,9 +52,27 @@ def load() -> None:
     """Take the profile that HYPOTHESIS_PROFILE names, the same for everybody if it names none. Must come before any law is defined."""
     profile = os.environ.get("HYPOTHESIS_PROFILE", "same")
     settings.load_profile(profile)
-    if profile != "search":
-        # Hypothesis also tries the constants that it finds in whatever modules are imported: that depends on which tests were collected.
-        providers._get_local_constants = lambda: providers._local_constants
+    # Hypothesis also tries the constants that it finds in whatever modules are imported, and looks again whenever there are more of them:
+    # what is tried would depend on which tests were collected, and on when something is first imported. The search tries those of all our
+    # code instead.
+    known = _constants() if profile == "search" else providers._local_constants
+    providers._get_local_constants = lambda: known
+
+
+def _constants() -> constants_ast.Constants:
+    """Every constant of our own code that Hypothesis would try; the same ones whatever is imported."""
+    found = constants_ast.Constants()
+    for package in ("bus", "handlers", "inference", "migrations", "projections", "schemas", "worldbus"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if not {"gen", "gen_better"} & set(path.parts):
+                found |= constants_ast._constants_from_source(path.read_bytes(), limit=True)
+    before = providers._local_constants
+    return constants_ast.Constants(
+        integers=before.integers | found.integers,
+        floats=before.floats | found.floats,
+        bytes=before.bytes | found.bytes,
+        strings=before.strings | found.strings,
+    )
 
 
 # -- what was found ---------------------------------------------------------------------------------------------------------------
@@ -65,12 +86,11 @@ def pasteable(where: str, words: str) -> Iterator[str]:
         yield f"# {where}\n@example(\n{arguments}\n)"
 
 
-def note(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Remember the counterexample of a law that failed."""
+def falsified(item: pytest.Item, call: pytest.CallInfo[None]) -> list[str]:
+    """The counterexamples of a law that failed, ready to be pasted."""
     if call.excinfo is None or item.get_closest_marker("hypothesis") is None:
-        return
-    words = "\n".join(_notes(call.excinfo.value))
-    found.extend(one for one in pasteable(item.nodeid, words) if one not in found)
+        return []
+    return list(pasteable(item.nodeid, "\n".join(_notes(call.excinfo.value))))
 
 
 def _notes(error: BaseException) -> Iterator[str]:

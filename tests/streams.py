@@ -13,12 +13,13 @@ async def delete_streams(connection: Connection, server: NatsServer) -> None:
     """All of them.
 
     nats-server 2.15.1 moves a deleted stream's folder aside and removes it afterwards. Where that of an earlier stream of the name is still
-    there, it deletes nothing, says that it did, and the messages are in the next stream of that name: so this waits.
+    there, it deletes nothing, says that it did, and the messages are in the next stream of that name; and one that is made while the folder
+    is being moved is refused. So this waits until no folder is there.
     """
     for stream in (await connection.api("STREAM.NAMES"))["streams"] or ():
         with suppress(ApiError):
             await connection.api(f"STREAM.DELETE.{stream}")
-    while any(server.store.glob("jetstream/*/streams/.*")):
+    while any(server.store.glob("jetstream/*/streams/*")):
         await asyncio.sleep(0.005)
 
 

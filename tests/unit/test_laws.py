@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import core, settings
 from hypothesis.internal.conjecture import engine
 from hypothesis.vendor import pretty
@@ -31,11 +33,14 @@ def test_examples_are_drawn_without_chance_and_nothing_is_kept_between_runs() ->
     assert not settings.get_profile("search").derandomize
 
 
-def test_the_search_says_how_to_repeat_it_and_what_to_paste(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_runtest_makereport, pytest_terminal_summary\n")
+@pytest.mark.parametrize("processes", [(), ("-n", "2")])
+def test_the_search_says_how_to_repeat_it_and_what_to_paste(tmp_path: Path, processes: Sequence[str]) -> None:
+    (tmp_path / "conftest.py").write_text(
+        "from tests.conftest import pytest_runtest_logreport, pytest_runtest_makereport, pytest_terminal_summary\n"
+    )
     (tmp_path / "test_law.py").write_text(LAW)
 
-    done = _search(tmp_path, "--seed", "7", "--times", "2")
+    done = _search(tmp_path, "--seed", "7", "--times", "2", *processes)
 
     assert done.returncode == 1
     assert "make laws SEED=7 TIMES=2 (TZ=" in done.stderr
@@ -43,7 +48,7 @@ def test_the_search_says_how_to_repeat_it_and_what_to_paste(tmp_path: Path) -> N
 
 
 def test_the_same_seed_searches_the_same(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text("")
+    (tmp_path / "conftest.py").write_text("from tests import laws\n\nlaws.load()\n")
     (tmp_path / "test_law.py").write_text(LAW.replace("< 3", "< 10**9"))
 
     first, second, other = (_tried(_search(tmp_path, "-s", "--seed", seed, "--times", "1")) for seed in ("1", "1", "2"))
