@@ -45,8 +45,10 @@ demo: $(STAMP)  ## a small world lives for a minute: servers, handlers, projecti
 test: export TZ := UTC
 test: export LC_ALL := C.UTF-8
 test: export PYTHONHASHSEED := 0
+# One process more than there are processors, since many tests wait; each has servers of its own. PROCESSES=0: all in this one, for --pdb.
+PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -lt 7 ] && echo $$((n + 1)) || echo 8)
 test: $(STAMP)  ## every test that needs no special machine; says which heavy parts were left out
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(PROCESSES) --dist worksteal $(ARGS)
 	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp', 'make test-ts' and 'make test-evennia' (the C++ and TypeScript clients, and a real game on the bus; .ci/run has them), 'make test-browser' (a page and Evennia's web client in a real Chromium; .ci/run has it), 'make test-documents' (PDF, DOCX and HTML as lore; .ci/run has it), 'make test-contracts' (clients that generators make of our documents; .ci/run has it), 'make laws' (the property tests at random; minutes to hours), 'make mutants' (planted faults, and who notices them; most of an hour), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
 
 laws: $(STAMP)  ## the property tests at random, many times as many examples (TIMES=20 SEED=); what is found is to be pasted

@@ -9,11 +9,14 @@ import random
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from migrations import migrate
 from tests import laws
@@ -49,6 +52,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def same_dice(request: pytest.FixtureRequest) -> None:
     """What draws from Python's own dice draws the same in every run, whichever tests ran before."""
     random.seed(request.node.nodeid)
+
+
+@pytest.fixture(autouse=True)
+def logging_of_its_own() -> Iterator[None]:
+    """A test that sets up logging, as every command does, sets it up for itself."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    structlog.reset_defaults()
+    root.setLevel(level)
+    root.handlers[:] = [one for one in root.handlers if not isinstance(one.formatter, structlog.stdlib.ProcessorFormatter)]
+
+
+@pytest.fixture
+def logged() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What the test's own process logs, line by line as fields, whatever sets up logging."""
+    with capture_logs() as lines:
+        yield lines
 
 
 class _Complaints(logging.Handler):

@@ -30,7 +30,7 @@ def words(text: str) -> list[PromptPart]:
 @needs_vllm
 @pytest.mark.timeout(SLOW_START)
 async def test_bad_input_is_refused_and_orders_stay_words(
-    game: Game, run: Run, log: Log, until: Until, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    game: Game, run: Run, log: Log, until: Until, tmp_path: Path, logged: list[Any]
 ) -> None:
     engine = VllmEngine(tiny(write(tmp_path)))
     async with run(engine) as worker:
@@ -60,7 +60,7 @@ async def test_bad_input_is_refused_and_orders_stay_words(
     assert all(fits(answer, SCHEMA, ()) for answer in answers)
     assert {json.loads(answer)["action"] for answer in answers} <= {"none", "bow"}
     assert all(cast(Any, ends[one.request_id].data).text.strip() for one in free)
-    assert "request_failed" not in capsys.readouterr().out
+    assert "request_failed" not in {line["event"] for line in logged}
 
     found = [one async for one in recorded(log)]
     report = await reinfer(found[:4], LADDERS, {"gold": VllmEngine(tiny(write(tmp_path)))}, _nothing)

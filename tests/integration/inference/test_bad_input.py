@@ -93,7 +93,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {
 
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_everything_that_is_wrong_is_refused_with_its_rule_and_the_next_one_is_served(
-    game: Game, run: Run, until: Until, engine: str, capsys: pytest.CaptureFixture[str]
+    game: Game, run: Run, until: Until, engine: str, logged: list[Any]
 ) -> None:
     async with run(ENGINES[engine]()) as worker:
         asked = {name: await game.ask(entity=f"e{at}", **changes) for at, (name, (changes, _)) in enumerate(WRONG.items())}
@@ -105,7 +105,7 @@ async def test_everything_that_is_wrong_is_refused_with_its_rule_and_the_next_on
     assert found == {name: ("InferenceRejected", code) for name, (_, code) in WRONG.items()}
     assert all(0 < len(cast(Any, ends[f"e{at}"].data).reason) <= 1024 for at in range(len(WRONG)))
     assert ends[sound.npc].name == "InferenceCompleted"
-    assert "request_failed" not in capsys.readouterr().out
+    assert "request_failed" not in {line["event"] for line in logged}
 
 
 async def test_what_is_wrong_is_refused_once_however_many_workers_see_it(game: Game, run: Run, until: Until) -> None:

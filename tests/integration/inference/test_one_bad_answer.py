@@ -189,9 +189,7 @@ async def test_an_idle_world_asks_a_remote_engine_for_nothing(run: Run, server: 
     assert server.bodies == []
 
 
-async def test_an_endpoint_that_refuses_all_warm_ups_is_not_up_and_says_so(
-    run: Run, server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_an_endpoint_that_refuses_all_warm_ups_is_not_up_and_says_so(run: Run, server: Server, logged: list[Any]) -> None:
     from inference.engine import Part, Prompt
     from inference.keeper import Keeper
 
@@ -209,7 +207,7 @@ async def test_an_endpoint_that_refuses_all_warm_ups_is_not_up_and_says_so(
     finally:
         running.cancel()
     assert not keeper.up
-    assert capsys.readouterr().out.count("engine_refuses_everything") == 1
+    assert [line["event"] for line in logged].count("engine_refuses_everything") == 1
 
 
 def test_the_body_of_the_policy_is_what_vendors_send() -> None:
