@@ -14,7 +14,7 @@ from bus.caution import Caution
 from bus.connection import Connection
 from bus.decision import CONTROL
 from bus.errors import WorldbusError
-from bus.handler import Handler
+from bus.handler import Subsystem
 from bus.hangs import Hangs
 from bus.health import Health
 from bus.keeper import Keeper, list_consumers
@@ -39,7 +39,7 @@ CHECK_S = 5.0  # between two looks at the consumers
 STALL_S = 0.25  # how often the loop looks at itself
 
 
-def places(handler: Handler[Any], partitions: int) -> list[Place]:
+def places(handler: Subsystem, partitions: int) -> list[Place]:
     """The consumers of one handler: one per partition, and one for what the operator asks of its lanes (which concerns few and needs no
     partition)."""
     names = recorded_names(handler.listens_to)
@@ -69,7 +69,7 @@ class Runtime:
         self,
         connection: Connection,
         log_: Log,
-        handlers: Sequence[Handler[Any]],
+        handlers: Sequence[Subsystem],
         *,
         pace: Pace,
         limits: Limits,
@@ -85,7 +85,7 @@ class Runtime:
         self.writes = Writes(connection)
         self.hangs = Hangs(log_)
         watch = Watch()
-        self.runners = {
+        self.runners: dict[str, Runner[Any]] = {
             handler.name: Runner(
                 handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits, watch=watch, known=known
             )
@@ -123,7 +123,7 @@ class Runtime:
         holds = [session.hold() for session, _ in self._sessions.values() if session.runner is self.runners[name]]
         return HandlerReport(name, holds, tally.decided, tally.last, tally.last_ns // MS)
 
-    async def _consumers(self, handler: Handler[Any]) -> None:
+    async def _consumers(self, handler: Subsystem) -> None:
         for place in places(handler, self.log.partitions):
             await Keeper(self.log, place, Progress(self.log, place.name), pace=self._pace).begin()
 
@@ -215,7 +215,7 @@ class Runtime:
 async def run_handlers(
     connection: Connection,
     log_: Log,
-    handlers: Iterable[Handler[Any]],
+    handlers: Iterable[Subsystem],
     *,
     pace: Pace | None = None,
     limits: Limits | None = None,

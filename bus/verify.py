@@ -23,7 +23,7 @@ from bus.decision import decide, taken_up
 from bus.errors import BadEvent, HandlerHung
 from bus.event import Draft, Event, LaneMark
 from bus.frames import words_of
-from bus.handler import Handler
+from bus.handler import Handler, Subsystem
 from bus.lane import Lane
 from bus.quarantine import QUARANTINE, code_of, mark_of
 from bus.routing import CONTROL_EVENTS, lanes_of, place_of
@@ -67,7 +67,7 @@ class Verifier:
 
     def __init__(
         self,
-        handlers: Iterable[Handler[Any]],
+        handlers: Iterable[Subsystem],
         *,
         partitions: int = 8,
         kept: int = KEPT,
@@ -83,7 +83,7 @@ class Verifier:
         self._known = frozenset(known) | self._handlers.keys()
         self._partitions = partitions
         self._kept = kept
-        self._listeners: dict[str, list[Handler[Any]]] = {}
+        self._listeners: dict[str, list[Subsystem]] = {}
         for handler in self._handlers.values():
             for name in recorded_names(handler.listens_to):
                 self._listeners.setdefault(name, []).append(handler)
@@ -168,7 +168,7 @@ class Verifier:
                 if len(queue) == 1:
                     self._settle(track, event.partition)
 
-    def _lanes_of(self, handler: Handler[Any], event: Event) -> list[tuple[str, str]]:
+    def _lanes_of(self, handler: Subsystem, event: Event) -> list[tuple[str, str]]:
         astray = (handler.name, "", "", event.position)
         if astray not in self._never:
             try:
@@ -180,11 +180,11 @@ class Verifier:
         self._never[handler.name, *place_of(event), event.position] = self._never[astray]  # it was parked there
         return [place_of(event)]
 
-    def _track(self, handler: Handler[Any], world: str, entity: str) -> _Track:
+    def _track(self, handler: Subsystem, world: str, entity: str) -> _Track:
         key = (handler.name, world, entity)
         track = self._tracks.get(key)
         if track is None:
-            track = self._tracks[key] = _Track(Lane(handler, world, entity, self._partitions, watch=self._watch))
+            track = self._tracks[key] = _Track(Lane(handler.of(world), world, entity, self._partitions, watch=self._watch))
         return track
 
     def _settle(self, track: _Track, partition: int) -> None:
@@ -216,8 +216,7 @@ class Verifier:
     # -- answers -----------------------------------------------------------------------------------------------------------------
 
     def _answer(self, event: Event, mark: LaneMark, problem: Exception | None) -> None:
-        handler = self._handlers[event.subsystem]
-        track = self._track(handler, event.world, event.entity)
+        track = self._track(self._handlers[event.subsystem], event.world, event.entity)
         if event.name == "LaneInputDropped":
             track.group = None
             if not self._begun(track, mark):  # given up before it was parked
@@ -347,7 +346,7 @@ class Verifier:
 
 
 def verify(
-    handlers: Iterable[Handler[Any]], events: Iterable[Event], *, partitions: int = 8, settled: Callable[[str, int], int] | None = None
+    handlers: Iterable[Subsystem], events: Iterable[Event], *, partitions: int = 8, settled: Callable[[str, int], int] | None = None
 ) -> Report:
     """Decide a log that is at hand again; `events` are all of it, in order."""
     verifier = Verifier(handlers, partitions=partitions, kept=1 << 62)
