@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from bus.errors import UnknownType
+from bus.errors import BadSettings, UnknownType
 from bus.event import Event
 from bus.subjects import check_token
 
@@ -62,6 +62,27 @@ class Subsystem:
     @abstractmethod
     def at_home(self) -> bool:
         """True if an event concerns the entity in its subject alone: whoever reads a lane's partition then has all its inputs."""
+
+    def handler(
+        self,
+        *,
+        initial: Callable[[str], S],
+        decide: Callable[[Event, S], Sequence[Message]],
+        evolve: Callable[[S, Event], S],
+        entities: Callable[[Event], Iterable[str]] = of_subject,
+    ) -> Handler[S]:
+        """A handler of what is declared here, with these rules."""
+        return Handler(
+            name=self.name,
+            listens_to=self.listens_to,
+            emits=self.emits,
+            version=self.version,
+            retired=self.retired,
+            initial=initial,
+            decide=decide,
+            evolve=evolve,
+            entities=entities,
+        )
 
     @abstractmethod
     def of(self, world: str) -> Handler[Any]:
@@ -124,13 +145,13 @@ class ByWorld(Subsystem, Generic[C]):
     """A subsystem that plays by content: its rules are made for a world when somebody first plays there.
 
     make      content -> the handler. Raises `BadSettings` where the content cannot be read
-    content   of every world that has none of its own
+    content   of every world that has none of its own; None: there is no such content
     worlds    world -> its own content
     home      whether the handlers that `make` makes are `at_home`
     """
 
     make: Callable[[C], Handler[Any]]
-    content: C
+    content: C | None = None
     worlds: Mapping[str, C] = field(default_factory=dict)
     home: bool = False
     _made: dict[str, Handler[Any]] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -145,8 +166,16 @@ class ByWorld(Subsystem, Generic[C]):
         key = world if world in self.worlds else ""  # worlds without content of their own are many, and share one handler
         found = self._made.get(key)
         if found is None:
-            found = self._made[key] = self._checked(self.make(self.worlds.get(world, self.content)))
+            content = self.worlds.get(world, self.content)
+            if content is None:
+                known = ", ".join(sorted(self.worlds)) or "no world"
+                raise BadSettings(f"{self.name} has content of {known}, found the world {world!r}: name a game that has content of it")
+            found = self._made[key] = self._checked(self.make(content))
         return found
+
+    def under(self, content: C, worlds: Mapping[str, C] | None = None) -> ByWorld[C]:
+        """The same subsystem with content."""
+        return replace(self, content=content, worlds=worlds or {})
 
     def _checked(self, made: Handler[Any]) -> Handler[Any]:
         mine = (self.name, self.listens_to, self.emits, self.retired, self.version, self.at_home)

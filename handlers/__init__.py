@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from bus.handler import Handler
+from bus.handler import Subsystem
 from handlers import broker as _broker
 from handlers import capability_registry as _capability_registry
 from handlers import inventory as _inventory
@@ -26,7 +26,7 @@ from handlers import weather_manager as _weather_manager
 
 __all__ = ["ALL", "by_name"]
 
-ALL: Final[tuple[Handler[Any], ...]] = (
+ALL: Final[tuple[Subsystem, ...]] = (
     _time_manager.time,
     _weather_manager.weather,
     _player.player,
@@ -49,6 +49,6 @@ ALL: Final[tuple[Handler[Any], ...]] = (
 )
 
 
-def by_name() -> dict[str, Handler[Any]]:
+def by_name() -> dict[str, Subsystem]:
     """Every handler under its name, which is the subsystem token of what it says."""
     return {handler.name: handler for handler in ALL}

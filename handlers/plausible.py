@@ -10,13 +10,13 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from bus.errors import BadSettings
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.permissions import ROLES
 from schemas.registry import by_name, message_class
 
 Fields = Mapping[str, int]  # field → the most that is believed
 Bounds = Mapping[str, Mapping[str, Fields]]  # simple name of the type → role or `any` → fields, those of `any` among each role's
 ANYBODY: Final = "any"
+UNBOUNDED: Final[Bounds] = {}
 _WHOLE: Final = frozenset({1, 2, 3, 4})  # cpp_type of whole numbers
 
 
@@ -78,6 +78,3 @@ def implausible(bounds: Bounds, role: str, message: Message) -> str:
         if not 0 <= value <= most:
             return f"{field} of a {kind} by {role} must be 0 to {most}, found {value}: report it in parts if it is true"
     return ""
-
-
-BOUNDS: Final = load(WORLDS / DEFAULT_WORLD / "bounds.toml")

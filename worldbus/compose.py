@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -29,7 +29,7 @@ from worldbus.ticker import tick
 from worldbus.tiers import run_tiers
 
 if TYPE_CHECKING:
-    from bus.handler import Handler
+    from bus.handler import Subsystem
     from bus.runtime import Runtime
     from projections.projection import Projection
     from worldbus.settings import Settings
@@ -38,8 +38,6 @@ __all__ = ["Bus", "World", "open_bus", "open_servers", "open_world", "serve"]
 
 TOGETHER_FROM = 16  # a lane's outputs that share one sync of the disk (docs/adr/0044)
 
-ENGINE_LINE = "unreal"  # whose releases the feed of the settings lists
-
 log_ = structlog.get_logger(__name__)
 
 
@@ -47,7 +45,7 @@ log_ = structlog.get_logger(__name__)
 async def serve(
     world: World,
     *,
-    handlers: Iterable[Handler[Any]] = (),
+    handlers: Iterable[Subsystem] = (),
     projections: Iterable[Projection] = (),
     ticks: bool = False,
     tiers: Iterable[str] = (),
@@ -105,8 +103,8 @@ async def _first_look(dsn: str) -> None:
         log_.warning("postgres_awaited", reason=str(error))
 
 
-def _running(world: World, handlers: Iterable[Handler[Any]], limits: Limits) -> AbstractAsyncContextManager[Runtime]:
-    from handlers import by_name  # reads the world's tables
+def _running(world: World, handlers: Iterable[Subsystem], limits: Limits) -> AbstractAsyncContextManager[Runtime]:
+    from worldbus.games import current
 
     return run_handlers(
         world.connection,
@@ -115,7 +113,7 @@ def _running(world: World, handlers: Iterable[Handler[Any]], limits: Limits) -> 
         limits=limits,
         budgets=budgets_of(world.settings),
         presence=world.presence,
-        known=by_name(),
+        known=current().by_name,
     )
 
 
@@ -143,5 +141,7 @@ def budgets_of(settings: Settings) -> Budgets:
 
 
 async def _watch_feed(world: World) -> None:
+    from worldbus.games import current
+
     source = world.settings.release_feed or ""
-    await watch(world.log, world.publisher, world=world.settings.world, line=ENGINE_LINE, source=source)
+    await watch(world.log, world.publisher, world=world.settings.world, line=current().engine_line, source=source)

@@ -14,13 +14,13 @@ from inference.queue import queue_config
 from inference.tiers import TIERS
 
 if TYPE_CHECKING:
-    from bus.handler import Handler
+    from bus.handler import Subsystem
     from bus.log import Log
 
 SHOWN = 5  # consumers that are named
 
 
-async def drifted(log: Log, handlers: Iterable[Handler[Any]]) -> dict[str, list[str]]:
+async def drifted(log: Log, handlers: Iterable[Subsystem]) -> dict[str, list[str]]:
     """The faults of each consumer that is not as it has to be, by name.
 
     A handler of which none is there never ran here, and a tier without a queue never had a worker: nothing is wrong with either.
@@ -48,7 +48,7 @@ def _compare(wrong: dict[str, list[str]], name: str, config: Mapping[str, Any], 
         wrong[name] = problems
 
 
-async def as_wanted(log: Log, handlers: Iterable[Handler[Any]]) -> str:
+async def as_wanted(log: Log, handlers: Iterable[Subsystem]) -> str:
     """A word on consumers that are all well. Raises `Misuse` with what is wrong with which, and the next step."""
     wrong = await drifted(log, handlers)
     if not wrong:

@@ -31,7 +31,7 @@ from projections.store import TROUBLE, connected
 from worldbus.roll_call import Member, holders, roll_call
 
 if TYPE_CHECKING:
-    from bus.handler import Handler
+    from bus.handler import Subsystem
     from bus.log import Log
     from bus.presence import Hold
 
@@ -103,7 +103,7 @@ def seconds(since_ms: int, now_ms: int) -> float:
     return max(0, now_ms - since_ms) / 1000 if since_ms else 0.0
 
 
-async def measure(log: Log, reader_dsn: str, handlers: Sequence[Handler[Any]]) -> Lag:
+async def measure(log: Log, reader_dsn: str, handlers: Sequence[Subsystem]) -> Lag:
     """Everybody's lag, and who was heard. Behind is what was in the log when it was asked, and has no answer or is in no table later.
 
     Takes as long as a roll call: 0.6 s, and 1.2 s where nobody runs.
@@ -122,7 +122,7 @@ async def measure(log: Log, reader_dsn: str, handlers: Sequence[Handler[Any]]) -
     )
 
 
-async def consumers(log: Log, handlers: Iterable[Handler[Any]]) -> list[ConsumerLag]:
+async def consumers(log: Log, handlers: Iterable[Subsystem]) -> list[ConsumerLag]:
     """The position of each handler, partition by partition. Costs a roll call (0.6 s) only where the server waits for acknowledgements."""
     asked = await _asked(log, handlers)
     waits = any(one.open for one in asked)
@@ -154,7 +154,7 @@ async def _consumer(log: Log, handler: str, name: str) -> ConsumerLag:
     )
 
 
-async def _asked(log: Log, handlers: Iterable[Handler[Any]]) -> list[ConsumerLag]:
+async def _asked(log: Log, handlers: Iterable[Subsystem]) -> list[ConsumerLag]:
     """By the server's word."""
     wanted = [(handler.name, place) for handler in handlers for place in places(handler, log.partitions)]
     found = await asyncio.gather(*(_consumer(log, handler, place.name) for handler, place in wanted))

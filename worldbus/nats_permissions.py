@@ -17,7 +17,7 @@ from handlers import rights
 from handlers.permissions import CLIENT, OWN, SPECIAL
 from schemas.registry import all_events
 from worldbus.embedded.conf import listed
-from worldbus.emitters import emitters
+from worldbus.games import current
 
 LOG: Final = "LOG"
 EVERY: Final = "*"
@@ -71,7 +71,7 @@ def said_by(role: str) -> list[Said]:
 
 
 def _said_by(role: str) -> Iterator[Said]:
-    table = emitters()
+    table = current().emitters
     versions: dict[str, list[str]] = {}
     for kind in all_events():
         versions.setdefault(kind.DESCRIPTOR.name, []).append(kind.DESCRIPTOR.full_name)

@@ -12,8 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bus.presence import Presence
-from handlers.names import DEFAULT_WORLD, WORLDS
-from inference import ladder, pools
+from inference import grammars, ladder, pools
 from inference.engines.grammar import GrammarEngine
 from inference.guardian import run_guardian
 from inference.retrieval import KnowledgeClient, Lookup
@@ -22,6 +21,7 @@ from inference.tiers import TIERS
 from inference.vitals import Vitals
 from inference.worker import Worker, run_worker
 from worldbus.exporter import WORKERS
+from worldbus.games import current
 from worldbus.warm import prompts
 
 if TYPE_CHECKING:
@@ -42,14 +42,15 @@ async def run_tiers(
     """Run the named ones for the block; leaving it drains them. `presence` is what operators are told of them. Raises `BadSettings`."""
     presence = presence or Presence()
     wanted = frozenset(names)
-    tables, ladders = pools.load(settings.inference), ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml")
+    content = current().content_of(settings.world)
+    tables, ladders = pools.load(settings.inference), ladder.load(content.folder / "ladder.toml")
     workers: list[tuple[WorkerSettings, Engine | None]] = [
         pools.pool_of(tier, tables.get(tier, {}), labels=settings.node_labels) for tier in TIERS if tier in wanted
     ]
     if LADDER in wanted:
         workers += [(WorkerSettings.of_this_process(tier, role=LADDER), None) for tier in TIERS]
     async with AsyncExitStack() as stack:
-        grammar = GrammarEngine(slots=1024)
+        grammar = GrammarEngine(slots=1024, grammars=grammars.load(content.folder / "grammars"))
         await stack.enter_async_context(grammar.open())
         library = KnowledgeClient(connection)
         await library.open()
@@ -59,7 +60,7 @@ async def run_tiers(
         stack.push_async_callback(vitals.aclose)
         voices: dict[str, Worker] = {}
         for given, engine in workers:
-            warm = prompts() if engine is not None else ()
+            warm = prompts(content) if engine is not None else ()
             worker = await stack.enter_async_context(
                 run_worker(
                     *(connection, log, publisher, ladders, given),

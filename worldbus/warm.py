@@ -10,17 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Final, cast
 
 from bus.event import Draft, Event
-from handlers.names import DEFAULT_WORLD, WORLDS
+from handlers.content import Content
 from handlers.npc_behavior import prompt as npc_prompt
-from handlers.npc_behavior.read import load as load_npcs
 from handlers.npc_behavior.state import Tie, newborn
 from handlers.npc_behavior.tables import Persona, Tables
 from handlers.storyteller.state import Arc
-from handlers.storyteller.tables import load as load_story
+from handlers.storyteller.tables import Tables as Tales
 from handlers.storyteller.telling import asked
 from inference.engine import Part, Prompt, Role
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
@@ -31,27 +29,27 @@ WORDS: Final = "Good evening."
 
 
 @cache
-def prompts(world: Path = WORLDS / DEFAULT_WORLD) -> tuple[Prompt, ...]:
+def prompts(content: Content) -> tuple[Prompt, ...]:
     """At most `MOST` prompts, every character's first, then every other shape of an answer that the world can ask for, each once."""
-    asks = [*_first_words(load_npcs(world / "npcs.toml")), *_beats(world / "story.toml")]
+    asks = [*_first_words(content.npcs), *_beats(content.story)]
     found = [_prompt(ask) for ask in asks]
-    shapes = _other_shapes(load_npcs(world / "npcs.toml"), {one.json_schema for one in found})
+    shapes = _other_shapes(content.npcs, {one.json_schema for one in found})
     short = replace(found[0], parts=found[0].parts[:1] + found[0].parts[-1:])
     return tuple([*found, *(replace(short, json_schema=shape) for shape in shapes)][:MOST])
 
 
 def _first_words(tables: Tables) -> Iterator[InferenceRequested]:
     """A stranger speaks to each character."""
-    draft = Draft(data=PlayerSpoke(text=WORDS), world=DEFAULT_WORLD, entity="somebody", subsystem="game", id="warm-up")
+    draft = Draft(data=PlayerSpoke(text=WORDS), world="somewhere", entity="somebody", subsystem="game", id="warm-up")
     event = Event(raw=draft.encode(), subject=draft.subject, partition=0, position=0)
     for name, persona in tables.npcs.items():
         yield npc_prompt.request(tables, persona, newborn(tables, name), event, event.entity, WORDS)
 
 
-def _beats(story: Path) -> Iterator[InferenceRequested]:
+def _beats(story: Tales) -> Iterator[InferenceRequested]:
     """Each beat as it is told when nothing is known yet; most differ in the facts that they leave open."""
     seen: set[str] = set()
-    for table in load_story(story).arcs.values():
+    for table in story.arcs.values():
         for beat in table.beats.values():
             ask = asked(table, Arc(name=table.name), beat, 0, "warm-up")
             if ask.json_schema not in seen:

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Final
 
 from bench.capacity.machine import cpu_s
+from bench.duskmarket import ALL
 from bench.harness import folder
 from bench.load.account import percentile
 from bus.durability import Durability
 from bus.event import Event
-from handlers import ALL
 from projections.store import connected
 from worldbus.demo.players import Player, zones
 from worldbus.demo.seen import Seen

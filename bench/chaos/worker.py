@@ -20,12 +20,12 @@ import msgspec
 
 from bench.chaos.journal import Journal, read
 from bench.chaos.load import WORLD, Mix, Writer
+from bench.duskmarket import ALL
 from bus.connection import Connection, connect
 from bus.durability import Durability, prove
 from bus.log import Log, open_log
 from bus.publisher import DEADLINE, Publisher
 from bus.runtime import run_handlers
-from handlers import ALL
 from projections.catalogue import PROJECTIONS
 from projections.projector import Projector
 from worldbus.demo.players import zones

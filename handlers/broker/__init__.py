@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import Silence, answering
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, Silence, answering
 from handlers.broker.look import looked
 from handlers.broker.state import Broker, evolve
-from handlers.broker.tables import Market, load
+from handlers.broker.tables import Market
 from handlers.broker.trade import (
     CHARGE,
     OFFER,
@@ -41,7 +41,7 @@ from handlers.broker.trade import (
     taken_over,
     withdraw,
 )
-from handlers.names import DEFAULT_WORLD, WORLDS
+from handlers.plausible import UNBOUNDED, Bounds
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
     ItemGiven,
@@ -55,6 +55,9 @@ from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
 from schemas.gen.worldbus.market.v1.market_pb2 import OfferAccepted, OfferCountered, OfferTurnedDown
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted, ChargeDeclined, ChargeRequested
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 __all__ = ["broker", "brokers"]
 
@@ -143,49 +146,52 @@ def silence(event: Event) -> Silence:
     return Silence("NO_OFFER", f"there is no offer of {ascii(it.good)[:80]} to end or to take: ask a buyer first")
 
 
-def brokers(market: Market) -> Handler[Broker]:
+broker: Final[ByWorld[Content]] = ByWorld(
+    name="broker",
+    listens_to=(
+        *_SPEAKERS,
+        said.AcquisitionRequested,
+        said.SaleRequested,
+        said.CounterAcceptRequested,
+        said.OfferWithdrawRequested,
+        said.GoodDiscardRequested,
+    ),
+    emits=(
+        said.AcquisitionBegun,
+        said.GoodAcquired,
+        said.AcquisitionRefused,
+        said.GoodsDecayed,
+        said.GoodSpoiled,
+        said.GoodPreserved,
+        said.GoodDiscarded,
+        said.SalePrepared,
+        said.GoodPartedWith,
+        said.GoodTakenOver,
+        said.OfferMade,
+        said.CounterHeard,
+        said.OfferWithdrawn,
+        said.BargainStruck,
+        said.BargainRefused,
+        said.HeatRaised,
+        said.HeatFaded,
+        said.RaidSuffered,
+        said.BrokerIdled,
+        ChargeRequested,
+        ItemReserveRequested,
+        ItemReleaseRequested,
+        WakeRequested,
+        *ANSWERS,
+    ),
+    make=lambda content: brokers(content.market, content.bounds),
+)
+
+
+def brokers(market: Market, bounds: Bounds = UNBOUNDED) -> Handler[Broker]:
     """The handler under the given tables."""
-    handler = Handler(
-        name="broker",
-        listens_to=(
-            *_SPEAKERS,
-            said.AcquisitionRequested,
-            said.SaleRequested,
-            said.CounterAcceptRequested,
-            said.OfferWithdrawRequested,
-            said.GoodDiscardRequested,
-        ),
-        emits=(
-            said.AcquisitionBegun,
-            said.GoodAcquired,
-            said.AcquisitionRefused,
-            said.GoodsDecayed,
-            said.GoodSpoiled,
-            said.GoodPreserved,
-            said.GoodDiscarded,
-            said.SalePrepared,
-            said.GoodPartedWith,
-            said.GoodTakenOver,
-            said.OfferMade,
-            said.CounterHeard,
-            said.OfferWithdrawn,
-            said.BargainStruck,
-            said.BargainRefused,
-            said.HeatRaised,
-            said.HeatFaded,
-            said.RaidSuffered,
-            said.BrokerIdled,
-            ChargeRequested,
-            ItemReserveRequested,
-            ItemReleaseRequested,
-            WakeRequested,
-        ),
+    handler = broker.handler(
         initial=lambda entity: Broker(),
         decide=partial(decide, market),
         evolve=evolve,
         entities=entities,
     )
-    return answering(handler, silence)
-
-
-broker: Final = brokers(load(WORLDS / DEFAULT_WORLD / "market.toml"))
+    return answering(handler, bounds, silence)

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.broker.tables import Market, load
+from bus.handler import ByWorld, Handler
+from handlers.broker.tables import Market
 from handlers.market.haggle import Said, answer, hungry, sold, walked_away
 from handlers.market.state import Buyer, evolve
-from handlers.names import DEFAULT_WORLD, WORLDS, is_token
+from handlers.names import is_token
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, OfferMade, OfferWithdrawn
 from schemas.gen.worldbus.market.v1 import market_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 __all__ = ["buyers", "market"]
 
@@ -57,25 +60,27 @@ def decide(market: Market, event: Event, buyer: Buyer) -> Said:
             return ()
 
 
-def buyers(market: Market) -> Handler[Buyer]:
+market: Final[ByWorld[Content]] = ByWorld(
+    name="market",
+    listens_to=tuple(_SPEAKERS),
+    emits=(
+        said.OfferAccepted,
+        said.OfferCountered,
+        said.OfferTurnedDown,
+        said.RegardChanged,
+        said.AppetiteSated,
+        said.AppetiteReturned,
+        WakeRequested,
+    ),
+    make=lambda content: buyers(content.market),
+)
+
+
+def buyers(tables: Market) -> Handler[Buyer]:
     """The handler under the given tables."""
-    return Handler(
-        name="market",
-        listens_to=tuple(_SPEAKERS),
-        emits=(
-            said.OfferAccepted,
-            said.OfferCountered,
-            said.OfferTurnedDown,
-            said.RegardChanged,
-            said.AppetiteSated,
-            said.AppetiteReturned,
-            WakeRequested,
-        ),
+    return market.handler(
         initial=lambda entity: Buyer(),
-        decide=partial(decide, market),
+        decide=partial(decide, tables),
         evolve=evolve,
         entities=entities,
     )
-
-
-market: Final = buyers(load(WORLDS / DEFAULT_WORLD / "market.toml"))

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from bus.connection import Connection
 from bus.log import Log
 from bus.publisher import Publisher
-from handlers.names import WORLDS
 from handlers.npc_behavior.prompt import schema
 from handlers.npc_behavior.read import load
 from handlers.npc_behavior.state import Tie
@@ -24,12 +23,13 @@ from inference.engines.timed import Pace, TimedEngine
 from inference.settings import WorkerSettings
 from inference.worker import run_worker
 from tests.conformance.openai_server import serving
+from tests.duskmarket import FOLDER
 from tests.integration.inference.conftest import LADDERS, Game, Until
 from worldbus.settings import Settings
 from worldbus.tiers import run_tiers
 from worldbus.warm import MOST, prompts
 
-TABLES = load(WORLDS / "duskmarket" / "npcs.toml")
+TABLES = load(FOLDER / "npcs.toml")
 SHAPES = {prompt.json_schema for prompt in prompts()} - {""}
 
 

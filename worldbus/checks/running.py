@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bus.presence import PartReport
-from handlers import ALL
 from projections.store import connected
 from worldbus.checks.finding import Bounds, Finding, ago, counted, many
 from worldbus.drift import LEADS
+from worldbus.games import current
 from worldbus.lag import ConsumerLag, Lag, consumers, seconds
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ PROJECTOR = "projector"
 def members(heard: Sequence[Member], bounds: Bounds) -> Finding:
     """Everybody who was heard, each handler run by somebody, and everybody well."""
     run = {name for one in heard for name in one.handlers}
-    nobody = [handler.name for handler in ALL if handler.name not in run | bounds.without]
+    nobody = [handler.name for handler in current().handlers if handler.name not in run | bounds.without]
     ill = [f"{one.name}: {'; '.join(one.health)}" for one in heard if one.health]
     silent = [one.name for one in heard if one.speaks and not one.told]
     facts = {"members": [{"member": one.name, "version": one.version, "handlers": one.handlers, "health": one.health} for one in heard]}
@@ -95,7 +95,7 @@ async def _standing(log: Log, late: Sequence[ConsumerLag]) -> set[str]:
     wanted = {one.handler for one in late}
     before = {one.name: one.settled for one in late}
     await asyncio.sleep(LOOK_S)
-    now = await consumers(log, [handler for handler in ALL if handler.name in wanted])
+    now = await consumers(log, [handler for handler in current().handlers if handler.name in wanted])
     return {one.name for one in now if one.name in before and one.settled <= before[one.name]}
 
 

@@ -17,11 +17,11 @@ from worldbus.cli.output import remark, say
 @click.option("-v", "--verbose", is_flag=True, help="Show tracebacks of errors.")
 def asyncapi(output: Path | None, check: bool, as_json: bool, verbose: bool) -> None:
     """Describe every event, who says it and who listens, as an AsyncAPI 3 document."""
-    from handlers import ALL
     from schemas.asyncapi import document, to_json, to_yaml
     from worldbus import __version__
+    from worldbus.games import current
 
-    found = document(ALL, version=__version__)
+    found = document(current().handlers, version=__version__)
     text = to_json(found) if as_json else to_yaml(found)
     if output is None:
         say(text.rstrip("\n"))

@@ -122,10 +122,10 @@ def check(
 
 def _without(text: str) -> frozenset[str]:
     from bus.errors import BadSettings
-    from handlers import by_name
+    from worldbus.games import current
 
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
-    known = {*by_name(), "projector", "ticker"}
+    known = {*current().by_name, "projector", "ticker"}
     if unknown := sorted(names - known):
         found = f"{', '.join(unknown)}{meant(unknown, known)}"
         raise BadSettings(f"--without: wanted some of {', '.join(sorted(known))}, found {found}")

@@ -93,9 +93,9 @@ async def _serve(
     shared: bool,
 ) -> None:
     from bus.errors import BadSettings
-    from handlers import by_name
     from worldbus.compose import open_world, serve
     from worldbus.edges.signing_secrets import SigningSecrets
+    from worldbus.games import current
     from worldbus.gateway.cors import Cors
     from worldbus.gateway.grants import Tokens
     from worldbus.gateway.service import Place, open_gateway
@@ -108,7 +108,7 @@ async def _serve(
     named = Cors(cors)
     place = Place(host=host, port=port, shared=shared, tls=_tls(tls))
     secrets = SigningSecrets(webhook_secrets) if webhook_secrets else ()
-    granted = Tokens(tokens, frozenset(by_name()))
+    granted = Tokens(tokens, frozenset(current().by_name))
     postgres = settings.embedded_nats or not settings.embedded_postgres  # beside a NATS of your own, an empty Postgres of ours is no use
     async with (
         open_world(settings, name="worldbus-gateway", postgres=postgres) as world,
@@ -157,11 +157,11 @@ def _tls(files: tuple[str, str] | None) -> ssl.SSLContext | None:
 @click.option("-v", "--verbose", is_flag=True, help="Show tracebacks of errors.")
 def token(name: str, worlds: tuple[str, ...], says: tuple[str, ...], rate: float, verbose: bool) -> None:
     """Make a token for the game server NAME: its table for the file on stdout, the token itself on stderr, this once."""
-    from handlers import by_name
+    from worldbus.games import current
     from worldbus.gateway.grants import mint, read
 
     secret, digest = mint()
-    read({name: {"sha256": digest, "worlds": list(worlds), "says": list(says), "events_per_second": rate}}, frozenset(by_name()))
+    read({name: {"sha256": digest, "worlds": list(worlds), "says": list(says), "events_per_second": rate}}, frozenset(current().by_name))
     say(f"[{name}]\nsha256 = {json.dumps(digest)}\nworlds = {json.dumps(list(worlds))}")
     say(f"says = {json.dumps(list(says))}\nevents_per_second = {rate:g}\n")
     remark(secret)

@@ -44,22 +44,21 @@ def eval_(lore: Path | None, questions: Path | None, beir: Path | None, embedder
 
 async def _eval(lore: Path | None, questions: Path | None, beir: Path | None, embedder: str) -> Report:
     from bus.errors import BadSettings
-    from handlers.names import DEFAULT_WORLD, WORLDS
-    from handlers.time_manager.calendar import load as load_calendar
     from projections.knowledge.embedders import open_embedder
     from worldbus.edges.lore import documents
     from worldbus.evaluation import beir as beir_format
     from worldbus.evaluation import questions as labelled
     from worldbus.evaluation.run import evaluate, evaluate_beir
     from worldbus.evaluation.stage import open_stage
+    from worldbus.games import current
 
     if beir and (lore or questions):
         raise BadSettings("give --beir, or --lore and --questions: a data set brings its own documents and questions")
-    world = WORLDS / DEFAULT_WORLD
+    content = current().content
     data = beir_format.load(beir) if beir else None
-    asked = [] if data else labelled.load(questions or world / "questions.jsonl")
-    folder = lore or world / "lore"
-    read = [] if data else documents(folder, load_calendar(world / "calendar.toml"), lambda *_: None)
+    asked = [] if data else labelled.load(questions or content.folder / "questions.jsonl")
+    folder = lore or content.folder / "lore"
+    read = [] if data else documents(folder, content.calendar, lambda *_: None)
     model = await open_embedder(embedder)
     try:
         with Progress() as progress:

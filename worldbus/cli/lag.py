@@ -57,12 +57,12 @@ def _hold(found: dict[str, Any], most: int | None, longest: float | None) -> Non
 
 
 async def _measure(settings: Settings) -> Lag:
-    from handlers import ALL
+    from worldbus.games import current
     from worldbus.lag import measure
     from worldbus.opening import open_bus
 
     async with open_bus(settings, name="worldbus-lag") as bus:
-        return await measure(bus.log, bus.servers.reader_dsn, ALL)
+        return await measure(bus.log, bus.servers.reader_dsn, current().handlers)
 
 
 def as_dict(lag: Lag) -> dict[str, Any]:

@@ -19,8 +19,8 @@ WIDTH = 100  # characters of a text that are shown in a line
 
 async def asked_again(settings: Settings, until: int | None, only: Sequence[str]) -> Reinferred:
     """Ask the models of the settings again. Raises `BadSettings` without any, or if a request that was named has no answer of a model."""
-    from handlers.names import DEFAULT_WORLD, WORLDS
     from inference import ladder, pools
+    from worldbus.games import current
     from worldbus.opening import open_bus
     from worldbus.reinfer import recorded, reinfer
 
@@ -36,7 +36,7 @@ async def asked_again(settings: Settings, until: int | None, only: Sequence[str]
         found = [one async for one in recorded(bus.log, until=until, only=frozenset(only))]
         if missing := set(only) - {one.answer.request_id for one in found}:
             raise BadSettings(f"--only: no model answered {', '.join(sorted(missing))}, as far as the log says")
-        return await reinfer(found, ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml"), engines, texts)
+        return await reinfer(found, ladder.load(current().content_of(settings.world).folder / "ladder.toml"), engines, texts)
 
 
 async def _passages(settings: Settings, world: str, ids: Sequence[str]) -> Mapping[str, str]:

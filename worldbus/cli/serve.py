@@ -19,7 +19,6 @@ from worldbus.cli.options import PLACE, run, settings_options
 from worldbus.cli.output import remark
 
 if TYPE_CHECKING:
-    from bus.handler import Handler
     from bus.presence import Presence
     from worldbus.embedded import Servers
     from worldbus.settings import Settings
@@ -71,10 +70,10 @@ def run_(only: str | None, settings: Settings) -> None:
 
 def _names(only: str | None) -> frozenset[str]:
     from bus.errors import BadSettings
-    from handlers import ALL
+    from worldbus.games import current
     from worldbus.tiers import NAMES
 
-    all_ = {handler.name for handler in ALL}
+    all_ = {*current().by_name}
     known = all_ | {PROJECTOR, TICKER, *NAMES}
     if only is None:
         return frozenset(all_ | {PROJECTOR, LADDER})
@@ -102,14 +101,16 @@ def until_stopped(work: Any) -> None:
 
 
 async def _up(settings: Settings, scale: int) -> None:
-    from handlers import ALL
-    from projections.catalogue import PROJECTIONS
     from worldbus.compose import open_world, serve
+    from worldbus.games import current
     from worldbus.ticker import start_clock
 
+    game = current()
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-up") as world:
         await start_clock(world.log, world.publisher, settings.world, scale)
-        async with serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True, tiers=_tiers(settings), release_feed=True):
+        async with serve(
+            world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=_tiers(settings), release_feed=True
+        ):
             await _until_tables_are_there(world.presence)
             for line in _welcome(settings, world.servers):
                 remark(line)
@@ -156,13 +157,13 @@ def _tiers(settings: Settings) -> list[str]:
 
 
 async def _run(settings: Settings, names: frozenset[str]) -> None:
-    from handlers import ALL
-    from projections.catalogue import PROJECTIONS
     from worldbus.compose import open_world, serve
+    from worldbus.games import current
     from worldbus.tiers import NAMES
 
-    wanted: list[Handler[Any]] = [handler for handler in ALL if handler.name in names]
-    projections = PROJECTIONS if PROJECTOR in names else ()
+    game = current()
+    wanted = [handler for handler in game.handlers if handler.name in names]
+    projections = game.projections if PROJECTOR in names else ()
     async with (
         open_world(settings, name=f"worldbus-run-{os.getpid()}", postgres=PROJECTOR in names) as world,
         serve(world, handlers=wanted, projections=projections, ticks=TICKER in names, tiers=[one for one in NAMES if one in names]),

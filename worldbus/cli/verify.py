@@ -20,7 +20,7 @@ from worldbus.cli.reinfer import asked_again
 from worldbus.cli.reinfer import show as show_reinfer
 
 if TYPE_CHECKING:
-    from bus.handler import Handler
+    from bus.handler import Subsystem
     from bus.log import Log
     from bus.verify import Difference, Report, Verifier
     from worldbus.settings import Settings
@@ -49,9 +49,9 @@ def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, 
     Exit code 1 if there is one. The log is only read, and no model is called: their answers are in it. Only --reinfer asks them again, with
     the recorded prompts and seeds, and exits with 1 if one answers differently.
     """
-    from handlers import by_name
+    from worldbus.games import current
 
-    known = by_name()
+    known = current().by_name
     if unknown := [name for name in names if name not in known]:
         raise BadSettings(f"wanted handlers among {', '.join(known)}, found {', '.join(unknown)}{meant(unknown, known)}")
     wanted = [known[name] for name in names] if names else list(known.values())
@@ -72,13 +72,13 @@ def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, 
         raise No(f"{len(again.compared) - again.count('same') - again.count('beginning')} of {len(again.compared)} answers differ")
 
 
-async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int | None) -> Report:
+async def _verify(settings: Settings, handlers: list[Subsystem], until: int | None) -> Report:
     from bus.health import Health
     from bus.verify import Verifier
     from bus.watch import Watch
     from bus.watchdog import Watchdog
-    from handlers import by_name
     from worldbus.compose import budgets_of
+    from worldbus.games import current
     from worldbus.lag import consumers
     from worldbus.opening import open_bus
 
@@ -87,7 +87,7 @@ async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int |
         settled = {(one.handler, one.name.removeprefix(f"{one.handler}_")): one.settled for one in await consumers(bus.log, handlers)}
         last = until or (await bus.log.state()).last
         watch = Watch()
-        verifier = Verifier(handlers, partitions=bus.log.partitions, watch=watch, known=by_name())
+        verifier = Verifier(handlers, partitions=bus.log.partitions, watch=watch, known=current().by_name)
         with Progress() as progress, Watchdog(watch, Health(), None, budgets_of(settings)):
             async for events in bus.log.read(until=last):
                 for event in events:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
     from bus.event import Event, LaneMark
-    from bus.handler import Handler
+    from bus.handler import Subsystem
     from worldbus.demo.ledger import Promise
 
 _AGAIN: Final = ("PaymentRequestRepeated", "PaymentRequestConflicted")
@@ -90,7 +90,7 @@ class Faults:
 class Account:
     """The books of one run. `take` the log in order, from its first event on or from the run's start, then `settle`."""
 
-    def __init__(self, handlers: Iterable[Handler[Any]]) -> None:
+    def __init__(self, handlers: Iterable[Subsystem]) -> None:
         self._handlers = {handler.name: handler for handler in handlers}
         self._hear = {handler.name: recorded_names(handler.listens_to) for handler in self._handlers.values()}
         self.shares = {name: Share() for name in self._handlers}
@@ -117,7 +117,7 @@ class Account:
         if before != event.position:
             self.faults.duplicated.append(f"event id {event.id} stands at positions {before} and {event.position}")
         for name, heard in self._hear.items():
-            if event.name in heard and any(True for _ in self._handlers[name].entities(event)):
+            if event.name in heard and any(True for _ in self._handlers[name].of(event.world).entities(event)):
                 self.shares[name].events_in += 1
         mark = event.lane
         if mark is None:

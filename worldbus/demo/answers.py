@@ -12,7 +12,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 from bus.event import Draft
-from handlers.names import DEFAULT_WORLD, WORLDS
 from inference.consult import lane_of
 from inference.ladder import Ladder, Ladders, load
 from inference.lower_rungs import authored
@@ -28,6 +27,7 @@ from schemas.gen.worldbus.inference.v1.inference_pb2 import (
     InferenceRouteRequested,
 )
 from schemas.gen.worldbus.inference.v1.types_pb2 import Measured
+from worlds.duskmarket import game
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -112,4 +112,4 @@ def _answer(event: Event, asked: InferenceRequested, called_off: str | None) -> 
 
 @cache
 def _ladders() -> Ladders:
-    return load(WORLDS / DEFAULT_WORLD / "ladder.toml")
+    return load(game.content.folder / "ladder.toml")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bus.errors import BadSettings
-from handlers.names import DEFAULT_WORLD, WORLDS
+from worlds.duskmarket import game
 
 MOST_PER_MINUTE: Final = 600.0  # of one deed
 GOLDEN: Final = 0.6180339887498949  # numbers times this, modulo 1, lie evenly: any number of first players is a fair mix
@@ -122,4 +122,4 @@ def problems(bots: Bots) -> Iterator[str]:
             yield f"kinds.{kind.name}: wanted a player who does anything, found no deed with a rate"
 
 
-BOTS: Final = load(WORLDS / DEFAULT_WORLD / "bots.toml")
+BOTS: Final = load(game.content.folder / "bots.toml")

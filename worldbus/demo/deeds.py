@@ -9,12 +9,6 @@ import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from handlers.language_system.tables import load as load_languages
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.narrative.tables import load as load_scenes
-from handlers.npc_behavior.read import load as load_npcs
-from handlers.payment.tables import load as load_prices
-from handlers.quest_system.tables import load as load_quests
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, GiftGiven, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemUseRequested
 from schemas.gen.worldbus.language.v1.language_pb2 import LanguageStudied, UtteranceRequested
@@ -26,18 +20,18 @@ from schemas.gen.worldbus.state.v1.state_pb2 import StateChangeRequested
 from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryChoiceRequested
 from worldbus.demo.trader import Trader
+from worlds.duskmarket import game
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from worldbus.demo.seen import Goal, Seen
 
-_WORLD: Final = WORLDS / DEFAULT_WORLD
-SCENES: Final = load_scenes(_WORLD / "scenes.toml").scenes
-QUESTS: Final = tuple(load_quests(_WORLD / "quests.toml").quests)
-NPCS: Final = load_npcs(_WORLD / "npcs.toml").npcs
-PRICES: Final = load_prices(_WORLD / "prices.toml")
-LANGUAGES: Final = tuple(load_languages(_WORLD / "languages.toml").languages)
+SCENES: Final = game.content.scenes.scenes
+QUESTS: Final = tuple(game.content.quests.quests)
+NPCS: Final = game.content.npcs.npcs
+PRICES: Final = game.content.prices
+LANGUAGES: Final = tuple(game.content.languages.languages)
 COUPON: Final = "DUSK10"
 MOST_QUESTS: Final = 3
 SHORT_HOLD_MS: Final = 4_000

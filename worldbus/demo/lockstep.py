@@ -14,8 +14,6 @@ from bus.errors import BadSettings
 from bus.event import Draft, Event
 from bus.subjects import partition_of
 from bus.turns import Turns
-from handlers import ALL
-from projections.catalogue import PROJECTIONS
 from worldbus.compose import World, open_world, serve
 from worldbus.demo.ledger import Promise
 from worldbus.demo.proof import prove
@@ -23,6 +21,7 @@ from worldbus.demo.report import Latency
 from worldbus.demo.run import count_up, decide_us, quiet
 from worldbus.demo.script import STEP_WORLD_MS, Script
 from worldbus.demo.witness import Witness
+from worldbus.games import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -79,7 +78,10 @@ async def run(settings: Settings, wanted: Wanted, tell: Callable[[str, float], N
             raise BadSettings(
                 f"a lockstep run makes a log from its first event on: wanted an empty one, found {start} events; name another --data"
             )
-        async with serve(world, handlers=ALL, projections=PROJECTIONS) as runtime, Witness.open(world.servers.postgres_dsn) as witness:
+        async with (
+            serve(world, handlers=current().handlers, projections=current().projections) as runtime,
+            Witness.open(world.servers.postgres_dsn) as witness,
+        ):
             assert runtime is not None
             script = Script(settings.world, players=wanted.players, seed=wanted.seed)
             live = Lockstep(world, runtime.runners.values(), script)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bus.event import Draft
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import load
 from worldbus.edges.lore import Ingest, documents
 from worldbus.edges.lore.revision import EDGE, Known, revised
+from worlds.duskmarket import game
 
 if TYPE_CHECKING:
     from bus.log import Log
@@ -20,7 +20,7 @@ COLLECTION: Final = "lore"
 
 def library() -> list[Document]:
     """The documents, read anew."""
-    folder = WORLDS / DEFAULT_WORLD
+    folder = game.content.folder
     return documents(folder / COLLECTION, load(folder / "calendar.toml"))
 
 

@@ -8,10 +8,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from bus.verify import Verifier
-from handlers import ALL
-from projections.catalogue import PROJECTIONS
 from projections.rebuild import rebuild
 from projections.store import connected
+from worldbus.games import current
 
 if TYPE_CHECKING:
     from worldbus.opening import Bus
@@ -45,7 +44,8 @@ class Proof:
 async def prove(bus: Bus, tell: Callable[[str, float], None]) -> Proof:
     """Look at a world that has settled. The log is only read, the tables are only compared."""
     found = sha256()
-    verifier = Verifier(ALL, partitions=bus.log.partitions)
+    game = current()
+    verifier = Verifier(game.handlers, partitions=bus.log.partitions)
     last = (await bus.log.state()).last
     async for events in bus.log.read(until=last):
         for event in events:
@@ -61,8 +61,8 @@ async def prove(bus: Bus, tell: Callable[[str, float], None]) -> Proof:
     async with connected(dsn) as connection:
         sums = {f"{row['world']}/{row['currency']}": row["sum_minor"] for row in await connection.fetch(_SUMS)}
     differing = []
-    for number, projection in enumerate(PROJECTIONS):
-        tell(f"building {projection.name} again", number / len(PROJECTIONS))
+    for number, projection in enumerate(game.projections):
+        tell(f"building {projection.name} again", number / len(game.projections))
         if not (await rebuild(projection, dsn, switch=False)).empty:
             differing.append(projection.name)
     return Proof(
@@ -72,7 +72,7 @@ async def prove(bus: Bus, tell: Callable[[str, float], None]) -> Proof:
         different=report.different,
         open=report.open,
         ledger_sums=sums,
-        rebuilds=len(PROJECTIONS),
+        rebuilds=len(game.projections),
         rebuilds_differing=differing,
     )
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bus.errors import WorldbusError
-from handlers import ALL
-from projections.catalogue import PROJECTIONS
 from projections.store import connected
 from worldbus.compose import World, open_world, serve
 from worldbus.demo.account import Account
@@ -24,6 +22,7 @@ from worldbus.demo.seen import Seen
 from worldbus.demo.studio import LATER, LINE, RELEASES, Studio, feed
 from worldbus.demo.witness import Witness
 from worldbus.edges.release_feed import watch
+from worldbus.games import current
 from worldbus.lag import consumers
 from worldbus.ticker import start_clock, tick
 from worldbus.tiers import LADDER
@@ -86,7 +85,7 @@ async def run(settings: Settings, wanted: Wanted, tell: Tell) -> Report:
     """Run the demo on the servers of `settings` and report. The data stays where it is."""
     tell("starting the servers", 0.0)
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-demo") as world:
-        async with serve(world, handlers=ALL, projections=PROJECTIONS, tiers=[LADDER]) as runtime:
+        async with serve(world, handlers=current().handlers, projections=current().projections, tiers=[LADDER]) as runtime:
             start = (await world.log.state()).last
             async with Witness.open(world.servers.postgres_dsn) as witness:
                 ledger = Ledger(world.publisher)
@@ -177,7 +176,7 @@ async def quiet(world: World) -> int:
         until = clock() + QUIET_S
         while True:
             last = (await world.log.state()).last
-            behind = [one for one in await consumers(world.log, ALL) if one.behind]
+            behind = [one for one in await consumers(world.log, current().handlers) if one.behind]
             projected = await connection.fetchval("SELECT position FROM worldbus.checkpoint")
             if not behind and projected == last and (await world.log.state()).last == last:
                 return last
@@ -217,7 +216,7 @@ async def count_up(
     decide_us: Mapping[str, float],
 ) -> Report:
     """The report of what stands behind `start` in the log, up to `last`, and what the tables have of it."""
-    account = Account(ALL)
+    account = Account(current().handlers)
     async for events in world.log.read(after=start, until=last):
         account.take(events)
     async with connected(world.servers.postgres_dsn) as connection:

@@ -15,7 +15,6 @@ import msgspec
 
 from bus.event import Draft
 from bus.testing import Rehearsal
-from handlers import ALL
 from handlers.time_manager import CLOCK
 from handlers.uemonitor import EDGE as FEED
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
@@ -26,6 +25,7 @@ from worldbus.demo.players import PACE, Player, zones
 from worldbus.demo.seen import Seen
 from worldbus.demo.studio import LATER, LINE, RELEASES, Studio, feed
 from worldbus.edges.feed_format import entries
+from worldbus.games import current
 from worldbus.ticker import EDGE as TICKER
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Script:
 
 def rehearse(*, players: int, minutes: int, seed: int = 1, world: str = "duskmarket") -> Rehearsal:
     """The script played on a log in memory, with every handler: a whole small world, without a server."""
-    town = Rehearsal(*ALL, world=world)
+    town = Rehearsal(*current().handlers, world=world)
     script, heard = Script(world, players=players, seed=seed), 0
     acts = [script.opening(), *(script.step(number, minutes) for number in range(1, minutes + 1)), script.closing()]
     for act in acts:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from bus.subjects import stored_filter
 from handlers.broker import broker
-from handlers.broker.state import Broker, Offer
-from handlers.broker.tables import Market, load
-from handlers.names import DEFAULT_WORLD, WORLDS
+from handlers.broker.state import Broker, Offer, evolve
+from handlers.broker.tables import Market
 from schemas.gen.worldbus.broker.v1.broker_pb2 import (
     AcquisitionRequested,
     CounterAcceptRequested,
@@ -24,6 +23,7 @@ from schemas.gen.worldbus.broker.v1.broker_pb2 import (
 )
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemUseRequested
 from schemas.gen.worldbus.payment.v1.payment_pb2 import PurchaseRequested
+from worlds.duskmarket import game
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -35,7 +35,7 @@ TOO_HOT: Final = 450  # heat at which a trader waits
 ENOUGH_GOODS: Final = 5
 GREED: Final = 1600  # first ask, thousandths of the value
 YIELD: Final = 850  # each further ask, thousandths of the last one
-MARKET: Final = load(WORLDS / DEFAULT_WORLD / "market.toml")
+MARKET: Final = game.content.market
 
 
 @dataclass(slots=True)
@@ -99,11 +99,11 @@ class Trades(dict[str, Broker]):
 
     def of(self, player: str) -> Broker:
         """What this player has."""
-        return self.get(player) or broker.initial(player)
+        return self.get(player) or Broker()
 
     def hear(self, event: Event) -> None:
         """Take in one event that `broker` said."""
-        self[event.entity] = broker.evolve(self.of(event.entity), event)
+        self[event.entity] = evolve(self.of(event.entity), event)
 
     async def follow(self, log: Log, world: str, after: int) -> None:
         """Keep up with the log, until cancelled."""

@@ -14,7 +14,7 @@ from bus.errors import LogDamaged, WorldbusError
 from bus.showing import line
 from handlers import rights
 from handlers.permissions import OWN
-from worldbus.emitters import emitters
+from worldbus.games import current
 from worldbus.gateway import expected
 from worldbus.gateway.bodies import JSON, JSON_BATCH, Item, Sender, read
 from worldbus.gateway.problem import Problem, later, problem_of
@@ -59,7 +59,7 @@ def authorise(items: Sequence[Item], grant: Grant) -> None:
                 index=index,
             )
         type_name = draft.data.DESCRIPTOR.full_name
-        problem = emitters().problem(draft.subsystem, type_name)
+        problem = current().emitters.problem(draft.subsystem, type_name)
         if problem:
             raise Problem(403, "TYPE_NOT_ALLOWED", problem, index=index)
         if (grant.entities or rights.scope(draft.subsystem, type_name) == OWN) and not _its_own(draft, type_name, grant):

@@ -20,8 +20,6 @@ from bus.json_format import format_time, to_dict
 from bus.log import Log, LogConfig, open_log
 from bus.runtime import run_handlers
 from bus.verify import verify
-from handlers import by_name
-from handlers.player import player
 from projections import Projector
 from projections.archive import check_log
 from projections.catalogue import PROJECTIONS
@@ -30,6 +28,7 @@ from projections.rebuild import rebuild
 from projections.store import close, connect
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined, PlayerMoved
 from tests.conftest import as_reader
+from tests.duskmarket import by_name, player
 from tests.integration.gateway.conftest import Caller, Open, joined, recorded
 from tests.integration.gateway.test_streams import stream
 from worldbus.embedded import NatsServer

@@ -16,7 +16,6 @@ from bus.publisher import Publisher
 from bus.runtime import run_handlers
 from bus.signals import signal
 from bus.verify import verify
-from handlers.router import router
 from handlers.router.tiers import LANES
 from inference import consult
 from inference.consult import lane_of
@@ -26,6 +25,7 @@ from inference.engines.grammar import GrammarEngine
 from inference.engines.timed import Pace, TimedEngine
 from inference.settings import WorkerSettings
 from inference.worker import Worker, run_worker
+from tests.duskmarket import router
 from tests.integration.inference.conftest import LADDERS, WORLD, Game, Until
 
 QUICK = Pace(first=0.001, per_token=0.001)

@@ -12,10 +12,6 @@ from google.protobuf.message import Message
 import handlers
 from bus.errors import StoreUnavailable
 from bus.testing import Rehearsal
-from handlers.broker import broker
-from handlers.inventory import inventory
-from handlers.market import market
-from handlers.payment import coupon, payment
 from projections import Listed, Projector
 from projections.brokers import brokers
 from projections.buyers import buyers
@@ -32,6 +28,7 @@ from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
 from schemas.gen.worldbus.payment.v1.types_pb2 import ProviderRefund
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
+from tests.duskmarket import broker, coupon, inventory, market, payment
 from tests.ledger import check_ledger
 from worldbus.edges.payments import Owner, owners_in
 

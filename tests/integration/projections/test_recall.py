@@ -13,8 +13,6 @@ from google.protobuf.message import Message
 from bus.event import Draft, Event
 from bus.testing import Rehearsal
 from handlers.names import WORLDS
-from handlers.npc_behavior import npc
-from handlers.time_manager import time
 from inference import ladder
 from inference.passages import fitting
 from inference.request import ask_of, prompt_of
@@ -33,6 +31,7 @@ from schemas.gen.worldbus.knowledge.v1.knowledge_pb2 import LoreChunkAdded, Lore
 from schemas.gen.worldbus.knowledge.v1.types_pb2 import LorePlace
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
+from tests.duskmarket import npc, time
 from worldbus.edges.recall import wanted as read_wish
 
 WORLD = "duskmarket"

@@ -6,8 +6,8 @@ import pytest
 
 from bus.decision import CONTROL
 from bus.emitters import RUNTIME, Emitters
-from handlers import ALL
 from schemas.registry import all_events, by_name
+from tests.duskmarket import ALL
 from worldbus.emitters import EDGES, emitters
 
 HANDLERS = [handler.name for handler in ALL]

@@ -20,7 +20,7 @@ import pytest
 from bus.handler import Handler
 from bus.reach import Reach
 from bus.rules import producer, roots_of, rules
-from handlers import ALL, by_name
+from tests.duskmarket import ALL, by_name
 
 ROOT = Path(__file__).parents[3]
 GAME = {

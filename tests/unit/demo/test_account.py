@@ -6,9 +6,9 @@ import pytest
 from google.protobuf.message import Message
 
 from bus.event import Draft, Event, output_id
-from handlers import by_name
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerArrived, PlayerDeparted, PlayerEnteredZone, PlayerJoined, PlayerLeft
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import EventParked
+from tests.duskmarket import by_name
 from worldbus.demo.account import DUE, Account
 from worldbus.demo.ledger import Promise
 from worldbus.demo.report import percentile

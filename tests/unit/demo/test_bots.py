@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from bench.load.script import PERSONA, WORDS, Script
 from bus.errors import BadSettings
-from handlers.names import DEFAULT_WORLD, WORLDS
 from schemas.gen.worldbus.game.v1.game_pb2 import NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.payment.v1.payment_pb2 import PaymentRequestConflicted, PaymentRequestRepeated, RefundDeclined
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerDeparted
 from schemas.gen.worldbus.state.v1.state_pb2 import StateChangeRefused
+from tests.duskmarket import FOLDER
 from worldbus.demo import bots
 from worldbus.demo.bots import BOTS, parse
 from worldbus.demo.concurrent import measured, page
@@ -31,7 +31,7 @@ from worldbus.demo.players import _OWN
 from worldbus.demo.script import rehearse
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "player.md"
-TABLE = tomllib.loads((WORLDS / DEFAULT_WORLD / "bots.toml").read_text(encoding="utf-8"))
+TABLE = tomllib.loads((FOLDER / "bots.toml").read_text(encoding="utf-8"))
 
 
 def _without_share(table: dict[str, Any]) -> None:

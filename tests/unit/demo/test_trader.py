@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from bus.testing import Rehearsal
-from handlers.broker import broker
-from handlers.inventory import inventory
-from handlers.market import market
-from handlers.payment import coupon, payment
-from handlers.time_manager import time
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
+from tests.duskmarket import broker, coupon, inventory, market, payment, time
 from tests.ledger import check_ledger
 from worldbus.demo.trader import Trader, Trades
 

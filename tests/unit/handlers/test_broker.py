@@ -13,12 +13,9 @@ from handlers.broker import brokers
 from handlers.broker.state import Broker, Held
 from handlers.broker.tables import Appetite, Buyer, Good, Heat, Market, Source
 from handlers.broker.trade import MAX_GOODS
-from handlers.inventory import inventory
 from handlers.market import buyers
 from handlers.market.state import Buyer as State
 from handlers.market.state import Known
-from handlers.payment import payment
-from handlers.time_manager import time
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.broker.v1.types_pb2 import GoodCondition
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
@@ -36,6 +33,7 @@ from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted, ChargeD
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
+from tests.duskmarket import inventory, payment, time
 from tests.ledger import check_ledger
 
 MINUTE = 60_000  # world milliseconds

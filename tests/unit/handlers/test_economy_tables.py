@@ -11,11 +11,10 @@ import pytest
 
 from bus.errors import BadSettings
 from handlers.broker import tables as trade
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.payment import tables as money
 from handlers.time_manager import calendar
+from tests.duskmarket import FOLDER
 
-FOLDER = WORLDS / DEFAULT_WORLD
 PRICES = tomllib.loads((FOLDER / "prices.toml").read_text())
 MARKET = tomllib.loads((FOLDER / "market.toml").read_text())
 Damage = Callable[[dict[str, Any]], object]

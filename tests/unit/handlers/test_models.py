@@ -8,14 +8,14 @@ import pytest
 
 from bus.errors import BadSettings
 from bus.testing import WORLD, Case, Rehearsal, given
-from handlers.model_management import Tier, model_for, models
+from handlers.model_management import Tier, model_for
 from handlers.model_management.tables import catalogue
-from handlers.time_manager import time
 from schemas.gen.worldbus.inference.v1.inference_pb2 import ModelHealthReported
 from schemas.gen.worldbus.models.v1 import models_pb2 as said
 from schemas.gen.worldbus.models.v1.types_pb2 import Model, Stage
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeCancelRequested, WakeFired, WakeRequested
+from tests.duskmarket import models, time
 
 OLD, NEW, SOAK = "qwen25-3b-awq", "qwen25-1_5b", 60_000  # of worlds/duskmarket/models.toml
 ENOUGH = 50  # requests

@@ -12,12 +12,12 @@ import pytest
 
 from bus.errors import BadSettings
 from handlers.language_system import tables as languages
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.npc_behavior import read
 from handlers.npc_behavior.check import MAX_ACTIONS
 from handlers.quest_system import tables as quests
+from tests.duskmarket import FOLDER
 
-WORLD = WORLDS / DEFAULT_WORLD
+WORLD = FOLDER
 NPCS = tomllib.loads((WORLD / "npcs.toml").read_text())
 LANGUAGES = tomllib.loads((WORLD / "languages.toml").read_text())
 Damage = Callable[[dict[str, Any]], object]

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from bus.errors import BadSettings
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager import calendar
 from handlers.weather_manager import tables
 from handlers.weather_manager.climate import Spot, course, prepare
+from tests.duskmarket import FOLDER
 
-WEATHER = WORLDS / DEFAULT_WORLD / "weather.toml"
-CALENDAR = WORLDS / DEFAULT_WORLD / "calendar.toml"
+WEATHER = FOLDER / "weather.toml"
+CALENDAR = FOLDER / "calendar.toml"
 GOOD = tomllib.loads(WEATHER.read_text())
 
 

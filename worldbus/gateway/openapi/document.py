@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from bus.draft import EDGE
 from schemas.registry import all_events
 from worldbus import __version__
-from worldbus.emitters import emitters
+from worldbus.games import current
 from worldbus.gateway.openapi import clock, publishing, reading, searching
 from worldbus.gateway.openapi.events import event_schemas
 from worldbus.gateway.openapi.parts import PROBLEM_SCHEMA
@@ -27,7 +27,7 @@ what was found and what to do next."""
 def outside_events() -> list[type[Message]]:
     """The events that a game server may publish."""
     full_names = {cls.DESCRIPTOR.full_name: cls for cls in all_events()}
-    return [cls for name, cls in sorted(full_names.items()) if emitters().may(EDGE, name)]
+    return [cls for name, cls in sorted(full_names.items()) if current().emitters.may(EDGE, name)]
 
 
 def document() -> dict[str, Any]:

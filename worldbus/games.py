@@ -1,0 +1,78 @@
+"""The game that this process plays: the one that is named, by `--game`, WORLDBUS_GAME or the project's pyproject.toml, in this order."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from bus.errors import BadSettings
+from worldbus.game import Game
+
+SAMPLE: Final = "worlds.duskmarket:game"
+VARIABLE: Final = "WORLDBUS_GAME"
+
+_named: list[str] = []
+
+
+def choose(reference: str) -> None:
+    """Play the game that `--game` names."""
+    _named[:] = [reference]
+
+
+def current() -> Game:
+    """The game of this process; the sample game where none is named. Raises `BadSettings` where it cannot be loaded."""
+    reference, by = _reference()
+    return _load(reference, by)
+
+
+def _reference() -> tuple[str, str]:
+    """What names the game, and who says so."""
+    if _named:
+        return _named[0], "--game"
+    if os.environ.get(VARIABLE):
+        return os.environ[VARIABLE], VARIABLE
+    project = _project(Path.cwd())
+    if project is not None:
+        return project
+    return SAMPLE, "the default"
+
+
+def _project(folder: Path) -> tuple[str, str] | None:
+    """`[tool.worldbus] game` of the nearest pyproject.toml that has it; its folder is where modules are looked for."""
+    for one in (folder, *folder.parents):
+        path = one / "pyproject.toml"
+        if path.is_file():
+            try:
+                tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("worldbus", {})
+            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+                return None  # somebody else's trouble, and nothing that names a game
+            if isinstance(tool, dict) and isinstance(tool.get("game"), str):
+                if str(one) not in sys.path:
+                    sys.path.insert(0, str(one))
+                return tool["game"], str(path)
+    return None
+
+
+@cache
+def _load(reference: str, by: str) -> Game:
+    module, colon, name = reference.partition(":")
+    if not colon or not module or not name:
+        raise BadSettings(f"{by}: wanted a game as module:attribute, {SAMPLE} for instance, found {reference!r}")
+    if by in ("--game", VARIABLE) and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
+            raise
+        raise BadSettings(f"{by}: there is no module {error.name!r}: run where it can be imported, or install its package") from error
+    except AttributeError as error:
+        raise BadSettings(f"{by}: module {module} has no {name!r}: name the `Game` in it") from error
+    if not isinstance(found, Game):
+        raise BadSettings(f"{by}: wanted a worldbus.Game as {reference}, found {type(found).__name__}")
+    return found
