@@ -30,11 +30,12 @@ async def _info(game: Game) -> dict[str, Any]:
 async def _rewrite(game: Game, changes: dict[str, Any]) -> None:
     config = {name: value for name, value in ((await _info(game))["config"] | changes).items() if value is not None}
     body = {"stream_name": game.log.name, "config": config}
-    try:
-        await game.log.connection.api(f"CONSUMER.CREATE.{game.log.name}.{NAME}", body)
-    except ApiError:  # not in place
-        await game.log.connection.api(f"CONSUMER.DELETE.{game.log.name}.{NAME}")
-        await game.log.connection.api(f"CONSUMER.CREATE.{game.log.name}.{NAME}", body)
+    while True:
+        try:
+            await game.log.connection.api(f"CONSUMER.CREATE.{game.log.name}.{NAME}", body)
+            return
+        except ApiError:  # not in place, or the worker has made it anew since it was deleted
+            await game.log.connection.api(f"CONSUMER.DELETE.{game.log.name}.{NAME}")
 
 
 @pytest.mark.parametrize("changes", [None, *CHANGES], ids=str)
