@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"bus", "handlers", "inference", "migrations", "projections", "schemas", "worldbus"}
+OURS = {"bus", "handlers", "inference", "migrations", "projections", "schemas", "worldbus", "worlds"}
 # What a package may import of ours, as prefixes. Itself is always allowed; only worldbus may import them all.
 ALLOWED = {
     "schemas": set(),
@@ -19,6 +19,7 @@ ALLOWED = {
     "migrations": {"bus.errors"},
     "projections": {"schemas", "bus", "migrations"},
     "worldbus": OURS,
+    "worlds": OURS,
 }
 
 

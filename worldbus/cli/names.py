@@ -10,7 +10,7 @@ import click
 
 _ROOT = Path(__file__).parents[2]
 _MESSAGE = re.compile(r"^message (\w+) \{", re.MULTILINE)
-_HANDLER = re.compile(r'\bHandler\(\s*name="(\w+)"|^NAME(?:: Final)? = "(\w+)"', re.MULTILINE)
+_HANDLER = re.compile(r'\b(?:Handler|ByWorld)\(\s*name="(\w+)"|^NAME(?:: Final)? = "(\w+)"', re.MULTILINE)
 _PROJECTION = re.compile(r'\bProjection\(\s*name="(\w+)"')
 EDGES = ("game", "operator", "ticker", "lore", "inference")
 """Who else speaks than handlers, most of all."""

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-import handlers
 from bus.handler import Handler
 from bus.testing import Rehearsal, recorded
 from handlers.names import is_token
@@ -18,13 +17,14 @@ from schemas.gen.worldbus.state.v1.state_pb2 import SaveRequested, StateChangeRe
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, ScheduledEventRequested
 from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherOverrideRequested, ZoneDeclared
 from schemas.registry import all_events, subsystem
+from tests.duskmarket import ALL, by_name
 
-HANDLERS = [pytest.param(handler, id=handler.name) for handler in handlers.ALL]
+HANDLERS = [pytest.param(handler, id=handler.name) for handler in ALL]
 
 
 def busy_town() -> Rehearsal:
     """Every handler has something to remember."""
-    town = Rehearsal(*handlers.ALL)
+    town = Rehearsal(*ALL)
     town.say(ClockStartRequested(scale=3_600_000), entity="clock")
     town.say(ScheduledEventRequested(name="bell", in_world_ms=10**9, every_world_ms=10**8), entity="clock")
     town.say(ZoneDeclared(climate="harbour", seed=3), entity="quay")
@@ -38,15 +38,15 @@ def busy_town() -> Rehearsal:
 
 
 def test_names_are_unique_and_found() -> None:
-    assert {"time", "weather", "player", "state"} <= handlers.by_name().keys()
-    assert list(handlers.by_name().values()) == list(handlers.ALL)
+    assert {"time", "weather", "player", "state"} <= by_name().keys()
+    assert list(by_name().values()) == list(ALL)
 
 
 @pytest.mark.parametrize("handler", HANDLERS)
 def test_a_handler_says_something_of_its_own_and_every_wish_of_its_package_is_heard(handler: Handler[Any]) -> None:
     own = [cls for cls in all_events() if subsystem(cls) == handler.name]
     wishes = [cls for cls in own if cls.DESCRIPTOR.name.endswith("Requested")]
-    heard = {cls for other in handlers.ALL for cls in other.listens_to}
+    heard = {cls for other in ALL for cls in other.listens_to}
 
     assert set(own) & set(handler.emits)
     assert set(wishes) <= heard, "a wish that nobody hears"
@@ -98,7 +98,7 @@ def test_deciding_twice_says_the_same_bytes() -> None:
 def test_deciding_leaves_event_and_state_as_they_were() -> None:
     town = busy_town()
     for event in town.log:
-        for handler in handlers.ALL:
+        for handler in ALL:
             if type(event.data) in handler.listens_to:
                 for entity in handler.entities(event):
                     state = town.state(handler, entity)
