@@ -63,7 +63,7 @@ class Subsystem:
     def at_home(self) -> bool:
         """True if an event concerns the entity in its subject alone: whoever reads a lane's partition then has all its inputs."""
 
-    def handler(
+    def with_rules(
         self,
         *,
         initial: Callable[[str], S],

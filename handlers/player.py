@@ -239,7 +239,7 @@ player: Final[ByWorld[Content]] = ByWorld(
 
 def players(bounds: Bounds = UNBOUNDED) -> Handler[Player]:
     """The handler; reports are believed within `bounds`."""
-    handler = player.handler(
+    handler = player.with_rules(
         initial=lambda entity: Player(),
         decide=decide,
         evolve=evolve,

@@ -270,7 +270,7 @@ state: Final[ByWorld[Content]] = ByWorld(
 
 def states(bounds: Bounds = UNBOUNDED) -> Handler[Entity]:
     """The handler; reports are believed within `bounds`."""
-    handler = state.handler(
+    handler = state.with_rules(
         initial=lambda entity: Entity(),
         decide=decide,
         evolve=evolve,

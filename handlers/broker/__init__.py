@@ -188,7 +188,7 @@ broker: Final[ByWorld[Content]] = ByWorld(
 
 def brokers(market: Market, bounds: Bounds = UNBOUNDED) -> Handler[Broker]:
     """The handler under the given tables."""
-    handler = broker.handler(
+    handler = broker.with_rules(
         initial=lambda entity: Broker(),
         decide=partial(decide, market),
         evolve=evolve,

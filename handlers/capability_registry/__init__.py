@@ -101,7 +101,7 @@ capability: Final[ByWorld[Content]] = ByWorld(
 
 def capability_registry(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Registry]:
     """The handler under the given tables."""
-    handler = capability.handler(
+    handler = capability.with_rules(
         initial=lambda entity: Registry(),
         decide=partial(decide, tables),
         evolve=evolve,

@@ -112,7 +112,7 @@ inventory: Final[ByWorld[Content]] = ByWorld(
 
 def inventories(rules: Rules, bounds: Bounds = UNBOUNDED) -> Handler[Inventory]:
     """The handler under the given rules."""
-    handler = inventory.handler(
+    handler = inventory.with_rules(
         initial=lambda entity: Inventory(owner=entity),
         decide=partial(decide, rules),
         evolve=evolve,

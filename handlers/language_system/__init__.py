@@ -53,7 +53,7 @@ language: Final[ByWorld[Content]] = ByWorld(
 
 def language_system(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Listener]:
     """The handler under the given tables."""
-    handler = language.handler(
+    handler = language.with_rules(
         initial=lambda entity: Listener(),
         decide=partial(decide, ready(tables)),
         evolve=evolve,

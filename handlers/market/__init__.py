@@ -78,7 +78,7 @@ market: Final[ByWorld[Content]] = ByWorld(
 
 def buyers(tables: Market) -> Handler[Buyer]:
     """The handler under the given tables."""
-    return market.handler(
+    return market.with_rules(
         initial=lambda entity: Buyer(),
         decide=partial(decide, tables),
         evolve=evolve,

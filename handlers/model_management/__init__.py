@@ -81,7 +81,7 @@ models: Final[ByWorld[Content]] = ByWorld(
 
 def model_management(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Tier]:
     """The handler under the given tables."""
-    handler = models.handler(
+    handler = models.with_rules(
         initial=partial(_initial, tables),
         decide=partial(decide, tables),
         evolve=evolve,

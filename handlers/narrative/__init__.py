@@ -96,7 +96,7 @@ narrative: Final[ByWorld[Content]] = ByWorld(
 
 def narrative_of(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Narrative]:
     """The handler under the given tables."""
-    handler = narrative.handler(
+    handler = narrative.with_rules(
         initial=lambda entity: Narrative(entity=entity),
         decide=partial(decide, tables),
         evolve=evolve,

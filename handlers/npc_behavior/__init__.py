@@ -132,7 +132,7 @@ npc: Final[ByWorld[Content]] = ByWorld(
 
 def npc_behavior(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Npc]:
     """The handler under the given tables."""
-    handler = npc.handler(
+    handler = npc.with_rules(
         initial=partial(newborn, tables),
         decide=partial(decide, tables),
         evolve=partial(evolve, tables.pulse_ms),

@@ -179,7 +179,7 @@ payment: Final[ByWorld[Content]] = ByWorld(
 
 def payments(prices: PriceList, bounds: Bounds = UNBOUNDED) -> Handler[Account]:
     """The handler under the given price list."""
-    handler = payment.handler(
+    handler = payment.with_rules(
         initial=lambda entity: Account(),
         decide=partial(decide, prices),
         evolve=evolve,

@@ -214,7 +214,7 @@ coupon: Final[ByWorld[Content]] = ByWorld(
 
 def coupons(bounds: Bounds = UNBOUNDED) -> Handler[Coupon]:
     """The handler; reports are believed within `bounds`."""
-    handler = coupon.handler(
+    handler = coupon.with_rules(
         initial=lambda entity: Coupon(),
         decide=decide,
         evolve=evolve,

@@ -120,7 +120,7 @@ quest: Final[ByWorld[Content]] = ByWorld(
 
 def quest_system(tables: Tables, calendar: calendars.Calendar, bounds: Bounds = UNBOUNDED) -> Handler[Quests]:
     """The handler under the given tables."""
-    handler = quest.handler(
+    handler = quest.with_rules(
         initial=lambda entity: Quests(holder=entity),
         decide=partial(decide, tables, calendar),
         evolve=evolve,

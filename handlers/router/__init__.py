@@ -113,7 +113,7 @@ router: Final[ByWorld[Content]] = ByWorld(
 
 def router_of(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Routing]:
     """The handler under the given tables."""
-    handler = router.handler(
+    handler = router.with_rules(
         initial=lambda entity: Routing(lane=entity),
         decide=partial(decide, tables),
         evolve=evolve,

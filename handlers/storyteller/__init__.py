@@ -92,7 +92,7 @@ storyteller: Final[ByWorld[Content]] = ByWorld(
 
 def storyteller_of(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Arc]:
     """The handler under the given tables."""
-    handler = storyteller.handler(
+    handler = storyteller.with_rules(
         initial=lambda entity: Arc(name=entity),
         decide=partial(decide, tables),
         evolve=evolve,

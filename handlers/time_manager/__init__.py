@@ -72,7 +72,7 @@ time: Final[ByWorld[Content]] = ByWorld(
 
 def time_manager(calendar: Calendar, bounds: Bounds = UNBOUNDED) -> Handler[Clock]:
     """The handler, with the calendar for clocks that are started without one of their own."""
-    handler = time.handler(
+    handler = time.with_rules(
         initial=lambda entity: Clock(),
         decide=partial(decide, calendar),
         evolve=evolve,

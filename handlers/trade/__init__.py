@@ -75,7 +75,7 @@ trade: Final[ByWorld[Content]] = ByWorld(
 
 def trades(bounds: Bounds = UNBOUNDED) -> Handler[Trade]:
     """The handler; reports are believed within `bounds`."""
-    handler = trade.handler(
+    handler = trade.with_rules(
         initial=lambda entity: Trade(name=entity),
         decide=decide,
         evolve=evolve,

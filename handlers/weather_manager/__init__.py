@@ -63,7 +63,7 @@ weather: Final[ByWorld[Content]] = ByWorld(
 
 def weather_manager(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Zone]:
     """The handler under the given tables."""
-    handler = weather.handler(
+    handler = weather.with_rules(
         initial=lambda entity: Zone(),
         decide=partial(decide, prepare(tables)),
         evolve=partial(evolve, tables.step_ms),

@@ -285,7 +285,12 @@ def test_equal_tables_count_the_same_whoever_made_them_and_in_whichever_order_th
 
 # -- our own handlers ----------------------------------------------------------------------------------------------------------------
 
-_PRINT = "import json; from handlers import ALL; from bus.rules import producer; print(json.dumps({h.name: producer(h) for h in ALL}))"
+_PRINT = """
+import json
+from bus.rules import producer
+from worlds.duskmarket import game
+print(json.dumps({one.name: producer(one.of(game.name)) for one in game.handlers}))
+"""
 
 
 def _hashes(tree: Path, seed: str = "1") -> dict[str, str]:
@@ -303,7 +308,7 @@ def _hashes(tree: Path, seed: str = "1") -> dict[str, str]:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what handlers are made of."""
     copy = tmp_path_factory.mktemp("tree")
-    for folder in ("bus", "handlers", "schemas", "worlds"):
+    for folder in ("bus", "handlers", "migrations", "projections", "schemas", "worldbus", "worlds"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return copy
 
