@@ -50,10 +50,12 @@ async def serve(
     ticks: bool = False,
     tiers: Iterable[str] = (),
     release_feed: bool = False,
+    by_digest: bool = False,
 ) -> AsyncIterator[Runtime | None]:
     """Run handlers, workers of inference, the projector and the ticker for the block; embedded servers of ours that end are started again.
 
-    With `release_feed`, the feed that the settings name is read too; let one process do that. Leaving ends these edges and the ticker
+    With `release_feed`, the feed that the settings name is read too; let one process do that. With `by_digest`, projections are built anew
+    also when their version is the same and their SQL or functions are not. Leaving ends these edges and the ticker
     first, then the handlers, which settle what they hold, then the projector. Whatever ends by an error ends the block with it.
     """
     handlers, projections, tiers = tuple(handlers), tuple(projections), tuple(tiers)
@@ -65,7 +67,7 @@ async def serve(
         if not handlers:
             tasks.append(group.create_task(_be_heard(world), name="members"))
         if projections:
-            tasks.append(group.create_task(_project(world, projections), name="projector"))
+            tasks.append(group.create_task(_project(world, projections, by_digest), name="projector"))
             if any(one.name == "knowledge" for one in projections):
                 tasks.append(group.create_task(serve_knowledge(world), name="knowledge"))
         async with AsyncExitStack() as stack:
@@ -125,9 +127,9 @@ async def _be_heard(world: World) -> None:
         log_.warning("not_heard_by_operators", error=str(error))
 
 
-async def _project(world: World, projections: Sequence[Projection]) -> None:
+async def _project(world: World, projections: Sequence[Projection], by_digest: bool) -> None:
     with world.presence.part("projector") as part:
-        await project(world.servers.postgres_dsn, projections, world.log, part)
+        await project(world.servers.postgres_dsn, projections, world.log, part, by_digest=by_digest)
 
 
 async def _tick(world: World) -> None:

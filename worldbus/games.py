@@ -8,10 +8,12 @@ import tomllib
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bus.errors import BadSettings
-from worldbus.game import Game
+
+if TYPE_CHECKING:
+    from worldbus.game import Game  # loads the standard subsystems; what names a game is known without them
 
 SAMPLE: Final = "worlds.duskmarket:game"
 VARIABLE: Final = "WORLDBUS_GAME"
@@ -26,11 +28,11 @@ def choose(reference: str) -> None:
 
 def current() -> Game:
     """The game of this process; the sample game where none is named. Raises `BadSettings` where it cannot be loaded."""
-    reference, by = _reference()
-    return _load(reference, by)
+    found, by = reference()
+    return _load(found, by)
 
 
-def _reference() -> tuple[str, str]:
+def reference() -> tuple[str, str]:
     """What names the game, and who says so."""
     if _named:
         return _named[0], "--game"
@@ -73,6 +75,8 @@ def _load(reference: str, by: str) -> Game:
         raise BadSettings(f"{by}: there is no module {error.name!r}: run where it can be imported, or install its package") from error
     except AttributeError as error:
         raise BadSettings(f"{by}: module {module} has no {name!r}: name the `Game` in it") from error
+    from worldbus.game import Game
+
     if not isinstance(found, Game):
         raise BadSettings(f"{by}: wanted a worldbus.Game as {reference}, found {type(found).__name__}")
     return found

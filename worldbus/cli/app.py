@@ -24,7 +24,7 @@ from bus.errors import BadSettings, Conflict, IdReused, Misuse, Rejected, Transi
 from worldbus import __version__
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Run a world": ("demo", "up", "run", "gateway"),
+    "Run a world": ("demo", "up", "dev", "run", "gateway"),
     "Find it": ("ps", "env", "rights"),
     "Publish and read": ("publish", "tail", "replay", "sql", "why", "kb"),
     "Is all well": ("check", "lag", "parked", "skipped", "verify"),
@@ -183,10 +183,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except (Exception, KeyboardInterrupt) as error:
-        sys.exit(_explain(_single(error), words, error))
+        sys.exit(_explain(single(error), words, error))
 
 
-def _single(error: BaseException) -> BaseException:
+def single(error: BaseException) -> BaseException:
     """The error that began it: the first one of a group, for the others came with it; and the one of ours behind an error that is nobody's,
     which happened while we cleaned up after it."""
     while True:

@@ -112,7 +112,7 @@ async def _up(settings: Settings, scale: int) -> None:
             world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=_tiers(settings), release_feed=True
         ):
             await _until_tables_are_there(world.presence)
-            for line in _welcome(settings, world.servers):
+            for line in welcome(settings, world.servers):
                 remark(line)
             await asyncio.Event().wait()
 
@@ -125,7 +125,7 @@ async def _until_tables_are_there(presence: Presence) -> None:
         await asyncio.sleep(TABLES_S / TABLES_LOOKS)
 
 
-def _welcome(settings: Settings, servers: Servers) -> Iterator[str]:
+def welcome(settings: Settings, servers: Servers) -> Iterator[str]:
     """The addresses of everything, and things to try. The password of NATS is for terminals only: what is logged is read by many."""
     nats = servers.nats_url if sys.stderr.isatty() else re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", servers.nats_url)
     addresses = {

@@ -1,0 +1,170 @@
+"""Loading the game that is worked on: what it is made of, where its files lie, and what is wrong with it, by file and line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bus.errors import WorldbusError
+from worldbus.dev.warm import is_installed
+from worldbus.games import current, reference
+
+if TYPE_CHECKING:
+    from projections.projection import Projection
+    from worldbus.game import Game
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A game that can be played, or the reasons why it cannot.
+
+    rules        handler -> `<handler>/<version>+<hash>` in this world
+    views        projection -> digest of its SQL and functions
+    versions     projection -> its version
+    roots        folders and files in which it lies
+    installed    the modules that it needs of installed packages, in the order of import
+    broken       one line for each thing that is wrong, with file and line where they are known
+    """
+
+    rules: dict[str, str] = field(default_factory=dict)
+    views: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    roots: list[str] = field(default_factory=list)
+    installed: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+def load(world: str) -> tuple[Game | None, Loaded]:
+    """The game that this process is to play in `world`. Nothing is raised for what is wrong with it."""
+    try:
+        import_module("worldbus.compose")  # all that is needed to play it, so that the next child finds it warm
+        from projections.made import made_by
+
+        game = current()
+    except (Exception, SystemExit) as error:
+        return None, Loaded(broken=[told(error)], roots=roots(), installed=installed())
+    rules, broken = _rules(game, world)
+    return game, Loaded(
+        rules=rules,
+        views={one.name: made_by(one) for one in game.projections},
+        versions={one.name: one.version for one in game.projections},
+        roots=roots(game),
+        installed=installed(),
+        broken=broken,
+    )
+
+
+def _rules(game: Game, world: str) -> tuple[dict[str, str], list[str]]:
+    from bus.rules import producer
+
+    found: dict[str, str] = {}
+    broken: dict[str, list[str]] = {}
+    for handler in game.handlers:
+        try:
+            found[handler.name] = producer(handler.of(world))
+        except Exception as error:  # whatever a table makes its reader raise
+            broken.setdefault(told(error), []).append(handler.name)
+    return found, [f"{reason} ({', '.join(names)} cannot play)" for reason, names in broken.items()]
+
+
+# -- what is wrong ---------------------------------------------------------------------------------------------------------------
+
+
+def told(error: BaseException) -> str:
+    """An error in one line: `file:line: what is wrong`."""
+    if isinstance(error, SyntaxError) and error.filename:
+        text = f": {error.text.strip()}" if error.text else ""
+        return f"{near(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}{text}"
+    if isinstance(error, WorldbusError):
+        return str(error)  # in our own words, which name the file
+    words = f"{type(error).__name__}: {error}"
+    frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if _is_ours(one.filename)), None)
+    return f"{near(frame.filename)}:{frame.lineno}: {words}" if frame else words
+
+
+def _is_ours(file: str) -> bool:
+    return not file.startswith("<") and not is_installed(file)
+
+
+def near(path: str) -> str:
+    """A path as whoever stands in this folder would type it."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:
+        return path
+    return path if relative.startswith(os.pardir) else relative
+
+
+def told_sql(projection: Projection, error: Exception, files: Iterable[str]) -> str:
+    """An error of a projection's SQL: `file:line: what is wrong`; the file is the one with that text."""
+    where = next((file for file in files if file.endswith(".sql") and _reads(file, projection.schema)), "")
+    position = str(getattr(error, "position", None) or "")
+    line = f":{projection.schema.count(chr(10), 0, int(position)) + 1}" if position.isdigit() else ""
+    return f"{near(where) + line if where else f'the SQL of projection {projection.name}, line {line[1:] or 1}'}: {error}"
+
+
+def _reads(file: str, text: str) -> bool:
+    try:
+        return Path(file).read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+# -- where it lies ---------------------------------------------------------------------------------------------------------------
+
+
+def roots(game: Game | None = None) -> list[str]:
+    """The folder of every package, and the file of every module, that is loaded and not installed; the folders of content; and the file
+    that names the game."""
+    found: set[str] = set()
+    for name, module in list(sys.modules.items()):
+        if name != "__main__" and (file := getattr(module, "__file__", None)) and _is_ours(file):
+            found.update(_package(name.partition(".")[0], file))
+    found.update(_named())
+    for content in () if game is None else (game.content, *game.worlds.values()):
+        folder: Any = getattr(content, "folder", None)
+        if isinstance(folder, Path):
+            found.add(str(folder.absolute()))
+    return _outermost(os.path.realpath(one) for one in found)
+
+
+def _package(top: str, file: str) -> Iterator[str]:
+    paths = getattr(sys.modules.get(top), "__path__", None)
+    yield from paths if paths is not None else (file,)
+
+
+def _named() -> Iterator[str]:
+    """The package of the game that is named, also when it cannot be imported, and the pyproject.toml that names it."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        project = folder / "pyproject.toml"
+        if project.is_file():
+            yield str(project)
+            break
+    top = re.split(r"[.:]", reference()[0])[0]
+    try:
+        spec = find_spec(top) if top else None
+    except (ImportError, ValueError):
+        return
+    if spec is not None and (files := list(spec.submodule_search_locations or ()) or [spec.origin or ""]):
+        yield from (one for one in files if one and _is_ours(one))
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    kept: list[str] = []
+    for path in sorted(set(paths)):
+        if not any(path.startswith(f"{one}{os.sep}") for one in kept):
+            kept.append(path)
+    return kept
+
+
+def installed() -> list[str]:
+    """The loaded modules of installed packages, in the order in which they were imported."""
+    return [name for name, module in list(sys.modules.items()) if (file := getattr(module, "__file__", None)) and is_installed(file)]

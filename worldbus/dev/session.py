@@ -1,0 +1,301 @@
+"""The work of `worldbus dev`: own the servers, watch the game's files, and put a new child in the place of the old one on each change.
+
+changed ──▶ fork ──▶ loads? ──no──▶ said; the old child plays on
+                       │yes
+                       ▼
+           the new child begins, the old one settles and ends (partitions go over as between two releases)
+                       │
+                       ▼
+           what the changed rules would have decided differently
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import cache_from_source
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from worldbus.dev.files import Files
+from worldbus.dev.interpreter import Child, Interpreter
+from worldbus.dev.load import near
+from worldbus.dev.protos import Protos
+
+if TYPE_CHECKING:
+    from worldbus.settings import Settings
+
+END_S: Final = 15.0  # that a child may take to settle
+STEADY_S: Final = 10.0  # a child that played for so long is started again when it ends by itself
+SHOWN: Final = 5  # differences
+NAMED: Final = 4  # changed files
+
+
+@dataclass(slots=True)
+class Playing:
+    """The child that plays, and the game that it loaded."""
+
+    child: Child
+    rules: dict[str, str]
+    views: dict[str, str]
+    versions: dict[str, int]
+    since: float  # monotonic seconds
+    is_up: asyncio.Event
+
+
+class Session:
+    """One run of `worldbus dev`. `say` prints a line; `given` are the settings that children are told, as words."""
+
+    def __init__(
+        self, interpreter: Interpreter, settings: Settings, given: dict[str, str], *, inputs: int, scale: int, say: Callable[[str], None]
+    ) -> None:
+        self._interpreter = interpreter
+        self._given = given
+        self._inputs = inputs
+        self._scale = scale
+        self._say = say
+        self._files = Files(without=[settings.data])
+        self._protos = Protos(say)
+        self._playing: Playing | None = None
+        self._comparing = 0  # pid of the process that decides the recorded inputs again
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loading: asyncio.Task[None] | None = None
+        self._pending: set[str] = set()  # changed since a game was last loaded
+        self._up_once = asyncio.Event()
+
+    async def run(self, welcome: Callable[[], None]) -> None:
+        """Play, and take up changes, until cancelled; then end the children in order."""
+        try:
+            self._load_soon([])
+            self._background(self._welcome(welcome), "welcome")
+            async for changed in self._files.changes():
+                self._changed(changed)
+        finally:
+            await self._end()
+
+    async def _welcome(self, welcome: Callable[[], None]) -> None:
+        await self._up_once.wait()
+        welcome()
+        self._say(f"Watching {len(self._files)} files; each change that loads is played at once.")
+
+    async def _end(self) -> None:
+        for task in (*self._tasks, self._loading):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*self._tasks, *([self._loading] if self._loading else []), return_exceptions=True)
+        self._stop_comparing()
+        if self._playing is not None:
+            playing, self._playing = self._playing, None
+            await playing.child.end(END_S)
+
+    # -- changes -----------------------------------------------------------------------------------------------------------------
+
+    def _changed(self, files: Sequence[str]) -> None:
+        self._tell(f"changed: {_names(files)}")
+        for file in files:
+            _forget_compiled(file)
+        if self._protos.concerned(files):
+            self._background(self._protos.generate(), "proto")
+            files = [file for file in files if not file.endswith(".proto")]
+            if not files:
+                return
+        self._load_soon(files)
+
+    def _load_soon(self, files: Sequence[str]) -> None:
+        """Load the game anew; whatever was being loaded is out of date."""
+        self._pending.update(files)
+        before = self._loading
+        if before is not None:
+            before.cancel()
+        self._loading = asyncio.create_task(self._load(before), name="load")
+
+    async def _load(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.gather(before, return_exceptions=True)
+        began, began_ns = time.monotonic(), time.time_ns()
+        child = await self._fork()
+        try:
+            built = self._playing.views if self._playing is not None else {}
+            child.talk.say(settings=self._given, views=built)
+            loaded = await child.talk.hear()
+            missed = self._files.follow(loaded["roots"], since_ns=began_ns) if loaded is not None else []
+        except asyncio.CancelledError:
+            child.signal(signal.SIGKILL)
+            child.close()
+            raise
+        if missed:
+            self._changed_behind_us(missed)
+            child.signal(signal.SIGKILL)
+        elif loaded is None:
+            self._tell(f"the game ended while it was loaded, with code {await child.ended}")
+        elif loaded["broken"]:
+            self._broken(loaded["broken"])
+        else:
+            self._take_up(child, loaded, began)
+            return
+        child.close()
+
+    async def _fork(self) -> Child:
+        """A child, or none at all: one that is being forked when its load is given up is ended."""
+        forking = asyncio.create_task(self._interpreter.fork(), name="fork")
+        try:
+            return await asyncio.shield(forking)
+        except asyncio.CancelledError:
+            child = await forking
+            child.signal(signal.SIGKILL)
+            child.close()
+            raise
+
+    def _changed_behind_us(self, files: Sequence[str]) -> None:
+        asyncio.get_running_loop().call_soon(self._changed, files)
+
+    def _broken(self, reasons: Sequence[str]) -> None:
+        for reason in reasons:
+            self._tell(f"broken: {reason}")
+        self._tell("what ran before runs on" if self._playing is not None else "nothing runs yet; the next save is tried")
+
+    # -- children ----------------------------------------------------------------------------------------------------------------
+
+    def _take_up(self, child: Child, loaded: dict[str, Any], began: float) -> None:
+        """Let a child play that loaded well, in the place of the one that plays."""
+        old, changed = self._playing, _Changed.between(self._playing, loaded)
+        self._pending, files = set(), self._pending
+        if old is not None and not changed.any and not any(_is_code(file) for file in files):
+            self._tell("no rule and no table reads it: nothing is started again")
+            child.signal(signal.SIGKILL)
+            child.close()
+            return
+        for line in changed.lines(old, loaded):
+            self._tell(line)
+        new = Playing(child, loaded["rules"], loaded["views"], loaded["versions"], time.monotonic(), asyncio.Event())
+        self._playing = new
+        compare = changed.rules if old is not None else None
+        wanted = self._inputs if compare is None or compare else 0
+        child.talk.say(go=True, compare=compare, last=wanted, shown=SHOWN, scale=self._scale)
+        self._stop_comparing()
+        self._background(self._hear(new), "child")
+        self._background(self._hand_over(old, new, began, wanted > 0), "hand-over")
+        self._background(self._interpreter.warm(loaded["installed"]), "warm")
+
+    async def _hand_over(self, old: Playing | None, new: Playing, began: float, compares: bool) -> None:
+        """End the old child, which settles what it holds; then let the recorded inputs be decided again."""
+        if old is not None:
+            await old.child.end(END_S)
+            old.child.close()
+        if compares:
+            new.child.comparison.say(begin=True)
+            self._background(self._compared(new), "comparison")
+        await asyncio.wait([asyncio.create_task(new.is_up.wait()), new.child.ended], return_when=asyncio.FIRST_COMPLETED)
+        if not new.is_up.is_set():
+            return
+        if old is not None:
+            self._tell(f"plays again, {time.monotonic() - began:.1f} s after the change was seen")
+        self._up_once.set()
+
+    async def _hear(self, playing: Playing) -> None:
+        """Hear what a child says until it ends; see to it that something plays if it ends by itself."""
+        reason = ""
+        while (said := await playing.child.talk.hear()) is not None:
+            if "up" in said:
+                playing.is_up.set()
+            elif "comparing" in said:
+                self._comparing = said["comparing"]
+            elif "building" in said:
+                self._tell(f"{_listed('projection', said['building'])}: other SQL or functions than before; built anew beside the work")
+            elif "built" in said:
+                self._tell(f"projection {said['built']}: readers see what was built anew")
+            elif "ended" in said:
+                reason = said["ended"]
+        code = await playing.child.ended
+        if playing is not self._playing:
+            return
+        self._playing = None
+        self._tell(f"the game ended by itself, code {code}" + (f": {reason}" if reason else ""))
+        if time.monotonic() - playing.since > STEADY_S:
+            self._load_soon([])
+        else:
+            self._tell("nothing runs now; the next save is tried")
+
+    async def _compared(self, playing: Playing) -> None:
+        said = await playing.child.comparison.hear()
+        if playing is not self._playing:
+            return
+        self._comparing = 0
+        for line in said["lines"] if said is not None else ["the recorded inputs could not be decided again: a decision did not return"]:
+            self._say(line)
+
+    def _stop_comparing(self) -> None:
+        pid, self._comparing = self._comparing, 0
+        if pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    # -- ours --------------------------------------------------------------------------------------------------------------------
+
+    def _background(self, work: Any, name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _tell(self, text: str) -> None:
+        self._say(f"{time.strftime('%H:%M:%S')} {text}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """The handlers and projections that are not what they were; `came` and `went` are handlers."""
+
+    rules: list[str]
+    views: list[str]
+    came: list[str]
+    went: list[str]
+
+    @classmethod
+    def between(cls, old: Playing | None, loaded: dict[str, Any]) -> _Changed:
+        if old is None:
+            return cls([], [], [], [])
+        rules, views = loaded["rules"], loaded["views"]
+        return cls(
+            rules=[name for name, hashed in rules.items() if old.rules.get(name, hashed) != hashed],
+            views=[name for name in {**old.views, **views} if old.views.get(name) != views.get(name)],
+            came=[name for name in rules if name not in old.rules],
+            went=[name for name in old.rules if name not in rules],
+        )
+
+    @property
+    def any(self) -> bool:
+        return bool(self.rules or self.views or self.came or self.went)
+
+    def lines(self, old: Playing | None, loaded: dict[str, Any]) -> list[str]:
+        """What is other than before, in words."""
+        if old is None:
+            return []
+        told = [f"rules of {name}: {old.rules[name]} → {loaded['rules'][name]}" for name in self.rules]
+        told += [f"handler {name} is new" for name in self.came]
+        told += [f"handler {name} is gone; what it said stays in the log" for name in self.went]
+        return told or ([] if self.views else ["the rules of every handler are the same"])
+
+
+def _is_code(file: str) -> bool:
+    return file.endswith((".py", "pyproject.toml"))
+
+
+def _forget_compiled(file: str) -> None:
+    """Python takes compiled code for up to date by the second of the change and the size: two quick saves may agree in both."""
+    if file.endswith(".py"):
+        with suppress(OSError, NotImplementedError):
+            Path(cache_from_source(file)).unlink()
+
+
+def _names(files: Sequence[str]) -> str:
+    shown = ", ".join(near(file) for file in files[:NAMED])
+    return f"{shown} and {len(files) - NAMED} more" if len(files) > NAMED else shown
+
+
+def _listed(word: str, names: Sequence[str]) -> str:
+    return f"{word}{'' if len(names) == 1 else 's'} {', '.join(names)}"
