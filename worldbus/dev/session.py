@@ -34,6 +34,7 @@ END_S: Final = 15.0  # that a child may take to settle
 STEADY_S: Final = 10.0  # a child that played for so long is started again when it ends by itself
 SHOWN: Final = 5  # differences
 NAMED: Final = 4  # changed files
+AGO_S: Final = 1.0  # that a save is seen at the latest; what is older was moved here
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class Playing:
     views: dict[str, str]
     versions: dict[str, int]
     since: float  # monotonic seconds
-    is_up: asyncio.Event
+    alone: asyncio.Event  # whoever played before has ended
 
 
 class Session:
@@ -62,11 +63,14 @@ class Session:
         self._files = Files(without=[settings.data])
         self._protos = Protos(say)
         self._playing: Playing | None = None
+        self._children: set[Child] = set()  # those that have not ended
         self._comparing = 0  # pid of the process that decides the recorded inputs again
+        self._to_compare: set[str] | None = None  # handlers whose change was not shown yet; None: those that decide otherwise than recorded
         self._tasks: set[asyncio.Task[None]] = set()
         self._loading: asyncio.Task[None] | None = None
         self._pending: set[str] = set()  # changed since a game was last loaded
         self._up_once = asyncio.Event()
+        self._seen = time.monotonic()  # when the change that is being taken up was saved
 
     async def run(self, welcome: Callable[[], None]) -> None:
         """Play, and take up changes, until cancelled; then end the children in order."""
@@ -74,6 +78,7 @@ class Session:
             self._load_soon([])
             self._background(self._welcome(welcome), "welcome")
             async for changed in self._files.changes():
+                self._seen = _saved(changed)
                 self._changed(changed)
         finally:
             await self._end()
@@ -89,9 +94,8 @@ class Session:
                 task.cancel()
         await asyncio.gather(*self._tasks, *([self._loading] if self._loading else []), return_exceptions=True)
         self._stop_comparing()
-        if self._playing is not None:
-            playing, self._playing = self._playing, None
-            await playing.child.end(END_S)
+        self._playing = None
+        await asyncio.gather(*(child.end(END_S) for child in self._children if not child.ended.done()))
 
     # -- changes -----------------------------------------------------------------------------------------------------------------
 
@@ -117,7 +121,7 @@ class Session:
     async def _load(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.gather(before, return_exceptions=True)
-        began, began_ns = time.monotonic(), time.time_ns()
+        began_ns = time.time_ns()
         child = await self._fork()
         try:
             built = self._playing.views if self._playing is not None else {}
@@ -129,14 +133,14 @@ class Session:
             child.close()
             raise
         if missed:
-            self._changed_behind_us(missed)
             child.signal(signal.SIGKILL)
+            asyncio.get_running_loop().call_soon(self._changed, missed)
         elif loaded is None:
             self._tell(f"the game ended while it was loaded, with code {await child.ended}")
         elif loaded["broken"]:
             self._broken(loaded["broken"])
         else:
-            self._take_up(child, loaded, began)
+            self._take_up(child, loaded)
             return
         child.close()
 
@@ -144,15 +148,15 @@ class Session:
         """A child, or none at all: one that is being forked when its load is given up is ended."""
         forking = asyncio.create_task(self._interpreter.fork(), name="fork")
         try:
-            return await asyncio.shield(forking)
+            child = await asyncio.shield(forking)
         except asyncio.CancelledError:
             child = await forking
             child.signal(signal.SIGKILL)
             child.close()
             raise
-
-    def _changed_behind_us(self, files: Sequence[str]) -> None:
-        asyncio.get_running_loop().call_soon(self._changed, files)
+        self._children.add(child)
+        child.ended.add_done_callback(lambda _: self._children.discard(child))
+        return child
 
     def _broken(self, reasons: Sequence[str]) -> None:
         for reason in reasons:
@@ -161,7 +165,7 @@ class Session:
 
     # -- children ----------------------------------------------------------------------------------------------------------------
 
-    def _take_up(self, child: Child, loaded: dict[str, Any], began: float) -> None:
+    def _take_up(self, child: Child, loaded: dict[str, Any]) -> None:
         """Let a child play that loaded well, in the place of the one that plays."""
         old, changed = self._playing, _Changed.between(self._playing, loaded)
         self._pending, files = set(), self._pending
@@ -172,37 +176,44 @@ class Session:
             return
         for line in changed.lines(old, loaded):
             self._tell(line)
-        new = Playing(child, loaded["rules"], loaded["views"], loaded["versions"], time.monotonic(), asyncio.Event())
-        self._playing = new
-        compare = changed.rules if old is not None else None
-        wanted = self._inputs if compare is None or compare else 0
-        child.talk.say(go=True, compare=compare, last=wanted, shown=SHOWN, scale=self._scale)
+        self._playing = new = Playing(child, loaded["rules"], loaded["views"], loaded["versions"], time.monotonic(), asyncio.Event())
         self._stop_comparing()
-        self._background(self._hear(new), "child")
-        self._background(self._hand_over(old, new, began, wanted > 0), "hand-over")
+        compares = self._let_play(new, changed)
+        self._background(self._hear(new, again=self._up_once.is_set()), "child")
+        self._background(self._hand_over(old, new, compares), "hand-over")
         self._background(self._interpreter.warm(loaded["installed"]), "warm")
 
-    async def _hand_over(self, old: Playing | None, new: Playing, began: float, compares: bool) -> None:
+    def _let_play(self, new: Playing, changed: _Changed) -> bool:
+        """Say go. True if recorded inputs are to be decided again."""
+        if self._to_compare is not None:
+            self._to_compare = (self._to_compare | set(changed.rules)) & new.rules.keys()
+        names = None if self._to_compare is None else sorted(self._to_compare)
+        last = self._inputs if names is None or names else 0
+        new.child.talk.say(go=True, compare=names, last=last, shown=SHOWN, scale=self._scale)
+        return last > 0
+
+    async def _hand_over(self, old: Playing | None, new: Playing, compares: bool) -> None:
         """End the old child, which settles what it holds; then let the recorded inputs be decided again."""
         if old is not None:
             await old.child.end(END_S)
             old.child.close()
+        new.alone.set()
         if compares:
             new.child.comparison.say(begin=True)
-            self._background(self._compared(new), "comparison")
-        await asyncio.wait([asyncio.create_task(new.is_up.wait()), new.child.ended], return_when=asyncio.FIRST_COMPLETED)
-        if not new.is_up.is_set():
-            return
-        if old is not None:
-            self._tell(f"plays again, {time.monotonic() - began:.1f} s after the change was seen")
+            await self._compared(new)
+
+    async def _plays(self, playing: Playing, again: bool) -> None:
+        await playing.alone.wait()
+        if again and playing is self._playing:
+            self._tell(f"plays again, {time.monotonic() - self._seen:.1f} s after the save")
         self._up_once.set()
 
-    async def _hear(self, playing: Playing) -> None:
+    async def _hear(self, playing: Playing, *, again: bool) -> None:
         """Hear what a child says until it ends; see to it that something plays if it ends by itself."""
         reason = ""
         while (said := await playing.child.talk.hear()) is not None:
             if "up" in said:
-                playing.is_up.set()
+                self._background(self._plays(playing, again), "plays")
             elif "comparing" in said:
                 self._comparing = said["comparing"]
             elif "building" in said:
@@ -217,6 +228,7 @@ class Session:
         self._playing = None
         self._tell(f"the game ended by itself, code {code}" + (f": {reason}" if reason else ""))
         if time.monotonic() - playing.since > STEADY_S:
+            self._seen = time.monotonic()
             self._load_soon([])
         else:
             self._tell("nothing runs now; the next save is tried")
@@ -225,7 +237,7 @@ class Session:
         said = await playing.child.comparison.hear()
         if playing is not self._playing:
             return
-        self._comparing = 0
+        self._comparing, self._to_compare = 0, set()
         for line in said["lines"] if said is not None else ["the recorded inputs could not be decided again: a decision did not return"]:
             self._say(line)
 
@@ -279,6 +291,16 @@ class _Changed:
         told += [f"handler {name} is new" for name in self.came]
         told += [f"handler {name} is gone; what it said stays in the log" for name in self.went]
         return told or ([] if self.views else ["the rules of every handler are the same"])
+
+
+def _saved(files: Sequence[str]) -> float:
+    """When these files were saved, in monotonic seconds; now, where their times say nothing of that."""
+    times = []
+    for file in files:
+        with suppress(OSError):
+            times.append(Path(file).stat().st_mtime)
+    ago = time.time() - max(times, default=0.0)
+    return time.monotonic() - (ago if 0 <= ago < AGO_S else 0.0)
 
 
 def _is_code(file: str) -> bool:
