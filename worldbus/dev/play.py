@@ -87,12 +87,18 @@ def _compare_beside(link: Link, comparison: socket.socket, settings: Settings, g
 
 
 def _compare(link: Link, settings: Settings, game: Game, go: dict[str, Any]) -> None:
+    from bus.errors import NoLog
     from worldbus.cli.options import run
     from worldbus.dev.comparison import compared
     from worldbus.dev.showing import lines_of
 
-    if link.hear() is not None:
-        link.say(lines=lines_of(run(compared(settings, game, go["compare"], go["last"])), go["shown"]))
+    if link.hear() is None:
+        return
+    try:
+        found = run(compared(settings, game, go["compare"], go["last"]))
+    except NoLog:  # nothing was recorded before this game began
+        found = None
+    link.say(lines=lines_of(found, go["shown"]))
 
 
 def _run(link: Link, settings: Settings, game: Game, loaded: Loaded, go: dict[str, Any]) -> int:
