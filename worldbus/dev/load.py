@@ -84,7 +84,7 @@ def told(error: BaseException) -> str:
         text = f": {error.text.strip()}" if error.text else ""
         return f"{near(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}{text}"
     if isinstance(error, WorldbusError):
-        return str(error)  # in our own words, which name the file
+        return str(error).replace(f"{Path.cwd()}{os.sep}", "")  # in our own words, which name the file
     words = f"{type(error).__name__}: {error}"
     frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if _is_ours(one.filename)), None)
     return f"{near(frame.filename)}:{frame.lineno}: {words}" if frame else words

@@ -77,7 +77,7 @@ def test_a_changed_view_is_built_anew_though_its_version_is_the_same(dev: Dev) -
             r"harbour/greets\.py:31: SyntaxError: ",
         ),
         ("harbour/guests.py", VIEW.replace("GUESTS = Table", "GUESTS = Tabel"), r"harbour/guests\.py:7: NameError: name 'Tabel'"),
-        ("harbour/content/greetings.toml", 'greeting = "welc', r"harbour/content/greetings\.toml: .*line 1.*greets cannot play"),
+        ("harbour/content/greetings.toml", "greeting = = 1", r"harbour/content/greetings\.toml: .*line 1.*greets cannot play"),
         ("harbour/guests.sql", SQL.replace("visits bigint", "visits bigant"), r'harbour/guests\.sql:3: type "bigant" does not exist'),
     ],
     ids=["syntax", "import", "table", "sql"],
