@@ -12,6 +12,7 @@ from typing import Final
 
 from bus.errors import BadSettings
 from worldbus.game import Game
+from worldbus.hidden import refuse_hidden
 
 SAMPLE: Final = "worlds.duskmarket:game"
 VARIABLE: Final = "WORLDBUS_GAME"
@@ -65,6 +66,7 @@ def _load(reference: str, by: str) -> Game:
         raise BadSettings(f"{by}: wanted a game as module:attribute, {SAMPLE} for instance, found {reference!r}")
     if by in ("--game", VARIABLE) and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+    refuse_hidden(by)
     try:
         found = getattr(import_module(module), name)
     except ModuleNotFoundError as error:

@@ -1,0 +1,84 @@
+"""Beacons as a handler, `beacon`: lit on request, dark again when the oil is used up.
+
+    BeaconLightRequested ──▶ BeaconLit, WakeRequested ──▶ WakeFired ──▶ BeaconWentDark
+
+Pure functions over frozen values: no clock, no dice, no I/O. Time comes as an event (`WakeFired`), and the state is the fold of what the
+handler itself emitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bus.event import Event
+from bus.handler import Handler
+from google.protobuf.message import Message
+from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+
+from newgame.gen.newgame.beacon.v1.beacon_pb2 import BeaconLightRequested, BeaconLit, BeaconRefused, BeaconWentDark
+
+MINUTE_MS: Final = 60_000
+MOST_MINUTES: Final = 1440
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beacon:
+    """One beacon."""
+
+    burning: bool = False
+
+
+def decide(event: Event, beacon: Beacon) -> Sequence[Message]:
+    """The events that follow from one input."""
+    match event.data:
+        case BeaconLightRequested() as it:
+            return _light(event, it, beacon)
+        case WakeFired(name="dark"):
+            return (BeaconWentDark(),) if beacon.burning else ()
+        case _:
+            return ()
+
+
+def _light(event: Event, it: BeaconLightRequested, beacon: Beacon) -> Sequence[Message]:
+    if not 1 <= it.oil_minutes <= MOST_MINUTES:
+        reason = f"oil_minutes must be 1 to {MOST_MINUTES}, found {it.oil_minutes}"
+        return (BeaconRefused(request=event.name, code="BAD_OIL", reason=reason),)
+    if beacon.burning:
+        return ()
+    return (
+        BeaconLit(oil_minutes=it.oil_minutes, keeper=it.keeper),
+        WakeRequested(name="dark", in_world_ms=it.oil_minutes * MINUTE_MS),
+    )
+
+
+def evolve(beacon: Beacon, event: Event) -> Beacon:
+    """The beacon after the handler emitted `event`."""
+    match event.data:
+        case BeaconLit():
+            return Beacon(burning=True)
+        case BeaconWentDark():
+            return Beacon()
+        case _:
+            return beacon
+
+
+def entities(event: Event) -> Sequence[str]:
+    """A timer concerns the beacon that asked for it, everything else the beacon in the event's subject."""
+    match event.data:
+        case WakeFired(subsystem=subsystem, entity=entity):
+            return (entity,) if subsystem == "beacon" and event.subsystem == "time" else ()
+        case _:
+            return (event.entity,)
+
+
+beacon: Final = Handler(
+    name="beacon",
+    listens_to=(BeaconLightRequested, WakeFired),
+    emits=(BeaconLit, BeaconWentDark, BeaconRefused, WakeRequested),
+    initial=lambda entity: Beacon(),
+    decide=decide,
+    evolve=evolve,
+    entities=entities,
+)
