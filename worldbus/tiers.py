@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bus.presence import Presence
@@ -43,14 +44,15 @@ async def run_tiers(
     presence = presence or Presence()
     wanted = frozenset(names)
     content = current().content_of(settings.world)
-    tables, ladders = pools.load(settings.inference), ladder.load(content.folder / "ladder.toml")
+    tables, ladders = pools.load(settings.inference), _ladders(content.folder / "ladder.toml")
     workers: list[tuple[WorkerSettings, Engine | None]] = [
         pools.pool_of(tier, tables.get(tier, {}), labels=settings.node_labels) for tier in TIERS if tier in wanted
     ]
     if LADDER in wanted:
         workers += [(WorkerSettings.of_this_process(tier, role=LADDER), None) for tier in TIERS]
     async with AsyncExitStack() as stack:
-        grammar = GrammarEngine(slots=1024, grammars=grammars.load(content.folder / "grammars"))
+        written = content.folder / "grammars"  # a game need not have any
+        grammar = GrammarEngine(slots=1024, grammars=grammars.load(written) if written.is_dir() else {})
         await stack.enter_async_context(grammar.open())
         library = KnowledgeClient(connection)
         await library.open()
@@ -79,6 +81,11 @@ async def run_tiers(
         if LADDER in wanted:
             await stack.enter_async_context(run_guardian(connection, log, ladders, voices, vitals))
         yield
+
+
+def _ladders(path: Path) -> ladder.Ladders:
+    """The ladders of a world; none where nobody asks a model. Raises `BadSettings`."""
+    return ladder.load(path) if path.exists() else ladder.Ladders({})
 
 
 def _stands(worker: Worker, model: bool) -> tuple[str, str]:

@@ -30,10 +30,17 @@ WORDS: Final = "Good evening."
 
 @cache
 def prompts(content: Content) -> tuple[Prompt, ...]:
-    """At most `MOST` prompts, every character's first, then every other shape of an answer that the world can ask for, each once."""
-    asks = [*_first_words(content.npcs), *_beats(content.story)]
+    """At most `MOST` prompts, every character's first, then every other shape of an answer that the world can ask for, each once.
+
+    A game has characters, stories, both or neither.
+    """
+    npcs = content.npcs if (content.folder / "npcs.toml").exists() else None
+    asks = [*(_first_words(npcs) if npcs is not None else ())]
+    asks += _beats(content.story) if (content.folder / "story.toml").exists() else ()
     found = [_prompt(ask) for ask in asks]
-    shapes = _other_shapes(content.npcs, {one.json_schema for one in found})
+    if not found:
+        return ()
+    shapes = _other_shapes(npcs, {one.json_schema for one in found}) if npcs is not None else []
     short = replace(found[0], parts=found[0].parts[:1] + found[0].parts[-1:])
     return tuple([*found, *(replace(short, json_schema=shape) for shape in shapes)][:MOST])
 

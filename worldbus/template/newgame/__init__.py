@@ -19,8 +19,7 @@ from projections.players import players
 from projections.weather import weather as weather_now
 from worldbus.game import Game
 
-from newgame.beacon import beacon
-from newgame.beacons import beacons
+from newgame.beacon import beacon, beacons
 from newgame.gen.newgame.beacon.v1 import beacon_pb2
 
 game: Final = Game(

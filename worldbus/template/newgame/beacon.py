@@ -1,9 +1,9 @@
-"""Beacons as a handler, `beacon`: lit on request, dark again when the oil is used up.
+"""Beacons: a handler, `beacon`, and the table of what it says, `beacons`.
 
     BeaconLightRequested ──▶ BeaconLit, WakeRequested ──▶ WakeFired ──▶ BeaconWentDark
 
-Pure functions over frozen values: no clock, no dice, no I/O. Time comes as an event (`WakeFired`), and the state is the fold of what the
-handler itself emitted.
+Pure functions over frozen values: no clock, no dice, no I/O. Time comes as an event (`WakeFired`), and a beacon's state is the fold of what
+the handler itself emitted. The table's columns are in `beacon.sql`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Final
 from bus.event import Event
 from bus.handler import Handler
 from google.protobuf.message import Message
+from projections.projection import Change, Projection, Table, sql_beside
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
 
 from newgame.gen.newgame.beacon.v1.beacon_pb2 import BeaconLightRequested, BeaconLit, BeaconRefused, BeaconWentDark
 
 MINUTE_MS: Final = 60_000
 MOST_MINUTES: Final = 1440
+BEACONS: Final = Table("beacons", key=("world", "beacon"), adds=("times_lit",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,4 +83,24 @@ beacon: Final = Handler(
     decide=decide,
     evolve=evolve,
     entities=entities,
+)
+
+
+def lit(event: Event, it: BeaconLit) -> Change:
+    """A beacon burns."""
+    return BEACONS.put(event.world, event.entity, burning=True, keeper=it.keeper, times_lit=1, changed_at=event.time_ns)
+
+
+def went_dark(event: Event, it: BeaconWentDark) -> Change:
+    """A beacon is dark."""
+    return BEACONS.put(event.world, event.entity, burning=False, changed_at=event.time_ns)
+
+
+beacons: Final = Projection(
+    name="beacons",
+    version=1,
+    said_by="beacon",
+    schema=sql_beside(__file__),
+    tables=(BEACONS,),
+    on={BeaconLit: lit, BeaconWentDark: went_dark},
 )
