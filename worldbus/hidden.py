@@ -14,8 +14,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 
 def refuse_hidden(by: str) -> None:
     """Refuse packages on `sys.path` that are named like ours and are not ours; `by` is what led there. Raises `BadSettings`."""
+    PathFinder.invalidate_caches()
     for name in OURS:
-        PathFinder.invalidate_caches()
         spec = PathFinder.find_spec(name)
         found = Path(spec.origin).resolve() if spec is not None and spec.origin else None
         if found is not None and not found.is_relative_to(ROOT):

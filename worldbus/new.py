@@ -56,7 +56,7 @@ def rendered(name: str) -> Iterator[tuple[Path, str]]:
 def name_problem(name: str) -> str:
     """The reason why a game cannot be called that, in words; empty if it can."""
     if _TOKEN.fullmatch(name) is None:
-        meant = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_0123456789")
+        meant = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_").lstrip("_0123456789")
         hint = f": {meant} would do" if _TOKEN.fullmatch(meant) and not _taken(meant) else ""
         return f"wanted 1-40 of a-z 0-9 _ beginning with a letter, since it names a Python package too, found {name!r}{hint}"
     if taken := _taken(name):
