@@ -45,7 +45,9 @@ def new(name: str, folder: Path) -> list[Path]:
 def rendered(name: str) -> Iterator[tuple[Path, str]]:
     """Every file of the repository of a game, relative to its root."""
     title = name.replace("_", " ").title()
-    for file in sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+    for file in sorted(path for path in TEMPLATE.rglob("*") if path.is_file()):
+        if any(part.startswith((".", "__pycache__")) for part in file.relative_to(TEMPLATE).parts):
+            continue  # what tools left there
         parts = [f".{part}" if part in HIDDEN else part.replace(NAME, name) for part in file.relative_to(TEMPLATE).parts]
         text = file.read_text(encoding="utf-8").replace(NAME, name).replace(NAME.title(), title)
         if file.name == "pyproject.toml":
