@@ -1,6 +1,6 @@
 """A short life of the world: `make demo`, or `python play.py --seconds 10 --seed 7`.
 
-Starts NATS and Postgres in `.worldbus/`, runs the game's handlers, its projections and its clock, lets a few players act by dice, and
+Starts NATS and Postgres in `.worldbus/`, runs the game's handlers, its projections and its clock, lets a few ships and players act by dice, and
 prints what the tables and the log have of it. The data stays: afterwards `worldbus sql`, `worldbus tail` and the other verbs work on it.
 """
 
@@ -15,11 +15,13 @@ from random import Random
 
 from bus.event import Draft
 from google.protobuf.message import Message
-from spaceport.gen.spaceport.beacon.v1.beacon_pb2 import BeaconLightRequested
 from projections.store import connected
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
+from schemas.gen.worldbus.payment.v1.payment_pb2 import PurchaseRequested
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ZoneDeclared
+from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import UnloadRequested
+from spaceport.gen.spaceport.docking.v1.docking_pb2 import DockRequested, UndockRequested
 from worldbus.compose import World, open_world, serve
 from worldbus.edges.lore import Ingest, documents
 from worldbus.quiet import quiet
@@ -29,32 +31,42 @@ from worldbus.tiers import LADDER
 
 from spaceport import game
 
-PLACES = ("headland", "jetty", "inn")
-BEACONS = ("north", "reef", "harbour")
-PEOPLE = ("ansa", "brun", "cato")
-WORDS = ("Is she lit?", "What is out there tonight?", "Seven ships, I counted.")
+PLACES = ("control", "customs-deck", "docks", "ring-bar")
+STATIONS = ("meridian", "lantern-rock")
+SHIPS = ("patient-margin", "second-kindness", "odds-of-rain", "small-hours")
+GOODS = ("water", "ore", "seedstock", "sleepers")
+PEOPLE = ("oduya", "tamsin", "ivo", "renke")
+WORDS = ("Is there a berth?", "Which crate?", "Who is late?")
 SCALE = 360_000  # world milliseconds per real second: an hour of the world in ten seconds
 TABLES = (
-    "SELECT beacon, burning, keeper, times_lit FROM beacons ORDER BY beacon",
+    "SELECT station, ship, berth FROM berths ORDER BY station, berth",
+    "SELECT ship, declaration, good, tonnes, state, duty_minor FROM manifests ORDER BY ship, declaration",
     "SELECT npc, action, place FROM npcs ORDER BY npc",
-    "SELECT zone, sky, temperature_c FROM weather ORDER BY zone",
+    "SELECT account, currency, balance_minor FROM balances ORDER BY account",
 )
 
 
 def opening() -> Iterator[tuple[str, Message]]:
     """What is there before anybody acts: (entity, event)."""
     for place in PLACES:
-        yield place, ZoneDeclared(climate="coast")
+        yield place, ZoneDeclared(climate="orbit")
     for player in ("mira", "tom"):
-        yield player, PlayerJoined(display_name=player.title(), zone="jetty")
+        yield player, PlayerJoined(display_name=player.title(), zone="docks")
+        yield player, PurchaseRequested(sku="fuel", quantity=3)
 
 
 def turn(dice: Random) -> tuple[str, Message]:
-    """What one of the players does next: (entity, event)."""
-    player = dice.choice(("mira", "tom"))
-    if dice.random() < 0.5:
-        return dice.choice(BEACONS), BeaconLightRequested(oil_minutes=dice.choice((0, 20, 40)), keeper=player)
-    return player, PlayerSpoke(npc=dice.choice(PEOPLE), text=dice.choice(WORDS))
+    """What one of the ships or players does next: (entity, event)."""
+    ship = dice.choice(SHIPS)
+    match dice.randrange(5):
+        case 0:
+            return dice.choice(STATIONS), UndockRequested(ship=ship)
+        case 1 | 2:
+            return dice.choice(STATIONS), DockRequested(ship=ship)
+        case 3:
+            return ship, UnloadRequested(good=dice.choice(GOODS), tonnes=dice.randint(1, 40))
+        case _:
+            return dice.choice(("mira", "tom")), PlayerSpoke(npc=dice.choice(PEOPLE), text=dice.choice(WORDS))
 
 
 async def play(settings: Settings, seconds: float, dice: Random) -> None:
@@ -86,10 +98,10 @@ async def publish(world: World, entity: str, event: Message) -> None:
 
 async def report(world: World, began: int, ended: int) -> None:
     """What the log and the tables have."""
-    print(f"Spaceport lived: {ended - began} events, positions {began + 1} to {ended} of the log. Those about beacons:")
+    print(f"Spaceport lived: {ended - began} events, positions {began + 1} to {ended} of the log. Those of docking, cargo and customs:")
     async for events in world.log.read(after=began, until=ended):
         for event in events:
-            if event.kind.startswith("Beacon"):
+            if event.subsystem in ("docking", "cargo", "customs"):
                 print(f"  {event.position:>5}  {event.subsystem}:{event.entity}  {event.kind} {event.data!s}".replace("\n", " ").rstrip())
     async with connected(world.servers.reader_dsn) as connection:
         for query in TABLES:

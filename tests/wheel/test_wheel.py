@@ -149,17 +149,8 @@ def test_an_event_a_handler_and_a_projection_touch_few_files_of_the_game_and_non
     (harbourtown / "harbourtown/bell.py").write_text(BELL_PY)
     (harbourtown / "harbourtown/bell.sql").write_text(BELL_SQL)
     init = harbourtown / "harbourtown/__init__.py"
-    text = init.read_text()
-    text = text.replace(
-        "import beacon_pb2\n",
-        "import beacon_pb2\nfrom harbourtown.gen.harbourtown.bell.v1 import bell_pb2\nfrom harbourtown.bell import bell, bells\n",
-    )
-    text = (
-        text.replace("(beacon_pb2,)", "(beacon_pb2, bell_pb2)")
-        .replace("npc, beacon)", "npc, beacon, bell)")
-        .replace("weather_now, beacons)", "weather_now, beacons, bells)")
-    )
-    init.write_text(text)
+    text = init.read_text().replace("import beacon, beacons\n", "import beacon, beacons\nfrom harbourtown.bell import bell, bells\n")
+    init.write_text(text.replace("npc, beacon)", "npc, beacon, bell)").replace("weather_now, beacons)", "weather_now, beacons, bells)"))
     touched = _changed(harbourtown)
 
     tested = place.make(harbourtown, "test")

@@ -23,14 +23,11 @@ from worldbus.game import Game
 from spaceport.cargo import cargo, manifests
 from spaceport.customs import customs
 from spaceport.docking import berths, docking
-from spaceport.gen.spaceport.cargo.v1 import cargo_pb2
-from spaceport.gen.spaceport.customs.v1 import customs_pb2
-from spaceport.gen.spaceport.docking.v1 import docking_pb2
 from spaceport.stations import Port
 
 game: Final = Game(
     name="spaceport",
-    packages=(cargo_pb2, customs_pb2, docking_pb2),
+    packages=("spaceport.gen",),
     handlers=(time, weather, player, payment, coupon, npc, docking, cargo, customs),
     projections=(clock, inference, knowledge, lanes, npcs, payments, players, weather_now, berths, manifests),
     content=Port(Path(__file__).parent / "content"),

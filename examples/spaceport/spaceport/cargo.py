@@ -1,6 +1,6 @@
 """Cargo: a handler, `cargo`, and the table of manifests.
 
-    ShipDocked ──▶ HoldOpened        UnloadRequested ──▶ CargoDeclared ──▶ (customs) ──▶ CargoUnloaded │ CargoLost
+ShipDocked ──▶ HoldOpened        UnloadRequested ──▶ CargoDeclared ──▶ (customs) ──▶ CargoUnloaded │ CargoLost
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def decide(event: Event, hold: Hold) -> Sequence[Message]:
 
 def _unload(event: Event, it: UnloadRequested, hold: Hold) -> Sequence[Message]:
     if not hold.station:
-        return (CargoRefused(request=event.name, code="NOT_DOCKED", reason=f"{event.entity} lies at no station: publish DockRequested first"),)
+        return (
+            CargoRefused(request=event.name, code="NOT_DOCKED", reason=f"{event.entity} lies at no station: publish DockRequested first"),
+        )
     if not 1 <= it.tonnes <= MOST_TONNES or not it.good:
         reason = f"wanted a good and 1 to {MOST_TONNES} tonnes of it, found {it.tonnes} of {it.good[:64]!r}"
         return (CargoRefused(request=event.name, code="BAD_AMOUNT", reason=reason),)

@@ -1,6 +1,6 @@
 """Customs, `customs`: clears, inspects or keeps what ships declare.
 
-    CargoDeclared ──▶ CargoCleared │ CargoSeized │ InspectionBegan, WakeRequested ──▶ WakeFired ──▶ CargoCleared
+CargoDeclared ──▶ CargoCleared │ CargoSeized │ InspectionBegan, WakeRequested ──▶ WakeFired ──▶ CargoCleared
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Docking: a handler, `docking`, and the table of berths.
 
-    DockRequested ──▶ ShipDocked │ ShipQueued │ DockingRefused        UndockRequested ──▶ ShipUndocked, ShipDocked (the next one)
+DockRequested ──▶ ShipDocked │ ShipQueued │ DockingRefused        UndockRequested ──▶ ShipUndocked, ShipDocked (the next one)
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 from bus.errors import BadSettings
 from worldbus import __version__
 from worldbus.hidden import OURS
-from worldbus.new import TEMPLATE, name_problem, new
+from worldbus.new import name_problem, new
 
 
 @pytest.mark.parametrize("name", ["harbourtown", "space_port", "g2"])

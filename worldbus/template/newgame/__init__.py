@@ -20,11 +20,10 @@ from projections.weather import weather as weather_now
 from worldbus.game import Game
 
 from newgame.beacon import beacon, beacons
-from newgame.gen.newgame.beacon.v1 import beacon_pb2
 
 game: Final = Game(
     name="newgame",
-    packages=(beacon_pb2,),
+    packages=("newgame.gen",),
     handlers=(time, weather, player, npc, beacon),
     projections=(clock, inference, knowledge, lanes, npcs, players, weather_now, beacons),
     content=Content(Path(__file__).parent / "content"),
