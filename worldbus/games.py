@@ -17,23 +17,25 @@ from worldbus.hidden import refuse_hidden
 SAMPLE: Final = "worlds.duskmarket:game"
 VARIABLE: Final = "WORLDBUS_GAME"
 
-_named: list[str] = []
+_named: list[str | Game] = []
 
 
-def choose(reference: str) -> None:
-    """Play the game that `--game` names."""
-    _named[:] = [reference]
+def choose(game: str | Game) -> None:
+    """Play this game in this process: the value, or the module:attribute that `--game` names."""
+    _named[:] = [game]
 
 
 def current() -> Game:
     """The game of this process; the sample game where none is named. Raises `BadSettings` where it cannot be loaded."""
+    if _named and isinstance(_named[0], Game):
+        return _named[0]
     reference, by = _reference()
     return _load(reference, by)
 
 
 def _reference() -> tuple[str, str]:
     """What names the game, and who says so."""
-    if _named:
+    if _named and isinstance(_named[0], str):
         return _named[0], "--game"
     if os.environ.get(VARIABLE):
         return os.environ[VARIABLE], VARIABLE

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from bus.event import Draft
 from google.protobuf.message import Message
 from projections.store import connected
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
@@ -22,12 +21,11 @@ from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ZoneDeclared
 from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import UnloadRequested
 from spaceport.gen.spaceport.docking.v1.docking_pb2 import DockRequested, UndockRequested
-from worldbus.compose import World, open_world, serve
+from worldbus import Draft, Settings, open_world, serve
 from worldbus.edges.lore import Ingest, documents
+from worldbus.opening import World
 from worldbus.quiet import quiet
-from worldbus.settings import Settings
-from worldbus.ticker import start_clock, tick
-from worldbus.tiers import LADDER
+from worldbus.ticker import start_clock
 
 from spaceport import game
 
@@ -73,7 +71,7 @@ async def play(settings: Settings, seconds: float, dice: Random) -> None:
     """Let the world live for that long, then print what happened."""
     async with (
         open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="spaceport-play") as world,
-        serve(world, handlers=game.handlers, projections=game.projections, tiers=[LADDER]),
+        serve(world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=["ladder"]),
     ):
         began = (await world.log.state()).last
         lore = documents(game.content.folder / "lore", game.content.calendar)
@@ -81,13 +79,10 @@ async def play(settings: Settings, seconds: float, dice: Random) -> None:
         await start_clock(world.log, world.publisher, settings.world, SCALE)
         for entity, event in opening():
             await publish(world, entity, event)
-        clock = asyncio.create_task(tick(world.log, world.publisher, settings.world))
         until = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < until:
             await publish(world, *turn(dice))
             await asyncio.sleep(0.25)
-        clock.cancel()
-        await asyncio.wait([clock])
         await report(world, began, await quiet(world))
 
 

@@ -36,9 +36,9 @@ message BellRang {}
 """
 BELL_PY = '''"""Bells: a handler, `bell`, and the table of what it says, `bells`."""
 
-from bus.handler import Handler
+from worldbus import Handler, Projection, Table, sql_beside
+
 from harbourtown.gen.harbourtown.bell.v1.bell_pb2 import BellRang, BellRingRequested
-from projections.projection import Projection, Table, sql_beside
 
 BELLS = Table("bells", key=("world", "bell"), adds=("times",))
 
@@ -150,7 +150,7 @@ def test_an_event_a_handler_and_a_projection_touch_few_files_of_the_game_and_non
     (harbourtown / "harbourtown/bell.sql").write_text(BELL_SQL)
     init = harbourtown / "harbourtown/__init__.py"
     text = init.read_text().replace("import beacon, beacons\n", "import beacon, beacons\nfrom harbourtown.bell import bell, bells\n")
-    init.write_text(text.replace("npc, beacon)", "npc, beacon, bell)").replace("weather_now, beacons)", "weather_now, beacons, bells)"))
+    init.write_text(text.replace("npc, beacon)", "npc, beacon, bell)").replace("        beacons,\n", "        beacons,\n        bells,\n"))
     touched = _changed(harbourtown)
 
     tested = place.make(harbourtown, "test")
@@ -167,9 +167,8 @@ def test_an_event_a_handler_and_a_projection_touch_few_files_of_the_game_and_non
 
 RING = """
 import asyncio, os
-from worldbus.compose import open_world, serve
+from worldbus import Settings, open_world, serve
 from worldbus.quiet import quiet
-from worldbus.settings import Settings
 from projections.store import connected
 from harbourtown import game
 

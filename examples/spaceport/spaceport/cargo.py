@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bus.event import Event
-from bus.handler import Handler
 from google.protobuf.message import Message
-from projections.projection import Change, Projection, Table, sql_beside
+from worldbus import Change, Event, Handler, Projection, Table, sql_beside
 
 from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import (
     CargoDeclared,

@@ -6,13 +6,13 @@ CargoDeclared ──▶ CargoCleared │ CargoSeized │ InspectionBegan, WakeRe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from bus.event import Event
-from bus.handler import ByWorld, Handler
 from google.protobuf.message import Message
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+from worldbus import ByWorld, Event, Handler
 
 from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import CargoDeclared
 from spaceport.gen.spaceport.customs.v1.customs_pb2 import CargoCleared, CargoSeized, InspectionBegan
@@ -20,16 +20,21 @@ from spaceport.stations import Port, Stations, Tariff
 
 MINUTE_MS: Final = 60_000
 
-Open = tuple[tuple[int, str, int], ...]  # (declaration, good, tonnes) of what is being inspected
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """One ship's business: (declaration, good, tonnes) of what is being inspected."""
+
+    inspected: tuple[tuple[int, str, int], ...] = ()
 
 
-def decide(stations: Stations, event: Event, inspected: Open) -> Sequence[Message]:
+def decide(stations: Stations, event: Event, desk: Desk) -> Sequence[Message]:
     """The events that follow from one input."""
     match event.data:
         case CargoDeclared() as it if event.subsystem == "cargo":
             return _declared(stations, it)
         case WakeFired(name=name):
-            return [_cleared(stations, *one) for one in inspected if name == f"inspected-{one[0]}"]
+            return [_cleared(stations, *one) for one in desk.inspected if name == f"inspected-{one[0]}"]
         case _:
             return ()
 
@@ -51,15 +56,15 @@ def _cleared(stations: Stations, declaration: int, good: str, tonnes: int) -> Ca
     return CargoCleared(declaration=declaration, duty_minor=stations.tariffs.get(good, Tariff()).duty_minor * tonnes)
 
 
-def evolve(inspected: Open, event: Event) -> Open:
-    """What is being inspected after the handler emitted `event`."""
+def evolve(desk: Desk, event: Event) -> Desk:
+    """The desk after the handler emitted `event`."""
     match event.data:
         case InspectionBegan() as it:
-            return (*inspected, (it.declaration, it.good, it.tonnes))
+            return Desk(inspected=(*desk.inspected, (it.declaration, it.good, it.tonnes)))
         case CargoCleared(declaration=declaration):
-            return tuple(one for one in inspected if one[0] != declaration)
+            return Desk(inspected=tuple(one for one in desk.inspected if one[0] != declaration))
         case _:
-            return inspected
+            return desk
 
 
 def entities(event: Event) -> Sequence[str]:
@@ -79,6 +84,6 @@ customs: Final[ByWorld[Port]] = ByWorld(
 )
 
 
-def customs_office(stations: Stations) -> Handler[Open]:
+def customs_office(stations: Stations) -> Handler[Desk]:
     """The handler under these tariffs."""
-    return customs.with_rules(initial=lambda entity: (), decide=partial(decide, stations), evolve=evolve, entities=entities)
+    return customs.with_rules(initial=lambda entity: Desk(), decide=partial(decide, stations), evolve=evolve, entities=entities)

@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from bus.event import Event
-from bus.handler import ByWorld, Handler
 from google.protobuf.message import Message
 from handlers.names import is_token
-from projections.projection import Change, Projection, Table, sql_beside
+from worldbus import ByWorld, Change, Event, Handler, Projection, Table, sql_beside
 
 from spaceport.gen.spaceport.docking.v1.docking_pb2 import (
     DockingRefused,

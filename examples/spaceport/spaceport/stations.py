@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bus.errors import BadSettings
-from handlers.content import Content
+from worldbus import Content, errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,9 @@ def load(path: Path) -> Stations:
     try:
         return parse(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadSettings(f"{path} is no table of stations: {error!r}; compare it with `Stations` in spaceport/stations.py") from error
+        raise errors.BadSettings(
+            f"{path} is no table of stations: {error!r}; compare it with `Stations` in spaceport/stations.py"
+        ) from error
 
 
 def parse(table: Mapping[str, Any]) -> Stations:

@@ -1,6 +1,5 @@
 """Cargo and customs: each rule, and both together under the clock."""
 
-from bus.testing import Rehearsal, given
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
 from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import (
     CargoDeclared,
@@ -13,6 +12,7 @@ from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import (
 )
 from spaceport.gen.spaceport.customs.v1.customs_pb2 import CargoSeized, InspectionBegan
 from spaceport.gen.spaceport.docking.v1.docking_pb2 import DockRequested, ShipDocked, ShipUndocked
+from worldbus.testing import Rehearsal, given
 
 from spaceport import game
 from spaceport.cargo import cargo

@@ -1,6 +1,5 @@
 """The rules of docking, one by one."""
 
-from bus.testing import given
 from spaceport.gen.spaceport.docking.v1.docking_pb2 import (
     DockingRefused,
     DockRequested,
@@ -9,6 +8,7 @@ from spaceport.gen.spaceport.docking.v1.docking_pb2 import (
     ShipUndocked,
     UndockRequested,
 )
+from worldbus.testing import given
 
 from spaceport import game
 from spaceport.docking import docking

@@ -12,11 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bus.event import Event
-from bus.handler import Handler
 from google.protobuf.message import Message
-from projections.projection import Change, Projection, Table, sql_beside
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+from worldbus import Change, Event, Handler, Projection, Table, sql_beside
 
 from newgame.gen.newgame.beacon.v1.beacon_pb2 import BeaconLightRequested, BeaconLit, BeaconRefused, BeaconWentDark
 
