@@ -19,8 +19,6 @@ from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.payment.v1.payment_pb2 import PurchaseRequested
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ZoneDeclared
-from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import UnloadRequested
-from spaceport.gen.spaceport.docking.v1.docking_pb2 import DockRequested, UndockRequested
 from worldbus import Draft, Settings, open_world, serve
 from worldbus.edges.lore import Ingest, documents
 from worldbus.opening import World
@@ -28,6 +26,8 @@ from worldbus.quiet import quiet
 from worldbus.ticker import start_clock
 
 from spaceport import game
+from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import UnloadRequested
+from spaceport.gen.spaceport.docking.v1.docking_pb2 import DockRequested, UndockRequested
 
 PLACES = ("control", "customs-deck", "docks", "ring-bar")
 STATIONS = ("meridian", "lantern-rock")

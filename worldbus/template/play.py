@@ -14,7 +14,6 @@ from pathlib import Path
 from random import Random
 
 from google.protobuf.message import Message
-from newgame.gen.newgame.beacon.v1.beacon_pb2 import BeaconLightRequested
 from projections.store import connected
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
@@ -26,6 +25,7 @@ from worldbus.quiet import quiet
 from worldbus.ticker import start_clock
 
 from newgame import game
+from newgame.gen.newgame.beacon.v1.beacon_pb2 import BeaconLightRequested
 
 PLACES = ("headland", "jetty", "inn")
 BEACONS = ("north", "reef", "harbour")

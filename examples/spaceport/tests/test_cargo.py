@@ -1,6 +1,10 @@
 """Cargo and customs: each rule, and both together under the clock."""
 
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
+from worldbus.testing import Rehearsal, given
+
+from spaceport import game
+from spaceport.cargo import cargo
 from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import (
     CargoDeclared,
     CargoLost,
@@ -12,10 +16,6 @@ from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import (
 )
 from spaceport.gen.spaceport.customs.v1.customs_pb2 import CargoSeized, InspectionBegan
 from spaceport.gen.spaceport.docking.v1.docking_pb2 import DockRequested, ShipDocked, ShipUndocked
-from worldbus.testing import Rehearsal, given
-
-from spaceport import game
-from spaceport.cargo import cargo
 
 
 def test_a_hold_is_open_while_the_ship_lies_at_a_station() -> None:

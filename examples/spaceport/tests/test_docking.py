@@ -1,5 +1,9 @@
 """The rules of docking, one by one."""
 
+from worldbus.testing import given
+
+from spaceport import game
+from spaceport.docking import docking
 from spaceport.gen.spaceport.docking.v1.docking_pb2 import (
     DockingRefused,
     DockRequested,
@@ -8,10 +12,6 @@ from spaceport.gen.spaceport.docking.v1.docking_pb2 import (
     ShipUndocked,
     UndockRequested,
 )
-from worldbus.testing import given
-
-from spaceport import game
-from spaceport.docking import docking
 
 harbour = game.handler("docking").of("main")
 MARGIN, KINDNESS = ShipDocked(ship="margin", berth=1), ShipQueued(ship="kindness")

@@ -1,13 +1,13 @@
 """What holds for every handler and every projection, tried with whatever Hypothesis draws; and the tables in `content/` can be read."""
 
 import pytest
-from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import UnloadRequested
-from spaceport.gen.spaceport.docking.v1.docking_pb2 import DockRequested, UndockRequested
 from worldbus.testing import Rehearsal, assert_handler_laws, assert_projection_laws
 
 from spaceport import game
 from spaceport.cargo import manifests
 from spaceport.docking import berths
+from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import UnloadRequested
+from spaceport.gen.spaceport.docking.v1.docking_pb2 import DockRequested, UndockRequested
 
 NAMES = ("docking", "cargo", "customs")
 

@@ -129,3 +129,14 @@ def test_a_folder_without_python_hides_nothing(folder: str, tmp_path: Path) -> N
 def _environment() -> dict[str, str]:
     """`-c` puts the working folder before everything; the console script does not."""
     return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
+
+
+def test_a_game_without_stories_or_people_warms_its_engines_by_what_it_has(tmp_path: Path) -> None:
+    from handlers.content import Content
+    from worldbus.warm import prompts
+
+    new("harbourtown", tmp_path / "made")
+    (tmp_path / "bare").mkdir()
+
+    assert prompts(Content(tmp_path / "made/harbourtown/content"))
+    assert prompts(Content(tmp_path / "bare")) == ()

@@ -1,11 +1,11 @@
 """The rules of beacons, one by one."""
 
-from newgame.gen.newgame.beacon.v1.beacon_pb2 import BeaconLightRequested, BeaconLit, BeaconRefused, BeaconWentDark
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeFired, WakeRequested
 from worldbus.testing import Rehearsal, given
 
 from newgame import game
 from newgame.beacon import beacon
+from newgame.gen.newgame.beacon.v1.beacon_pb2 import BeaconLightRequested, BeaconLit, BeaconRefused, BeaconWentDark
 
 AN_HOUR = BeaconLightRequested(oil_minutes=60, keeper="ansa")
 LIT = BeaconLit(oil_minutes=60, keeper="ansa")

@@ -1,10 +1,10 @@
 """What holds for every handler and every projection, tried with whatever Hypothesis draws; and the tables in `content/` can be read."""
 
-from newgame.gen.newgame.beacon.v1.beacon_pb2 import BeaconLightRequested
 from worldbus.testing import Rehearsal, assert_handler_laws, assert_projection_laws
 
 from newgame import game
 from newgame.beacon import beacon, beacons
+from newgame.gen.newgame.beacon.v1.beacon_pb2 import BeaconLightRequested
 
 
 def test_the_handler_keeps_the_laws() -> None:
