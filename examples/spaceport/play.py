@@ -19,8 +19,9 @@ from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.payment.v1.payment_pb2 import PurchaseRequested
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ZoneDeclared
-from worldbus import Draft, Settings, open_world, serve
+from worldbus import Draft, Settings, choose, open_world, serve
 from worldbus.edges.lore import Ingest, documents
+from worldbus.logging import configure
 from worldbus.opening import World
 from worldbus.quiet import quiet
 from worldbus.ticker import start_clock
@@ -69,21 +70,19 @@ def turn(dice: Random) -> tuple[str, Message]:
 
 async def play(settings: Settings, seconds: float, dice: Random) -> None:
     """Let the world live for that long, then print what happened."""
-    async with (
-        open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="spaceport-play") as world,
-        serve(world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=["ladder"]),
-    ):
+    async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="spaceport-play") as world:
         began = (await world.log.state()).last
         lore = documents(game.content.folder / "lore", game.content.calendar)
         await Ingest(world.log, world.publisher, settings.world).run(lore, collection="lore", whole=True)
         await start_clock(world.log, world.publisher, settings.world, SCALE)
-        for entity, event in opening():
-            await publish(world, entity, event)
-        until = asyncio.get_running_loop().time() + seconds
-        while asyncio.get_running_loop().time() < until:
-            await publish(world, *turn(dice))
-            await asyncio.sleep(0.25)
-        await report(world, began, await quiet(world))
+        async with serve(world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=["ladder"]):
+            for entity, event in opening():
+                await publish(world, entity, event)
+            until = asyncio.get_running_loop().time() + seconds
+            while asyncio.get_running_loop().time() < until:
+                await publish(world, *turn(dice))
+                await asyncio.sleep(0.25)
+            await report(world, began, await quiet(world))
 
 
 async def publish(world: World, entity: str, event: Message) -> None:
@@ -93,7 +92,7 @@ async def publish(world: World, entity: str, event: Message) -> None:
 
 async def report(world: World, began: int, ended: int) -> None:
     """What the log and the tables have."""
-    print(f"Spaceport lived: {ended - began} events, positions {began + 1} to {ended} of the log. Those of docking, cargo and customs:")
+    print(f"Spaceport lived: {ended - began} events, positions {began + 1} to {ended} of the log. Of docking, cargo and customs:")
     async for events in world.log.read(after=began, until=ended):
         for event in events:
             if event.subsystem in ("docking", "cargo", "customs"):
@@ -111,7 +110,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
-    os.chdir(Path(__file__).parent)  # where pyproject.toml names the game, and where the data is
+    choose(game)
+    configure("auto", "error")
+    os.chdir(Path(__file__).parent)  # where the data is
     asyncio.run(play(Settings.read(os.environ), wanted.seconds, Random(wanted.seed)))
 
 

@@ -18,8 +18,9 @@ from projections.store import connected
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ZoneDeclared
-from worldbus import Draft, Settings, open_world, serve
+from worldbus import Draft, Settings, choose, open_world, serve
 from worldbus.edges.lore import Ingest, documents
+from worldbus.logging import configure
 from worldbus.opening import World
 from worldbus.quiet import quiet
 from worldbus.ticker import start_clock
@@ -57,21 +58,19 @@ def turn(dice: Random) -> tuple[str, Message]:
 
 async def play(settings: Settings, seconds: float, dice: Random) -> None:
     """Let the world live for that long, then print what happened."""
-    async with (
-        open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="newgame-play") as world,
-        serve(world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=["ladder"]),
-    ):
+    async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="newgame-play") as world:
         began = (await world.log.state()).last
         lore = documents(game.content.folder / "lore", game.content.calendar)
         await Ingest(world.log, world.publisher, settings.world).run(lore, collection="lore", whole=True)
         await start_clock(world.log, world.publisher, settings.world, SCALE)
-        for entity, event in opening():
-            await publish(world, entity, event)
-        until = asyncio.get_running_loop().time() + seconds
-        while asyncio.get_running_loop().time() < until:
-            await publish(world, *turn(dice))
-            await asyncio.sleep(0.25)
-        await report(world, began, await quiet(world))
+        async with serve(world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=["ladder"]):
+            for entity, event in opening():
+                await publish(world, entity, event)
+            until = asyncio.get_running_loop().time() + seconds
+            while asyncio.get_running_loop().time() < until:
+                await publish(world, *turn(dice))
+                await asyncio.sleep(0.25)
+            await report(world, began, await quiet(world))
 
 
 async def publish(world: World, entity: str, event: Message) -> None:
@@ -81,10 +80,10 @@ async def publish(world: World, entity: str, event: Message) -> None:
 
 async def report(world: World, began: int, ended: int) -> None:
     """What the log and the tables have."""
-    print(f"Newgame lived: {ended - began} events, positions {began + 1} to {ended} of the log. Those about beacons:")
+    print(f"Newgame lived: {ended - began} events, positions {began + 1} to {ended} of the log. Of beacons, and what people said:")
     async for events in world.log.read(after=began, until=ended):
         for event in events:
-            if event.kind.startswith("Beacon"):
+            if event.kind.startswith("Beacon") or event.kind == "NpcSpoke":
                 print(f"  {event.position:>5}  {event.subsystem}:{event.entity}  {event.kind} {event.data!s}".replace("\n", " ").rstrip())
     async with connected(world.servers.reader_dsn) as connection:
         for query in TABLES:
@@ -99,7 +98,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
-    os.chdir(Path(__file__).parent)  # where pyproject.toml names the game, and where the data is
+    choose(game)
+    configure("auto", "error")
+    os.chdir(Path(__file__).parent)  # where the data is
     asyncio.run(play(Settings.read(os.environ), wanted.seconds, Random(wanted.seed)))
 
 
