@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from bus.errors import BadSettings
+from schemas.errors import SchemaError
 from worldbus.game import Game
 from worldbus.hidden import refuse_hidden
+from worldbus.project import nearest
 
 SAMPLE: Final = "worlds.duskmarket:game"
 VARIABLE: Final = "WORLDBUS_GAME"
@@ -47,18 +48,12 @@ def _reference() -> tuple[str, str]:
 
 def _project(folder: Path) -> tuple[str, str] | None:
     """`[tool.worldbus] game` of the nearest pyproject.toml that has it; its folder is where modules are looked for."""
-    for one in (folder, *folder.parents):
-        path = one / "pyproject.toml"
-        if path.is_file():
-            try:
-                tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("worldbus", {})
-            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-                return None  # somebody else's trouble, and nothing that names a game
-            if isinstance(tool, dict) and isinstance(tool.get("game"), str):
-                if str(one) not in sys.path:
-                    sys.path.insert(0, str(one))
-                return tool["game"], str(path)
-    return None
+    found = nearest(folder, "game")
+    if found is None:
+        return None
+    if str(found.root) not in sys.path:
+        sys.path.insert(0, str(found.root))
+    return found.table["game"], str(found.path)
 
 
 @cache
@@ -77,6 +72,8 @@ def _load(reference: str, by: str) -> Game:
         raise BadSettings(f"{by}: there is no module {error.name!r}: run where it can be imported, or install its package") from error
     except AttributeError as error:
         raise BadSettings(f"{by}: module {module} has no {name!r}: name the `Game` in it") from error
+    except SchemaError as error:
+        raise BadSettings(f"{by}: {reference} cannot be played: {error}") from error
     if not isinstance(found, Game):
         raise BadSettings(f"{by}: wanted a worldbus.Game as {reference}, found {type(found).__name__}")
     return found
