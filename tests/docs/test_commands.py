@@ -136,6 +136,12 @@ def test_answers_are_compared_as_written() -> None:
     assert not silent.fits("something\n")
 
 
+def test_the_files_of_a_page_are_those_below_their_paths() -> None:
+    text = "`a/b.py`:\n\n```python\nx = 1\n```\n\nNot `c.py`:\n\n```python\ny = 2\n```\n\n```python\nz = 3\n```\n"
+
+    assert files(text) == [("a/b.py", "x = 1\n")]
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
 def test_every_command_of_a_page_works(page: Path, folder: Path) -> None:
