@@ -22,6 +22,7 @@ A program of one's own
     Settings    where the servers are, and what they promise
     open_world  the log of a world, and a publisher, for an `async with` block
     serve       the handlers, projections and clock of a world, for a block inside it
+    Checkpoints how far the tables are: wait until they hold what was published
     Draft       an event to be published: `await world.publisher.publish(draft)`
 
 Each is imported when it is asked for: `import worldbus` loads nothing.
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from bus.event import Event
     from bus.handler import ByWorld, Handler, Subsystem
     from handlers.content import Content
+    from projections.checkpoints import Checkpoints
     from projections.projection import Change, Projection, Table, sql_beside
     from worldbus.compose import serve
     from worldbus.game import Game
@@ -49,6 +51,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ByWorld",
     "Change",
+    "Checkpoints",
     "Content",
     "Draft",
     "Event",
@@ -67,6 +70,7 @@ __all__ = [
 _WHERE = {
     **dict.fromkeys(("ByWorld", "Handler", "Subsystem"), "bus.handler"),
     **dict.fromkeys(("Change", "Projection", "Table", "sql_beside"), "projections.projection"),
+    "Checkpoints": "projections.checkpoints",
     "Content": "handlers.content",
     "Draft": "bus.draft",
     "Event": "bus.event",

@@ -35,7 +35,7 @@ def new(name: str, folder: Path) -> list[Path]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadSettings(f"{folder}: wanted a new folder or an empty one, found something in it: name another one", path=str(folder))
     written = []
-    for path, text in rendered(name):
+    for path, text in sorted(rendered(name)):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
         written.append(folder / path)
@@ -45,7 +45,7 @@ def new(name: str, folder: Path) -> list[Path]:
 def rendered(name: str) -> Iterator[tuple[Path, str]]:
     """Every file of the repository of a game, relative to its root."""
     title = name.replace("_", " ").title()
-    for file in sorted(path for path in TEMPLATE.rglob("*") if path.is_file()):
+    for file in (path for path in TEMPLATE.rglob("*") if path.is_file()):
         if any(part.startswith((".", "__pycache__")) for part in file.relative_to(TEMPLATE).parts):
             continue  # what tools left there
         parts = [f".{part}" if part in HIDDEN else part.replace(NAME, name) for part in file.relative_to(TEMPLATE).parts]

@@ -16,6 +16,7 @@ from worldbus import testing
 NAMES = [
     "ByWorld",
     "Change",
+    "Checkpoints",
     "Content",
     "Draft",
     "Event",

@@ -27,7 +27,8 @@ names = [
 sys.addaudithook(hear)
 for name in names:
     import_module(name)
-opened_by_us = [one for one in opened if not one.endswith((".py", ".pyc", ".so")) and str(Path.cwd()) in str(Path(one).absolute())]
+ours = [Path(one).absolute() for one in opened if not one.endswith((".py", ".pyc", ".so")) and "site-packages" not in one]
+opened_by_us = [str(one) for one in ours if one.is_relative_to(Path.cwd())]
 Path("worlds/duskmarket/weather.toml").read_text()
 print(json.dumps({"modules": len(names), "files": opened_by_us, "heard": opened[-1]}))
 """

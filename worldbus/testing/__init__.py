@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 from bus.testing import Case, Rehearsal, given, play, recorded
 
 if TYPE_CHECKING:
+    from worldbus.testing.drawing import messages
     from worldbus.testing.handler_laws import assert_handler_laws
-    from worldbus.testing.messages import messages
     from worldbus.testing.projection_laws import assert_projection_laws
 
 __all__ = ["Case", "Rehearsal", "assert_handler_laws", "assert_projection_laws", "given", "messages", "play", "recorded"]
-_DRAWN = {"assert_handler_laws": "handler_laws", "assert_projection_laws": "projection_laws", "messages": "messages"}
+_DRAWN = {"assert_handler_laws": "handler_laws", "assert_projection_laws": "projection_laws", "messages": "drawing"}
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ from projections.dump import dump
 from projections.projector import Projector
 from projections.rebuild import rebuild
 from schemas.registry import subsystem
-from worldbus.testing.messages import messages
+from worldbus.testing.drawing import messages
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
