@@ -107,7 +107,7 @@ async def build(connection: Connection, projection: Projection, schema: str) -> 
     try:
         await connection.execute(f'CREATE SCHEMA "{schema}"')
         async with _Searching(connection, schema):
-            await connection.execute(projection.schema)
+            await connection.execute(projection.sql)
     except asyncpg.PostgresSyntaxError as error:
         raise BadSettings(f"the SQL of projection {projection.name} is not valid: {error}") from error
     return await shapes(connection, projection, schema)

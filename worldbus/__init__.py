@@ -1,3 +1,94 @@
-"""worldbus: the composition root. Settings, logging, embedded servers and the command line; only this package imports all the others."""
+"""worldbus, as the programmer of a game imports it. What is not named here, in `worldbus.standard` or in `worldbus.testing` is private.
+
+The game, one value
+    Game        everything that a game is made of; every verb and `serve` play one
+    Content     a folder of tables, each read when somebody first plays by it
+    choose      make a game the one that this process plays
+
+What happens in it
+    Handler     a subsystem whose rules are the same in every world: pure functions, events in, events out
+    ByWorld     a subsystem whose rules are made of a world's content
+    Subsystem   either of them: the type for annotations
+    Event       what a handler and a projection are given: one event of the log
+    errors      the tree of errors, sorted by what the caller does next; `decide` raises `errors.BrokenRule`
+
+What is read from it
+    Projection  a read model: SQL tables, and for each event type a function that says which rows change
+    Table       one of its tables, as those functions see it
+    Change      what they return
+    sql_beside  the .sql file beside a projection's module
+
+A program of one's own
+    Settings    where the servers are, and what they promise
+    open_world  the log of a world, and a publisher, for an `async with` block
+    serve       the handlers, projections and clock of a world, for a block inside it
+    Checkpoints how far the tables are: wait until they hold what was published
+    Draft       an event to be published: `await world.publisher.publish(draft)`
+
+Each is imported when it is asked for: `import worldbus` loads nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bus import errors
+    from bus.draft import Draft
+    from bus.event import Event
+    from bus.handler import ByWorld, Handler, Subsystem
+    from handlers.content import Content
+    from projections.checkpoints import Checkpoints
+    from projections.projection import Change, Projection, Table, sql_beside
+    from worldbus.compose import serve
+    from worldbus.game import Game
+    from worldbus.games import choose
+    from worldbus.opening import open_world
+    from worldbus.settings import Settings
 
 __version__ = "0.1.0"
+__all__ = [
+    "ByWorld",
+    "Change",
+    "Checkpoints",
+    "Content",
+    "Draft",
+    "Event",
+    "Game",
+    "Handler",
+    "Projection",
+    "Settings",
+    "Subsystem",
+    "Table",
+    "choose",
+    "errors",
+    "open_world",
+    "serve",
+    "sql_beside",
+]
+_WHERE = {
+    **dict.fromkeys(("ByWorld", "Handler", "Subsystem"), "bus.handler"),
+    **dict.fromkeys(("Change", "Projection", "Table", "sql_beside"), "projections.projection"),
+    "Checkpoints": "projections.checkpoints",
+    "Content": "handlers.content",
+    "Draft": "bus.draft",
+    "Event": "bus.event",
+    "Game": "worldbus.game",
+    "Settings": "worldbus.settings",
+    "choose": "worldbus.games",
+    "errors": "bus.errors",
+    "open_world": "worldbus.opening",
+    "serve": "worldbus.compose",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_WHERE[name])
+    return module if name == "errors" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

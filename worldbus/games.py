@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bus.errors import BadSettings
+from schemas.errors import SchemaError
+from worldbus.hidden import refuse_hidden
+from worldbus.project import nearest
 
 if TYPE_CHECKING:
     from worldbus.game import Game  # loads the standard subsystems; what names a game is known without them
@@ -18,23 +20,25 @@ if TYPE_CHECKING:
 SAMPLE: Final = "worlds.duskmarket:game"
 VARIABLE: Final = "WORLDBUS_GAME"
 
-_named: list[str] = []
+_named: list[str | Game] = []
 
 
-def choose(reference: str) -> None:
-    """Play the game that `--game` names."""
-    _named[:] = [reference]
+def choose(game: str | Game) -> None:
+    """Play this game in this process: the value, or the module:attribute that `--game` names."""
+    _named[:] = [game]
 
 
 def current() -> Game:
     """The game of this process; the sample game where none is named. Raises `BadSettings` where it cannot be loaded."""
+    if _named and not isinstance(_named[0], str):
+        return _named[0]
     found, by = reference()
     return _load(found, by)
 
 
 def reference() -> tuple[str, str]:
     """What names the game, and who says so."""
-    if _named:
+    if _named and isinstance(_named[0], str):
         return _named[0], "--game"
     if os.environ.get(VARIABLE):
         return os.environ[VARIABLE], VARIABLE
@@ -46,18 +50,12 @@ def reference() -> tuple[str, str]:
 
 def _project(folder: Path) -> tuple[str, str] | None:
     """`[tool.worldbus] game` of the nearest pyproject.toml that has it; its folder is where modules are looked for."""
-    for one in (folder, *folder.parents):
-        path = one / "pyproject.toml"
-        if path.is_file():
-            try:
-                tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("worldbus", {})
-            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-                return None  # somebody else's trouble, and nothing that names a game
-            if isinstance(tool, dict) and isinstance(tool.get("game"), str):
-                if str(one) not in sys.path:
-                    sys.path.insert(0, str(one))
-                return tool["game"], str(path)
-    return None
+    found = nearest(folder, "game")
+    if found is None:
+        return None
+    if str(found.root) not in sys.path:
+        sys.path.insert(0, str(found.root))
+    return found.table["game"], str(found.path)
 
 
 @cache
@@ -67,6 +65,7 @@ def _load(reference: str, by: str) -> Game:
         raise BadSettings(f"{by}: wanted a game as module:attribute, {SAMPLE} for instance, found {reference!r}")
     if by in ("--game", VARIABLE) and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+    refuse_hidden(by)
     try:
         found = getattr(import_module(module), name)
     except ModuleNotFoundError as error:
@@ -75,6 +74,8 @@ def _load(reference: str, by: str) -> Game:
         raise BadSettings(f"{by}: there is no module {error.name!r}: run where it can be imported, or install its package") from error
     except AttributeError as error:
         raise BadSettings(f"{by}: module {module} has no {name!r}: name the `Game` in it") from error
+    except SchemaError as error:
+        raise BadSettings(f"{by}: {reference} cannot be played: {error}") from error
     from worldbus.game import Game
 
     if not isinstance(found, Game):

@@ -4,6 +4,8 @@ Commands are the lines that begin with `$` in blocks marked `console`; the lines
 has a folder of its own, its commands run in order, and must exit with 0 unless a comment says otherwise (`# exit 2`, with its error).
 Commands that go on until Ctrl-C run beside the rest of the page and are stopped by SIGTERM at its end.
 
+A page's files, each a block below a line that is nothing but its path in backticks and a colon, lie in the folder before its first command.
+
 `…` in a line stands for any text, on a line of its own for any lines. Spaces count as one, beside `…` for nothing. A command without lines
 below it prints nothing. One that only reads is asked again until the answer is there: tables follow the log.
 """
@@ -26,6 +28,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LASTING = re.compile(r"worldbus (up|run)\b|worldbus gateway --tokens\b|worldbus tail .*(--follow|-f)\b")
 READING = re.compile(
     r"(worldbus (tail|replay|sql|lag|check|ps|parked list|skipped list|kb search|why|verify|env)|curl .*/(readyz|subscribe|v1/search))\b"
@@ -93,6 +96,11 @@ def commands(text: str) -> list[Command]:
     return found
 
 
+def files(text: str) -> list[tuple[str, str]]:
+    """The files that a page shows, by path."""
+    return FILE.findall(text)
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A reader's place: an empty folder with a short path (sockets have a limit)."""
@@ -128,6 +136,12 @@ def test_answers_are_compared_as_written() -> None:
     assert not silent.fits("something\n")
 
 
+def test_the_files_of_a_page_are_those_below_their_paths() -> None:
+    text = "`a/b.py`:\n\n```python\nx = 1\n```\n\nNot `c.py`:\n\n```python\ny = 2\n```\n\n```python\nz = 3\n```\n"
+
+    assert files(text) == [("a/b.py", "x = 1\n")]
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
 def test_every_command_of_a_page_works(page: Path, folder: Path) -> None:
@@ -136,6 +150,9 @@ def test_every_command_of_a_page_works(page: Path, folder: Path) -> None:
     environment["WORLDBUS_DURABILITY"] = "relaxed"  # nobody pulls the plug here
     environment["XDG_RUNTIME_DIR"] = str(folder)  # worlds that run beside the tests are none of a reader's
     lasting: list[Lasting] = []
+    for path, content in files(page.read_text(encoding="utf-8")):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(content, encoding="utf-8")
     try:
         for command in commands(page.read_text(encoding="utf-8")):
             if command.by_hand:

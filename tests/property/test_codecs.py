@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from schemas.better import better_class
 from schemas.registry import all_messages
 from tests.laws import examples
-from tests.strategies import messages
+from worldbus.testing.drawing import messages
 
 TYPES = [cls for cls in all_messages() if cls.DESCRIPTOR.containing_type is None]
 every_type = pytest.mark.parametrize("cls", TYPES, ids=lambda cls: cls.DESCRIPTOR.full_name)

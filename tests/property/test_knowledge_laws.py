@@ -30,10 +30,11 @@ from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, DayBegan
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
 from tests.duskmarket import FOLDER
 from tests.laws import examples
-from tests.projected import Batches, event
+from tests.projected import event
 from worldbus.edges.lore.document import document
 from worldbus.edges.lore.revision import Known, removed, revised
 from worldbus.embedded import PostgresServer
+from worldbus.testing.projection_laws import Batches
 
 CALENDAR = load(FOLDER / "calendar.toml")
 WORLD = "duskmarket"

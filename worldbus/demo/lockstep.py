@@ -18,10 +18,11 @@ from worldbus.compose import World, open_world, serve
 from worldbus.demo.ledger import Promise
 from worldbus.demo.proof import prove
 from worldbus.demo.report import Latency
-from worldbus.demo.run import count_up, decide_us, quiet
+from worldbus.demo.run import count_up, decide_us
 from worldbus.demo.script import STEP_WORLD_MS, Script
 from worldbus.demo.witness import Witness
 from worldbus.games import current
+from worldbus.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -10,7 +10,6 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bus.errors import WorldbusError
 from projections.store import connected
 from worldbus.compose import World, open_world, serve
 from worldbus.demo.account import Account
@@ -23,7 +22,7 @@ from worldbus.demo.studio import LATER, LINE, RELEASES, Studio, feed
 from worldbus.demo.witness import Witness
 from worldbus.edges.release_feed import watch
 from worldbus.games import current
-from worldbus.lag import consumers
+from worldbus.quiet import quiet
 from worldbus.ticker import start_clock, tick
 from worldbus.tiers import LADDER
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from worldbus.settings import Settings
 
 SCALE = 360_000  # world milliseconds per real second: six hours in a minute
-QUIET_S = 60.0  # without any progress of handlers and projector, when the players are gone
 PROGRESS_S = 0.5
 TURN_S = 1.0
 _KNOWN = """
@@ -73,12 +71,6 @@ class Wanted:
     players: int = 20
     seconds: float = 60.0
     seed: int = 1
-
-
-class NotQuiet(WorldbusError):
-    """Handlers or projector did not come to the end of the log."""
-
-    code = "NOT_QUIET"
 
 
 async def run(settings: Settings, wanted: Wanted, tell: Tell) -> Report:
@@ -163,33 +155,6 @@ async def _tell(ledger: Ledger, tell: Tell, begin: float, wanted: Wanted) -> Non
         said = f"{len(ledger.promises)} events published by {wanted.players} players and the clock"
         tell(f"{passed:3.0f} s of {wanted.seconds:.0f} s, {said}", passed / wanted.seconds)
         await asyncio.sleep(PROGRESS_S)
-
-
-async def quiet(world: World) -> int:
-    """Return the log's last position once every handler has settled everything up to it and the tables hold it.
-
-    Raises `NotQuiet` when nothing moves for `QUIET_S` seconds.
-    """
-    clock = asyncio.get_running_loop().time
-    async with connected(world.servers.postgres_dsn) as connection:
-        before: tuple[int, ...] = ()
-        until = clock() + QUIET_S
-        while True:
-            last = (await world.log.state()).last
-            behind = [one for one in await consumers(world.log, current().handlers) if one.behind]
-            projected = await connection.fetchval("SELECT position FROM worldbus.checkpoint")
-            if not behind and projected == last and (await world.log.state()).last == last:
-                return last
-            now = (last, projected, sum(one.behind for one in behind))
-            if now != before:
-                before, until = now, clock() + QUIET_S
-            elif clock() > until:
-                late = ", ".join(f"{one.name} by {one.behind}" for one in behind)
-                raise NotQuiet(
-                    f"wanted all {last} events handled and projected, found nothing moving for {QUIET_S:.0f} s with the tables at "
-                    f"{projected} and behind: {late or 'nobody'}; look with `worldbus lag`"
-                )
-            await asyncio.sleep(0.05)
 
 
 def decide_us(runtime: Runtime | None) -> dict[str, float]:

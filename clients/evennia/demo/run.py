@@ -24,7 +24,7 @@ from projections.catalogue import PROJECTIONS
 from projections.store import connected
 from worldbus.compose import World, open_world, serve
 from worldbus.demo.players import zones
-from worldbus.demo.run import quiet
+from worldbus.quiet import quiet
 from worldbus.settings import Settings
 from worldbus.ticker import start_clock
 from worldbus.tiers import LADDER

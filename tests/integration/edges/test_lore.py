@@ -24,10 +24,10 @@ from projections.projector import Projector
 from projections.reader import Listed
 from schemas.gen.worldbus.knowledge.v1.knowledge_pb2 import LoreDocumentIngested
 from tests.duskmarket import FOLDER
-from tests.projected import Batches
 from worldbus.edges.lore import Document, Done, Ingest, document
 from worldbus.edges.lore.ingest import GROUP
 from worldbus.embedded import NatsServer
+from worldbus.testing.projection_laws import Batches
 
 CALENDAR = load(FOLDER / "calendar.toml")
 HEAD = "---\naudience: public\n---\n\n"

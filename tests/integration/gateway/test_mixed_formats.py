@@ -27,12 +27,12 @@ from projections.past import ask_past
 from projections.rebuild import rebuild
 from projections.store import close, connect
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined, PlayerMoved
-from tests.conftest import as_reader
 from tests.duskmarket import by_name, player
 from tests.integration.gateway.conftest import Caller, Open, joined, recorded
 from tests.integration.gateway.test_streams import stream
 from worldbus.embedded import NatsServer
 from worldbus.repair import repair
+from worldbus.testing.servers import as_reader
 from worldbus.why import why
 
 T0 = 1_795_348_800_000_000_000

@@ -24,8 +24,8 @@ from inference.worker import Worker, run_worker
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart
 from tests.duskmarket import FOLDER
-from tests.streams import delete_streams
 from worldbus.embedded import NatsServer
+from worldbus.testing.servers import delete_streams
 
 LADDERS = ladder.load(FOLDER / "ladder.toml")
 PATIENT = ladder.Ladders({kind: replace(one, reserve_ms=800) for kind, one in LADDERS.by_kind.items()})

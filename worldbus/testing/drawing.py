@@ -1,4 +1,4 @@
-"""Hypothesis strategies shared by property tests."""
+"""Messages as Hypothesis draws them: any content that a type's descriptor allows."""
 
 from __future__ import annotations
 

@@ -1,0 +1,104 @@
+"""What a game's programmer imports: these names and no others, each with its reason, each loaded when it is asked for."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import worldbus
+from worldbus import testing
+
+NAMES = [
+    "ByWorld",
+    "Change",
+    "Checkpoints",
+    "Content",
+    "Draft",
+    "Event",
+    "Game",
+    "Handler",
+    "Projection",
+    "Settings",
+    "Subsystem",
+    "Table",
+    "choose",
+    "errors",
+    "open_world",
+    "serve",
+    "sql_beside",
+]
+TESTING = ["Case", "Rehearsal", "assert_handler_laws", "assert_projection_laws", "given", "messages", "play", "recorded"]
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_front_door_has_these_names() -> None:
+    assert worldbus.__all__ == NAMES
+    assert testing.__all__ == TESTING
+    assert set(NAMES) <= set(dir(worldbus))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_there_and_has_its_reason(name: str) -> None:
+    assert getattr(worldbus, name) is not None
+    assert re.search(rf"^    {name} +\w.{{10,}}$", worldbus.__doc__ or "", re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", [worldbus, testing])
+def test_another_name_is_refused_as_python_does(module: object) -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'publishing'"):
+        module.publishing  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(module, "Publisher")
+
+
+@pytest.mark.parametrize("name", TESTING)
+def test_a_name_for_tests_is_there(name: str) -> None:
+    assert callable(getattr(testing, name))
+
+
+def test_what_type_checkers_read_is_what_is_loaded() -> None:
+    """mypy reads the imports below TYPE_CHECKING, Python the table."""
+    tree = ast.parse((ROOT / "worldbus" / "__init__.py").read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+    assert typed == {**worldbus._WHERE, "errors": "bus"}
+
+
+def test_importing_it_loads_nothing_and_a_name_loads_its_own_part() -> None:
+    program = (
+        "import sys, worldbus\n"
+        "packages = ('bus', 'handlers', 'inference', 'migrations', 'projections', 'schemas', 'worlds', 'google', 'nats', 'asyncpg')\n"
+        "print(sorted(name for name in sys.modules if name.partition('.')[0] in packages or name.startswith('worldbus.')))\n"
+        "from worldbus import Handler\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & set(packages)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, text=True, capture_output=True, check=True)
+
+    assert done.stdout.splitlines() == ["[]", "['bus', 'google', 'schemas']"]
+
+
+def test_every_package_that_is_shipped_says_that_it_is_typed() -> None:
+    shipped = re.search(r"^packages = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert shipped is not None
+
+    assert [name for name in re.findall(r'"(\w+)"', shipped[1]) if not (ROOT / name / "py.typed").exists()] == []
+
+
+def test_without_hypothesis_the_examples_work_and_the_laws_say_what_to_install() -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['hypothesis'] = None\n"
+        "from worldbus.testing import Rehearsal, given, recorded\n"
+        "try:\n"
+        "    from worldbus.testing import assert_handler_laws\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, text=True, capture_output=True, check=True)
+
+    assert "pip install 'worldbus[testing]'" in done.stdout

@@ -1,0 +1,214 @@
+"""The wheel outside the checkout: what is in it, a game made from it in two commands, and a second game that nothing of ours names."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.outside import ROOT, Outside, build, copied, outside
+
+pytestmark = [
+    pytest.mark.skipif(os.environ.get("WORLDBUS_WHEEL") != "1", reason="`make test-wheel` runs it, in an environment of its own"),
+    pytest.mark.timeout(1800),
+]
+PACKAGES = ("bus", "handlers", "inference", "migrations", "projections", "schemas", "worldbus", "worlds")
+NOT_IN_IT = ("schemas/gen_better/", "schemas/better.py")
+MOST_FILES = 4  # that adding an event, a handler and a projection may touch
+
+BELL_PROTO = """// Bells that are rung. The entity is the bell.
+syntax = "proto3";
+
+package harbourtown.bell.v1;
+
+// Command: ring the bell.
+message BellRingRequested {}
+
+// The bell was heard.
+message BellRang {}
+"""
+BELL_PY = '''"""Bells: a handler, `bell`, and the table of what it says, `bells`."""
+
+from worldbus import Handler, Projection, Table, sql_beside
+
+from harbourtown.gen.harbourtown.bell.v1.bell_pb2 import BellRang, BellRingRequested
+
+BELLS = Table("bells", key=("world", "bell"), adds=("times",))
+
+bell = Handler(
+    name="bell",
+    listens_to=(BellRingRequested,),
+    emits=(BellRang,),
+    initial=lambda entity: 0,
+    decide=lambda event, state: (BellRang(),),
+    evolve=lambda state, event: state + 1,
+)
+bells = Projection(
+    name="bells",
+    version=1,
+    said_by="bell",
+    schema=sql_beside(__file__),
+    tables=(BELLS,),
+    on={BellRang: lambda event, it: BELLS.put(event.world, event.entity, times=1)},
+)
+'''
+BELL_SQL = """-- Every bell that was ever rung.
+CREATE TABLE bells (
+    world    text,
+    bell     text,
+    times    bigint NOT NULL DEFAULT 0,
+    position bigint,
+    PRIMARY KEY (world, bell)
+);
+"""
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="wb-wheel-"))
+    folder.chmod(0o711)  # an embedded Postgres of root runs as another user
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def place(home: Path) -> Outside:
+    return outside(home)
+
+
+@pytest.fixture(scope="module")
+def harbourtown(place: Outside) -> Path:
+    """A new game, tracked from its first moment."""
+    place.run(place.venv / "bin" / "worldbus", "new", "harbourtown")
+    return place.home / "harbourtown"
+
+
+def test_the_wheel_has_every_file_of_the_packages_and_no_other(place: Outside) -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    wanted = {path for path in tracked if path and not path.startswith(NOT_IN_IT) and (ROOT / path).exists()}
+
+    found = {name for name in zipfile.ZipFile(place.wheel).namelist() if ".dist-info/" not in name}
+
+    assert found == wanted
+    assert {f"{package}/py.typed" for package in PACKAGES} <= found
+
+
+def test_two_wheels_own_no_file_together(place: Outside, tmp_path: Path) -> None:
+    client = build(ROOT / "clients" / "python", tmp_path)
+
+    assert not set(zipfile.ZipFile(client).namelist()) & set(zipfile.ZipFile(place.wheel).namelist())
+
+
+def test_every_module_of_the_wheel_can_be_imported(place: Outside) -> None:
+    """What a module needs is among the packages that the wheel asks for, or is named by an extra."""
+    code = """
+import importlib, pkgutil, sys
+failed = []
+for package in sys.argv[1:]:
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+        if "worldbus.template" in module.name or module.name.endswith("__main__"):
+            continue
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            failed.append(f"{module.name}: {error.name}")
+print(*failed, sep="\\n")
+"""
+    found = place.run(place.venv / "bin" / "python", "-c", code, *PACKAGES).split("\n")
+
+    missing = {line.partition(": ")[2] for line in found if line}
+    assert missing <= {"grpc_tools", "hypothesis", "markitdown", "pytest", "vllm"}, found
+
+
+def test_a_new_game_lives_and_is_tested_in_two_commands(place: Outside, harbourtown: Path) -> None:
+    lived = place.make(harbourtown, "demo")
+    tested = place.make(harbourtown, "test")
+
+    assert "beacon:" in lived
+    assert "BeaconLit" in lived
+    assert re.search(r"npc=ansa .*place=\w+", lived)
+    assert re.search(r"\d+ passed", tested)
+    assert "failed" not in tested
+    assert not place.opened.exists(), f"files of the checkout were opened: {place.opened.read_text()}"
+
+
+def test_an_event_a_handler_and_a_projection_touch_few_files_of_the_game_and_none_of_ours(place: Outside, harbourtown: Path) -> None:
+    checkout = _state(ROOT)
+    _commit(harbourtown)
+    (harbourtown / "proto/harbourtown/bell/v1").mkdir(parents=True)
+    (harbourtown / "proto/harbourtown/bell/v1/bell.proto").write_text(BELL_PROTO)
+    (harbourtown / "harbourtown/bell.py").write_text(BELL_PY)
+    (harbourtown / "harbourtown/bell.sql").write_text(BELL_SQL)
+    init = harbourtown / "harbourtown/__init__.py"
+    text = init.read_text().replace("import beacon, beacons\n", "import beacon, beacons\nfrom harbourtown.bell import bell, bells\n")
+    init.write_text(text.replace("npc, beacon)", "npc, beacon, bell)").replace("        beacons,\n", "        beacons,\n        bells,\n"))
+    touched = _changed(harbourtown)
+
+    tested = place.make(harbourtown, "test")
+    worldbus = (harbourtown / ".venv/bin/worldbus").as_posix()
+    place.run(worldbus, "publish", "BellRingRequested", "--entity", "great", folder=harbourtown)
+    served = place.run(harbourtown / ".venv/bin/python", "-c", RING, folder=harbourtown)
+
+    assert "failed" not in tested
+    assert served.splitlines()[-1] == "great 1"
+    assert len(touched) <= MOST_FILES, touched
+    assert _state(ROOT) == checkout
+    assert not place.opened.exists(), f"files of the checkout were opened: {place.opened.read_text()}"
+
+
+RING = """
+import asyncio, os
+from worldbus import Settings, open_world, serve
+from worldbus.quiet import quiet
+from projections.store import connected
+from harbourtown import game
+
+async def main():
+    async with open_world(Settings.read(os.environ), own=True) as world, serve(world, handlers=game.handlers, projections=game.projections):
+        await quiet(world)
+        async with connected(world.servers.reader_dsn) as connection:
+            print(*await connection.fetchrow("SELECT bell, times FROM bells"))
+
+asyncio.run(main())
+"""
+
+
+def test_the_second_game_lives_and_is_tested_from_the_wheel(place: Outside) -> None:
+    spaceport = copied("spaceport", place.home)
+
+    lived = place.make(spaceport, "demo")
+    tested = place.make(spaceport, "test")
+
+    assert "ShipDocked" in lived
+    assert re.search(r"\d+ passed", tested)
+    assert not place.opened.exists(), f"files of the checkout were opened: {place.opened.read_text()}"
+
+
+def _state(folder: Path) -> str:
+    return subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def _commit(folder: Path) -> None:
+    git = ("git", "-c", "user.name=somebody", "-c", "user.email=somebody@example.org")
+    for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "Begin")):
+        subprocess.run([*git, *words], cwd=folder, check=True)
+
+
+def _changed(folder: Path) -> list[str]:
+    """Files that differ from the commit, new ones too; what is generated is not there yet."""
+    return [
+        line
+        for line in subprocess.run(
+            ["git", "status", "--porcelain", "-uall"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.split("\n")
+        if line
+    ]
