@@ -21,7 +21,7 @@ def made_by(projection: Projection) -> str:
     """Twelve hexadecimal digits over the SQL (without comment lines), the tables and every function that can be reached."""
     tables = tuple((table.name, table.key, sorted(table.adds), sorted(table.keeps), table.once) for table in projection.tables)
     heard = tuple(kind.DESCRIPTOR.full_name for kind in projection.on)
-    said = repr((projection.name, projection.version, projection.said_by, _statements(projection.schema), tables, heard))
+    said = repr((projection.name, projection.version, projection.said_by, _statements(projection.sql), tables, heard))
     reached = Reach().digest(tuple(projection.on.values()))
     return blake2b(said.encode() + reached, digest_size=DIGITS // 2).hexdigest()
 

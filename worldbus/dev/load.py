@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bus.errors import WorldbusError
 from worldbus.dev.warm import is_installed
 from worldbus.games import current, reference
+from worldbus.project import nearest
 
 if TYPE_CHECKING:
     from projections.projection import Projection
@@ -46,19 +47,18 @@ def load(world: str) -> tuple[Game | None, Loaded]:
     """The game that this process is to play in `world`. Nothing is raised for what is wrong with it."""
     try:
         import_module("worldbus.compose")  # all that is needed to play it, so that the next child finds it warm
-        from projections.made import made_by
-
         game = current()
     except (Exception, SystemExit) as error:
         return None, Loaded(broken=[told(error)], roots=roots(), installed=installed())
     rules, broken = _rules(game, world)
+    views, unread = _views(game)
     return game, Loaded(
         rules=rules,
-        views={one.name: made_by(one) for one in game.projections},
+        views=views,
         versions={one.name: one.version for one in game.projections},
         roots=roots(game),
         installed=installed(),
-        broken=broken,
+        broken=[*broken, *unread],
     )
 
 
@@ -73,6 +73,19 @@ def _rules(game: Game, world: str) -> tuple[dict[str, str], list[str]]:
         except Exception as error:  # whatever a table makes its reader raise
             broken.setdefault(told(error), []).append(handler.name)
     return found, [f"{reason} ({', '.join(names)} cannot play)" for reason, names in broken.items()]
+
+
+def _views(game: Game) -> tuple[dict[str, str], list[str]]:
+    from projections.made import made_by
+
+    found: dict[str, str] = {}
+    broken: list[str] = []
+    for projection in game.projections:
+        try:
+            found[projection.name] = made_by(projection)
+        except WorldbusError as error:  # its SQL cannot be read
+            broken.append(told(error))
+    return found, broken
 
 
 # -- what is wrong ---------------------------------------------------------------------------------------------------------------
@@ -103,19 +116,13 @@ def near(path: str) -> str:
     return path if relative.startswith(os.pardir) else relative
 
 
-def told_sql(projection: Projection, error: Exception, files: Iterable[str]) -> str:
-    """An error of a projection's SQL: `file:line: what is wrong`; the file is the one with that text."""
-    where = next((file for file in files if file.endswith(".sql") and _reads(file, projection.schema)), "")
+def told_sql(projection: Projection, error: Exception) -> str:
+    """An error of a projection's SQL: `file:line: what is wrong`."""
     position = str(getattr(error, "position", None) or "")
-    line = f":{projection.schema.count(chr(10), 0, int(position)) + 1}" if position.isdigit() else ""
-    return f"{near(where) + line if where else f'the SQL of projection {projection.name}, line {line[1:] or 1}'}: {error}"
-
-
-def _reads(file: str, text: str) -> bool:
-    try:
-        return Path(file).read_text(encoding="utf-8") == text
-    except (OSError, UnicodeDecodeError):
-        return False
+    line = projection.sql.count("\n", 0, int(position)) + 1 if position.isdigit() else 1
+    if isinstance(projection.schema, Path):
+        return f"{near(str(projection.schema))}:{line}: {error}"
+    return f"the SQL of projection {projection.name}, line {line}: {error}"
 
 
 # -- where it lies ---------------------------------------------------------------------------------------------------------------
@@ -142,12 +149,11 @@ def _package(top: str, file: str) -> Iterator[str]:
 
 
 def _named() -> Iterator[str]:
-    """The package of the game that is named, also when it cannot be imported, and the pyproject.toml that names it."""
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        project = folder / "pyproject.toml"
-        if project.is_file():
-            yield str(project)
-            break
+    """The package of the game that is named, also when it cannot be imported, the pyproject.toml that names it, and its schemas."""
+    if (project := nearest(Path.cwd(), "game")) is not None:
+        yield str(project.path)
+    if (project := nearest(Path.cwd(), "proto")) is not None:
+        yield str(project.root / project.table["proto"])
     top = re.split(r"[.:]", reference()[0])[0]
     try:
         spec = find_spec(top) if top else None

@@ -65,7 +65,7 @@ def _refused(settings: Settings, game: Game, loaded: Loaded, built: dict[str, st
     from worldbus.dev.views import refused
 
     changed = [one for one in game.projections if built.get(one.name) != loaded.views[one.name]]
-    return asyncio.run(refused(settings, changed, loaded.roots)) if changed else []
+    return asyncio.run(refused(settings, changed)) if changed else []
 
 
 def _compare_beside(link: Link, comparison: socket.socket, settings: Settings, game: Game, go: dict[str, Any]) -> None:

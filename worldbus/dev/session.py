@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from worldbus.dev.files import Files
 from worldbus.dev.interpreter import Child, Interpreter
 from worldbus.dev.load import near
-from worldbus.dev.protos import Protos
+from worldbus.dev.schemas import Schemas
 
 if TYPE_CHECKING:
     from worldbus.settings import Settings
@@ -61,7 +61,7 @@ class Session:
         self._scale = scale
         self._say = say
         self._files = Files(without=[settings.data])
-        self._protos = Protos(say)
+        self._schemas = Schemas(self._tell)
         self._playing: Playing | None = None
         self._children: set[Child] = set()  # those that have not ended
         self._comparing = 0  # pid of the process that decides the recorded inputs again
@@ -103,8 +103,8 @@ class Session:
         self._tell(f"changed: {_names(files)}")
         for file in files:
             _forget_compiled(file)
-        if self._protos.concerned(files):
-            self._background(self._protos.generate(), "proto")
+        if self._schemas.among(files):
+            self._background(self._schemas.compile(), "schemas")
             files = [file for file in files if not file.endswith(".proto")]
             if not files:
                 return

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -25,29 +24,25 @@ LOOK_S: Final = 0.1
 _TRIAL: Final = "worldbus_dev_trial"  # a schema that no transaction ever commits
 
 
-async def refused(settings: Settings, projections: Sequence[Projection], roots: Iterable[str]) -> list[str]:
+async def refused(settings: Settings, projections: Sequence[Projection]) -> list[str]:
     """What Postgres has against these projections, each built in a transaction that is rolled back."""
     async with open_servers(settings, nats=False) as servers:
         await prepare(servers.postgres_dsn)
         async with connected(servers.postgres_dsn) as connection:
-            return [problem for one in projections if (problem := await _problem(connection, one, roots))]
+            return [problem for one in projections if (problem := await _problem(connection, one))]
 
 
-async def _problem(connection: asyncpg.Connection, projection: Projection, roots: Iterable[str]) -> str:
+async def _problem(connection: asyncpg.Connection, projection: Projection) -> str:
     trial = connection.transaction()
     await trial.start()
     try:
         await generations.build(connection, projection, _TRIAL)
     except (asyncpg.PostgresError, WorldbusError) as error:
         cause = error.__cause__ if isinstance(error.__cause__, asyncpg.PostgresError) else error
-        return told_sql(projection, cause, _files(roots)) if isinstance(cause, asyncpg.PostgresError) else told(cause)
+        return told_sql(projection, cause) if isinstance(cause, asyncpg.PostgresError) else told(cause)
     finally:
         await trial.rollback()
     return ""
-
-
-def _files(roots: Iterable[str]) -> list[str]:
-    return [str(file) for root in roots for file in Path(root).rglob("*.sql")]
 
 
 async def outdated(dsn: str, views: Mapping[str, str]) -> dict[str, str]:
