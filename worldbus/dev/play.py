@@ -15,6 +15,7 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import MutableMapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,7 +35,7 @@ def play(talk: socket.socket, comparison: socket.socket) -> int:
     order = link.hear()
     if order is None:
         return 0
-    settings = _settings(order["settings"])
+    settings = _settings(order["settings"], again=order["again"])
     game, loaded = load(settings.world)
     if game is not None and not loaded.broken:
         loaded.broken.extend(_refused(settings, game, loaded, order["views"]))
@@ -50,13 +51,24 @@ def play(talk: socket.socket, comparison: socket.socket) -> int:
     return _run(link, settings, game, loaded, go)
 
 
-def _settings(given: dict[str, str]) -> Settings:
+def _settings(given: dict[str, str], *, again: bool) -> Settings:
+    """The settings of this child. The log is for what needs somebody to look; what is told anyway, or was told by the first child, is not."""
+    import structlog
+
     from worldbus.embedded.servers import followed
     from worldbus.logging import configure
     from worldbus.settings import Settings
 
     settings = Settings.read(os.environ, **given)
     configure(settings.log, settings.log_level if "log_level" in settings.given else "warning")
+    known = {"projection_left_behind"} | ({"relaxed_durability"} if again else set())
+
+    def unless_known(logger: object, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if line["event"] in known:
+            raise structlog.DropEvent
+        return line
+
+    structlog.configure(processors=[unless_known, *structlog.get_config()["processors"]])
     return followed(settings)
 
 

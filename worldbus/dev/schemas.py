@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 COMMAND: Final = (sys.executable, "-P", "-m", "worldbus.dev.compiling")
@@ -33,10 +35,11 @@ class Schemas:
                 process.terminate()
                 await process.wait()
                 raise
-        lines = printed.decode(errors="replace").strip().splitlines()[-_LINES:]
+        lines = printed.decode(errors="replace").replace(f"{Path.cwd()}{os.sep}", "").strip().splitlines()[-_LINES:]
         if not process.returncode:
             self._tell("; ".join(lines))
             return
         for line in lines:
-            self._tell(f"broken: {line}")
+            if not line.endswith(":"):  # a title, of what follows
+                self._tell(f"broken: {line.strip()}")
         self._tell("what ran before runs on")

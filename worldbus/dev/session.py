@@ -15,7 +15,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import cache_from_source
@@ -74,14 +74,15 @@ class Session:
 
     async def run(self, welcome: Callable[[], None]) -> None:
         """Play, and take up changes, until cancelled; then end the children in order."""
-        try:
-            self._load_soon([])
-            self._background(self._welcome(welcome), "welcome")
-            async for changed in self._files.changes():
-                self._seen = _saved(changed)
-                self._changed(changed)
-        finally:
-            await self._end()
+        async with asyncio.TaskGroup() as self._group:
+            try:
+                self._load_soon([])
+                self._background(self._welcome(welcome), "welcome")
+                async for changed in self._files.changes():
+                    self._seen = _saved(changed)
+                    self._changed(changed)
+            finally:
+                await self._end()
 
     async def _welcome(self, welcome: Callable[[], None]) -> None:
         await self._up_once.wait()
@@ -89,10 +90,9 @@ class Session:
         self._say(f"Watching {len(self._files)} files; each change that loads is played at once.")
 
     async def _end(self) -> None:
-        for task in (*self._tasks, self._loading):
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*self._tasks, *([self._loading] if self._loading else []), return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._stop_comparing()
         self._playing = None
         await asyncio.gather(*(child.end(END_S) for child in self._children if not child.ended.done()))
@@ -116,7 +116,7 @@ class Session:
         before = self._loading
         if before is not None:
             before.cancel()
-        self._loading = asyncio.create_task(self._load(before), name="load")
+        self._loading = self._background(self._load(before), "load")
 
     async def _load(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
@@ -125,7 +125,7 @@ class Session:
         child = await self._fork()
         try:
             built = self._playing.views if self._playing is not None else {}
-            child.talk.say(settings=self._given, views=built)
+            child.talk.say(settings=self._given, views=built, again=self._up_once.is_set())
             loaded = await child.talk.hear()
             missed = self._files.follow(loaded["roots"], since_ns=began_ns) if loaded is not None else []
         except asyncio.CancelledError:
@@ -249,10 +249,12 @@ class Session:
 
     # -- ours --------------------------------------------------------------------------------------------------------------------
 
-    def _background(self, work: Any, name: str) -> None:
-        task = asyncio.create_task(work, name=name)
+    def _background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Work beside the rest; an error of it ends us."""
+        task = self._group.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _tell(self, text: str) -> None:
         self._say(f"{time.strftime('%H:%M:%S')} {text}")

@@ -19,7 +19,7 @@ def lines_of(comparison: Comparison | None, shown: int) -> list[str]:
     if not report.decisions and not report.open:
         return [f"nothing recorded concerns {_listed(comparison.handlers)}: there is nothing to decide again"]
     where = f"positions {window.since + 1} to {window.until}"
-    lines = [f"decided again: the last {window.inputs} inputs, {where}: {_verdict(report.different, report.decisions)}"]
+    lines = [f"decided again: {_verdict(report.different, report.decisions)}, {where}"]
     lines += [f"  {name}: {_counts(tally)}" for name, tally in report.handlers.items()]
     for one in report.differences[:shown]:
         lines += ["", f"  {headline(one)}", *(f"    {text}" for text in difference_lines(one))]
@@ -32,7 +32,11 @@ def lines_of(comparison: Comparison | None, shown: int) -> list[str]:
 
 
 def _verdict(different: int, decisions: int) -> str:
-    return f"{different} of {decisions} decisions would differ" if different else f"all {decisions} decisions would be the same"
+    return (
+        f"{different} of the last {decisions} decisions would differ"
+        if different
+        else f"none of the last {decisions} decisions would differ"
+    )
 
 
 def _counts(tally: Tally) -> str:
