@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,10 +29,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LASTING = re.compile(r"worldbus (up|run)\b|worldbus gateway --tokens\b|worldbus tail .*(--follow|-f)\b")
+LASTING = re.compile(r"worldbus (up|dev|run)\b|worldbus gateway --tokens\b|worldbus tail .*(--follow|-f)\b")
 READING = re.compile(
     r"(worldbus (tail|replay|sql|lag|check|ps|parked list|skipped list|kb search|why|verify|env)|curl .*/(readyz|subscribe|v1/search))\b"
 )
+EDITING = re.compile(r"sed -i|>> |cp ")
+TAKEN_UP = re.compile(r"plays again|runs on|nothing is started again")  # by `worldbus dev`
 # What builds the environment, and so cannot be run inside its own tests.
 BY_HAND = re.compile(r"(make (demo|test|ts|setup|check|bench|chaos|vllm|litellm)|git clone|cd)\b")
 ANY = "…"
@@ -160,7 +162,11 @@ def test_every_command_of_a_page_works(page: Path, folder: Path) -> None:
             if LASTING.search(command.line):
                 lasting.append(Lasting(command, folder, environment, len(lasting)))
             else:
+                playing = [one for one in lasting if one.plays_changes and EDITING.search(command.line)]
+                before = [one.taken_up for one in playing]
                 _run(command, folder, environment)
+                for one, count in zip(playing, before, strict=True):
+                    one.until(lambda one=one, count=count: one.taken_up > count)
         for one in lasting:
             one.look()
     finally:
@@ -201,11 +207,27 @@ class Lasting:
             time.sleep(0.05)
         if " up" in command.line:
             self.look()
+        if self.plays_changes:
+            self.until(lambda: "Watching" in self._text())
+
+    @property
+    def plays_changes(self) -> bool:
+        """True if files that change concern it."""
+        return "worldbus dev" in self._command.line
+
+    @property
+    def taken_up(self) -> int:
+        """How many changes it has told the end of."""
+        return len(TAKEN_UP.findall(self._text()))
 
     def look(self) -> None:
         """Wait for what it is to say."""
+        self.until(lambda: self._command.begins(self._text()))
+
+    def until(self, said: Callable[[], bool]) -> None:
+        """Wait for something that it is to say."""
         until = time.monotonic() + PATIENCE_S
-        while not self._command.begins(self._text()):
+        while not said():
             assert time.monotonic() < until, (
                 f"$ {self._command.line}\n--- wanted\n{self._command.printed}\n--- found\n{self._said.read_text()}"
             )

@@ -111,13 +111,13 @@ async def _up(settings: Settings, scale: int) -> None:
         async with serve(
             world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=_tiers(settings), release_feed=True
         ):
-            await _until_tables_are_there(world.presence)
+            await until_tables_are_there(world.presence)
             for line in welcome(settings, world.servers):
                 remark(line)
             await asyncio.Event().wait()
 
 
-async def _until_tables_are_there(presence: Presence) -> None:
+async def until_tables_are_there(presence: Presence) -> None:
     """Wait for the tables that what we propose asks, but not for long: where Postgres keeps the projector waiting, that is in the log."""
     for _ in range(TABLES_LOOKS):
         if not any(part.name == PROJECTOR and part.state == "starts" for part in presence.parts()):

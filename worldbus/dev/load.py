@@ -29,7 +29,6 @@ class Loaded:
 
     rules        handler -> `<handler>/<version>+<hash>` in this world
     views        projection -> digest of its SQL and functions
-    versions     projection -> its version
     roots        folders and files in which it lies
     installed    the modules that it needs of installed packages, in the order of import
     broken       one line for each thing that is wrong, with file and line where they are known
@@ -37,7 +36,6 @@ class Loaded:
 
     rules: dict[str, str] = field(default_factory=dict)
     views: dict[str, str] = field(default_factory=dict)
-    versions: dict[str, int] = field(default_factory=dict)
     roots: list[str] = field(default_factory=list)
     installed: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -55,7 +53,6 @@ def load(world: str) -> tuple[Game | None, Loaded]:
     return game, Loaded(
         rules=rules,
         views=views,
-        versions={one.name: one.version for one in game.projections},
         roots=roots(game),
         installed=installed(),
         broken=[*broken, *unread],

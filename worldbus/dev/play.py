@@ -52,7 +52,7 @@ def play(talk: socket.socket, comparison: socket.socket) -> int:
 
 
 def _settings(given: dict[str, str], *, again: bool) -> Settings:
-    """The settings of this child. The log is for what needs somebody to look; what is told anyway, or was told by the first child, is not."""
+    """The settings of this child. Its log is for what needs somebody to look, and not for what is told anyway or was told by the first."""
     import structlog
 
     from worldbus.embedded.servers import followed
@@ -130,6 +130,7 @@ def _run(link: Link, settings: Settings, game: Game, loaded: Loaded, go: dict[st
 
 async def _play(link: Link, settings: Settings, game: Game, loaded: Loaded, go: dict[str, Any]) -> None:
     from inference.pools import load as pools
+    from worldbus.cli.serve import until_tables_are_there
     from worldbus.compose import open_world, serve
     from worldbus.dev.views import outdated, until_built
     from worldbus.ticker import start_clock
@@ -156,6 +157,7 @@ async def _play(link: Link, settings: Settings, game: Game, loaded: Loaded, go: 
             ),
             asyncio.TaskGroup() as group,
         ):
+            await until_tables_are_there(world.presence)
             link.say(up=True)
             group.create_task(until_built(world.servers.postgres_dsn, before, lambda name: link.say(built=name)))
             await asyncio.Event().wait()

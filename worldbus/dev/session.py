@@ -17,7 +17,7 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -44,9 +44,9 @@ class Playing:
     child: Child
     rules: dict[str, str]
     views: dict[str, str]
-    versions: dict[str, int]
     since: float  # monotonic seconds
-    alone: asyncio.Event  # whoever played before has ended
+    alone: asyncio.Event = field(default_factory=asyncio.Event)  # whoever played before has ended
+    plays: asyncio.Event = field(default_factory=asyncio.Event)  # and that was told
 
 
 class Session:
@@ -176,7 +176,7 @@ class Session:
             return
         for line in changed.lines(old, loaded):
             self._tell(line)
-        self._playing = new = Playing(child, loaded["rules"], loaded["views"], loaded["versions"], time.monotonic(), asyncio.Event())
+        self._playing = new = Playing(child, loaded["rules"], loaded["views"], time.monotonic())
         self._stop_comparing()
         compares = self._let_play(new, changed)
         self._background(self._hear(new, again=self._up_once.is_set()), "child")
@@ -206,6 +206,7 @@ class Session:
         await playing.alone.wait()
         if again and playing is self._playing:
             self._tell(f"plays again, {time.monotonic() - self._seen:.1f} s after the save")
+        playing.plays.set()
         self._up_once.set()
 
     async def _hear(self, playing: Playing, *, again: bool) -> None:
@@ -235,6 +236,7 @@ class Session:
 
     async def _compared(self, playing: Playing) -> None:
         said = await playing.child.comparison.hear()
+        await playing.plays.wait()
         if playing is not self._playing:
             return
         self._comparing, self._to_compare = 0, set()

@@ -185,18 +185,29 @@ class Dev:
 
 
 @pytest.fixture
-def dev() -> Iterator[Dev]:
-    """`worldbus dev` on the harbour, once it plays."""
+def home() -> Iterator[Path]:
+    """A folder with a short path (sockets have a limit), passable for the user that Postgres runs as."""
     folder = Path(tempfile.mkdtemp(prefix="wb-dev-"))
     folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def dev(home: Path) -> Iterator[Dev]:
+    """`worldbus dev` on the harbour."""
     for name, text in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+    yield from running(home, {"WORLDBUS_GAME": "harbour:game"})
+
+
+def running(folder: Path, more: dict[str, str]) -> Iterator[Dev]:
+    """`worldbus dev` in a folder, ended when the test ends."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WORLDBUS_")}
-    running = Dev(folder, {**kept, "WORLDBUS_GAME": "harbour:game", "WORLDBUS_DURABILITY": "relaxed", "XDG_RUNTIME_DIR": str(folder)})
+    dev = Dev(folder, {**kept, "WORLDBUS_DURABILITY": "relaxed", "XDG_RUNTIME_DIR": str(folder), **more})
     try:
-        yield running
+        yield dev
     finally:
-        if running.process.poll() is None:
-            assert running.stop() == 0, running.printed
-        shutil.rmtree(folder)
+        if dev.process.poll() is None:
+            assert dev.stop() == 0, dev.printed

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.dev.conftest import RULES, SQL, TABLE, VIEW, Dev
+from tests.integration.dev.conftest import COMMAND, RULES, SQL, TABLE, VIEW, Dev, running
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -94,6 +96,33 @@ def test_what_cannot_be_loaded_is_named_and_what_ran_runs_on_until_it_is_mended(
     assert dev.sql("SELECT greeted FROM guests") == [{"greeted": "welcome Mira"}]
     dev.save(name, whole.replace("welcome", "hail") if name.endswith("toml") else f"{whole}\n")
     dev.until(PLAYS if not name.endswith("sql") else "nothing is started again")
+
+
+@pytest.fixture
+def town(home: Path) -> Iterator[Dev]:
+    """`worldbus dev` on a game that was just made, with events of its own."""
+    for folder, *words in ((home, "new", "town"), (home / "town", "proto")):
+        subprocess.run([*COMMAND, *words], cwd=folder, check=True, capture_output=True)
+    (home / "town").chmod(home.stat().st_mode)
+    yield from running(home / "town", {})
+
+
+def test_a_changed_schema_is_compiled_and_played_with_the_rules_that_need_it(town: Dev) -> None:
+    town.until(WATCHING)
+    proto, rules = "proto/town/beacon/v1/beacon.proto", "town/beacon.py"
+    dark = "message BeaconWentDark {}"
+    source, code = (town.folder / proto).read_text(), (town.folder / rules).read_text()
+    assert (dark in source, "BeaconWentDark()" in code) == (True, True)
+    town.save(proto, source.replace(dark, "message BeaconWentDark {\n  // Why, in a word.\n  string cause = 1;\n}"))
+
+    told = town.until("schemas: 1 sources", PLAYS)
+
+    assert "town/gen/town/beacon/v1/beacon_pb2.py" in told
+    town.save(rules, code.replace("(BeaconWentDark(),)", '(BeaconWentDark(cause="oil"),)'))
+    assert "rules of beacon" in town.until(PLAYS)
+    town.save(proto, source.replace(dark, "message BeaconWentDark {"))
+    broken = town.until("what ran before runs on")
+    assert re.search(r"broken: proto/town/beacon/v1/beacon\.proto:\d+:\d+: ", broken), broken
 
 
 def test_changes_in_quick_succession_end_with_the_last_one(dev: Dev) -> None:
