@@ -170,7 +170,7 @@ class Session:
         old, changed = self._playing, _Changed.between(self._playing, loaded)
         self._pending, files = set(), self._pending
         if old is not None and not changed.any and not any(_is_code(file) for file in files):
-            self._tell("no rule and no table reads it: nothing is started again")
+            self._tell("no rule and no projection is another one: nothing is started again")
             child.signal(signal.SIGKILL)
             child.close()
             return
