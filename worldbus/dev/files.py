@@ -120,7 +120,10 @@ class Files:
                 for entry in entries:
                     if not _counts(entry.name) or os.path.realpath(entry.path) in self._without:
                         continue
-                    (folder.folders if entry.is_dir() else folder.files).append(entry.name)
+                    if not entry.is_dir():
+                        folder.files.append(entry.name)
+                    elif not entry.is_symlink():  # which may lead back here
+                        folder.folders.append(entry.name)
         except OSError:
             folder.changed_ns = -1
         return folder

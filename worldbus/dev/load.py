@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Loaded:
     """A game that can be played, or the reasons why it cannot.
 
-    rules        handler -> `<handler>/<version>+<hash>` in this world
+    rules        handler -> `<handler>/<version>+<hash>` in this world, and in those with content of their own if it is not the same there
     views        projection -> digest of its SQL and functions
     roots        folders and files in which it lies
     installed    the modules that it needs of installed packages, in the order of import
@@ -66,7 +66,8 @@ def _rules(game: Game, world: str) -> tuple[dict[str, str], list[str]]:
     broken: dict[str, list[str]] = {}
     for handler in game.handlers:
         try:
-            found[handler.name] = producer(handler.of(world))
+            main, *others = [producer(handler.of(one)) for one in (world, *sorted(game.worlds))]
+            found[handler.name] = main if set(others) <= {main} else " ".join((main, *others))
         except Exception as error:  # whatever a table makes its reader raise
             broken.setdefault(told(error), []).append(handler.name)
     return found, [f"{reason} ({', '.join(names)} cannot play)" for reason, names in broken.items()]

@@ -18,13 +18,11 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.util import cache_from_source
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from worldbus.dev.change import Changed, forget_compiled, is_code, listed, names_of, saved
 from worldbus.dev.files import Files
 from worldbus.dev.interpreter import Child, Interpreter
-from worldbus.dev.load import near
 from worldbus.dev.schemas import Schemas
 
 if TYPE_CHECKING:
@@ -33,8 +31,7 @@ if TYPE_CHECKING:
 END_S: Final = 15.0  # that a child may take to settle
 STEADY_S: Final = 10.0  # a child that played for so long is started again when it ends by itself
 SHOWN: Final = 5  # differences
-NAMED: Final = 4  # changed files
-AGO_S: Final = 1.0  # that a save is seen at the latest; what is older was moved here
+SLOW_S: Final = 10.0  # a game that takes so long to load is told
 
 
 @dataclass(slots=True)
@@ -79,7 +76,7 @@ class Session:
                 self._load_soon([])
                 self._background(self._welcome(welcome), "welcome")
                 async for changed in self._files.changes():
-                    self._seen = _saved(changed)
+                    self._seen = saved(changed)
                     self._changed(changed)
             finally:
                 await self._end()
@@ -100,9 +97,7 @@ class Session:
     # -- changes -----------------------------------------------------------------------------------------------------------------
 
     def _changed(self, files: Sequence[str]) -> None:
-        self._tell(f"changed: {_names(files)}")
-        for file in files:
-            _forget_compiled(file)
+        self._tell(f"changed: {names_of(files)}")
         if self._schemas.among(files):
             self._background(self._schemas.compile(), "schemas")
             files = [file for file in files if not file.endswith(".proto")]
@@ -121,6 +116,17 @@ class Session:
     async def _load(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.gather(before, return_exceptions=True)
+        for file in self._pending:
+            forget_compiled(file)
+        slow = asyncio.get_running_loop().call_later(
+            SLOW_S, self._tell, "still being loaded: does a module wait for something, or compute much?"
+        )
+        try:
+            await self._load_now()
+        finally:
+            slow.cancel()
+
+    async def _load_now(self) -> None:
         began_ns = time.time_ns()
         child = await self._fork()
         try:
@@ -131,6 +137,7 @@ class Session:
         except asyncio.CancelledError:
             child.signal(signal.SIGKILL)
             child.close()
+            await child.ended  # until then it may still write compiled code of what is out of date
             raise
         if missed:
             child.signal(signal.SIGKILL)
@@ -167,9 +174,9 @@ class Session:
 
     def _take_up(self, child: Child, loaded: dict[str, Any]) -> None:
         """Let a child play that loaded well, in the place of the one that plays."""
-        old, changed = self._playing, _Changed.between(self._playing, loaded)
+        old, changed = self._playing, Changed.between(self._playing, loaded)
         self._pending, files = set(), self._pending
-        if old is not None and not changed.any and not any(_is_code(file) for file in files):
+        if old is not None and not changed.any and not any(is_code(file) for file in files):
             self._tell("no rule and no projection is another one: nothing is started again")
             child.signal(signal.SIGKILL)
             child.close()
@@ -183,7 +190,7 @@ class Session:
         self._background(self._hand_over(old, new, compares), "hand-over")
         self._background(self._interpreter.warm(loaded["installed"]), "warm")
 
-    def _let_play(self, new: Playing, changed: _Changed) -> bool:
+    def _let_play(self, new: Playing, changed: Changed) -> bool:
         """Say go. True if recorded inputs are to be decided again."""
         if self._to_compare is not None:
             self._to_compare = (self._to_compare | set(changed.rules)) & new.rules.keys()
@@ -218,7 +225,7 @@ class Session:
             elif "comparing" in said:
                 self._comparing = said["comparing"]
             elif "building" in said:
-                self._tell(f"{_listed('projection', said['building'])}: other SQL or functions than before; built anew beside the work")
+                self._tell(f"{listed('projection', said['building'])}: other SQL or functions than before; built anew beside the work")
             elif "built" in said:
                 self._tell(f"projection {said['built']}: readers see what was built anew")
             elif "ended" in said:
@@ -260,68 +267,3 @@ class Session:
 
     def _tell(self, text: str) -> None:
         self._say(f"{time.strftime('%H:%M:%S')} {text}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Changed:
-    """The handlers and projections that are not what they were; `came` and `went` are handlers."""
-
-    rules: list[str]
-    views: list[str]
-    came: list[str]
-    went: list[str]
-
-    @classmethod
-    def between(cls, old: Playing | None, loaded: dict[str, Any]) -> _Changed:
-        if old is None:
-            return cls([], [], [], [])
-        rules, views = loaded["rules"], loaded["views"]
-        return cls(
-            rules=[name for name, hashed in rules.items() if old.rules.get(name, hashed) != hashed],
-            views=[name for name in {**old.views, **views} if old.views.get(name) != views.get(name)],
-            came=[name for name in rules if name not in old.rules],
-            went=[name for name in old.rules if name not in rules],
-        )
-
-    @property
-    def any(self) -> bool:
-        return bool(self.rules or self.views or self.came or self.went)
-
-    def lines(self, old: Playing | None, loaded: dict[str, Any]) -> list[str]:
-        """What is other than before, in words."""
-        if old is None:
-            return []
-        told = [f"rules of {name}: {old.rules[name]} → {loaded['rules'][name]}" for name in self.rules]
-        told += [f"handler {name} is new" for name in self.came]
-        told += [f"handler {name} is gone; what it said stays in the log" for name in self.went]
-        return told or ([] if self.views else ["the rules of every handler are the same"])
-
-
-def _saved(files: Sequence[str]) -> float:
-    """When these files were saved, in monotonic seconds; now, where their times say nothing of that."""
-    times = []
-    for file in files:
-        with suppress(OSError):
-            times.append(Path(file).stat().st_mtime)
-    ago = time.time() - max(times, default=0.0)
-    return time.monotonic() - (ago if 0 <= ago < AGO_S else 0.0)
-
-
-def _is_code(file: str) -> bool:
-    return file.endswith((".py", "pyproject.toml"))
-
-
-def _forget_compiled(file: str) -> None:
-    """Python takes compiled code for up to date by the second of the change and the size: two quick saves may agree in both."""
-    if file.endswith(".py"):
-        with suppress(OSError, NotImplementedError):
-            Path(cache_from_source(file)).unlink()
-
-
-def _names(files: Sequence[str]) -> str:
-    shown = ", ".join(near(file) for file in files[:NAMED])
-    return f"{shown} and {len(files) - NAMED} more" if len(files) > NAMED else shown
-
-
-def _listed(word: str, names: Sequence[str]) -> str:
-    return f"{word}{'' if len(names) == 1 else 's'} {', '.join(names)}"

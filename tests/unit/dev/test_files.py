@@ -75,6 +75,16 @@ def test_what_editors_and_tools_leave_beside_is_none(game: Path, name: str) -> N
     assert files.look() == []
 
 
+def test_a_link_that_leads_back_is_not_followed_and_a_linked_file_is(game: Path) -> None:
+    (game / "content" / "again").symlink_to(game)
+    (game.parent / "elsewhere.toml").write_text("x = 1\n")
+    (game / "content" / "linked.toml").symlink_to(game.parent / "elsewhere.toml")
+    files = _followed(game)
+    (game.parent / "elsewhere.toml").write_text("x = 2\n")
+
+    assert _names(files.look()) == ["linked.toml"]
+
+
 def test_the_data_folder_is_no_part_of_a_game(game: Path) -> None:
     files = _followed(game, without=[game / "data"])
     (game / "data").mkdir()
