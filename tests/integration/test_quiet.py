@@ -15,9 +15,7 @@ from worlds.duskmarket import game as duskmarket
 PLAYERS = 200
 
 
-async def test_a_projection_that_is_built_beside_the_others_is_waited_for(
-    worldbus_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_projection_that_is_built_beside_the_others_is_waited_for(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = _game(projections.lanes)
     after = _game(projections.lanes, projections.players)
     async with open_world(Settings(data=data_folder, durability="relaxed"), own=True) as world:
