@@ -86,7 +86,14 @@ _WHERE = {
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(_WHERE[name])
+    try:
+        module = import_module(_WHERE[name])
+    except (ImportError, AttributeError) as error:
+        from worldbus.hidden import hidden
+
+        if problem := hidden():
+            raise ImportError(f"worldbus.{name}: {problem}") from error
+        raise
     return module if name == "errors" else getattr(module, name)
 
 
