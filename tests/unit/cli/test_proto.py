@@ -127,7 +127,12 @@ def test_a_change_that_breaks_recorded_events_is_refused_before_anything_is_writ
     ("old", "new", "words"),
     [
         ("message DockingRefused", "message WeatherChanged", "the simple name is taken by worldbus.weather.v1.WeatherChanged"),
-        ("package spaceport.docking.v1;", "package docking;", "wanted a package <game>.<subsystem>.v<n> of your own, found 'docking'"),
+        (
+            "package spaceport.docking.v1;",
+            "package docking;",
+            "wanted a package <game>.<subsystem>.v<n> of your own, in a-z 0-9 _, found 'docking'",
+        ),
+        ("package spaceport.docking.v1;", "package spaceport.import.v1;", "import in spaceport.import.v1 is a word of Python"),
         ("google/protobuf/timestamp.proto", "google/protobuf/descriptor.proto", "imports google/protobuf/descriptor.proto"),
         ("int32 length_m", "Length length_m", '"Length" is not defined'),
     ],
