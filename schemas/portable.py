@@ -41,7 +41,7 @@ def _place(file: FileDescriptorProto, game: bool) -> Iterator[str]:
         wanted = "<game>.<subsystem>.v<n> of your own, in a-z 0-9 _" if game else "worldbus.<subsystem>.v<n>"
         yield f"{file.name}: wanted a package {wanted}, found {file.package!r}"
     elif reserved := [token for token in file.package.split(".") if iskeyword(token)]:
-        yield f"{file.name}: {reserved[0]} in {file.package} is a word of Python, and no module can be called so: name the package otherwise"
+        yield f"{file.name}: {reserved[0]} in {file.package} is a word of Python: name the package otherwise"
     elif file.name.rpartition("/")[0] != file.package.replace(".", "/"):
         yield f"{file.name}: package {file.package} belongs into the folder {file.package.replace('.', '/')}/"
 
