@@ -152,6 +152,18 @@ def test_sources_against_the_rules_are_refused_and_nothing_is_written(repository
     assert files(repository) == before
 
 
+@pytest.mark.parametrize("path", ["proto/corpus/spaceport.docking.v1.jsonl", "proto/released.txt"])
+def test_what_a_merge_left_behind_is_named_by_file_and_line(repository: Path, path: str) -> None:
+    proto()
+    lines = (repository / path).read_text().splitlines()
+    (repository / path).write_text("\n".join([lines[0], "<<<<<<< HEAD", *lines[1:]]))
+
+    found = proto()
+
+    assert found.exit_code == 1
+    assert f"{Path(path).name}:2: wanted" in str(found.exception)
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
