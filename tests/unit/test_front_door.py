@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import worldbus
-from worldbus import testing
+from worldbus import games, testing
+from worlds import duskmarket
 
 NAMES = [
     "ByWorld",
@@ -102,3 +103,25 @@ def test_without_hypothesis_the_examples_work_and_the_laws_say_what_to_install()
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, text=True, capture_output=True, check=True)
 
     assert "pip install 'worldbus[testing]'" in done.stdout
+
+
+def test_a_program_plays_the_game_that_it_hands_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(games, "_named", [])
+    mine = worldbus.Game(name="harbour", handlers=(), projections=(), content=duskmarket.game.content)
+
+    worldbus.choose(mine)
+    assert games.current() is mine
+
+    worldbus.choose("worlds.duskmarket:game")
+    assert games.current() is duskmarket.game
+
+
+def test_a_projection_without_its_sql_says_where_that_was_wanted(tmp_path: Path) -> None:
+    """Where the module was packaged without it, say. It is found when the tables are made."""
+    here = tmp_path / "crowds.py"
+    crowds = worldbus.Projection(name="crowds", version=1, schema=worldbus.sql_beside(str(here)), tables=(), on={})
+    with pytest.raises(worldbus.errors.BadSettings, match=r"wanted the SQL of projection crowds in .*crowds\.sql, found .*CREATE TABLE"):
+        _ = crowds.sql
+
+    here.with_suffix(".sql").write_text("CREATE TABLE crowds ();")
+    assert crowds.sql == "CREATE TABLE crowds ();"
