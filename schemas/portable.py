@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from keyword import iskeyword
 from typing import Final
 
 from google.protobuf.descriptor_pb2 import (
@@ -37,8 +38,10 @@ def _place(file: FileDescriptorProto, game: bool) -> Iterator[str]:
     if file.syntax != "proto3":
         yield f"{file.name}: wanted syntax proto3, found {file.syntax or 'proto2'}"
     if not (GAMES if game else PACKAGE).fullmatch(file.package):
-        wanted = "<game>.<subsystem>.v<n> of your own" if game else "worldbus.<subsystem>.v<n>"
+        wanted = "<game>.<subsystem>.v<n> of your own, in a-z 0-9 _" if game else "worldbus.<subsystem>.v<n>"
         yield f"{file.name}: wanted a package {wanted}, found {file.package!r}"
+    elif reserved := [token for token in file.package.split(".") if iskeyword(token)]:
+        yield f"{file.name}: {reserved[0]} in {file.package} is a word of Python: name the package otherwise"
     elif file.name.rpartition("/")[0] != file.package.replace(".", "/"):
         yield f"{file.name}: package {file.package} belongs into the folder {file.package.replace('.', '/')}/"
 

@@ -115,8 +115,19 @@ def _apart(wanted: dict[str, Any], found: dict[str, Any]) -> tuple[dict[str, Any
 
 
 def load(folder: Path = CORPUS) -> list[Recorded]:
-    """Every recorded event, by file and line."""
-    return [Recorded.parse(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Every recorded event, by file and line. Raises `BadCorpus` for a line that is none."""
+    return [
+        _parsed(line, path, number)
+        for path in sorted(folder.glob("*.jsonl"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+    ]
+
+
+def _parsed(line: str, path: Path, number: int) -> Recorded:
+    try:
+        return Recorded.parse(line)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadCorpus(f"{path}:{number}: wanted a recorded event with type, bytes and json, found {line[:60]!r}: put it back") from error
 
 
 def gaps(cls: type[Message], recorded: Iterable[Recorded]) -> list[str]:

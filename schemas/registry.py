@@ -164,7 +164,8 @@ def _check(found: dict[str, type[Message]]) -> None:
 
 def _folder(module: ModuleType) -> Path:
     """The folder below which a module was generated."""
-    return Path(module.__file__ or ".").parents[module.DESCRIPTOR.name.count("/")]
+    depth: int = module.DESCRIPTOR.name.count("/")
+    return Path(module.__file__ or ".").parents[depth]
 
 
 def knows(cls: type[Message]) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet
 
+from schemas.errors import BrokenPromise
 from schemas.layout import OURS
 
 RELEASED: Final = OURS.released
@@ -101,9 +102,11 @@ def render(found: Promises) -> str:
 
 
 def parse(text: str) -> Promises:
-    """The inverse of `render`."""
+    """The inverse of `render`. Raises `BrokenPromise` for a line that is none."""
     found: Promises = {}
-    for line in text.splitlines():
-        key, *facts = line.split()
+    for number, line in enumerate(text.splitlines(), 1):
+        key, *facts = line.split() or [""]
+        if not key or not all("=" in fact for fact in facts):
+            raise BrokenPromise(f"released.txt:{number}: wanted a name and its facts as key=value, found {line[:60]!r}: put it back")
         found[key] = dict(fact.split("=", 1) for fact in facts)
     return found

@@ -30,10 +30,10 @@ Each is imported when it is asked for: `import worldbus` loads nothing.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as type checkers know the name; loading `typing` costs ten times what all else here does
 if TYPE_CHECKING:
+    from typing import Any
+
     from bus import errors
     from bus.draft import Draft
     from bus.event import Event
@@ -86,7 +86,16 @@ _WHERE = {
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(_WHERE[name])
+    from importlib import import_module
+
+    try:
+        module = import_module(_WHERE[name])
+    except (ImportError, AttributeError) as error:
+        from worldbus.hidden import hidden
+
+        if problem := hidden():
+            raise ImportError(f"worldbus.{name}: {problem}") from error
+        raise
     return module if name == "errors" else getattr(module, name)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bus.errors import BadSettings
+from bus.errors import BadSettings, WorldbusError
 from schemas.errors import SchemaError
 from worldbus.hidden import refuse_hidden
 from worldbus.project import nearest
@@ -53,6 +54,8 @@ def _project(folder: Path) -> tuple[str, str] | None:
     found = nearest(folder, "game")
     if found is None:
         return None
+    if not isinstance(found.table["game"], str):
+        raise BadSettings(f"{found.path}: wanted [tool.worldbus] game as text, {SAMPLE} for instance, found {found.table['game']!r}")
     if str(found.root) not in sys.path:
         sys.path.insert(0, str(found.root))
     return found.table["game"], str(found.path)
@@ -67,17 +70,31 @@ def _load(reference: str, by: str) -> Game:
         sys.path.insert(0, str(Path.cwd()))
     refuse_hidden(by)
     try:
-        found = getattr(import_module(module), name)
+        found = getattr(import_module(module), name, None)
     except ModuleNotFoundError as error:
         if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
-            raise
+            raise _broken(by, reference, error) from error
         raise BadSettings(f"{by}: there is no module {error.name!r}: run where it can be imported, or install its package") from error
-    except AttributeError as error:
-        raise BadSettings(f"{by}: module {module} has no {name!r}: name the `Game` in it") from error
-    except SchemaError as error:
-        raise BadSettings(f"{by}: {reference} cannot be played: {error}") from error
+    except WorldbusError:
+        raise
+    except Exception as error:  # its author's mistake, and no bug of ours
+        raise _broken(by, reference, error) from error
+    if found is None:
+        raise BadSettings(f"{by}: module {module} has no {name!r}: name the `Game` in it")
     from worldbus.game import Game
 
     if not isinstance(found, Game):
         raise BadSettings(f"{by}: wanted a worldbus.Game as {reference}, found {type(found).__name__}")
     return found
+
+
+def _broken(by: str, reference: str, error: Exception) -> BadSettings:
+    """The error of a game whose code or packages cannot be loaded, with the place."""
+    if isinstance(error, SchemaError):
+        return BadSettings(f"{by}: {reference} cannot be played: {error}")
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}:{error.lineno}"
+    else:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{last.filename}:{last.lineno}"
+    return BadSettings(f"{by}: {reference} cannot be loaded, {place} raised {type(error).__name__}: {error}; -v shows the way there")

@@ -11,9 +11,12 @@ from worldbus.games import current
 from worldbus.lag import consumers
 
 if TYPE_CHECKING:
+    from asyncpg import Connection
+
     from worldbus.opening import World
 
 QUIET_S = 60.0  # without any progress of handlers and projector
+_SERVING = "SELECT projection, version FROM worldbus.generations WHERE live AND stopped_at IS NULL"
 
 
 class NotQuiet(WorldbusError):
@@ -23,7 +26,8 @@ class NotQuiet(WorldbusError):
 
 
 async def quiet(world: World) -> int:
-    """Return the log's last position once every handler has settled everything up to it and the tables hold it.
+    """Return the log's last position once every handler has settled everything up to it and the tables of every projection hold it, also
+    of one that is built from the log beside the others. For use where all of the game's handlers and projections run.
 
     Raises `NotQuiet` when nothing moves for `QUIET_S` seconds.
     """
@@ -35,15 +39,22 @@ async def quiet(world: World) -> int:
             last = (await world.log.state()).last
             behind = [one for one in await consumers(world.log, current().handlers) if one.behind]
             projected = await connection.fetchval("SELECT position FROM worldbus.checkpoint")
-            if not behind and projected == last and (await world.log.state()).last == last:
+            building = await _building(connection)
+            if not behind and not building and projected == last and (await world.log.state()).last == last:
                 return last
-            now = (last, projected, sum(one.behind for one in behind))
+            now = (last, projected, len(building), sum(one.behind for one in behind))
             if now != before:
                 before, until = now, clock() + QUIET_S
             elif clock() > until:
-                late = ", ".join(f"{one.name} by {one.behind}" for one in behind)
+                late = ", ".join([*(f"{one.name} by {one.behind}" for one in behind), *(f"the tables of {name}" for name in building)])
                 raise NotQuiet(
                     f"wanted all {last} events handled and projected, found nothing moving for {QUIET_S:.0f} s with the tables at "
                     f"{projected} and behind: {late or 'nobody'}; look with `worldbus lag`"
                 )
             await asyncio.sleep(0.05)
+
+
+async def _building(connection: Connection) -> list[str]:
+    """The projections whose present version readers do not see yet."""
+    serving = {(row["projection"], row["version"]) for row in await connection.fetch(_SERVING)}
+    return [one.name for one in current().projections if (one.name, one.version) not in serving]

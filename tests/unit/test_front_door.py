@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import worldbus
-from worldbus import testing
+from worldbus import games, testing
+from worlds import duskmarket
 
 NAMES = [
     "ByWorld",
@@ -66,20 +67,22 @@ def test_what_type_checkers_read_is_what_is_loaded() -> None:
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     typed = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
 
-    assert typed == {**worldbus._WHERE, "errors": "bus"}
+    assert typed == {**worldbus._WHERE, "errors": "bus", "Any": "typing"}
 
 
 def test_importing_it_loads_nothing_and_a_name_loads_its_own_part() -> None:
     program = (
-        "import sys, worldbus\n"
+        "import sys\n"
+        "before = {*sys.modules}\n"
+        "import worldbus\n"
+        "print(sorted({*sys.modules} - before))\n"
         "packages = ('bus', 'handlers', 'inference', 'migrations', 'projections', 'schemas', 'worlds', 'google', 'nats', 'asyncpg')\n"
-        "print(sorted(name for name in sys.modules if name.partition('.')[0] in packages or name.startswith('worldbus.')))\n"
         "from worldbus import Handler\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules} & set(packages)))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, text=True, capture_output=True, check=True)
 
-    assert done.stdout.splitlines() == ["[]", "['bus', 'google', 'schemas']"]
+    assert done.stdout.splitlines() == ["['__future__', 'worldbus']", "['bus', 'google', 'schemas']"]
 
 
 def test_every_package_that_is_shipped_says_that_it_is_typed() -> None:
@@ -102,3 +105,25 @@ def test_without_hypothesis_the_examples_work_and_the_laws_say_what_to_install()
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, text=True, capture_output=True, check=True)
 
     assert "pip install 'worldbus[testing]'" in done.stdout
+
+
+def test_a_program_plays_the_game_that_it_hands_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(games, "_named", [])
+    mine = worldbus.Game(name="harbour", handlers=(), projections=(), content=duskmarket.game.content)
+
+    worldbus.choose(mine)
+    assert games.current() is mine
+
+    worldbus.choose("worlds.duskmarket:game")
+    assert games.current() is duskmarket.game
+
+
+def test_a_projection_without_its_sql_says_where_that_was_wanted(tmp_path: Path) -> None:
+    """Where the module was packaged without it, say. It is found when the tables are made."""
+    here = tmp_path / "crowds.py"
+    crowds = worldbus.Projection(name="crowds", version=1, schema=worldbus.sql_beside(str(here)), tables=(), on={})
+    with pytest.raises(worldbus.errors.BadSettings, match=r"wanted the SQL of projection crowds in .*crowds\.sql, found .*CREATE TABLE"):
+        _ = crowds.sql
+
+    here.with_suffix(".sql").write_text("CREATE TABLE crowds ();")
+    assert crowds.sql == "CREATE TABLE crowds ();"

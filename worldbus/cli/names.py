@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from bus.errors import BadSettings
 from worldbus.project import nearest
 
 _ROOT = Path(__file__).parents[2]
@@ -46,8 +47,11 @@ def _declared(pattern: re.Pattern[str], ours: Path) -> list[str]:
 
 def _of_the_game(key: str) -> list[Path]:
     """The folder that a key of `[tool.worldbus]` names: itself, or the Python package of the game."""
-    project = nearest(Path.cwd(), key)
-    if project is None:
+    try:
+        project = nearest(Path.cwd(), key)
+    except BadSettings:  # the verb itself says so
+        return []
+    if project is None or not isinstance(project.table[key], str):
         return []
     name = project.table[key].partition(":")[0].partition(".")[0] if key == "game" else project.table[key]
     return [folder for folder in (project.root / name, project.root / "src" / name) if folder.is_dir()]

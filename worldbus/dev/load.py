@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bus.errors import WorldbusError
+from bus.errors import BadSettings, WorldbusError
+from schemas.errors import SchemaError
 from worldbus.dev.warm import is_installed
 from worldbus.games import current, reference
 from worldbus.project import nearest
@@ -47,7 +48,7 @@ def load(world: str) -> tuple[Game | None, Loaded]:
         import_module("worldbus.compose")  # all that is needed to play it, so that the next child finds it warm
         game = current()
     except (Exception, SystemExit) as error:
-        return None, Loaded(broken=[told(error)], roots=roots(), installed=installed())
+        return None, Loaded(broken=[told(_cause(error))], roots=roots(), installed=installed())
     rules, broken = _rules(game, world)
     views, unread = _views(game)
     return game, Loaded(
@@ -87,6 +88,13 @@ def _views(game: Game) -> tuple[dict[str, str], list[str]]:
 
 
 # -- what is wrong ---------------------------------------------------------------------------------------------------------------
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The mistake in a game's code behind the word that it cannot be loaded: `told` names its place alone."""
+    cause = error.__cause__
+    ours = (WorldbusError, SchemaError, ModuleNotFoundError)
+    return cause if isinstance(error, BadSettings) and isinstance(cause, Exception) and not isinstance(cause, ours) else error
 
 
 def told(error: BaseException) -> str:

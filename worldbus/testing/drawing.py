@@ -25,7 +25,7 @@ _INT32 = st.integers(-(2**31), 2**31 - 1)
 _INT64 = st.integers(-(2**63), 2**63 - 1)
 _UINT32 = st.integers(0, 2**32 - 1)
 _UINT64 = st.integers(0, 2**64 - 1)
-_TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _SCALARS: dict[int, SearchStrategy[Any]] = {
     _F.TYPE_DOUBLE: st.floats(allow_nan=False, allow_infinity=False),
     _F.TYPE_FLOAT: st.floats(allow_nan=False, allow_infinity=False, width=32),
@@ -96,7 +96,7 @@ def _packed(cls: Any, event: Message) -> Message:
 
 
 def _one(field: FieldDescriptor, depth: int, portable: bool) -> SearchStrategy[Any]:
-    if field.type == _F.TYPE_ENUM:
+    if field.enum_type is not None:
         return st.sampled_from([value.number for value in field.enum_type.values])
     if field.type == _F.TYPE_MESSAGE:
         return _message(field.message_type, depth - 1, portable)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import spaceport
-from tests.spaceport import COMMAND, call, environment
+from tests.spaceport import COMMAND, ROOT, call, environment
 
+DUSKMARKET = ROOT / "worlds" / "duskmarket"  # any ladder does: nothing here asks a model
 PATIENCE_S = 120.0
 
 
@@ -20,16 +23,19 @@ PATIENCE_S = 120.0
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The game's folder, in which its world is up and a ship has asked for a berth."""
     folder = spaceport.write(tmp_path_factory.mktemp("sp"))
+    shutil.copytree(DUSKMARKET / "grammars", folder / "spaceport" / "content" / "grammars")
+    shutil.copy(DUSKMARKET / "ladder.toml", folder / "spaceport" / "content")
     made = call(folder, "proto")
     assert made.returncode == 0, made.stderr
-    process = subprocess.Popen([*COMMAND, "up"], cwd=folder, env=environment(folder), text=True, stderr=subprocess.PIPE)
-    try:
-        said = eventually(lambda: call(folder, "publish", "DockingRequested", "--entity", "heron", "--data", '{"length_m": 20}'))
-        assert said.returncode == 0, said.stderr
-        yield folder
-    finally:
-        process.terminate()
-        process.wait(60)
+    with (folder / "up.log").open("w") as log, subprocess.Popen([*COMMAND, "up"], cwd=folder, env=environment(folder), stderr=log) as up:
+        try:
+            found = eventually(lambda: call(folder, "env"))
+            assert (found.returncode, up.poll()) == (0, None), (folder / "up.log").read_text()
+            said = call(folder, "publish", "DockingRequested", "--entity", "heron", "--data", '{"length_m": 20}')
+            assert said.returncode == 0, said.stderr
+            yield folder
+        finally:
+            up.terminate()
 
 
 def eventually(look: Callable[[], subprocess.CompletedProcess[str]], word: str = "") -> subprocess.CompletedProcess[str]:
@@ -74,7 +80,7 @@ def test_what_the_game_does_not_allow_is_refused(repository: Path) -> None:
 
 def test_documents_are_made_of_the_game(repository: Path) -> None:
     asyncapi = json.loads(call(repository, "asyncapi", "--json").stdout)
-    openapi = json.loads(call(repository, "gateway", "openapi").stdout)
+    openapi = yaml.load(call(repository, "gateway", "openapi").stdout, yaml.CSafeLoader)
 
     assert "docking-says-BerthAssigned" in asyncapi["operations"]
     assert "DockingRequested" in openapi["components"]["schemas"]

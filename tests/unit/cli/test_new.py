@@ -109,6 +109,20 @@ def test_a_package_of_the_game_that_hides_one_of_ours_is_named_at_the_start(name
     assert "rename that one" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["bus", "handlers", "schemas"])
+def test_a_program_of_the_game_is_told_so_too(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[3]}"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", "from worldbus import Game"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode != 0
+    assert f"ImportError: worldbus.Game: wanted worldbus's own package {name!r}" in done.stderr
+
+
 @pytest.mark.parametrize("folder", ["migrations", "handlers"])
 def test_a_folder_without_python_hides_nothing(folder: str, tmp_path: Path) -> None:
     (tmp_path / folder).mkdir()

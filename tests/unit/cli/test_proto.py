@@ -127,7 +127,12 @@ def test_a_change_that_breaks_recorded_events_is_refused_before_anything_is_writ
     ("old", "new", "words"),
     [
         ("message DockingRefused", "message WeatherChanged", "the simple name is taken by worldbus.weather.v1.WeatherChanged"),
-        ("package spaceport.docking.v1;", "package docking;", "wanted a package <game>.<subsystem>.v<n> of your own, found 'docking'"),
+        (
+            "package spaceport.docking.v1;",
+            "package docking;",
+            "wanted a package <game>.<subsystem>.v<n> of your own, in a-z 0-9 _, found 'docking'",
+        ),
+        ("package spaceport.docking.v1;", "package spaceport.import.v1;", "import in spaceport.import.v1 is a word of Python"),
         ("google/protobuf/timestamp.proto", "google/protobuf/descriptor.proto", "imports google/protobuf/descriptor.proto"),
         ("int32 length_m", "Length length_m", '"Length" is not defined'),
     ],
@@ -145,6 +150,18 @@ def test_sources_against_the_rules_are_refused_and_nothing_is_written(repository
     assert found.exit_code == 1
     assert words in str(found.exception)
     assert files(repository) == before
+
+
+@pytest.mark.parametrize("path", ["proto/corpus/spaceport.docking.v1.jsonl", "proto/released.txt"])
+def test_what_a_merge_left_behind_is_named_by_file_and_line(repository: Path, path: str) -> None:
+    proto()
+    lines = (repository / path).read_text().splitlines()
+    (repository / path).write_text("\n".join([lines[0], "<<<<<<< HEAD", *lines[1:]]))
+
+    found = proto()
+
+    assert found.exit_code == 1
+    assert f"{Path(path).name}:2: wanted" in str(found.exception)
 
 
 @pytest.mark.parametrize(

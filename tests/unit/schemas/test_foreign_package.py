@@ -14,16 +14,21 @@ import pytest
 from google.protobuf.message import Message
 
 from bus.check import check_type
-from bus.event import Draft
+from bus.event import Draft, Event
 from bus.json_format import payload_from_json
 from bus.testing import given, recorded
+from bus.unreadable import undecodable
+from handlers.answering import ANSWERS, answering
 from handlers.permissions import ANY, CLIENT, GAME, OWN, Right
+from handlers.plausible import UNBOUNDED
+from handlers.rights import RIGHTS
 from projections.knowledge.knowledge import knowledge
 from schemas import late, registry
 from schemas import upcast as upcasting
 from schemas.asyncapi import document
 from schemas.errors import BadPackage, UnknownMessage
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeRequested
+from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.generate import generate, protoc
 from schemas.jsonschema import comments
 from schemas.registry import all_events, by_name, message_class, subsystem, suggestions
@@ -50,8 +55,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def module(repository: Path) -> Iterator[Any]:
     """The generated module of a package that nobody has registered yet."""
+    with spaceport.known_here():  # importing the game registers it
+        found = import_module("spaceport.gen.spaceport.docking.v1.docking_pb2")
     with spaceport.known_here():
-        yield import_module("spaceport.gen.spaceport.docking.v1.docking_pb2")
+        yield found
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ def test_a_package_is_known_by_its_name_or_as_a_module_and_twice_is_once(module:
     assert all_events() == before
     assert by_name("BerthAssigned") == check_type("BerthAssigned") == NAME("BerthAssigned")
     assert message_class(NAME("Berth")).DESCRIPTOR.full_name == NAME("Berth"), "a part is a message"
-    with pytest.raises(UnknownMessage, match="did you mean"):
+    with pytest.raises(UnknownMessage, match="found .Berth."):
         by_name("Berth")
     assert subsystem(message_class(NAME("BerthAssigned"))) == "docking"
     assert "DockingRequested" in suggestions("DockingRequsted")
@@ -147,6 +154,20 @@ def test_names_that_are_taken_are_refused_with_both(
         assert all_events() == before, "nothing of it was taken"
 
 
+def test_a_simple_name_means_the_newest_version_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    first = generated(tmp_path / "1", "freight.holds.v9", "HoldSealed", python="py_holds_9")
+    second = generated(tmp_path / "2", "freight.holds.v10", "HoldSealed", python="py_holds_10")
+
+    with spaceport.known_here():
+        registry.add(second)
+        assert check_type("HoldSealed") == "freight.holds.v10.HoldSealed"
+        registry.add(first)
+        assert check_type("HoldSealed") == "freight.holds.v10.HoldSealed"
+        assert registry.first_version("HoldSealed") == "freight.holds.v9.HoldSealed"
+        assert {"freight.holds.v9.HoldSealed", "freight.holds.v10.HoldSealed"} <= set(names(all_events()))
+
+
 def test_what_cannot_be_imported_is_named() -> None:
     with pytest.raises(BadPackage, match=r"wanted a package of events as no.such.gen, found no module no: generate it"):
         registry.add("no.such.gen")
@@ -171,6 +192,15 @@ def test_a_game_is_loaded_at_the_first_name_that_is_not_known(module: Any) -> No
 
 def recorded_by_a_stranger(message: Message) -> bytes:
     return message.SerializeToString()
+
+
+def test_a_later_version_of_a_games_type_is_waited_for_and_another_type_of_that_name_is_not(game: Game, module: Any) -> None:
+    draft = Draft(data=module.BerthAssigned(), world="w", entity="e", subsystem="docking", id="x")
+    for package, waits in (("spaceport.docking.v2", True), ("spaceport.landing.v2", False)):
+        raw = draft.encode().replace(b"spaceport.docking.v1", package.encode())
+        event = Event(raw=raw, subject=draft.subject, partition=0, position=1)
+
+        assert (undecodable(event) is None) == waits, package
 
 
 def test_upcasts_of_a_game_are_steps_among_ours(game: Game, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,6 +232,17 @@ def test_the_rights_of_a_game_stand_beside_ours(game: Game, module: Any) -> None
     assert replace(game, may_not=lambda subsystem, name: "closed").emitters.problem("game", asked) == "DockingRequested: closed"
     with pytest.raises(BadPackage, match=r"rights: worldbus.payment.v1.ChargeRequested is worldbus's own"):
         replace(game, rights={ChargeRequested: Right(may={GAME: ANY, CLIENT: OWN})})
+
+
+def test_a_handler_of_the_game_refuses_by_its_rows_what_was_recorded_all_the_same(game: Game, module: Any) -> None:
+    docking = game.handler("docking").of("main")
+    strict = answering(replace(docking, emits=(*docking.emits, *ANSWERS)), UNBOUNDED, rights={**RIGHTS, **game.rights})
+    request = module.DockingRequested(length_m=3)
+
+    (refused,) = given(strict, entity="heron").when(request, entity="heron", subsystem="studio").said
+    assert isinstance(refused, RequestRefused)
+    assert (refused.handler, refused.code) == ("docking", "NOT_ALLOWED")
+    given(strict, entity="heron").when(request, entity="heron", subsystem="client").then(module.BerthAssigned(berth={"number": 4}))
 
 
 def test_documents_show_a_games_events_with_their_comments(game: Game, module: Any) -> None:
