@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 from schemas.gen.worldbus.time.v1 import types_pb2 as proto
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 MINUTE_MS: Final = 60_000
@@ -100,21 +100,21 @@ def problems(calendar: Calendar) -> list[str]:
     if not 1 <= calendar.hours_per_day <= MAX_HOURS:
         found.append(f"hours_per_day must be 1 to {MAX_HOURS}, found {calendar.hours_per_day}")
     if not 0 <= calendar.offset_ms <= MAX_OFFSET_MS:
-        found.append(f"offset_ms must be 0 to {MAX_OFFSET_MS}, found {calendar.offset_ms}")
+        found.append(f"offset_minutes: offset_ms must be 0 to {MAX_OFFSET_MS}, found {calendar.offset_ms}")
     if not 1 <= len(calendar.seasons) <= MAX_SEASONS:
-        found.append(f"a year needs 1 to {MAX_SEASONS} seasons, found {len(calendar.seasons)}")
+        found.append(f"seasons: a year needs 1 to {MAX_SEASONS} seasons, found {len(calendar.seasons)}")
     names = [season.name for season in calendar.seasons]
     if len(set(names)) != len(names):
-        found.append(f"season names must differ, found {', '.join(names)}")
+        found.append(f"seasons: names must differ, found {', '.join(names)}")
     for season in calendar.seasons:
-        found += _season_problems(season, calendar.hours_per_day * 60)
+        found += [f"seasons.{problem}" for problem in _season_problems(season, calendar.hours_per_day * 60)]
     return found
 
 
 def _season_problems(season: Season, day_minutes: int) -> list[str]:
     found: list[str] = []
     if not is_token(season.name):
-        found.append(f"a season's name must be {NAME_RULE}, found {ascii(season.name)[:80]}")
+        found.append(f"{ascii(season.name)[:80]}: a season's name must be {NAME_RULE}")
     if not 1 <= season.days <= MAX_SEASON_DAYS:
         found.append(f"{season.name}: days must be 1 to {MAX_SEASON_DAYS}, found {season.days}")
     marks = season.marks
@@ -125,18 +125,19 @@ def _season_problems(season: Season, day_minutes: int) -> list[str]:
 
 def load(path: Path) -> Calendar:
     """The calendar in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        calendar = Calendar(
-            hours_per_day=table["hours_per_day"],
-            offset_ms=table.get("offset_minutes", 0) * MINUTE_MS,
-            seasons=tuple(Season(**season) for season in table["seasons"]),
-        )
-        found = problems(calendar)
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise BadSettings(f"{path.name} is not a calendar: {error!r}; compare it with worlds/duskmarket/calendar.toml") from error
-    if found:
-        raise BadSettings(f"{path.name}: " + "; ".join(found))
+    return toml.read(path, parse)
+
+
+def parse(table: Mapping[str, Any], name: str) -> Calendar:
+    """The calendar in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    root = toml.of(table, name)
+    root.only("hours_per_day", "offset_minutes", "seasons")
+    calendar = Calendar(
+        hours_per_day=root.value("hours_per_day", int),
+        offset_ms=root.value("offset_minutes", int, 0) * MINUTE_MS,
+        seasons=tuple(season.into(Season) for season in root.rows("seasons")),
+    )
+    root.refuse(problems(calendar))
     return calendar
 
 
