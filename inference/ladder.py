@@ -5,8 +5,9 @@ Each kind of request has its own; the table says how long each rung needs, and t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,16 +76,24 @@ class Ladders:
         return self.by_kind.get(kind) or self.by_kind.get(DEFAULT)
 
 
-def load(path: Path) -> Ladders:
-    """The ladders in a TOML file; raises `BadSettings` with every problem found."""
-    return toml.read(path, ladders)
+def load(path: Path, grammars: Collection[str] | None = None) -> Ladders:
+    """The ladders in a TOML file; raises `BadSettings` with every problem found. `grammars`: those that they may name; None: any."""
+    return toml.read(path, partial(ladders, grammars=grammars))
 
 
-def ladders(table: Mapping[str, Any], name: str) -> Ladders:
+def ladders(table: Mapping[str, Any], name: str, grammars: Collection[str] | None = None) -> Ladders:
     """The ladders in a parsed file called `name`; raises `BadSettings` with every problem found."""
     root = toml.of(table, name)
     found = {kind: _ladder(kind, root.table(kind)) for kind in root}
-    root.refuse(problem for one in found.values() for problem in _problems(one))
+    problems = [problem for one in found.values() for problem in _problems(one)]
+    if grammars is not None:
+        known = ", ".join(sorted(grammars))
+        problems += [
+            f"{one.kind}.grammar: there is no grammar {one.grammar!r}, there are {known}"
+            for one in found.values()
+            if one.grammar and one.grammar not in grammars
+        ]
+    root.refuse(problems)
     return Ladders(found)
 
 

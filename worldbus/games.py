@@ -12,9 +12,9 @@ from typing import Final
 
 from bus.errors import BadSettings
 from worldbus.game import Game
+from worldbus.settings import GAME as VARIABLE
 
 SAMPLE: Final = "worlds.duskmarket:game"
-VARIABLE: Final = "WORLDBUS_GAME"
 
 _named: list[str] = []
 
@@ -42,6 +42,7 @@ def _reference() -> tuple[str, str]:
     return SAMPLE, "the default"
 
 
+@cache
 def _project(folder: Path) -> tuple[str, str] | None:
     """`[tool.worldbus] game` of the nearest pyproject.toml that has it; its folder is where modules are looked for."""
     for one in (folder, *folder.parents):

@@ -25,20 +25,34 @@ PROJECTOR = "projector"
 def members(heard: Sequence[Member], bounds: Bounds) -> Finding:
     """Everybody who was heard, each handler run by somebody, and everybody well."""
     run = {name for one in heard for name in one.handlers}
-    nobody = [handler.name for handler in current().handlers if handler.name not in run | bounds.without]
+    ours = [handler.label for handler in current().handlers]
+    nobody = [label for label in ours if label not in run | bounds.without]
     ill = [f"{one.name}: {'; '.join(one.health)}" for one in heard if one.health]
     silent = [one.name for one in heard if one.speaks and not one.told]
     facts = {"members": [{"member": one.name, "version": one.version, "handlers": one.handlers, "health": one.health} for one in heard]}
-    if not run - bounds.without and nobody:
+    if nobody and not run.intersection(ours) - bounds.without:
         step = "start `worldbus up` or `worldbus run`; if one runs, it hangs: its log says where"
         return Finding("members", False, f"nobody was heard who runs a handler: {step}", facts=facts)
-    problems = [*ill, *([f"nobody runs {many(nobody)}: start them, or say --without"] if nobody else [])]
+    problems = [*ill, *_twice(heard), *([f"nobody runs {many(nobody)}: start them, or say --without"] if nobody else [])]
     problems += [f"{many(silent)} beats and does not answer: look into its log"] if silent else []
     if problems:
         return Finding("members", False, "; ".join(problems), facts=facts)
     return Finding(
         "members", True, f"{counted(len(run), 'handler')} in {counted(sum(bool(one.handlers) for one in heard), 'member')}", facts=facts
     )
+
+
+def _twice(heard: Sequence[Member]) -> list[str]:
+    """Games that decide in the same world, each of which would answer what the other answers."""
+    plays = {one.game: frozenset(one.worlds) for one in heard if one.game and one.handlers}
+    pairs = [(one, other) for number, one in enumerate(sorted(plays)) for other in sorted(plays)[number + 1 :]]
+    found = []
+    for one, other in pairs:
+        both = (plays[one] or plays[other]) if not plays[one] or not plays[other] else plays[one] & plays[other]
+        if both or not (plays[one] or plays[other]):
+            worlds = f"the world {', '.join(sorted(both))}" if both else "every world"
+            found.append(f"{one} and {other} both play {worlds}: say in one of them, by `plays`, which worlds are its own")
+    return found
 
 
 def versions(heard: Sequence[Member]) -> Finding:
@@ -95,7 +109,7 @@ async def _standing(log: Log, late: Sequence[ConsumerLag]) -> set[str]:
     wanted = {one.handler for one in late}
     before = {one.name: one.settled for one in late}
     await asyncio.sleep(LOOK_S)
-    now = await consumers(log, [handler for handler in current().handlers if handler.name in wanted])
+    now = await consumers(log, [handler for handler in current().handlers if handler.label in wanted])
     return {one.name for one in now if one.name in before and one.settled <= before[one.name]}
 
 

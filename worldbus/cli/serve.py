@@ -17,6 +17,7 @@ from worldbus.cli.meant import meant
 from worldbus.cli.names import complete, handlers
 from worldbus.cli.options import PLACE, run, settings_options
 from worldbus.cli.output import remark
+from worldbus.readiness import REFUSES
 
 if TYPE_CHECKING:
     from bus.presence import Presence
@@ -36,6 +37,7 @@ def up(speed: float, settings: Settings) -> None:
 
     Other verbs on the same data folder find these servers by themselves. Stopping settles what is in flight; nothing is lost either way.
     """
+    _check_plays(settings)
     _log_at_info(settings)
     until_stopped(_up(settings, round(speed * 1000)))
 
@@ -59,6 +61,7 @@ def run_(only: str | None, settings: Settings) -> None:
     from worldbus.embedded.folder import Folder
 
     names = _names(only)
+    _check_plays(settings)
     needs_postgres = PROJECTOR in names
     if (settings.embedded_nats or (needs_postgres and settings.embedded_postgres)) and Folder(settings.data).find() is None:
         raise BadSettings(
@@ -83,6 +86,13 @@ def _names(only: str | None) -> frozenset[str]:
         found = f"{', '.join(unknown) or 'nothing'}{meant(unknown, known)}"
         raise BadSettings(f"--only: wanted some of {', '.join(sorted(known))}, found {found}")
     return names
+
+
+def _check_plays(settings: Settings) -> None:
+    """Refuse a world that is another game's before anything starts."""
+    from worldbus.games import current
+
+    current().check_plays(settings.world)
 
 
 def _log_at_info(settings: Settings) -> None:
@@ -112,9 +122,15 @@ async def _up(settings: Settings, scale: int) -> None:
             world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=_tiers(settings), release_feed=True
         ):
             await _until_tables_are_there(world.presence)
+            for line in _refused(world.presence):
+                remark(line)
             for line in _welcome(settings, world.servers):
                 remark(line)
             await asyncio.Event().wait()
+
+
+def _refused(presence: Presence) -> list[str]:
+    return [f"{part.name} {part.state}: {part.reason}" for part in presence.parts() if part.state == REFUSES]
 
 
 async def _until_tables_are_there(presence: Presence) -> None:
@@ -168,5 +184,9 @@ async def _run(settings: Settings, names: frozenset[str]) -> None:
         open_world(settings, name=f"worldbus-run-{os.getpid()}", postgres=PROJECTOR in names) as world,
         serve(world, handlers=wanted, projections=projections, ticks=TICKER in names, tiers=[one for one in NAMES if one in names]),
     ):
-        remark(f"running {', '.join(sorted(names))}")
+        for line in _refused(world.presence):
+            remark(line)
+        refused = {part.name for part in world.presence.parts() if part.state == REFUSES}
+        labels = {handler.label: handler.name for handler in wanted}
+        remark(f"running {', '.join(sorted(names - {labels.get(name, name) for name in refused}))}")
         await asyncio.Event().wait()
