@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from bus.presence import PartReport
@@ -33,7 +34,7 @@ def members(heard: Sequence[Member], bounds: Bounds) -> Finding:
     if nobody and not run.intersection(ours) - bounds.without:
         step = "start `worldbus up` or `worldbus run`; if one runs, it hangs: its log says where"
         return Finding("members", False, f"nobody was heard who runs a handler: {step}", facts=facts)
-    problems = [*ill, *_twice(heard), *([f"nobody runs {many(nobody)}: start them, or say --without"] if nobody else [])]
+    problems = [*ill, *([f"nobody runs {many(nobody)}: start them, or say --without"] if nobody else [])]
     problems += [f"{many(silent)} beats and does not answer: look into its log"] if silent else []
     if problems:
         return Finding("members", False, "; ".join(problems), facts=facts)
@@ -42,17 +43,22 @@ def members(heard: Sequence[Member], bounds: Bounds) -> Finding:
     )
 
 
-def _twice(heard: Sequence[Member]) -> list[str]:
-    """Games that decide in the same world, each of which would answer what the other answers."""
+def games(heard: Sequence[Member]) -> Finding:
+    """One game in each world: two would answer what the other answers."""
     plays = {one.game: frozenset(one.worlds) for one in heard if one.game and one.handlers}
-    pairs = [(one, other) for number, one in enumerate(sorted(plays)) for other in sorted(plays)[number + 1 :]]
-    found = []
-    for one, other in pairs:
-        both = (plays[one] or plays[other]) if not plays[one] or not plays[other] else plays[one] & plays[other]
-        if both or not (plays[one] or plays[other]):
-            worlds = f"the world {', '.join(sorted(both))}" if both else "every world"
-            found.append(f"{one} and {other} both play {worlds}: say in one of them, by `plays`, which worlds are its own")
-    return found
+    both = [words for one, other in combinations(sorted(plays), 2) if (words := _shared(plays[one], plays[other], f"{one} and {other}"))]
+    facts: dict[str, object] = {name: sorted(worlds) or "every world" for name, worlds in plays.items()}
+    if both:
+        return Finding("games", False, f"{'; '.join(both)}: say in one of them, by `plays`, which worlds are its own", facts=facts)
+    return Finding("games", True, many(sorted(plays)) if plays else "nobody was heard", facts=facts)
+
+
+def _shared(one: frozenset[str], other: frozenset[str], who: str) -> str:
+    """The worlds that two games play, in words; empty if there are none. No names stand for every world."""
+    if not one and not other:
+        return f"{who} both play every world"
+    shared = one & other if one and other else one | other
+    return f"{who} both play the world {', '.join(sorted(shared))}" if shared else ""
 
 
 def versions(heard: Sequence[Member]) -> Finding:
