@@ -200,7 +200,7 @@ class Table(dict[str, Any]):
 
     def missing(self, key: str, what: str) -> NoReturn:
         """Refuse the table for want of a key."""
-        found = f"only {_some(self)}" if self else "nothing"
+        found = f"no such key beside {_some(self)}" if self else "an empty table"
         self._refuse((*self.path, key), f"wanted {what}, found {found}{_meant(key, self)}")
 
     def wrong(self, key: str, wanted: str, found: object) -> NoReturn:

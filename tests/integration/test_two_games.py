@@ -23,9 +23,10 @@ from bus.runtime import Runtime, run_handlers
 from bus.verify import Report, Verifier
 from handlers import by_name
 from handlers.content import Content
-from schemas.gen.worldbus.game.v1.game_pb2 import PlayerJoined, PlayerSpoke
+from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.payment.v1.payment_pb2 import PurchaseCompleted, PurchaseRequested
+from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, ClockStartRequested
 from tests.duskmarket import FOLDER
 from worldbus.checks.running import games

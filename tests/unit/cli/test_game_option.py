@@ -16,7 +16,7 @@ from worldbus.cli.app import app, exit_code
 from worldbus.settings import Settings
 
 WITHOUT = {"completion", "kb", "log", "parked", "archive", "skipped"}
-"""Completion of the shell knows no game yet; the others are groups, whose verbs have it."""
+"""The shell's completion plays no game; the others are groups, whose verbs have the option."""
 
 
 @pytest.fixture(autouse=True)

@@ -71,7 +71,7 @@ TYPOS = {
         "levels = [0.3, 0.6, 0.9]\n",
         "",
         "skies.rain.levels",
-        "wanted an array with a number in each place, found only",
+        "wanted an array with a number in each place, found no such key",
         at="[skies.rain]",
     ),
     "weather: misspelt": Typo("weather.toml", "warmth_c = -4.0", "warmth = -4.0", "skies.rain.warmth", "did you mean warmth_c"),
