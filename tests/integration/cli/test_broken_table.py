@@ -106,19 +106,20 @@ def test_a_worker_alone_ends_with_the_file_that_it_answers_from(broken: Broken, 
 
 
 @contextmanager
-def running(broken: Broken, data: Path, *words: str) -> Iterator[str]:
+def running(broken: Broken, data: Path) -> Iterator[str]:
     """`worldbus up` of that game, until it says that it is up; what it said."""
-    errors = data / "up.err"
+    errors = broken.folder / "up.err"
     with errors.open("w") as said:
         process = subprocess.Popen([*COMMAND, "up"], env=broken.environment(data), stderr=said, stdin=subprocess.DEVNULL)
+    while "Stop it with Ctrl-C" not in errors.read_text():
+        assert process.poll() is None, errors.read_text()
+        time.sleep(0.05)
     try:
-        while "Stop it with Ctrl-C" not in errors.read_text():
-            assert process.poll() is None, errors.read_text()
-            time.sleep(0.05)
         yield errors.read_text()
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, errors.read_text()
+        ended = process.wait(60)
+    assert ended == 0, errors.read_text()
 
 
 def test_all_others_run_and_a_mended_table_needs_a_restart_alone(broken: Broken, data_folder: Path) -> None:
