@@ -103,8 +103,8 @@ class Source:
     def find(self, sentence: str, keys: Keys = ()) -> Keys:
         """The key that a sentence begins with: `climates.harbour.spring: next.snow: no such sky`."""
         node: Any = self._root
-        for key in keys:
-            node = node[key]
+        for known in keys:
+            node = node[known]
         for part in sentence.split(": "):
             word = part.split(" ", 1)[0].strip("'\",")
             for name in word.split("."):
@@ -180,7 +180,8 @@ class Table(dict[str, Any]):
 
         `given` are fields that were made elsewhere; `renamed` says for a field which key writes it, and an empty one that none does.
         """
-        hints, needed = _hints(kind), _needed(kind)
+        shape: Any = kind
+        hints, needed = _hints(shape), _needed(shape)
         written = {field: field for field in hints} | dict(renamed)
         self.only(*filter(None, written.values()))
         values = {
@@ -302,14 +303,14 @@ def words(kind: Any) -> str:
 
 
 @cache
-def _hints(kind: type) -> Mapping[str, Any]:
+def _hints(kind: Any) -> Mapping[str, Any]:
     hints = get_type_hints(kind)
-    return {one.name: hints[one.name] for one in fields(kind) if one.init}  # type: ignore[arg-type]  # dataclasses alone come here
+    return {one.name: hints[one.name] for one in fields(kind) if one.init}
 
 
 @cache
-def _needed(kind: type) -> Mapping[str, bool]:
-    return {one.name: one.default is MISSING and one.default_factory is MISSING for one in fields(kind) if one.init}  # type: ignore[arg-type]
+def _needed(kind: Any) -> Mapping[str, bool]:
+    return {one.name: one.default is MISSING and one.default_factory is MISSING for one in fields(kind) if one.init}
 
 
 def _some(known: Iterable[str]) -> str:
