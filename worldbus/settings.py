@@ -177,7 +177,7 @@ def _misspelt(environ: Mapping[str, str]) -> list[str]:
         word = name.removeprefix(PREFIX)
         if word == name or word in known:
             continue
-        meant = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
+        meant = difflib.get_close_matches(word, known, n=1, cutoff=0.85)
         if meant:
             problems.append(f"{name}: no such setting; did you mean {PREFIX}{meant[0]}?")
     return problems

@@ -17,7 +17,6 @@ from worldbus.cli.meant import meant
 from worldbus.cli.names import complete, handlers
 from worldbus.cli.options import PLACE, run, settings_options
 from worldbus.cli.output import remark
-from worldbus.readiness import REFUSES
 
 if TYPE_CHECKING:
     from bus.presence import Presence
@@ -122,15 +121,18 @@ async def _up(settings: Settings, scale: int) -> None:
             world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=_tiers(settings), release_feed=True
         ):
             await _until_tables_are_there(world.presence)
-            for line in _refused(world.presence):
+            for line in _refused(world.presence).values():
                 remark(line)
             for line in _welcome(settings, world.servers):
                 remark(line)
             await asyncio.Event().wait()
 
 
-def _refused(presence: Presence) -> list[str]:
-    return [f"{part.name} {part.state}: {part.reason}" for part in presence.parts() if part.state == REFUSES]
+def _refused(presence: Presence) -> dict[str, str]:
+    """A line about each part that refuses to run, by its name."""
+    from worldbus.readiness import REFUSES
+
+    return {part.name: f"{part.name} {part.state}: {part.reason}" for part in presence.parts() if part.state == REFUSES}
 
 
 async def _until_tables_are_there(presence: Presence) -> None:
@@ -184,9 +186,9 @@ async def _run(settings: Settings, names: frozenset[str]) -> None:
         open_world(settings, name=f"worldbus-run-{os.getpid()}", postgres=PROJECTOR in names) as world,
         serve(world, handlers=wanted, projections=projections, ticks=TICKER in names, tiers=[one for one in NAMES if one in names]),
     ):
-        for line in _refused(world.presence):
+        refused = _refused(world.presence)
+        for line in refused.values():
             remark(line)
-        refused = {part.name for part in world.presence.parts() if part.state == REFUSES}
         labels = {handler.label: handler.name for handler in wanted}
         remark(f"running {', '.join(sorted(names - {labels.get(name, name) for name in refused}))}")
         await asyncio.Event().wait()
