@@ -51,7 +51,7 @@ class Rule:
     on: str
     value: str
     object: str
-    begin: tuple[str, ...] = ()
+    begin: tuple[str, ...]
     to: str
 
 
@@ -111,7 +111,7 @@ def _scene(name: str, body: toml.Table) -> Scene:
 
 
 def _rule(body: toml.Table) -> Rule:
-    return body.into(Rule, renamed={"begin": "from"})
+    return body.into(Rule, renamed={"begin": "from"}, begin=body.value("from", tuple[str, ...], ()))
 
 
 def _triggers(scenes: Mapping[str, Scene]) -> dict[Trigger, tuple[str, ...]]:

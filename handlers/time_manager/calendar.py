@@ -100,21 +100,21 @@ def problems(calendar: Calendar) -> list[str]:
     if not 1 <= calendar.hours_per_day <= MAX_HOURS:
         found.append(f"hours_per_day must be 1 to {MAX_HOURS}, found {calendar.hours_per_day}")
     if not 0 <= calendar.offset_ms <= MAX_OFFSET_MS:
-        found.append(f"offset_minutes: offset_ms must be 0 to {MAX_OFFSET_MS}, found {calendar.offset_ms}")
+        found.append(f"offset_ms must be 0 to {MAX_OFFSET_MS}, found {calendar.offset_ms}")
     if not 1 <= len(calendar.seasons) <= MAX_SEASONS:
-        found.append(f"seasons: a year needs 1 to {MAX_SEASONS} seasons, found {len(calendar.seasons)}")
+        found.append(f"a year needs 1 to {MAX_SEASONS} seasons, found {len(calendar.seasons)}")
     names = [season.name for season in calendar.seasons]
     if len(set(names)) != len(names):
-        found.append(f"seasons: names must differ, found {', '.join(names)}")
+        found.append(f"season names must differ, found {', '.join(names)}")
     for season in calendar.seasons:
-        found += [f"seasons.{problem}" for problem in _season_problems(season, calendar.hours_per_day * 60)]
+        found += _season_problems(season, calendar.hours_per_day * 60)
     return found
 
 
 def _season_problems(season: Season, day_minutes: int) -> list[str]:
     found: list[str] = []
     if not is_token(season.name):
-        found.append(f"{ascii(season.name)[:80]}: a season's name must be {NAME_RULE}")
+        found.append(f"a season's name must be {NAME_RULE}, found {ascii(season.name)[:80]}")
     if not 1 <= season.days <= MAX_SEASON_DAYS:
         found.append(f"{season.name}: days must be 1 to {MAX_SEASON_DAYS}, found {season.days}")
     marks = season.marks
@@ -137,8 +137,13 @@ def parse(table: Mapping[str, Any], name: str) -> Calendar:
         offset_ms=root.value("offset_minutes", int, 0) * MINUTE_MS,
         seasons=tuple(season.into(Season) for season in root.rows("seasons")),
     )
-    root.refuse(problems(calendar))
+    root.refuse(f"{_key_of(problem)}{problem}" for problem in problems(calendar))
     return calendar
+
+
+def _key_of(problem: str) -> str:
+    """The key of a file that a problem of any calendar concerns; empty where it begins with it."""
+    return "" if problem.startswith("hours_per_day") else "offset_minutes: " if problem.startswith("offset_ms") else "seasons: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
