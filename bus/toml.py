@@ -268,7 +268,7 @@ def _blame(keys: Keys, value: Any, kind: Any) -> tuple[Keys, Any, Any]:
 
 def _parts(value: Any, kind: Any) -> Iterable[tuple[str | int, Any, Any]]:
     origin, hints = get_origin(kind), get_args(kind)
-    if isinstance(value, dict) and len(hints) == 2:
+    if isinstance(value, dict) and isinstance(origin, type) and issubclass(origin, Mapping):
         return [(key, one, hints[1]) for key, one in value.items()]
     if isinstance(value, list) and origin is tuple and hints[1:] != (...,):
         return (

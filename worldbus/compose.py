@@ -82,11 +82,11 @@ def _refusals(world: World, parts: ExitStack) -> Refusals:
 
 
 def _worlds(settings: Settings) -> frozenset[str]:
-    """The worlds whose content has to be right before anything runs: the one that is meant, and those with content of their own."""
+    """The worlds whose content has to be right before anything runs: the one that is meant, and those that the game names."""
     from worldbus.games import current
 
     game = current()
-    return frozenset(world for world in (settings.world, *game.worlds) if game.played.has(world))
+    return frozenset(world for world in (settings.world, *game.worlds, *(game.plays or ())) if game.played.has(world))
 
 
 def _able(refusals: Refusals, tiers: tuple[str, ...], settings: Settings) -> tuple[str, ...]:

@@ -223,6 +223,8 @@ async def test_two_games_in_the_same_world_are_told(own_nats: NatsServer, games_
     async with process(own_nats, games_["dusk"], everywhere) as bus:
         members = await roll_call(bus.log.connection, bus.log.name)
 
-    finding = games(members)
+    finding, alike = games(members), games([members[0], replace(members[0], worlds=[ISLE])])
+    assert not alike.ok
+    assert "differ about its worlds" in alike.found
     assert not finding.ok
     assert "duskmarket and north both play the world isle, main" in finding.found

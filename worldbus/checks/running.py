@@ -45,20 +45,26 @@ def members(heard: Sequence[Member], bounds: Bounds) -> Finding:
 
 def games(heard: Sequence[Member]) -> Finding:
     """One game in each world: two would answer what the other answers."""
-    plays = {one.game: frozenset(one.worlds) for one in heard if one.game and one.handlers}
-    both = [words for one, other in combinations(sorted(plays), 2) if (words := _shared(plays[one], plays[other], f"{one} and {other}"))]
-    facts: dict[str, object] = {name: sorted(worlds) or "every world" for name, worlds in plays.items()}
-    if both:
-        return Finding("games", False, f"{'; '.join(both)}: say in one of them, by `plays`, which worlds are its own", facts=facts)
-    return Finding("games", True, many(sorted(plays)) if plays else "nobody was heard", facts=facts)
+    said = {(one.game, frozenset(one.worlds)) for one in heard if one.game and one.handlers}
+    plays = sorted(said, key=lambda one: (one[0], sorted(one[1])))
+    problems = []
+    for (one, its), (other, others) in combinations(plays, 2):
+        if one == other:  # they share consumers, and one settles what the other has to decide
+            problems.append(f"processes of {one} differ about its worlds: start all of them with the same `plays`")
+        elif words := _shared(its, others):
+            problems.append(f"{one} and {other} both play {words}: say in one of them, by `plays`, which worlds are its own")
+    facts: dict[str, object] = {name: sorted(worlds) or "every world" for name, worlds in plays}
+    if problems:
+        return Finding("games", False, "; ".join(dict.fromkeys(problems)), facts=facts)
+    return Finding("games", True, many([name for name, _ in plays]) if plays else "nobody was heard", facts=facts)
 
 
-def _shared(one: frozenset[str], other: frozenset[str], who: str) -> str:
-    """The worlds that two games play, in words; empty if there are none. No names stand for every world."""
+def _shared(one: frozenset[str], other: frozenset[str]) -> str:
+    """The worlds that two games both play, in words; empty if there are none. No names stand for every world."""
     if not one and not other:
-        return f"{who} both play every world"
+        return "every world"
     shared = one & other if one and other else one | other
-    return f"{who} both play the world {', '.join(sorted(shared))}" if shared else ""
+    return f"the world {', '.join(sorted(shared))}" if shared else ""
 
 
 def versions(heard: Sequence[Member]) -> Finding:
