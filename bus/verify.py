@@ -152,7 +152,8 @@ class Verifier:
         return Report(events=self.events, handlers=dict(self._tallies), differences=tuple(self._differences), since=dict(self._since))
 
     def _mark(self, event: Event) -> tuple[LaneMark | None, Exception | None]:
-        return mark_of(event) if event.subsystem in self._handlers else (None, None)
+        handler = self._handlers.get(event.subsystem)
+        return mark_of(event) if handler is not None and handler.played.has(event.world) else (None, None)
 
     # -- inputs ------------------------------------------------------------------------------------------------------------------
 
@@ -160,6 +161,8 @@ class Verifier:
         if event.name in CONTROL_EVENTS:
             return
         for handler in self._listeners.get(event.name, ()):
+            if not handler.played.has(event.world):
+                continue
             for world, entity in self._lanes_of(handler, event):
                 self._inputs[event.position] = event
                 track = self._track(handler, world, entity)

@@ -15,9 +15,9 @@ from schemas.errors import SchemaError
 from worldbus.game import Game
 from worldbus.hidden import refuse_hidden
 from worldbus.project import nearest
+from worldbus.settings import GAME as VARIABLE
 
 SAMPLE: Final = "worlds.duskmarket:game"
-VARIABLE: Final = "WORLDBUS_GAME"
 
 _named: list[str | Game] = []
 
@@ -47,6 +47,7 @@ def _reference() -> tuple[str, str]:
     return SAMPLE, "the default"
 
 
+@cache
 def _project(folder: Path) -> tuple[str, str] | None:
     """`[tool.worldbus] game` of the nearest pyproject.toml that has it; its folder is where modules are looked for."""
     found = nearest(folder, "game")
