@@ -49,11 +49,11 @@ class Game:
     projections  its read models
     content      of every world that has none of its own
     worlds       world -> its own content
+    plays        the worlds that it plays on a bus that it shares with other games; None: every world
+    mark         stands before the names of its consumers; None: its name, and empty for a game that was on its bus before games had names
     packages     its own event types: generated modules, or Python packages of such, or their names (`schemas.registry.add`)
     upcasts      steps from old types of these packages to new ones (`schemas.upcast`)
     rights       type of these packages -> who may say it. A type without a row may be said by game servers, and by no client
-    plays        the worlds that it plays on a bus that it shares with other games; None: every world
-    mark         stands before the names of its consumers; None: its name, and empty for a game that was on its bus before games had names
     edges        subsystem outside the bus -> the event types that it alone may say
     may_not      (subsystem, full type name) -> the reason why it may not say that type; empty: it may. None: the rights say it
     engine_line  the engine whose releases the version monitor is told about
@@ -64,11 +64,11 @@ class Game:
     projections: tuple[Projection, ...]
     content: Content
     worlds: Mapping[str, Content] = field(default_factory=dict)
+    plays: frozenset[str] | None = None
+    mark: str | None = None
     packages: tuple[ModuleType | str, ...] = ()
     upcasts: tuple[Upcast, ...] = ()
     rights: Mapping[type[Message], Right] = field(default_factory=dict)
-    plays: frozenset[str] | None = None
-    mark: str | None = None
     edges: Mapping[str, tuple[type[Message], ...]] = field(default_factory=lambda: EDGES)
     may_not: Callable[[str, str], str] | None = None
     engine_line: str = "unreal"
