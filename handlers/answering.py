@@ -49,13 +49,20 @@ def nothing_to_do(event: Event) -> Silence:
     return done(f"nothing to change for {event.entity}")
 
 
-def answering(handler: Handler[S], bounds: Bounds, why: Why = nothing_to_do, lane: Callable[[S], str] | None = None) -> Handler[S]:
+def answering(
+    handler: Handler[S],
+    bounds: Bounds,
+    why: Why = nothing_to_do,
+    lane: Callable[[S], str] | None = None,
+    rights: Rows = RIGHTS,
+) -> Handler[S]:
     """The handler, which declares `ANSWERS`, with an answer to every request. Reports are believed within `bounds`; `why` says for each
     request what silence means.
 
-    `lane` names the lane of a state, where a request may concern several: the first of them answers.
+    `lane` names the lane of a state, where a request may concern several: the first of them answers. `rights` are the rows to go by, for a
+    handler of a game's own `{**RIGHTS, **rows}`.
     """
-    rows: Rows = {kind: RIGHTS[kind] for kind in handler.listens_to if kind in RIGHTS}
+    rows: Rows = {kind: rights[kind] for kind in handler.listens_to if kind in rights}
     return replace(
         handler,
         decide=partial(_decide, handler.name, rows, bounds, why, lane, handler.decide, handler.entities),

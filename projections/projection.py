@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,6 +86,7 @@ class Projection:
     said_by the subsystem whose word counts; the same event type said by another one is passed over. Empty: anybody's
     on      message type -> function (event, its payload) -> changes. Pure, and it copes: if it raises, this projection skips the event,
             on record
+    others  a type of a game's own packages -> the function for it, or None; for projections that read whatever a game says
     """
 
     name: str
@@ -94,6 +95,12 @@ class Projection:
     tables: tuple[Table, ...]
     on: Mapping[type[Message], When]
     said_by: str = ""
+    others: Callable[[type[Message]], When | None] | None = None
+
+    def among(self, kinds: Iterable[type[Message]]) -> Projection:
+        """The projection as it reads a log that holds these types of a game's own as well; itself where they are nothing to it."""
+        more = {kind: when for kind in kinds if self.others and kind not in self.on and (when := self.others(kind))}
+        return replace(self, on={**self.on, **more}) if more else self
 
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.name) is None:

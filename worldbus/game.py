@@ -5,9 +5,11 @@
         handlers=(*STANDARD, docking, customs),
         projections=(*STANDARD_PROJECTIONS, berths),
         content=Content(Path(__file__).parent / "content"),
+        packages=("spaceport.gen",),
     )
 
-Making it reads no file. What reads the log alone needs no content; a table that cannot be read stops only who plays by it.
+Making it imports its packages, whose types are known to every part of worldbus from then on, and reads no other file. What reads the log
+alone needs no content; a table that cannot be read stops only who plays by it.
 """
 
 from __future__ import annotations
@@ -20,14 +22,20 @@ from typing import TYPE_CHECKING
 from bus.emitters import Emitters
 from bus.handler import ByWorld, Subsystem
 from bus.subjects import check_token
-from handlers import rights
+from handlers.rights import RIGHTS, Rights
+from schemas import registry, upcast
+from schemas.errors import BadPackage
 from worldbus.emitters import EDGES
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from google.protobuf.message import Message
 
     from handlers.content import Content
+    from handlers.permissions import Right
     from projections.projection import Projection
+    from schemas.upcast import Upcast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +47,11 @@ class Game:
     projections  its read models
     content      of every world that has none of its own
     worlds       world -> its own content
+    packages     its own event types: generated modules, or Python packages of such, or their names (`schemas.registry.add`)
+    upcasts      steps from old types of these packages to new ones (`schemas.upcast`)
+    rights       type of these packages -> who may say it. A type without a row may be said by game servers, and by no client
     edges        subsystem outside the bus -> the event types that it alone may say
-    may_not      (subsystem, full type name) -> the reason why it may not say that type; empty: it may
+    may_not      (subsystem, full type name) -> the reason why it may not say that type; empty: it may. None: the rights say it
     engine_line  the engine whose releases the version monitor is told about
     """
 
@@ -49,14 +60,21 @@ class Game:
     projections: tuple[Projection, ...]
     content: Content
     worlds: Mapping[str, Content] = field(default_factory=dict)
+    packages: tuple[ModuleType | str, ...] = ()
+    upcasts: tuple[Upcast, ...] = ()
+    rights: Mapping[type[Message], Right] = field(default_factory=dict)
     edges: Mapping[str, tuple[type[Message], ...]] = field(default_factory=lambda: EDGES)
-    may_not: Callable[[str, str], str] = rights.problem
+    may_not: Callable[[str, str], str] | None = None
     engine_line: str = "unreal"
 
     def __post_init__(self) -> None:
         check_token(self.name, "name of a game")
         _once("handlers", [one.name for one in self.handlers])
         _once("projections", [one.name for one in self.projections])
+        mine = registry.add(*self.packages)
+        upcast.add(self.upcasts)
+        self._check_types()
+        object.__setattr__(self, "projections", tuple(one.among(mine) for one in self.projections))
         given = tuple(one.under(self.content, self.worlds) if isinstance(one, ByWorld) else one for one in self.handlers)
         object.__setattr__(self, "handlers", given)
 
@@ -74,9 +92,32 @@ class Game:
         return {one.name: one for one in self.handlers}
 
     @cached_property
+    def allowed(self) -> Rights:
+        """The rows of the standard subsystems, and its own."""
+        return Rights({**RIGHTS, **self.rights})
+
+    @cached_property
     def emitters(self) -> Emitters:
         """The event types that each subsystem may emit."""
-        return Emitters(self.handlers, self.edges, self.may_not)
+        return Emitters(self.handlers, self.edges, self.may_not or self.allowed.problem)
+
+    def _check_types(self) -> None:
+        """Raise `BadPackage` for a type that would be unknown when its first event is read, and for a row that nobody would go by."""
+        uses = [(one.name, kind) for one in self.handlers for kind in (*one.listens_to, *one.emits, *one.retired)]
+        uses += [(one.name, kind) for one in self.projections for kind in one.on]
+        uses += [(name, kind) for name, kinds in self.edges.items() for kind in kinds]
+        uses += [("rights", kind) for kind in self.rights]
+        for name, kind in uses:
+            if not registry.knows(kind):
+                full_name = kind.DESCRIPTOR.full_name
+                raise BadPackage(
+                    f"{name} names {full_name}, which is in no package of the game {self.name}: add {kind.__module__!r} to them"
+                )
+        for kind in self.rights:
+            if registry.is_ours(kind):
+                raise BadPackage(
+                    f"rights: {kind.DESCRIPTOR.full_name} is worldbus's own, and its subsystem goes by the row that comes along"
+                )
 
 
 def _once(what: str, names: list[str]) -> None:

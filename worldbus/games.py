@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
+import traceback
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from bus.errors import BadSettings
+from bus.errors import BadSettings, WorldbusError
+from schemas.errors import SchemaError
 from worldbus.game import Game
+from worldbus.project import nearest
 
 SAMPLE: Final = "worlds.duskmarket:game"
 VARIABLE: Final = "WORLDBUS_GAME"
@@ -46,18 +48,14 @@ def _reference() -> tuple[str, str]:
 
 def _project(folder: Path) -> tuple[str, str] | None:
     """`[tool.worldbus] game` of the nearest pyproject.toml that has it; its folder is where modules are looked for."""
-    for one in (folder, *folder.parents):
-        path = one / "pyproject.toml"
-        if path.is_file():
-            try:
-                tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("worldbus", {})
-            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-                return None  # somebody else's trouble, and nothing that names a game
-            if isinstance(tool, dict) and isinstance(tool.get("game"), str):
-                if str(one) not in sys.path:
-                    sys.path.insert(0, str(one))
-                return tool["game"], str(path)
-    return None
+    found = nearest(folder, "game")
+    if found is None:
+        return None
+    if not isinstance(found.table["game"], str):
+        raise BadSettings(f"{found.path}: wanted [tool.worldbus] game as text, {SAMPLE} for instance, found {found.table['game']!r}")
+    if str(found.root) not in sys.path:
+        sys.path.insert(0, str(found.root))
+    return found.table["game"], str(found.path)
 
 
 @cache
@@ -68,13 +66,29 @@ def _load(reference: str, by: str) -> Game:
     if by in ("--game", VARIABLE) and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        found = getattr(import_module(module), name)
+        found = getattr(import_module(module), name, None)
     except ModuleNotFoundError as error:
         if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
-            raise
+            raise _broken(by, reference, error) from error
         raise BadSettings(f"{by}: there is no module {error.name!r}: run where it can be imported, or install its package") from error
-    except AttributeError as error:
-        raise BadSettings(f"{by}: module {module} has no {name!r}: name the `Game` in it") from error
+    except WorldbusError:
+        raise
+    except Exception as error:  # its author's mistake, and no bug of ours
+        raise _broken(by, reference, error) from error
+    if found is None:
+        raise BadSettings(f"{by}: module {module} has no {name!r}: name the `Game` in it")
     if not isinstance(found, Game):
         raise BadSettings(f"{by}: wanted a worldbus.Game as {reference}, found {type(found).__name__}")
     return found
+
+
+def _broken(by: str, reference: str, error: Exception) -> BadSettings:
+    """The error of a game whose code or packages cannot be loaded, with the place."""
+    if isinstance(error, SchemaError):
+        return BadSettings(f"{by}: {reference} cannot be played: {error}")
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}:{error.lineno}"
+    else:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{last.filename}:{last.lineno}"
+    return BadSettings(f"{by}: {reference} cannot be loaded, {place} raised {type(error).__name__}: {error}; -v shows the way there")

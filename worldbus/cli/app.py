@@ -29,7 +29,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Publish and read": ("publish", "tail", "replay", "sql", "why", "kb"),
     "Is all well": ("check", "lag", "parked", "skipped", "verify"),
     "Change and repair": ("rebuild", "migrate", "log", "archive"),
-    "Work on it": ("bench", "asyncapi", "completion"),
+    "Work on it": ("proto", "bench", "asyncapi", "completion"),
 }
 """The verbs by what they are for, as `--help` shows them."""
 WHERE: dict[str, tuple[str, ...]] = {

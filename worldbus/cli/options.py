@@ -95,13 +95,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Machine-read
 
 
 def _settings(verbose: bool, overrides: dict[str, Any]) -> Settings:
+    from schemas.late import otherwise
     from worldbus.settings import Settings
 
     settings = Settings.read(os.environ, **overrides)
     _log(settings, verbose)
+    otherwise(_game)
     from worldbus.embedded.servers import followed  # behind the logging, which loads structlog without what it does not need
 
     return followed(settings)
+
+
+def _game() -> None:
+    """Load the game, whose event packages come with it."""
+    from worldbus.games import current
+
+    current()
 
 
 def _log(settings: Settings, verbose: bool) -> None:

@@ -12,7 +12,6 @@ from multidict import MultiDict, MultiMapping
 from bus.draft import EDGE
 from bus.errors import LogDamaged, WorldbusError
 from bus.showing import line
-from handlers import rights
 from handlers.permissions import OWN
 from worldbus.games import current
 from worldbus.gateway import expected
@@ -59,17 +58,18 @@ def authorise(items: Sequence[Item], grant: Grant) -> None:
                 index=index,
             )
         type_name = draft.data.DESCRIPTOR.full_name
-        problem = current().emitters.problem(draft.subsystem, type_name)
+        game = current()
+        problem = game.emitters.problem(draft.subsystem, type_name)
         if problem:
             raise Problem(403, "TYPE_NOT_ALLOWED", problem, index=index)
-        if (grant.entities or rights.scope(draft.subsystem, type_name) == OWN) and not _its_own(draft, type_name, grant):
+        if (grant.entities or game.allowed.scope(draft.subsystem, type_name) == OWN) and not _its_own(draft, type_name, grant):
             own = ", ".join(grant.entities) or "none"
             detail = f"wanted {draft.data.DESCRIPTOR.name} about an entity of this token's own ({own}), found {draft.entity!r}"
             raise Problem(403, "ENTITY_NOT_ALLOWED", f"{detail}: use its own, or ask for another grant", index=index)
 
 
 def _its_own(draft: Draft, type_name: str, grant: Grant) -> bool:
-    return grant.owns(rights.owner_of(type_name, draft.entity, draft.data))
+    return grant.owns(current().allowed.owner_of(type_name, draft.entity, draft.data))
 
 
 class Meter:
