@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 
 from bus.errors import BadSettings, UnknownType
 from bus.event import Event
+from bus.played import EVERYTHING, Played
 from bus.subjects import check_token
 
 S = TypeVar("S")
@@ -40,11 +41,12 @@ def of_subject(event: Event) -> Sequence[str]:
 class Subsystem:
     """The part of a subsystem that is the same in every world, whatever its rules there.
 
-    name         the subsystem token of everything it says, and of its consumers: renaming it makes it read the whole log again
+    name         the subsystem token of everything it says, and in the names of its consumers: renaming it makes it read the whole log again
     listens_to   message types it wants to see, from whichever subsystem
     emits        message types it may say; saying another is a programming error (the input is parked)
     retired      message types that it emitted in former releases, and that `evolve` still folds
     version      of the rules; recorded with every output. A new version makes state snapshots be folded again.
+    played       the share of the bus that its game plays; the game itself says so
     """
 
     name: str
@@ -52,11 +54,17 @@ class Subsystem:
     emits: tuple[type[Message], ...]
     version: int = 1
     retired: tuple[type[Message], ...] = ()
+    played: Played = EVERYTHING
 
     def __post_init__(self) -> None:
         check_token(self.name, "handler name")
         if not self.listens_to:
             raise ValueError(f"handler {self.name} listens to nothing: name at least one event type")
+
+    @property
+    def label(self) -> str:
+        """The name under which its consumers and its members are known: two games of a bus may have subsystems of one name."""
+        return self.played.label(self.name)
 
     @property
     @abstractmethod
@@ -78,6 +86,7 @@ class Subsystem:
             emits=self.emits,
             version=self.version,
             retired=self.retired,
+            played=self.played,
             initial=initial,
             decide=decide,
             evolve=evolve,
@@ -98,7 +107,7 @@ class Handler(Subsystem, Generic[S]):
     evolve       (state, own event) -> next state; a fold over what the handler itself said, and nothing else. The event's position and
                  `recorded_ns` are not part of what was said: a decision made ahead does not know them yet
     entities     the lanes an event concerns; each gets a decision of its own. A function of the event alone.
-    name, listens_to, emits, retired, version: see `Subsystem`
+    name, listens_to, emits, retired, version, played: see `Subsystem`
 
     State must be a frozen dataclass (or NamedTuple, tuple, str, number) of plain typed values: snapshots are encoded by msgspec.
     """
@@ -170,7 +179,7 @@ class ByWorld(Subsystem, Generic[C]):
             if content is None:
                 known = ", ".join(sorted(self.worlds)) or "no world"
                 raise BadSettings(f"{self.name} has content of {known}, found the world {world!r}: name a game that has content of it")
-            found = self._made[key] = self._checked(self.make(content))
+            found = self._made[key] = replace(self._checked(self.make(content)), played=self.played)
         return found
 
     def under(self, content: C, worlds: Mapping[str, C] | None = None) -> ByWorld[C]:

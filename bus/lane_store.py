@@ -94,7 +94,8 @@ class LogLaneStore:
     async def quarantined(self, partition: int) -> list[tuple[str, str]]:
         """The lanes (world, entity) of a partition in which an input was last parked because its lane could not be folded."""
         parked = stored_filter(partition=partition, subsystem=self._handler.name, name=EventParked.DESCRIPTOR.name)
-        return [(event.world, event.entity) for event in await self._log.last_of_each(parked) if code_of(event) in QUARANTINE]
+        found = [event for event in await self._log.last_of_each(parked) if self._handler.played.has(event.world)]
+        return [(event.world, event.entity) for event in found if code_of(event) in QUARANTINE]
 
     async def input_at(self, position: int) -> Event:
         """The event at a position of the log."""

@@ -63,6 +63,8 @@ class Heartbeat(msgspec.Struct, omit_defaults=True):
     version: str = ""
     started_ms: int = 0  # Unix time
     health: list[str] = []  # reasons why it is not well; none: it is
+    game: str = ""  # that it plays
+    worlds: list[str] = []  # that its game plays; none: every world
     asked: str = ""  # the question that this answers; `reports` and `parts` are sent with an answer only
     more: bool = False  # the answer goes on in the next message
     reports: list[HandlerReport] = []
@@ -124,6 +126,8 @@ class Presence:
         self.version = version
         self.started_ms = _now_ms()
         self.health = health
+        self.game = ""
+        self.worlds: list[str] = []
         self._parts: dict[str, Part] = {}
 
     @contextmanager

@@ -108,7 +108,7 @@ class Verifier:
         if not self._begins:
             return []
         concerned = [(handler, *lane) for handler in self._hearers(event) for lane in self._lanes_of(handler, event)]
-        if event.subsystem in self._handlers:
+        if self._mark(event)[0] is not None:
             concerned.append((self._handlers[event.subsystem], event.world, event.entity))
         fresh = [track for one in concerned if not (track := self._track(*one)).folded]
         for track in fresh:
@@ -149,12 +149,15 @@ class Verifier:
         return Report(events=self.events, handlers=dict(self._tallies), differences=tuple(self._differences), since=dict(self._since))
 
     def _mark(self, event: Event) -> tuple[LaneMark | None, Exception | None]:
-        return mark_of(event) if event.subsystem in self._handlers else (None, None)
+        handler = self._handlers.get(event.subsystem)
+        return mark_of(event) if handler is not None and handler.played.has(event.world) else (None, None)
 
     # -- inputs ------------------------------------------------------------------------------------------------------------------
 
     def _hearers(self, event: Event) -> list[Subsystem]:
-        return [] if event.name in CONTROL_EVENTS else self._listeners.get(event.name, [])
+        if event.name in CONTROL_EVENTS:
+            return []
+        return [handler for handler in self._listeners.get(event.name, ()) if handler.played.has(event.world)]
 
     def _hear(self, event: Event) -> None:
         for handler in self._hearers(event):
@@ -227,17 +230,20 @@ class Verifier:
             self._aside(track, event, mark)
         else:
             self._compare(track, event, mark)
-        self._fold(track, event, mark, problem)
+        track.lane.apply(event, mark, problem)
+        if track.group is None:
+            self._settle_all(track)
 
     def _answer_from_before(self, event: Event, mark: LaneMark, problem: Exception | None) -> None:
         """An answer to an input that came before the window: it moves the lane, and nothing is compared."""
-        self._fold(self._track(self._handlers[event.subsystem], event.world, event.entity), event, mark, problem)
-
-    def _fold(self, track: Track, event: Event, mark: LaneMark, problem: Exception | None) -> None:
+        track = self._track(self._handlers[event.subsystem], event.world, event.entity)
         track.lane.apply(event, mark, problem)
-        if track.group is None:
-            for partition in track.waiting:
-                self._settle(track, partition)
+        if track.lane.group is None:  # else the state is one in the midst of a decision
+            self._settle_all(track)
+
+    def _settle_all(self, track: Track) -> None:
+        for partition in track.waiting:
+            self._settle(track, partition)
 
     def _begin(self, track: Track, mark: LaneMark) -> None:
         """An answer to the input at `mark`: those of its partition before it were met with silence, and it is not waiting any more."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.permissions import ROLES
 from schemas.registry import by_name, message_class
 
@@ -22,14 +21,12 @@ _WHOLE: Final = frozenset({1, 2, 3, 4})  # cpp_type of whole numbers
 
 def load(path: Path) -> Bounds:
     """The bounds in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> Bounds:
     """The bounds in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    root = toml.of(table, name)
     found = [
         f"{role}.{kind}.{field}: {problem}"
         for role, kinds in table.items()
@@ -37,8 +34,7 @@ def parse(table: Mapping[str, Any], name: str) -> Bounds:
         for field, most in _tables(fields)
         if (problem := _problem(role, kind, field, most))
     ]
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root.refuse(found)
     return {kind: _by_role(table, kind) for kinds in table.values() for kind in kinds}
 
 

@@ -182,7 +182,8 @@ class Intake:
             self.queue.ack(reply)
             return
         known = self.holding.held.get(it.position)
-        if it.tier != self.serving.settings.tier or it.tier == it.asked:
+        settings = self.serving.settings
+        if it.tier != settings.tier or it.tier == it.asked or not settings.played.has(it.world):
             self.queue.ack(reply)
         elif known is not None:
             known.ask.reply = reply

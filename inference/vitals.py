@@ -1,4 +1,5 @@
-"""Vital signs: every worker says ten times a second how it stands, on `sig.system.workers.<tier>`, and hears the others.
+"""Vital signs: every worker says ten times a second how it stands, on `sig.system.workers.<tier>` (of a game with a mark
+`sig.system.workers.<mark>.<tier>`), and hears the others.
 
 By them a worker knows who else could take a request, and the guardian whose requests have lost their worker. Signals may be lost and are
 never stored; nothing that must be certain rests on them alone.
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from bus.connection import Connection, Listener
 from bus.errors import WorldbusError
+from bus.played import EVERYTHING, Played
 from bus.signals import listen, signal
 from schemas.gen.worldbus.inference.v1.types_pb2 import WorkerStands
 
@@ -36,15 +38,16 @@ class _Sign:
 class Vitals:
     """Who is alive, and how they stand, as far as was heard here. One per process is enough."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, played: Played = EVERYTHING) -> None:
         self._connection = connection
+        self._root = f"{ROOT}.{played.game}" if played.game else ROOT
         self._signs: dict[tuple[str, str], _Sign] = {}
         self._listener: Listener | None = None
         self._loop = asyncio.get_running_loop()
 
     async def open(self) -> None:
         """Listen. For the first moment nobody is known."""
-        self._listener = await listen(self._connection, f"{ROOT}.*", self._on_signal)
+        self._listener = await listen(self._connection, f"{self._root}.*", self._on_signal)
 
     async def aclose(self) -> None:
         """Listen no more."""
@@ -72,7 +75,7 @@ class Vitals:
     def tell(self, stands: WorkerStands) -> None:
         """Say how a worker of ours stands. Lost without a connection, as signals may be."""
         with suppress(WorldbusError):
-            signal(self._connection, f"{ROOT}.{stands.tier}", stands.SerializeToString())
+            signal(self._connection, f"{self._root}.{stands.tier}", stands.SerializeToString())
 
     async def keep_telling(self, stands: Callable[[], WorkerStands]) -> None:
         """Say it again and again, until cancelled."""

@@ -74,10 +74,11 @@ class Worker:
         self.settings = settings
         self.metrics = Metrics(settings.tier, settings.pool_name, settings.series_name)
         self.admission = Admission(settings.promise)
-        self.vitals = Vitals(connection) if vitals is None else vitals
+        self.vitals = Vitals(connection, settings.played) if vitals is None else vitals
         self._own_vitals = vitals is None
-        self.queue = TierQueue(connection, log_.name, settings.promise, self._on_request)
-        self.routed = TierQueue(connection, log_.name, settings.promise, self._on_routed, routed=True)
+        queue = connection, log_.name, settings.promise
+        self.queue = TierQueue(*queue, self._on_request, played=settings.played)
+        self.routed = TierQueue(*queue, self._on_routed, routed=True, played=settings.played)
         self.clock = ServerClock(self.queue.info)
         self.cancels = Cancels(connection, log_, self.clock.now_ns, self._on_cancel)
         self.delivery = Delivery(connection)

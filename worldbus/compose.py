@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
 
-from bus.errors import StoreUnavailable, WorldbusError
+from bus.errors import BadSettings, StoreUnavailable, WorldbusError
+from bus.health import Health
 from bus.lane_run import Limits
 from bus.membership import Membership
 from bus.runtime import run_handlers
@@ -23,10 +24,11 @@ from worldbus.edges.release_feed import watch
 from worldbus.exporter import exporting
 from worldbus.knowledge import serve_knowledge
 from worldbus.opening import Bus, World, open_bus, open_world
+from worldbus.readiness import Refusals
 from worldbus.servers import open_servers
 from worldbus.standby import project
 from worldbus.ticker import tick
-from worldbus.tiers import run_tiers
+from worldbus.tiers import answers, run_tiers
 
 if TYPE_CHECKING:
     from bus.handler import Subsystem
@@ -55,10 +57,74 @@ async def serve(
     """Run handlers, workers of inference, the projector and the ticker for the block; embedded servers of ours that end are started again.
 
     With `release_feed`, the feed that the settings name is read too; let one process do that. With `by_digest`, projections are built anew
-    also when their version is the same and their SQL or functions are not. Leaving ends these edges and the ticker
-    first, then the handlers, which settle what they hold, then the projector. Whatever ends by an error ends the block with it.
+    also when their version is the same and their SQL or functions are not. Leaving ends these edges and the ticker first, then the
+    handlers, which settle what they hold, then the projector. Whatever ends by an error ends the block with it.
+
+    What plays by a table that cannot be read is left out, and said to operators; raises `BadSettings` if nothing else is to run.
     """
-    handlers, projections, tiers = tuple(handlers), tuple(projections), tuple(tiers)
+    with ExitStack() as parts:
+        refusals = _refusals(world, parts)
+        handlers = refusals.able(handlers, _worlds(world.settings))
+        tiers = _able(refusals, tuple(tiers), world.settings)
+        projections = tuple(projections)
+        refusals.end_if_alone(handlers, tiers, projections, ticks, release_feed)
+        async with _serve(
+            world,
+            refusals.health,
+            handlers=handlers,
+            projections=projections,
+            ticks=ticks,
+            tiers=tiers,
+            release_feed=release_feed,
+            by_digest=by_digest,
+        ) as runtime:
+            yield runtime
+
+
+def _refusals(world: World, parts: ExitStack) -> Refusals:
+    from worldbus.games import current
+
+    game, presence = current(), world.presence
+    presence.game, presence.worlds = game.name, sorted(game.plays or ())
+    presence.health = health = Health()
+    return Refusals(health, presence, parts)
+
+
+def _worlds(settings: Settings) -> frozenset[str]:
+    """The worlds whose content has to be right before anything runs: the one that is meant, and those that the game names."""
+    from worldbus.games import current
+
+    game = current()
+    return frozenset(world for world in (settings.world, *game.worlds, *(game.plays or ())) if game.played.has(world))
+
+
+def _able(refusals: Refusals, tiers: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    """The workers that have something to answer with."""
+    if not tiers:
+        return ()
+    from worldbus.games import current
+
+    try:
+        answers(current().content_of(settings.world))
+    except BadSettings as error:
+        for name in tiers:
+            refusals.refuse(name, str(error))
+        return ()
+    return tiers
+
+
+@asynccontextmanager
+async def _serve(
+    world: World,
+    health: Health,
+    *,
+    handlers: Sequence[Subsystem],
+    projections: Sequence[Projection],
+    ticks: bool,
+    tiers: Sequence[str],
+    release_feed: bool,
+    by_digest: bool,
+) -> AsyncIterator[Runtime | None]:
     if projections:
         await _first_look(world.servers.postgres_dsn)
     limits = Limits(together_from=TOGETHER_FROM if world.settings.durability == "strict" else None)
@@ -71,7 +137,7 @@ async def serve(
             if any(one.name == "knowledge" for one in projections):
                 tasks.append(group.create_task(serve_knowledge(world), name="knowledge"))
         async with AsyncExitStack() as stack:
-            runtime = await stack.enter_async_context(_running(world, handlers, limits)) if handlers else None
+            runtime = await stack.enter_async_context(_running(world, handlers, limits, health)) if handlers else None
             if tiers and world.settings.metrics:
                 await stack.enter_async_context(exporting(world.settings.metrics))
             if tiers:
@@ -105,7 +171,7 @@ async def _first_look(dsn: str) -> None:
         log_.warning("postgres_awaited", reason=str(error))
 
 
-def _running(world: World, handlers: Iterable[Subsystem], limits: Limits) -> AbstractAsyncContextManager[Runtime]:
+def _running(world: World, handlers: Iterable[Subsystem], limits: Limits, health: Health) -> AbstractAsyncContextManager[Runtime]:
     from worldbus.games import current
 
     return run_handlers(
@@ -115,6 +181,7 @@ def _running(world: World, handlers: Iterable[Subsystem], limits: Limits) -> Abs
         limits=limits,
         budgets=budgets_of(world.settings),
         presence=world.presence,
+        health=health,
         known=current().by_name,
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bus.consumer_config import config_of, differences
 from bus.errors import Misuse
 from bus.keeper import list_consumers, wanted, wider
+from bus.played import EVERYTHING
 from bus.runtime import places
 from bus.session import Pace
 from inference.queue import queue_config
@@ -27,6 +28,7 @@ async def drifted(log: Log, handlers: Iterable[Subsystem]) -> dict[str, list[str
     """
     found = await list_consumers(log)
     wrong: dict[str, list[str]] = {}
+    handlers = list(handlers)
     for handler in handlers:
         held = places(handler, log.partitions)
         if not any(place.name in found.infos for place in held):
@@ -34,9 +36,10 @@ async def drifted(log: Log, handlers: Iterable[Subsystem]) -> dict[str, list[str
         for place in held:
             if place.name not in found.missing:
                 _compare(wrong, place.name, wanted(place, Pace()), found.infos.get(place.name), wider(place))
+    played = next((handler.played for handler in handlers), EVERYTHING)
     for tier in TIERS.values():
         for routed in (False, True):
-            config = queue_config(tier, routed=routed)
+            config = queue_config(tier, routed=routed, played=played)
             if config["name"] in found.infos:
                 _compare(wrong, config["name"], config, found.infos[config["name"]], [])
     return wrong

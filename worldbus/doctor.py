@@ -129,6 +129,7 @@ class Examination:
             return
         yield running.members(self._heard, self._bounds)
         yield running.versions(self._heard)
+        yield running.games(self._heard)
         yield await attempt("handlers", running.handlers(log, lag, self._heard, self._bounds))
         yield await attempt("workers", running.tiers(lag, self._bounds))
         if TICKER not in self._bounds.without:

@@ -15,12 +15,14 @@ alone needs no content; a table that cannot be read stops only who plays by it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bus.emitters import Emitters
+from bus.errors import BadSettings
 from bus.handler import ByWorld, Subsystem
+from bus.played import Played
 from bus.subjects import check_token
 from handlers.rights import RIGHTS, Rights
 from schemas import registry, upcast
@@ -47,6 +49,8 @@ class Game:
     projections  its read models
     content      of every world that has none of its own
     worlds       world -> its own content
+    plays        the worlds that it plays on a bus that it shares with other games; None: every world
+    mark         stands before the names of its consumers; None: its name, and empty for a game that was on its bus before games had names
     packages     its own event types: generated modules, or Python packages of such, or their names (`schemas.registry.add`)
     upcasts      steps from old types of these packages to new ones (`schemas.upcast`)
     rights       type of these packages -> who may say it. A type without a row may be said by game servers, and by no client
@@ -60,6 +64,8 @@ class Game:
     projections: tuple[Projection, ...]
     content: Content
     worlds: Mapping[str, Content] = field(default_factory=dict)
+    plays: frozenset[str] | None = None
+    mark: str | None = None
     packages: tuple[ModuleType | str, ...] = ()
     upcasts: tuple[Upcast, ...] = ()
     rights: Mapping[type[Message], Right] = field(default_factory=dict)
@@ -71,12 +77,27 @@ class Game:
         check_token(self.name, "name of a game")
         _once("handlers", [one.name for one in self.handlers])
         _once("projections", [one.name for one in self.projections])
+        if strange := sorted(set(self.worlds) - (self.plays or set(self.worlds))):
+            raise ValueError(f"wanted content of worlds that {self.name} plays, found content of {', '.join(strange)}: add them to `plays`")
         mine = registry.add(*self.packages)
         upcast.add(self.upcasts)
         self._check_types()
         object.__setattr__(self, "projections", tuple(one.among(mine) for one in self.projections))
-        given = tuple(one.under(self.content, self.worlds) if isinstance(one, ByWorld) else one for one in self.handlers)
-        object.__setattr__(self, "handlers", given)
+        given = (one.under(self.content, self.worlds) if isinstance(one, ByWorld) else one for one in self.handlers)
+        object.__setattr__(self, "handlers", tuple(replace(one, played=self.played) for one in given))
+
+    @cached_property
+    def played(self) -> Played:
+        """The share of a bus that it plays."""
+        return Played(self.name if self.mark is None else self.mark, self.plays)
+
+    def check_plays(self, world: str) -> None:
+        """Raise `BadSettings` where another game plays that world."""
+        if not self.played.has(world):
+            worlds = ", ".join(sorted(self.plays or ()))
+            raise BadSettings(
+                f"wanted a world that {self.name} plays ({worlds}), found {world!r}: name one by --world, or its game by --game"
+            )
 
     def content_of(self, world: str) -> Content:
         """The content that a world is played by."""

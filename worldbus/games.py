@@ -14,12 +14,12 @@ from bus.errors import BadSettings, WorldbusError
 from schemas.errors import SchemaError
 from worldbus.hidden import refuse_hidden
 from worldbus.project import nearest
+from worldbus.settings import GAME as VARIABLE
 
 if TYPE_CHECKING:
     from worldbus.game import Game  # loads the standard subsystems; what names a game is known without them
 
 SAMPLE: Final = "worlds.duskmarket:game"
-VARIABLE: Final = "WORLDBUS_GAME"
 
 _named: list[str | Game] = []
 
@@ -49,6 +49,7 @@ def reference() -> tuple[str, str]:
     return SAMPLE, "the default"
 
 
+@cache
 def _project(folder: Path) -> tuple[str, str] | None:
     """`[tool.worldbus] game` of the nearest pyproject.toml that has it; its folder is where modules are looked for."""
     found = nearest(folder, "game")

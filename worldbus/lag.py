@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bus.connection import ApiError
 from bus.consumer import NOT_FOUND
 from bus.errors import BadSettings, StoreUnavailable, Transient
+from bus.played import EVERYTHING, Played
 from bus.progress import has_record
 from bus.runtime import places
 from bus.session import Place
@@ -111,7 +112,8 @@ async def measure(log: Log, reader_dsn: str, handlers: Sequence[Subsystem]) -> L
     asked = await _asked(log, handlers)
     members = await roll_call(log.connection, log.name)
     state = await log.state()
-    found, tiers, tables = await asyncio.gather(_told(log, asked, members), queues(log), _tables(reader_dsn))
+    played = next((handler.played for handler in handlers), EVERYTHING)
+    found, tiers, tables = await asyncio.gather(_told(log, asked, members), queues(log, played), _tables(reader_dsn))
     return Lag(
         last=max(state.last, tables.position),
         now_ms=state.asked_ns // MS or _now_ms(),
@@ -129,9 +131,9 @@ async def consumers(log: Log, handlers: Iterable[Subsystem]) -> list[ConsumerLag
     return await _told(log, asked, await roll_call(log.connection, log.name) if waits else [])
 
 
-async def queues(log: Log) -> list[ConsumerLag]:
+async def queues(log: Log, played: Played = EVERYTHING) -> list[ConsumerLag]:
     """Requests waiting for a tier's workers, `handler` being the tier. Of `waiting`, other tiers' requests are passed over in no time."""
-    found = await asyncio.gather(*(_consumer(log, tier, queue_name(tier)) for tier in TIERS))
+    found = await asyncio.gather(*(_consumer(log, tier, queue_name(tier, played)) for tier in TIERS))
     return await _aged(log, [replace(one, subject_filter=stored_filter(name=REQUESTED)) for one in found])
 
 
@@ -156,7 +158,7 @@ async def _consumer(log: Log, handler: str, name: str) -> ConsumerLag:
 
 async def _asked(log: Log, handlers: Iterable[Subsystem]) -> list[ConsumerLag]:
     """By the server's word."""
-    wanted = [(handler.name, place) for handler in handlers for place in places(handler, log.partitions)]
+    wanted = [(handler.label, place) for handler in handlers for place in places(handler, log.partitions)]
     found = await asyncio.gather(*(_consumer(log, handler, place.name) for handler, place in wanted))
     return [
         replace(one, partition=_number(place), subject_filter=place.subject_filter) for one, (_, place) in zip(found, wanted, strict=True)

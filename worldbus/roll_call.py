@@ -29,6 +29,8 @@ class Member:
     started_ms: int = 0
     handlers: list[str]
     health: list[str] = field(default_factory=list)
+    game: str = ""
+    worlds: list[str] = field(default_factory=list)
     reports: dict[str, HandlerReport] = field(default_factory=dict)
     parts: list[PartReport] = field(default_factory=list)
     told: bool = False
@@ -65,6 +67,7 @@ class RollCall:
         member = self.members.setdefault(beat.member, Member(id=beat.member, handlers=beat.handlers))
         member.host, member.pid, member.version, member.started_ms = beat.host, beat.pid, beat.version, beat.started_ms
         member.handlers, member.health = beat.handlers, beat.health
+        member.game, member.worlds = beat.game, beat.worlds
         if beat.asked == self.asked:
             self._answer(member, beat)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 
 FULL: Final = 1000  # thousandths
@@ -16,6 +15,7 @@ MINUTE_MS: Final = 60_000
 OFFER_MINUTES: Final = 2880  # two days
 MAX_KIND: Final = 48  # characters; a good's id adds its number
 MAX_VALUE: Final = 10**9  # minor units
+_KEYS: Final = ("look_minutes", "offer_minutes", "seasons", "preservatives", "heat", "appetite", "goods", "sources", "buyers")
 MAX_SHARE: Final = 10_000  # thousandths of tastes and seasons: ten times the usual
 
 
@@ -90,38 +90,33 @@ class Market:
 
 def load(path: Path) -> Market:
     """The market in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> Market:
     """The market in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        market = Market(
-            look_ms=table["look_minutes"] * MINUTE_MS,
-            offer_ms=table.get("offer_minutes", OFFER_MINUTES) * MINUTE_MS,
-            seasons=dict(table["seasons"]),
-            preservatives=dict(table["preservatives"]),
-            heat=Heat(**table["heat"]),
-            appetite=Appetite(**table["appetite"]),
-            goods={kind: Good(**body) for kind, body in table["goods"].items()},
-            sources={source: _source(body) for source, body in table["sources"].items()},
-            buyers={buyer: Buyer(**body) for buyer, body in table["buyers"].items()},
-        )
-        found = problems(market)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"{name} is not a market: {error!r}; compare it with worlds/duskmarket/market.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only(*_KEYS)
+    market = Market(
+        look_ms=root.value("look_minutes", int) * MINUTE_MS,
+        offer_ms=root.value("offer_minutes", int, OFFER_MINUTES) * MINUTE_MS,
+        seasons=root.value("seasons", Mapping[str, int]),
+        preservatives=root.value("preservatives", Mapping[str, int]),
+        heat=root.table("heat").into(Heat),
+        appetite=root.table("appetite").into(Appetite),
+        goods={kind: body.into(Good) for kind, body in root.tables("goods").items()},
+        sources={source: _source(body) for source, body in root.tables("sources").items()},
+        buyers={buyer: body.into(Buyer) for buyer, body in root.tables("buyers").items()},
+    )
+    root.refuse(problems(market))
     return market
 
 
-def _source(body: Mapping[str, Any]) -> Source:
-    low, high = body["condition"]
-    ((currency, minor),) = body.get("cost", {"": 0}).items()
-    return Source(**{**body, "condition": (low, high), "cost": (currency, minor) if minor else None})
+def _source(body: toml.Table) -> Source:
+    cost = body.value("cost", Mapping[str, int], {})
+    if len(cost) > 1:
+        body.wrong("cost", "an amount of one currency", cost)
+    return body.into(Source, cost=next(((currency, minor) for currency, minor in cost.items() if minor), None))
 
 
 def problems(market: Market) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 from handlers.versions import VERSION_RULE, Version, parse
 
@@ -54,20 +53,18 @@ Tables = Mapping[str, Line]
 
 def load(path: Path) -> Tables:
     """The lines in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return lines(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, lines)
 
 
 def lines(table: Mapping[str, Any], name: str) -> Tables:
     """The lines in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    root = toml.of(table, name)
+    root.only("lines")
     found: list[str] = []
-    known = {line: _line(line, body, found) for line, body in _table(table.get("lines"), "lines", found).items()}
+    known = {line: _line(line, body, found) for line, body in _table(root.get("lines"), "lines", found).items()}
     if not known:
-        found.append("wanted at least one line, found none")
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+        found.append("lines: wanted at least one line, found none")
+    root.refuse(found)
     return known
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 
 TIERS: Final = ("gold", "silver", "bronze")
@@ -72,27 +71,21 @@ class Tables:
 
 def load(path: Path) -> Tables:
     """The tables in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return catalogue(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, catalogue)
 
 
 def catalogue(table: Mapping[str, Any], name: str) -> Tables:
     """The tables in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        tables = Tables(
-            health=Health(**table["health"]),
-            tiers={
-                tier: Tier(serves=body["serves"], models={model: Model(**fields) for model, fields in body["models"].items()})
-                for tier, body in table["tiers"].items()
-            },
-        )
-        found = _problems(tables)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadSettings(f"{name} is no catalogue of models: {error!r}; compare it with worlds/duskmarket/models.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("health", "tiers")
+    tables = Tables(
+        health=root.table("health").into(Health),
+        tiers={
+            tier: body.into(Tier, models={model: fields.into(Model) for model, fields in body.tables("models").items()})
+            for tier, body in root.tables("tiers").items()
+        },
+    )
+    root.refuse(_problems(tables))
     return tables
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
-from handlers.typed import checked
 
 CAUSES: Final = ("weather", "slain", "season", "quest")
 CURRENCIES: Final = ("crowns", "teeth")
@@ -87,40 +85,33 @@ class Tables:
 
 def load(path: Path) -> Tables:
     """The scenes in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> Tables:
     """The scenes in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        scenes = {scene: _scene(scene, body) for scene, body in table["scenes"].items()}
-        found = [f"scenes.{scene.name}: {problem}" for scene in scenes.values() for problem in _problems(scene)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"{name} is not a table of scenes: {error!r}; compare it with worlds/duskmarket/scenes.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("scenes")
+    scenes = {scene: _scene(scene, body) for scene, body in root.tables("scenes").items()}
+    root.refuse(f"scenes.{scene.name}: {problem}" for scene in scenes.values() for problem in _problems(scene))
     return Tables(scenes=scenes, triggers=_triggers(scenes))
 
 
-def _scene(name: str, body: Mapping[str, Any]) -> Scene:
-    parts = {
-        "objects": {thing: _thing(thing, each) for thing, each in body["objects"].items()},
-        "changes": tuple(_rule(rule) for rule in body.get("changes", ())),
-        "items": tuple((item["sku"], item["quantity"]) for item in body.get("items", ())),
-    }
-    return checked(Scene(**{**body, **parts, "name": name}))
+def _scene(name: str, body: toml.Table) -> Scene:
+    return body.into(
+        Scene,
+        name=name,
+        objects={
+            thing: each.into(Thing, name=thing, conditions=tuple(one.into(Condition) for one in each.rows("conditions")))
+            for thing, each in body.tables("objects").items()
+        },
+        changes=tuple(map(_rule, body.rows("changes", optional=True))),
+        items=tuple((item.value("sku", str), item.value("quantity", int)) for item in body.rows("items", optional=True)),
+    )
 
 
-def _thing(name: str, body: Mapping[str, Any]) -> Thing:
-    return Thing(name=name, conditions=tuple(Condition(**condition) for condition in body["conditions"]))
-
-
-def _rule(body: Mapping[str, Any]) -> Rule:
-    begin = tuple(body.get("from", ()))
-    return Rule(**{field: value for field, value in body.items() if field != "from"}, begin=begin)
+def _rule(body: toml.Table) -> Rule:
+    return body.into(Rule, renamed={"begin": "from"}, begin=body.value("from", tuple[str, ...], ()))
 
 
 def _triggers(scenes: Mapping[str, Scene]) -> dict[Trigger, tuple[str, ...]]:
@@ -136,8 +127,8 @@ def _problems(scene: Scene) -> list[str]:
     found = [f"{name!r} must be {NAME_RULE}" for name in names if not is_token(name)]
     for thing in scene.objects.values():
         found += [f"objects.{thing.name}: {problem}" for problem in _thing_problems(thing)]
-    for rule in scene.changes:
-        found += [f"changes: {problem}" for problem in _rule_problems(rule, scene)]
+    for number, rule in enumerate(scene.changes):
+        found += [f"changes.{number}: {problem}" for problem in _rule_problems(rule, scene)]
     return found + _weight_problems(scene) + _reward_problems(scene)
 
 

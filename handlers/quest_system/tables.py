@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 from handlers.quest_system.model import CURRENCIES, DEEDS, KINDS, REPEATS, Choice, Deed, Ending, Objective, Pattern, Quest, Stage
-from handlers.typed import checked
 
 MAX_OBJECTIVES: Final = 6  # in a stage
 MAX_COUNT: Final = 1_000_000
@@ -32,52 +30,43 @@ class Tables:
 
 def load(path: Path) -> Tables:
     """The quests in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> Tables:
     """The quests in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        quests = {quest: _quest(quest, body) for quest, body in table.get("quests", {}).items()}
-        patterns = {pattern: _pattern(pattern, body) for pattern, body in table.get("patterns", {}).items()}
-        found = [problem for quest in quests.values() for problem in _quest_problems(quest, quests)]
-        found += [problem for pattern in patterns.values() for problem in _pattern_problems(pattern)]
-        found += [f"patterns.{both}: there is a quest of that name too" for both in patterns.keys() & quests.keys()]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"{name} is not a table of quests: {error!r}; compare it with worlds/duskmarket/quests.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("quests", "patterns")
+    quests = {quest: _quest(quest, body) for quest, body in root.tables("quests", optional=True).items()}
+    patterns = {pattern: body.into(Pattern, name=pattern) for pattern, body in root.tables("patterns", optional=True).items()}
+    found = [problem for quest in quests.values() for problem in _quest_problems(quest, quests)]
+    found += [problem for pattern in patterns.values() for problem in _pattern_problems(pattern)]
+    found += [f"patterns.{both}: there is a quest of that name too" for both in patterns.keys() & quests.keys()]
+    root.refuse(found)
     return Tables(quests=quests, patterns=patterns, followers=_followers(quests))
 
 
-def _quest(name: str, body: Mapping[str, Any]) -> Quest:
-    parts = {
-        "after": tuple(body.get("after", ())),
-        "stages": tuple(_stage(stage) for stage in body["stages"]),
-        "endings": tuple(_ending(ending, pays) for ending, pays in body["endings"].items()),
-    }
-    return checked(Quest(**{**body, **parts, "name": name}))
+def _quest(name: str, body: toml.Table) -> Quest:
+    return body.into(
+        Quest,
+        name=name,
+        stages=tuple(map(_stage, body.rows("stages"))),
+        endings=tuple(_ending(ending, pays) for ending, pays in body.tables("endings").items()),
+    )
 
 
-def _stage(body: Mapping[str, Any]) -> Stage:
-    parts = {
-        "objectives": tuple(Objective(**objective) for objective in body.get("objectives", ())),
-        "choices": tuple(Choice(**choice) for choice in body.get("choices", ())),
-        "forbids": tuple(Deed(**deed) for deed in body.get("forbids", ())),
-    }
-    return Stage(**{**body, **parts})
+def _stage(body: toml.Table) -> Stage:
+    return body.into(
+        Stage,
+        objectives=tuple(objective.into(Objective) for objective in body.rows("objectives", optional=True)),
+        choices=tuple(choice.into(Choice) for choice in body.rows("choices", optional=True)),
+        forbids=tuple(deed.into(Deed) for deed in body.rows("forbids", optional=True)),
+    )
 
 
-def _ending(name: str, body: Mapping[str, Any]) -> Ending:
-    return Ending(**{**body, "name": name, "items": tuple((item["sku"], item["quantity"]) for item in body.get("items", ()))})
-
-
-def _pattern(name: str, body: Mapping[str, Any]) -> Pattern:
-    parts = {field: tuple(body[field]) for field in ("givers", "targets", "places", "count", "pay_each")}
-    return checked(Pattern(**{**body, **parts, "name": name}))
+def _ending(name: str, body: toml.Table) -> Ending:
+    items = tuple((item.value("sku", str), item.value("quantity", int)) for item in body.rows("items", optional=True))
+    return body.into(Ending, name=name, items=items)
 
 
 def _followers(quests: Mapping[str, Quest]) -> dict[str, tuple[str, ...]]:
@@ -142,14 +131,15 @@ def _stage_problems(stage: Stage, quest: Quest) -> list[str]:
 
 
 def _objective_problems(goal: Objective) -> list[str]:
-    found = [f"{goal.name}: there is no kind {goal.kind!r}, there are {', '.join(KINDS)}"] if goal.kind not in KINDS else []
-    found += [f"{goal.name}: {text!r} is not {NAME_RULE}" for text in (goal.target, goal.place) if text and not is_token(text)]
+    where = f"objectives.{goal.name}"
+    found = [f"{where}: there is no kind {goal.kind!r}, there are {', '.join(KINDS)}"] if goal.kind not in KINDS else []
+    found += [f"{where}: {text!r} is not {NAME_RULE}" for text in (goal.target, goal.place) if text and not is_token(text)]
     if not 1 <= goal.count <= MAX_COUNT:
-        found.append(f"{goal.name}: count must be 1 to {MAX_COUNT}, found {goal.count}")
+        found.append(f"{where}: count must be 1 to {MAX_COUNT}, found {goal.count}")
     if goal.kind == "wait" and not (1 <= goal.minutes <= MAX_MINUTES and goal.count == 1):
-        found.append(f"{goal.name}: wanted minutes 1 to {MAX_MINUTES} and no count, found {goal.minutes} and {goal.count}")
+        found.append(f"{where}: wanted minutes 1 to {MAX_MINUTES} and no count, found {goal.minutes} and {goal.count}")
     if goal.kind != "wait" and goal.minutes:
-        found.append(f"{goal.name}: minutes are for kind wait; give the stage a limit_minutes instead")
+        found.append(f"{where}: minutes are for kind wait; give the stage a limit_minutes instead")
     return found
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 
 TIERS: Final = ("gold", "silver", "bronze")
 MAX_MS: Final = 86_400_000
@@ -58,25 +57,19 @@ class Tables:
 
 def load(path: Path) -> Tables:
     """The rules in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return rules(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, rules)
 
 
 def rules(table: Mapping[str, Any], name: str) -> Tables:
     """The rules in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        tables = Tables(
-            circuit=Circuit(**table["circuit"]),
-            tiers={tier: Tier(**body | {"overflow": tuple(body["overflow"])}) for tier, body in table["tiers"].items()},
-            kinds={kind: Kind(**body | {"tiers": tuple(body.get("tiers", ()))}) for kind, body in table.get("kinds", {}).items()},
-        )
-        found = _problems(tables)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadSettings(f"{name} is no table of routing: {error!r}; compare it with worlds/duskmarket/router.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("circuit", "tiers", "kinds")
+    tables = Tables(
+        circuit=root.table("circuit").into(Circuit),
+        tiers={tier: body.into(Tier) for tier, body in root.tables("tiers").items()},
+        kinds={kind: body.into(Kind) for kind, body in root.tables("kinds", optional=True).items()},
+    )
+    root.refuse(_problems(tables))
     return tables
 
 
@@ -85,7 +78,7 @@ def _problems(tables: Tables) -> list[str]:
     if not 1 <= circuit.failures <= 1000:
         found.append(f"circuit.failures must be 1 to 1000, found {circuit.failures}")
     if not 1 <= circuit.open_ms <= circuit.max_open_ms <= MAX_MS or not 1 <= circuit.trial_ms <= MAX_MS:
-        found.append(f"wanted 1 <= open_ms <= max_open_ms <= {MAX_MS} and trial_ms 1 to {MAX_MS}, found {circuit}")
+        found.append(f"circuit: wanted 1 <= open_ms <= max_open_ms <= {MAX_MS} and trial_ms 1 to {MAX_MS}, found {circuit}")
     if set(tables.tiers) != set(TIERS):
         found.append(f"tiers: wanted {', '.join(TIERS)}, found {', '.join(tables.tiers) or 'none'}")
     for name, tier in tables.tiers.items():

@@ -104,7 +104,7 @@ async def test_everything_that_runs_well_is_green(world: World) -> None:
     assert [one.found for one in found.values() if not one.ok] == []
     assert list(found) == [
         *("settings", "servers", "nats", "log", "durability", "consumers", "capacity", "clocks"),
-        *("members", "versions", "handlers", "workers", "ticker"),
+        *("members", "versions", "games", "handlers", "workers", "ticker"),
         *("tables", "reader", "projections", "projector", "parked", "skipped", "archive"),
     ]
 

@@ -14,7 +14,7 @@ OURS = {"bus", "handlers", "inference", "migrations", "projections", "schemas", 
 ALLOWED = {
     "schemas": set(),
     "bus": {"schemas"},
-    "handlers": {"schemas", "bus.handler", "bus.event", "bus.errors"},
+    "handlers": {"schemas", "bus.handler", "bus.event", "bus.errors", "bus.toml"},
     "inference": {"schemas", "bus"},
     "migrations": {"bus.errors"},
     "projections": {"schemas", "bus", "migrations"},

@@ -41,12 +41,13 @@ async def _dev(settings: Settings, inputs: int, scale: int) -> None:
     from worldbus.cli.serve import welcome
     from worldbus.dev.interpreter import Interpreter
     from worldbus.dev.session import Session
-    from worldbus.games import VARIABLE, reference
+    from worldbus.games import reference
     from worldbus.servers import open_servers
+    from worldbus.settings import GAME
 
     game, by = reference()
     if by == "--game":
-        os.environ[VARIABLE] = game  # for the processes that load it, which this one does not
+        os.environ[GAME] = game  # for the processes that load it, which this one does not
     given = {name: str(getattr(settings, name)) for name in _FIELDS if name in settings.given and getattr(settings, name) is not None}
     given["data"] = str(settings.data.absolute())
 

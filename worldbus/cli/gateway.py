@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worldbus.cli.app import No, app
-from worldbus.cli.options import PLACE, settings_options
+from worldbus.cli.options import PLACE, game_option, settings_options
 from worldbus.cli.output import remark, remark_made, say
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def _tls(files: tuple[str, str] | None) -> ssl.SSLContext | None:
 @click.option("--world", "worlds", multiple=True, required=True, help='A world it may touch; several times for several, "*" for all.')
 @click.option("--says", multiple=True, default=("game",), show_default=True, help="A subsystem it may speak as.")
 @click.option("--rate", type=click.FloatRange(0.001), default=2000.0, show_default=True, help="Events per second.")
+@game_option
 @click.option("-v", "--verbose", is_flag=True, help="Show tracebacks of errors.")
 def token(name: str, worlds: tuple[str, ...], says: tuple[str, ...], rate: float, verbose: bool) -> None:
     """Make a token for the game server NAME: its table for the file on stdout, the token itself on stderr, this once."""
@@ -171,6 +172,7 @@ def token(name: str, worlds: tuple[str, ...], says: tuple[str, ...], rate: float
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of stdout.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if --output differs from what would be written.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
+@game_option
 @click.option("-v", "--verbose", is_flag=True, help="Show tracebacks of errors.")
 def openapi(output: Path | None, check: bool, as_json: bool, verbose: bool) -> None:
     """Describe the gateway as an OpenAPI 3.1 document."""

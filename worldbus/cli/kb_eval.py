@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worldbus.cli.kb import kb
-from worldbus.cli.options import json_option, run
+from worldbus.cli.options import game_option, json_option, run
 from worldbus.cli.output import Progress, remark, say, say_json, table
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ HEADER = ("mode", "recall@5", "MRR", "nDCG@10", "leak rate", "negatives AUC", "p
 )
 @click.option("--embedder", default="minilm", show_default=True, metavar="NAME", help="What turns text into vectors, as in `kb model`.")
 @json_option
+@game_option
 def eval_(lore: Path | None, questions: Path | None, beir: Path | None, embedder: str, as_json: bool) -> None:
     """Ask labelled questions in every mode and measure the answers: recall, ranks, leaks and times, beside plain BM25.
 

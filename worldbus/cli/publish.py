@@ -91,6 +91,7 @@ def _read(wish: Wish, text: str) -> Read:
 
     value = parse(text)
     read = _document(wish, value) if wish.type == STDIN else _payload(wish, value)
+    current().check_plays(read.draft.world)
     current().emitters.check(read.draft.subsystem, read.draft.data.DESCRIPTOR.full_name)
     return read
 

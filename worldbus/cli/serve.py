@@ -36,6 +36,7 @@ def up(speed: float, settings: Settings) -> None:
 
     Other verbs on the same data folder find these servers by themselves. Stopping settles what is in flight; nothing is lost either way.
     """
+    _check_plays(settings)
     _log_at_info(settings)
     until_stopped(_up(settings, round(speed * 1000)))
 
@@ -59,6 +60,7 @@ def run_(only: str | None, settings: Settings) -> None:
     from worldbus.embedded.folder import Folder
 
     names = _names(only)
+    _check_plays(settings)
     needs_postgres = PROJECTOR in names
     if (settings.embedded_nats or (needs_postgres and settings.embedded_postgres)) and Folder(settings.data).find() is None:
         raise BadSettings(
@@ -83,6 +85,13 @@ def _names(only: str | None) -> frozenset[str]:
         found = f"{', '.join(unknown) or 'nothing'}{meant(unknown, known)}"
         raise BadSettings(f"--only: wanted some of {', '.join(sorted(known))}, found {found}")
     return names
+
+
+def _check_plays(settings: Settings) -> None:
+    """Refuse a world that is another game's before anything starts."""
+    from worldbus.games import current
+
+    current().check_plays(settings.world)
 
 
 def _log_at_info(settings: Settings) -> None:
@@ -112,9 +121,18 @@ async def _up(settings: Settings, scale: int) -> None:
             world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=_tiers(settings), release_feed=True
         ):
             await until_tables_are_there(world.presence)
+            for line in _refused(world.presence).values():
+                remark(line)
             for line in welcome(settings, world.servers):
                 remark(line)
             await asyncio.Event().wait()
+
+
+def _refused(presence: Presence) -> dict[str, str]:
+    """A line about each part that refuses to run, by its name."""
+    from worldbus.readiness import REFUSES
+
+    return {part.name: f"{part.name} {part.state}: {part.reason}" for part in presence.parts() if part.state == REFUSES}
 
 
 async def until_tables_are_there(presence: Presence) -> None:
@@ -168,5 +186,9 @@ async def _run(settings: Settings, names: frozenset[str]) -> None:
         open_world(settings, name=f"worldbus-run-{os.getpid()}", postgres=PROJECTOR in names) as world,
         serve(world, handlers=wanted, projections=projections, ticks=TICKER in names, tiers=[one for one in NAMES if one in names]),
     ):
-        remark(f"running {', '.join(sorted(names))}")
+        refused = _refused(world.presence)
+        for line in refused.values():
+            remark(line)
+        labels = {handler.label: handler.name for handler in wanted}
+        remark(f"running {', '.join(sorted(names - {labels.get(name, name) for name in refused}))}")
         await asyncio.Event().wait()

@@ -84,7 +84,9 @@ async def _verify(settings: Settings, handlers: list[Subsystem], until: int | No
 
     async with open_bus(settings, name="worldbus-verify", postgres=False) as bus:
         # Asked first: what is settled by now has its answers in the log before its present end.
-        settled = {(one.handler, one.name.removeprefix(f"{one.handler}_")): one.settled for one in await consumers(bus.log, handlers)}
+        names = {handler.label: handler.name for handler in handlers}
+        asked = await consumers(bus.log, handlers)
+        settled = {(names[one.handler], one.name.removeprefix(f"{one.handler}_")): one.settled for one in asked}
         last = until or (await bus.log.state()).last
         watch = Watch()
         verifier = Verifier(handlers, partitions=bus.log.partitions, watch=watch, known=current().by_name)

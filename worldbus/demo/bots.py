@@ -7,14 +7,13 @@ online. What the world answers to it is measured by playing (`worldbus.demo.conc
 from __future__ import annotations
 
 import random
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from worlds.duskmarket import game
 
 MOST_PER_MINUTE: Final = 600.0  # of one deed
@@ -87,21 +86,18 @@ class Bots:
 
 def load(path: Path) -> Bots:
     """The players in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> Bots:
     """The players in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        bots = Bots(line=Line(**table["line"]), kinds={kind: Kind(name=kind, **body) for kind, body in table["kinds"].items()})
-        found = list(problems(bots))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"{name} does not describe players: {error!r}; compare it with worlds/duskmarket/bots.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("line", "kinds")
+    bots = Bots(
+        line=root.table("line").into(Line),
+        kinds={kind: body.into(Kind, name=kind) for kind, body in root.tables("kinds").items()},
+    )
+    root.refuse(problems(bots))
     return bots
 
 

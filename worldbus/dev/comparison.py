@@ -64,7 +64,8 @@ async def compared(settings: Settings, game: Game, names: Sequence[str] | None, 
         if not handlers:
             return None
         # Asked first, as `verify` does: what is settled by now has its answers in the log before its present end.
-        settled = {(one.handler, one.partition): one.settled for one in await consumers(bus.log, handlers)}
+        called = {handler.label: handler.name for handler in handlers}
+        settled = {(called[one.handler], one.partition): one.settled for one in await consumers(bus.log, handlers)}
         window = await found(bus.log, handlers, inputs)
         watch = Watch()
         verifier = Verifier(handlers, partitions=bus.log.partitions, watch=watch, known=game.by_name, since=window.since)

@@ -47,6 +47,7 @@ def load(world: str) -> tuple[Game | None, Loaded]:
     try:
         import_module("worldbus.compose")  # all that is needed to play it, so that the next child finds it warm
         game = current()
+        game.check_plays(world)
     except (Exception, SystemExit) as error:
         return None, Loaded(broken=[told(_cause(error))], roots=roots(), installed=installed())
     rules, broken = _rules(game, world)
@@ -65,9 +66,10 @@ def _rules(game: Game, world: str) -> tuple[dict[str, str], list[str]]:
 
     found: dict[str, str] = {}
     broken: dict[str, list[str]] = {}
+    others_of_ours = [one for one in sorted({*game.worlds, *(game.plays or ())} - {world}) if game.played.has(one)]
     for handler in game.handlers:
         try:
-            main, *others = [producer(handler.of(one)) for one in (world, *sorted(game.worlds))]
+            main, *others = [producer(handler.of(one)) for one in (world, *others_of_ours)]
             found[handler.name] = main if set(others) <= {main} else " ".join((main, *others))
         except Exception as error:  # whatever a table makes its reader raise
             broken.setdefault(told(error), []).append(handler.name)

@@ -49,6 +49,10 @@ def authorise(items: Sequence[Item], grant: Grant) -> None:
                 f"wanted a world of this token, found {draft.world!r}: use its own, or ask for another grant",
                 index=index,
             )
+        if not current().played.has(draft.world):
+            raise Problem(
+                403, "WORLD_NOT_PLAYED", f"{current().name} does not play the world {draft.world!r}: ask its own gateway", index=index
+            )
         if draft.subsystem not in grant.says:
             said = ", ".join(grant.says) or "nothing"
             raise Problem(

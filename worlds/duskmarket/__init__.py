@@ -10,4 +10,4 @@ from handlers.content import Content
 from projections.catalogue import PROJECTIONS
 from worldbus.game import Game
 
-game: Final = Game(name="duskmarket", handlers=ALL, projections=PROJECTIONS, content=Content(Path(__file__).parent))
+game: Final = Game(name="duskmarket", mark="", handlers=ALL, projections=PROJECTIONS, content=Content(Path(__file__).parent))

@@ -216,7 +216,7 @@ def test_check_finds_everything_well_and_compares_the_whole_archive(worldbus: Wo
     assert found["ok"] is True
     assert [one["check"] for one in found["checks"]] == [
         *("settings", "servers", "nats", "log", "durability", "consumers", "capacity", "clocks"),
-        *("members", "versions", "handlers", "workers", "ticker"),
+        *("members", "versions", "games", "handlers", "workers", "ticker"),
         *("tables", "reader", "projections", "projector", "parked", "skipped", "archive"),
     ]
     assert worldbus("check").stdout.splitlines()[-1].startswith("ok   archive")

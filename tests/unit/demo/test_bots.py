@@ -66,7 +66,7 @@ def _no_line(table: dict[str, Any]) -> None:
         (_unknown, "kinds.talker: wanted deeds among attack.*found fly"),
         (_not_a_rate, "kinds.talker: wanted 0 to 600 a minute, found other rates of talk"),
         (_no_tokens, "line: wanted tokens"),
-        (_no_line, "does not describe players"),
+        (_no_line, "line: wanted a table, found no such key"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused_with_what_is_wrong(spoil: Callable[[dict[str, Any]], None], told: str) -> None:

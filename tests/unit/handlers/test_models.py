@@ -271,7 +271,10 @@ GOOD: dict[str, Any] = {
         ({**GOOD, "health": {**GOOD["health"], "min_requests": 0}}, "min_requests"),
         ({**GOOD, "tiers": {}}, "tiers: wanted"),
         ({**GOOD, "tiers": {**GOOD["tiers"], "gold": {**GOOD["tiers"]["gold"], "serves": "x"}}}, "no such model 'x'"),
-        ({**GOOD, "tiers": {**GOOD["tiers"], "gold": {"serves": "m", "models": {"m": {}}}}}, "missing"),
+        (
+            {**GOOD, "tiers": {**GOOD["tiers"], "gold": {"serves": "m", "models": {"m": {}}}}},
+            "models.m.source: wanted a text, found an empty table",
+        ),
     ],
 )
 def test_a_bad_table_is_refused_by_name(table: dict[str, Any], word: str) -> None:

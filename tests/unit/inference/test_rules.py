@@ -43,8 +43,8 @@ def _table(**changes: Any) -> dict[str, Any]:
         ({"rungs": [{"rung": "authored", "needs_ms": 1}, {"rung": "full", "needs_ms": 1}]}, "in the order"),
         ({"rungs": [{"rung": "full", "needs_ms": 1}, {"rung": "authored", "needs_ms": 2}]}, "fall from rung to rung"),
         ({"reserve_ms": -1}, "reserve_ms"),
-        ({"grammer": "x"}, "no such setting"),
-        ({"rungs": 7}, "is no ladder"),
+        ({"grammer": "x"}, "k.grammer: wanted one of .* did you mean grammar"),
+        ({"rungs": 7}, "k.rungs: wanted an array of tables, found 7"),
     ],
 )
 def test_a_wrong_ladder_says_what_is_wrong(changes: dict[str, Any], said: str) -> None:
