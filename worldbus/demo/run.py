@@ -177,11 +177,11 @@ async def quiet(world: World) -> int:
         until = clock() + QUIET_S
         while True:
             last = (await world.log.state()).last
-            behind = [one for one in await consumers(world.log, ALL) if one.behind]
+            behind = [one for one in await consumers(world.log, ALL) if not one.done]
             projected = await connection.fetchval("SELECT position FROM worldbus.checkpoint")
             if not behind and projected == last and (await world.log.state()).last == last:
                 return last
-            now = (last, projected, sum(one.behind for one in behind))
+            now = (last, projected, len(behind), sum(one.behind for one in behind))
             if now != before:
                 before, until = now, clock() + QUIET_S
             elif clock() > until:
