@@ -71,6 +71,11 @@ class ConsumerLag:
         """Events that are still to be answered."""
         return self.waiting + self.open
 
+    @property
+    def done(self) -> bool:
+        """True if it is known that nothing is left to be answered: of a place that is not there, nothing is known."""
+        return self.exists and not self.behind
+
     def age_s(self, now_ms: int) -> float | None:
         """For how long the oldest input has waited for its answer; 0 if none does, None where nobody knows."""
         return seconds(self.oldest_ms, now_ms) if self.exists else None

@@ -37,12 +37,12 @@ async def quiet(world: World) -> int:
         until = clock() + QUIET_S
         while True:
             last = (await world.log.state()).last
-            behind = [one for one in await consumers(world.log, current().handlers) if one.behind]
+            behind = [one for one in await consumers(world.log, current().handlers) if not one.done]
             projected = await connection.fetchval("SELECT position FROM worldbus.checkpoint")
             building = await _building(connection)
             if not behind and not building and projected == last and (await world.log.state()).last == last:
                 return last
-            now = (last, projected, len(building), sum(one.behind for one in behind))
+            now = (last, projected, len(building), len(behind), sum(one.behind for one in behind))
             if now != before:
                 before, until = now, clock() + QUIET_S
             elif clock() > until:

@@ -134,7 +134,7 @@ async def _fill(path: Path, postgres: PostgresServer, events: int, seed: int) ->
             log = await open_log(connection)
             await _publish(log, server, events // 2, seed)
             async with run_handlers(connection, log, [player.player]):
-                while any(one.behind for one in await consumers(log, [player.player])):
+                while not all(one.done for one in await consumers(log, [player.player])):
                     await asyncio.sleep(0.1)
             await _publish(log, server, events // 4, seed + 1)  # nobody has handled these: floors stand before the end
             await Projector(postgres.dsn, PROJECTIONS).run(log, follow=False)

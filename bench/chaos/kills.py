@@ -175,7 +175,7 @@ async def _quiet(cluster: Cluster, log: Log) -> int:
     until = time.monotonic() + DRAIN_S
     while True:
         last = (await log.state()).last
-        behind = [f"{one.name} by {one.behind}" for one in await consumers(log, ALL) if one.behind]
+        behind = [f"{one.name} by {one.behind if one.exists else 'all'}" for one in await consumers(log, ALL) if not one.done]
         projected = await collect.checkpoint(cluster.postgres.dsn)
         await asyncio.sleep(0.3)
         if not behind and projected == last == (await log.state()).last:

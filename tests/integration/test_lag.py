@@ -96,7 +96,7 @@ async def test_what_nobody_holds_is_behind_for_as_long_as_it_is_in_the_log(world
 
 async def test_an_idle_place_has_no_age_and_one_that_never_was_none_that_is_known(world: World) -> None:
     never = await consumers(world.log, [player])
-    assert {(one.exists, one.ran, one.age_s(10**15)) for one in never} == {(False, False, None)}
+    assert {(one.exists, one.ran, one.age_s(10**15), one.done) for one in never} == {(False, False, None, False)}
     async with run_handlers(world.connection, world.log, [player]):
         while not all(one.exists for one in await consumers(world.log, [player])):
             await asyncio.sleep(0.05)
