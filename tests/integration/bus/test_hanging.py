@@ -70,6 +70,11 @@ class Members:
                     self.start()
             await asyncio.sleep(0.05)
 
+    async def until_ended(self, times: int = 1) -> None:
+        """What a process leaves in the log is heard before it has ended: wait for that, too."""
+        while len(self.ended) < times:
+            await asyncio.sleep(0.05)
+
     def stop(self) -> list[int]:
         """SIGTERM to all, and their exit codes."""
         for process in self.processes:
@@ -190,6 +195,7 @@ async def test_an_input_that_cannot_be_interrupted_costs_one_process_and_is_quar
         assert parked.code == "HANDLER_HUNG"
         assert "could not be interrupted" in parked.reason
         assert "while True:" in parked.stack
+        await it.members.until_ended()
         # One process. On a starved machine the record may not be written in the two seconds that it is given: then the next one goes too.
         assert it.members.ended in ([71], [71, 71])
 
@@ -207,6 +213,7 @@ async def test_an_input_that_kills_without_a_word_is_found_and_quarantined(
 
         assert parked.code == "HANDLER_HUNG"
         assert "ended without a word while they decided this input" in parked.reason
+        await it.members.until_ended()
         assert set(it.members.ended) == {code}
         assert "EventParked" not in await it.names("b") + await it.names("innocent")
         if way == "stuck":
@@ -275,6 +282,7 @@ async def test_a_lane_whose_own_history_hangs_is_quarantined(server: NatsServer,
 
         assert parked.code == "HANDLER_HUNG"
         assert "_evolve" in parked.stack
+        await it.members.until_ended(len(ended))
         assert it.members.ended == ended
 
 
