@@ -44,7 +44,7 @@ FIXED: Final = frozenset({"ack_policy", "deliver_policy", "deliver_subject", "ma
 """The fields that the server changes in no consumer that exists (measured on 2.15.1)."""
 
 SKIPS: Final = frozenset({"ack_policy", "deliver_policy", "filter", "headers_only", "max_deliver", "mem_storage"})
-"""What may have let a consumer pass over events, or hand them out without their bodies."""
+"""The fields by which a consumer may have passed over events, or handed them out without their bodies."""
 
 _STARTS: Final = frozenset({"all", "by_start_sequence"})  # where it began is judged by its floor, against our own record
 
