@@ -25,9 +25,9 @@ TEXTS: Final = {
 TIMES: Final = {"time": "time_ns", "deadline": "deadline_ns"}
 OURS: Final = frozenset({"subject", "world", "depth", *TEXTS, *TIMES})
 CORE: Final = frozenset({"specversion", "id", "source", "type", "datacontenttype", "data"})
-"""What CloudEvents itself says about an event, in places of its own."""
+"""The attributes of CloudEvents itself, in places of its own."""
 LOGGED: Final = frozenset({"position", "partition", "recorded"})
-"""What the log once said about an event; publishing it again gives it new ones."""
+"""The attributes that the log once gave an event; publishing it again gives it new ones."""
 URIS: Final = frozenset({"dataschema"})
 """Attributes that CloudEvents calls URIs and protobuf writes as such."""
 TAKEN: Final = OURS | CORE | LOGGED | {"unreadable", "expected"}

@@ -20,7 +20,7 @@ PREFIX: Final = "ce-"
 TELLING: Final = frozenset({"ce-type", "ce-specversion", "ce-id", "ce-source"})
 """Headers that tell binary mode."""
 RECORDED: Final = "ce-recorded"
-"""When the log first took the event: written by a restore, for events without a time of their own."""
+"""The header for the moment at which the log first took the event: written by a restore, for events without a time of their own."""
 STRUCTURED: Final = "application/cloudevents"
 _CONTENT_TYPE: Final = "content-type"
 _MARK: Final = re.compile(rb"(?:^|\n)[cC][eE]-")

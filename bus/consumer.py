@@ -36,6 +36,11 @@ class Status:
     """Messages of the request that will not come any more."""
 
 
+def pin_of(info: Mapping[str, Any]) -> str:
+    """The pin of the member that the server delivers to now, by its information about a consumer; empty: nobody is pinned."""
+    return next((pin for group in info.get("priority_groups") or () if (pin := group.get("pinned_client_id"))), "")
+
+
 class PullConsumer:
     """Reads one durable consumer through one inbox; survives reconnects (requests must be sent again: see `Connection.on_reconnect`)."""
 

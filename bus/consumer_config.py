@@ -41,10 +41,10 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 """Everything that says what a consumer delivers, when, and how long it stays: with the value that a missing field has."""
 
 FIXED: Final = frozenset({"ack_policy", "deliver_policy", "deliver_subject", "max_waiting", "mem_storage", "replay_policy"})
-"""What the server changes in no consumer that exists (measured on 2.15.1)."""
+"""The fields that the server changes in no consumer that exists (measured on 2.15.1)."""
 
 SKIPS: Final = frozenset({"ack_policy", "deliver_policy", "filter", "headers_only", "max_deliver", "mem_storage"})
-"""What may have let a consumer pass over events, or hand them out without their bodies."""
+"""The fields by which a consumer may have passed over events, or handed them out without their bodies."""
 
 _STARTS: Final = frozenset({"all", "by_start_sequence"})  # where it began is judged by its floor, against our own record
 

@@ -34,7 +34,7 @@ class Group:
     """Of each event."""
     parcels: tuple[Parcel, ...]
     fenced: tuple[Parcel, ...]
-    """What goes out: the parcels, with the expectations."""
+    """The messages to be sent: the parcels, with the expectations."""
     expected: Mapping[LaneName, int]
 
     @classmethod

@@ -53,7 +53,7 @@ class Write(Protocol):
     """Header lines, each with its line end."""
     payload: bytes
     lane: bytes
-    """What its fence covers: the subject without the event's name."""
+    """The part of the log that its fence covers: the subject without the event's name."""
     fenced: bool
     sent_at: float
     """Loop time of the last sending, set by the sender."""

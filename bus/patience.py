@@ -24,7 +24,7 @@ LONG_S = 10.0  # a wait that is worth telling whoever is on call
 LONGEST_PAUSE_S = 2.0
 AT_ONCE = 32  # lanes that are read at the same time
 WAITS = (Transient, ApiError, Misuse, OSError)
-"""What passes, or is mended outside of this process. Anything else is an error of ours."""
+"""The errors that pass, or are mended outside of this process. Anything else is an error of ours."""
 
 log = structlog.get_logger(__name__)
 

@@ -114,7 +114,7 @@ class Publication:
         self.sent_at = WAITING
         self.tries = 0
         self.refused: WorldbusError | None = None
-        """Why the log did not take it so far."""
+        """The reason for which the log has not taken it so far."""
         self.refusals = 0
         """Sendings that the log certainly did not take; if those are all, it is not recorded."""
 

@@ -20,7 +20,7 @@ import structlog
 
 from bus.answers import parse_ack
 from bus.connection import ApiError
-from bus.consumer import PullConsumer, Status
+from bus.consumer import PullConsumer, Status, pin_of
 from bus.errors import Disconnected, Transient, WorldbusError
 from bus.event import Event
 from bus.keeper import Keeper
@@ -259,8 +259,7 @@ class Session:
         another release quarantined is ours now, also if no input ever comes.
         """
         info = await consumer.info()
-        pinned = any(group.get("pinned_client_id") for group in info.get("priority_groups") or ())
-        if pinned:
+        if pin_of(info):
             return
         if info["num_ack_pending"]:
             await consumer.reset()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bus.connection import ApiError
-from bus.consumer import NOT_FOUND
+from bus.consumer import NOT_FOUND, pin_of
 from bus.errors import BadSettings, StoreUnavailable, Transient
 from bus.played import EVERYTHING, Played
 from bus.progress import has_record
@@ -143,12 +143,9 @@ async def queues(log: Log, played: Played = EVERYTHING) -> list[ConsumerLag]:
 
 
 async def _consumer(log: Log, handler: str, name: str) -> ConsumerLag:
-    try:
-        info = await log.connection.api(f"CONSUMER.INFO.{log.name}.{name}")
-    except ApiError as error:
-        if error.err_code == NOT_FOUND:
-            return ConsumerLag(handler=handler, name=name, exists=False)
-        raise
+    info = await _info(log, name)
+    if info is None:
+        return ConsumerLag(handler=handler, name=name, exists=False)
     return ConsumerLag(
         handler=handler,
         name=name,
@@ -159,6 +156,16 @@ async def _consumer(log: Log, handler: str, name: str) -> ConsumerLag:
         settled=info["ack_floor"]["stream_seq"],
         delivered=info["delivered"]["stream_seq"],
     )
+
+
+async def _info(log: Log, name: str) -> dict[str, Any] | None:
+    """The server's information about a consumer; None: there is none of that name."""
+    try:
+        return await log.connection.api(f"CONSUMER.INFO.{log.name}.{name}")
+    except ApiError as error:
+        if error.err_code == NOT_FOUND:
+            return None
+        raise
 
 
 async def _asked(log: Log, handlers: Iterable[Subsystem]) -> list[ConsumerLag]:
@@ -192,19 +199,10 @@ async def _pinned(
         if one.open >= before.open:
             return one
         _, hold = held[one.handler, one.partition]
-        return one if hold.pin and hold.pin == await _pin(log, one.name) else before
+        info = await _info(log, one.name)
+        return one if info is not None and hold.pin and hold.pin == pin_of(info) else before
 
     return list(await asyncio.gather(*map(true, asked, told)))
-
-
-async def _pin(log: Log, name: str) -> str:
-    try:
-        info = await log.connection.api(f"CONSUMER.INFO.{log.name}.{name}")
-    except ApiError as error:
-        if error.err_code == NOT_FOUND:
-            return ""
-        raise
-    return next((pin for group in info.get("priority_groups") or () if (pin := group.get("pinned_client_id"))), "")
 
 
 def by_holder(one: ConsumerLag, held: tuple[Member, Hold] | None) -> ConsumerLag:

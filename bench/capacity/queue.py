@@ -44,7 +44,7 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a load. Shares are of what was offered."""
+    """The outcome of a load. Shares are of what was offered."""
 
     offered: int
     in_time: int

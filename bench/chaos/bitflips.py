@@ -44,7 +44,7 @@ PLAYERS = 40
 RESUME_S = 20.0
 READY_S = 4.0  # a server that cannot recover a stream runs on and is not healthy
 KINDS = ("message", "message", "message", "consumer", "index", "meta")
-"""What is hit, in turn: the messages (.blk) most often, a consumer's state, the server's index, the stream's definition."""
+"""The parts that are hit, in turn: the messages (.blk) most often, a consumer's state, the server's index, the stream's definition."""
 
 OFFLINE = re.compile(r'unsupported consumer "([^"]*)"')
 

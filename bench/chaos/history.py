@@ -13,7 +13,7 @@ from bus.errors import BadEvent
 from bus.event import Event
 
 Kind = Literal["ok", "no", "maybe"]
-"""What a publish ended as: in the log at a position; not recorded; nobody knows."""
+"""The end of a publish: in the log at a position; not recorded; nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

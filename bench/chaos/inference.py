@@ -60,7 +60,7 @@ class Found:
     ends: Counter[str] = field(default_factory=Counter)
     attempts: Counter[int] = field(default_factory=Counter)
     stalls: int = 0
-    """How often this process, in which the ladder runs, stood still for longer than the ladder keeps in reserve."""
+    """The number of times that this process, in which the ladder runs, stood still for longer than the ladder keeps in reserve."""
     expired_in_stalls: int = 0
     guarded: int = 0
     """Answered by the guardian in place of a lost worker."""

@@ -43,7 +43,7 @@ class Frame(NamedTuple):
 
 
 Carry = Callable[[Frame], Iterable[Frame]]
-"""What arrives of a frame: itself, nothing, itself twice, or what was held back before."""
+"""The rest of a frame behind the line: itself, nothing, itself twice, or what was held back before."""
 
 
 def all_of_it(frame: Frame) -> Iterable[Frame]:

@@ -67,7 +67,7 @@ async def test_a_holder_that_the_server_has_unpinned_is_not_believed(world: Worl
     hold = session.Session.hold
     async with run_handlers(world.connection, world.log, [player]):
         async with asyncio.timeout(60):
-            while any(one.behind or not one.exists for one in await consumers(world.log, [player])):
+            while not all(one.done for one in await consumers(world.log, [player])):
                 await asyncio.sleep(0.05)
         monkeypatch.setattr(session.Session, "hold", lambda self: msgspec.structs.replace(hold(self), pin="of a former time"))
         found = next(one for one in await consumers(world.log, [player]) if one.partition == event.partition)
@@ -80,7 +80,7 @@ async def test_a_holder_that_the_server_has_unpinned_is_not_believed(world: Worl
 async def test_what_nobody_holds_is_behind_for_as_long_as_it_is_in_the_log(world: World) -> None:
     async with run_handlers(world.connection, world.log, [player]):
         await join(world)
-        while any(one.behind or not one.exists for one in await consumers(world.log, [player])):
+        while not all(one.done for one in await consumers(world.log, [player])):
             await asyncio.sleep(0.05)
     first = await join(world, "tam")
     recorded_ms = (await world.log.get(first)).recorded_ns // 1_000_000
