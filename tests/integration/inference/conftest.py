@@ -63,6 +63,7 @@ class Game:
         self.log = log
         self.publisher = publisher
         self._number = 0
+        self._read: list[Event] = []
 
     def request(self, **changes: Any) -> InferenceRequested:
         """A request that keeps the rules."""
@@ -93,10 +94,9 @@ class Game:
 
     async def said(self, *names: str) -> list[Event]:
         """What the workers said so far; of all kinds, or of the named ones."""
-        found: list[Event] = []
-        async for events in self.log.read():
-            found += [event for event in events if event.subsystem == "inference" and (not names or event.name in names)]
-        return found
+        async for events in self.log.read(after=self._read[-1].position if self._read else 0):
+            self._read += events
+        return [event for event in self._read if event.subsystem == "inference" and (not names or event.name in names)]
 
     async def ends(self, count: int) -> dict[str, Event]:
         """The ends of requests by id, once there are `count` of them (the test's own time limit is the only clock); fails if a request

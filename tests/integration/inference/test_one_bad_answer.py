@@ -21,6 +21,8 @@ from tests.conformance.dialects import event, sse
 from tests.conformance.openai_server import Server, serving
 from tests.integration.inference.conftest import Game, Run, Until
 
+LESS_THAN_A_RETRY_MS = 15_000
+"""Shorter than the pauses that the endpoint asks for, and so long that a busy machine calls it in time."""
 LINE = [f"word{number} " for number in range(24)]
 HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 POLICY = {"error": {"code": "content_filter", "message": "The response was filtered due to the prompt triggering a content policy."}}
@@ -120,7 +122,7 @@ async def test_four_hear_their_whole_lines_and_one_a_lower_rung(game: Game, run:
         ]
         while sum(endpoint.calls.values()) < len(four):
             await asyncio.sleep(0.005)
-        bad = await game.ask(entity="npc-bad", player="eve", budget_ms=4_000, **says("bad"))
+        bad = await game.ask(entity="npc-bad", player="eve", budget_ms=LESS_THAN_A_RETRY_MS, **says("bad"))
         ends = await game.ends(5)
         assert worker.up
 
@@ -172,9 +174,9 @@ async def test_nobody_calls_before_the_time_that_an_endpoint_named(game: Game, r
     server.reply = endpoint.reply
     endpoint.broken.set()
     async with run(OpenAiEngine(OpenAiSettings(url=server.url, model="m"))):
-        first = await game.ask(budget_ms=4_000, **says("bad"))
+        first = await game.ask(budget_ms=LESS_THAN_A_RETRY_MS, **says("bad"))
         await game.ends(1)
-        second = await game.ask(entity="npc-2", player="tam", budget_ms=4_000, **says("good"))
+        second = await game.ask(entity="npc-2", player="tam", budget_ms=LESS_THAN_A_RETRY_MS, **says("good"))
         ends = await game.ends(2)
 
     assert {ends[one.request_id].name for one in (first, second)} == {"InferenceDegraded"}
