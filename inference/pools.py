@@ -20,7 +20,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus.errors import BadSettings, MissingExtra
 from inference import grammars
 from inference.engine import Engine
 from inference.settings import WorkerSettings
@@ -92,7 +92,10 @@ def _engine(name: str, settings: Mapping[str, Any]) -> Engine:
 
             return VllmEngine(VllmSettings(**settings))
         case "openai":
-            from inference.engines.openai import OpenAiEngine, OpenAiSettings
+            try:
+                from inference.engines.openai import OpenAiEngine, OpenAiSettings
+            except ModuleNotFoundError as error:
+                raise MissingExtra("engine openai", ("inference",), (error.name or "aiohttp",)) from error
 
             return OpenAiEngine(OpenAiSettings(**settings))
         case "grammar":

@@ -53,8 +53,8 @@ def protoc(*arguments: str) -> None:
     )
     if any(words in done.stderr for words in _MISSING):
         raise ToolMissing(
-            "wanted grpcio-tools and mypy-protobuf to compile .proto files, found not both in this environment: install worldbus[proto] "
-            f"(in worldbus's own repository: `make setup`); {done.stderr.strip()[:200]}"
+            "wanted grpcio-tools and mypy-protobuf to compile .proto files, found not both in this environment: "
+            f"pip install 'worldbus[proto]' (in worldbus's own repository: `make setup`); {done.stderr.strip()[:200]}"
         )
     if done.returncode:
         raise SchemaError(f"protoc refused the sources:\n{done.stderr.strip()}")

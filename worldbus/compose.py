@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bus.errors import BadSettings, StoreUnavailable, WorldbusError
+from bus.errors import BadSettings, MissingExtra, StoreUnavailable, WorldbusError
 from bus.health import Health
 from bus.lane_run import Limits
 from bus.membership import Membership
@@ -20,11 +20,10 @@ from bus.runtime import run_handlers
 from bus.watchdog import Budgets
 from projections.prepare import prepare
 from projections.store import answered
-from worldbus.edges.release_feed import watch
 from worldbus.exporter import exporting
-from worldbus.knowledge import serve_knowledge
+from worldbus.extras import require
 from worldbus.opening import Bus, World, open_bus, open_world
-from worldbus.readiness import Refusals
+from worldbus.readiness import REFUSES, Refusals
 from worldbus.servers import open_servers
 from worldbus.standby import project
 from worldbus.ticker import tick
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bus", "World", "open_bus", "open_servers", "open_world", "serve"]
 
+KNOWLEDGE = "knowledge"
 TOGETHER_FROM = 16  # a lane's outputs that share one sync of the disk (docs/adr/0044)
 
 log_ = structlog.get_logger(__name__)
@@ -60,12 +60,16 @@ async def serve(
     also when their version is the same and their SQL or functions are not. Leaving ends these edges and the ticker first, then the
     handlers, which settle what they hold, then the projector. Whatever ends by an error ends the block with it.
 
-    What plays by a table that cannot be read is left out, and said to operators; raises `BadSettings` if nothing else is to run.
+    What plays by a table that cannot be read is left out, and said to operators; raises `BadSettings` if nothing else is to run. So is the
+    knowledge base's service without the extra `knowledge`: its tables are projected. Raises `MissingExtra` for a feed or figures over HTTP
+    without what they need, before anything runs.
     """
+    tiers = tuple(tiers)
+    _require(world.settings, tiers=tiers, release_feed=release_feed)
     with ExitStack() as parts:
         refusals = _refusals(world, parts)
         handlers = refusals.able(handlers, _worlds(world.settings))
-        tiers = _able(refusals, tuple(tiers), world.settings)
+        tiers = _able(refusals, tiers, world.settings)
         projections = tuple(projections)
         refusals.end_if_alone(handlers, tiers, projections, ticks, release_feed)
         async with _serve(
@@ -77,8 +81,30 @@ async def serve(
             tiers=tiers,
             release_feed=release_feed,
             by_digest=by_digest,
+            answers_questions=_answers_questions(world, projections, parts),
         ) as runtime:
             yield runtime
+
+
+def _require(settings: Settings, *, tiers: Sequence[str], release_feed: bool) -> None:
+    """Raise `MissingExtra` for what was asked for and cannot be had here."""
+    if release_feed and settings.release_feed:
+        require("the release feed", "gateway")
+    if settings.metrics and tiers:
+        require("figures at --metrics", "inference")
+
+
+def _answers_questions(world: World, projections: Iterable[Projection], parts: ExitStack) -> bool:
+    """True if this process serves the knowledge base. Where the extra for it is missing, operators are told, and another process may."""
+    if not any(one.name == KNOWLEDGE for one in projections):
+        return False
+    try:
+        require("the knowledge base's answers", "knowledge")
+    except MissingExtra as error:
+        log_.warning("knowledge_not_served", reason=str(error))
+        parts.enter_context(world.presence.part(KNOWLEDGE)).stands(REFUSES, str(error))
+        return False
+    return True
 
 
 def _refusals(world: World, parts: ExitStack) -> Refusals:
@@ -124,6 +150,7 @@ async def _serve(
     tiers: Sequence[str],
     release_feed: bool,
     by_digest: bool,
+    answers_questions: bool,
 ) -> AsyncIterator[Runtime | None]:
     if projections:
         await _first_look(world.servers.postgres_dsn)
@@ -134,8 +161,10 @@ async def _serve(
             tasks.append(group.create_task(_be_heard(world), name="members"))
         if projections:
             tasks.append(group.create_task(_project(world, projections, by_digest), name="projector"))
-            if any(one.name == "knowledge" for one in projections):
-                tasks.append(group.create_task(serve_knowledge(world), name="knowledge"))
+        if answers_questions:
+            from worldbus.knowledge import serve_knowledge
+
+            tasks.append(group.create_task(serve_knowledge(world), name="knowledge"))
         async with AsyncExitStack() as stack:
             runtime = await stack.enter_async_context(_running(world, handlers, limits, health)) if handlers else None
             if tiers and world.settings.metrics:
@@ -210,6 +239,7 @@ def budgets_of(settings: Settings) -> Budgets:
 
 
 async def _watch_feed(world: World) -> None:
+    from worldbus.edges.release_feed import watch
     from worldbus.games import current
 
     source = world.settings.release_feed or ""

@@ -7,7 +7,6 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncpg
-import numpy as np
 
 from bus.errors import BadSettings
 from projections.knowledge.embedders import Embedder, Vectors
@@ -118,6 +117,8 @@ async def write(connection: Connection, model: str, hashes: Sequence[str], vecto
 
 def literal(vector: Any) -> str:
     """A vector as pgvector reads it, at the precision of half floats."""
+    import numpy as np
+
     return "[" + ",".join(map(str, np.asarray(vector, np.float16).tolist())) + "]"
 
 

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import click
 
-from bus.errors import BadSettings, Conflict, IdReused, Misuse, Rejected, Transient, WorldbusError
+from bus.errors import BadSettings, Conflict, IdReused, MissingExtra, Misuse, Rejected, Transient, WorldbusError
 from worldbus import __version__
 
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -57,8 +57,8 @@ class Exit(IntEnum):
 
     0 done, and all is well · 1 the answer is no: something is not as it should be, differences, a conflict, nothing found · 2 wrong use:
     options, settings, no world in that folder, an event that breaks a rule · 3 the environment: a server cannot be reached or refuses, a
-    port or folder is in use, no room, no permission · 70 a bug of worldbus · 71 the process stood still: a decision did not return
-    and could not be interrupted, or SIGTERM found nobody at home · 130 interrupted
+    port or folder is in use, no room, no permission, an extra that is not installed · 70 a bug of worldbus · 71 the process stood still: a
+    decision did not return and could not be interrupted, or SIGTERM found nobody at home · 130 interrupted
     """
 
     OK = 0
@@ -97,6 +97,8 @@ def exit_code(error: BaseException) -> Exit:
     match error:
         case No() | Conflict() | IdReused():
             return Exit.NO
+        case MissingExtra():
+            return Exit.ENVIRONMENT
         case Rejected() | BadSettings():
             return Exit.USAGE
         case Transient() | Misuse():
@@ -183,7 +185,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except (Exception, KeyboardInterrupt) as error:
-        sys.exit(_explain(single(error), words, error))
+        sys.exit(_explain(_wanting(single(error), words), words, error))
+
+
+def _wanting(error: BaseException, words: Sequence[str]) -> BaseException:
+    """An import that failed for want of an extra, as the error that says which; any other error as it is."""
+    if not isinstance(error, ModuleNotFoundError):
+        return error
+    from worldbus.extras import behind
+
+    verb = next((word for word in words if word in WHERE), "")
+    return behind(error, f"`worldbus {verb}`" if verb else "worldbus") or error
 
 
 def single(error: BaseException) -> BaseException:

@@ -44,6 +44,9 @@ def demo(players: int, seconds: float, seed: int, lockstep: bool, hours: float, 
     With --lockstep, on an empty data folder: one step is a minute of the world, nobody speaks before it has settled, all times come from
     its clock. Then every decision is made again, the ledger is summed up and every projection is built anew and compared.
     """
+    from worldbus.extras import require
+
+    require("the demo", *(["servers"] if settings.embedded_postgres else []), "knowledge", "gateway")
     with Progress() as progress:
         report = run(_lockstep(settings, players, hours, seed, progress) if lockstep else _live(settings, players, seconds, seed, progress))
     if as_json:

@@ -56,6 +56,9 @@ def ingest(path: Path, collection: str | None, dry_run: bool, vectors: bool, as_
     gone from the folder are removed. If one document has a fault nothing is ingested, and every fault is shown. In a data folder without
     a world it makes one, and says so.
     """
+    from worldbus.extras import require
+
+    require("lore", "knowledge")
     wanted = _Wanted(collection=collection or _name_of(path), whole=path.is_dir(), dry_run=dry_run, vectors=vectors)
     run(_ingest(settings, path, wanted, as_json))
 

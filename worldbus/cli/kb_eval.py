@@ -33,7 +33,9 @@ def eval_(lore: Path | None, questions: Path | None, beir: Path | None, embedder
     anything was found that the asker may not know (yet).
     """
     from worldbus.cli.app import No
+    from worldbus.extras import require
 
+    require("an evaluation of the knowledge base", "knowledge", "servers")
     report = run(_eval(lore, questions, beir, embedder))
     if as_json:
         say_json(report.as_dict())

@@ -26,8 +26,10 @@ def proto(check: bool, before_first_release: bool, verbose: bool) -> None:
     from schemas.errors import SchemaError, ToolMissing
     from schemas.generate import generate
     from schemas.record import record
+    from worldbus.extras import require
     from worldbus.project import nearest
 
+    require("the code of events", "proto")
     if check and before_first_release:
         raise click.UsageError("--check changes nothing: give it alone")
     project = nearest(Path.cwd(), "proto")

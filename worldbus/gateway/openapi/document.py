@@ -80,7 +80,7 @@ def to_json() -> str:
 
 
 def to_yaml() -> str:
-    """The document as YAML text. Needs PyYAML, a development package."""
+    """The document as YAML text. Needs PyYAML, of the extra `gateway`."""
     import yaml
 
     class Plain(yaml.SafeDumper):
