@@ -3,9 +3,10 @@ that of a game.
 
     gen/          protobuf (upb) classes with type stubs: the codec of every server path
     gen/docs.json the comments of messages, fields and enum values, for the documents
-    gen_better/   betterproto2 dataclasses, here alone: tools, engines, and the second opinion in tests
+    clients/python/worldbus_client/gen/
+                  betterproto2 dataclasses, of this repository alone: tools, engines, and the second opinion in tests
 
-The same sources give the same bytes; the versions of the tools are locked. Both trees are ordinary packages: nothing goes on `sys.path`,
+The same sources give the same bytes; the versions of the tools are locked. All are ordinary packages: nothing goes on `sys.path`,
 and the standard library's `io` and our own `worldbus` stay untouched, because imports between generated modules are rewritten.
 """
 

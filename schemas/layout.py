@@ -47,6 +47,6 @@ OURS: Final = Layout(
     corpus=HERE / "corpus",
     released=HERE / "released.txt",
     command="make proto",
-    better=HERE / "gen_better",
+    better=HERE.parent / "clients" / "python" / "worldbus_client" / "gen",
     of_a_game=False,
 )

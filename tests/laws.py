@@ -64,7 +64,7 @@ def _constants() -> constants_ast.Constants:
     found = constants_ast.Constants()
     for package in ("bus", "handlers", "inference", "migrations", "projections", "schemas", "worldbus"):
         for path in sorted((ROOT / package).rglob("*.py")):
-            if not {"gen", "gen_better"} & set(path.parts):
+            if not {"gen"} & set(path.parts):
                 found |= constants_ast._constants_from_source(path.read_bytes(), limit=True)
     before = providers._local_constants
     return constants_ast.Constants(

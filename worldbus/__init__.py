@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from worldbus.opening import open_world
     from worldbus.settings import Settings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "ByWorld",
     "Change",

@@ -2,10 +2,10 @@
 
 from django.conf import settings
 
-from schemas.gen_better.worldbus.broker.v1 import AcquisitionRequested, SaleRequested
-from schemas.gen_better.worldbus.game.v1 import CreatureSlain, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
-from schemas.gen_better.worldbus.player.v1 import PlayerHeartbeat, PlayerJoined, PlayerLeft, PlayerMoved
-from schemas.gen_better.worldbus.quest.v1 import QuestAcceptRequested, QuestChoiceRequested, QuestWorkRequested
+from worldbus_client.gen.worldbus.broker.v1 import AcquisitionRequested, SaleRequested
+from worldbus_client.gen.worldbus.game.v1 import CreatureSlain, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
+from worldbus_client.gen.worldbus.player.v1 import PlayerHeartbeat, PlayerJoined, PlayerLeft, PlayerMoved
+from worldbus_client.gen.worldbus.quest.v1 import QuestAcceptRequested, QuestChoiceRequested, QuestWorkRequested
 from worldbus_evennia import names
 from worldbus_evennia.bridge import bridge
 

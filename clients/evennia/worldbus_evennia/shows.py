@@ -10,7 +10,7 @@ from importlib import import_module
 from evennia.utils.create import create_object
 from twisted.internet import reactor
 
-from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
+from worldbus_client.gen.worldbus.inference.v1 import TokensDelivered
 from worldbus_evennia import names
 from worldbus_evennia.bodies import npc_named, player_named, room_of
 from worldbus_evennia.bridge import bridge
@@ -35,7 +35,7 @@ heard = OrderedDict()
 def start():
     """Hear all of it."""
     for package in PACKAGES:  # else the first event of each would do it
-        import_module(f"schemas.gen_better.worldbus.{package}.v1")
+        import_module(f"worldbus_client.gen.worldbus.{package}.v1")
     bridge.start(SHOW, while_off=WHILE_OFF, signals={"tokens": on_chunk})
 
 

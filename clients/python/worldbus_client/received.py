@@ -9,10 +9,10 @@ from typing import Any
 
 import betterproto2
 
-from schemas.gen_better.io.cloudevents.v1 import CloudEvent
-from schemas.gen_better.message_pool import default_message_pool
 from worldbus_client.cloudevent import Envelope, read
 from worldbus_client.errors import BadEvent
+from worldbus_client.gen.io.cloudevents.v1 import CloudEvent
+from worldbus_client.gen.message_pool import default_message_pool
 
 
 def class_of(full_name: str) -> type[betterproto2.Message]:
@@ -20,7 +20,7 @@ def class_of(full_name: str) -> type[betterproto2.Message]:
     url = f"type.googleapis.com/{full_name}"
     if url not in default_message_pool.url_to_type:
         try:
-            import_module(f"schemas.gen_better.{full_name.rpartition('.')[0]}")
+            import_module(f"worldbus_client.gen.{full_name.rpartition('.')[0]}")
         except ImportError as error:
             raise BadEvent(f"{full_name} is not known here: it is of a newer release; update the client") from error
     try:
@@ -77,7 +77,7 @@ class Event:
 
     @cached_property
     def data(self) -> Any:
-        """The payload, a dataclass of `schemas.gen_better`."""
+        """The payload, a dataclass of `worldbus_client.gen`."""
         said = self._said
         if said.payload is None:
             raise BadEvent(f"event {self.position} carries no payload")

@@ -55,7 +55,7 @@ def laid_out(root: Path) -> Layout:
         corpus=root / "corpus",
         released=root / "released.txt",
         command="make proto",
-        better=root / "schemas" / "gen_better",
+        better=root / "clients" / "gen",
         of_a_game=False,
     )
 
@@ -84,7 +84,7 @@ def test_a_new_source_is_picked_up_and_its_imports_are_rewritten(root: Path) -> 
     assert "from schemas.gen.worldbus.test.v1 import types_pb2" in code
     assert "from schemas.gen.worldbus.test.v1 import types_pb2" in stub
     assert "from worldbus" not in code + stub
-    assert "schemas/gen_better/worldbus/test/v1/__init__.py" in tree
+    assert "clients/gen/worldbus/test/v1/__init__.py" in tree
     assert '"worldbus.test.v1.Moved.speed": "Unset is not zero."' in tree["schemas/gen/docs.json"].decode()
 
 
