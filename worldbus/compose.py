@@ -22,6 +22,7 @@ from projections.prepare import prepare
 from projections.store import answered
 from worldbus.exporter import exporting
 from worldbus.extras import require
+from worldbus.former import Now, former
 from worldbus.opening import Bus, World, open_bus, open_world
 from worldbus.readiness import REFUSES, Refusals
 from worldbus.servers import open_servers
@@ -244,3 +245,13 @@ async def _watch_feed(world: World) -> None:
 
     source = world.settings.release_feed or ""
     await watch(world.log, world.publisher, world=world.settings.world, line=current().engine_line, source=source)
+
+
+def _engine_line() -> str:
+    from worldbus.games import current
+
+    return current().engine_line
+
+
+if not TYPE_CHECKING:  # with it, type checkers would take any name
+    __getattr__ = former(__name__, {"ENGINE_LINE": Now("worldbus.games.current().engine_line", _engine_line)})

@@ -21,7 +21,10 @@ from worldbus.demo.seen import Seen
 from worldbus.demo.studio import LATER, LINE, RELEASES, Studio, feed
 from worldbus.demo.witness import Witness
 from worldbus.edges.release_feed import watch
+from worldbus.former import Now, former
 from worldbus.games import current
+from worldbus.quiet import QUIET_S as _QUIET_S
+from worldbus.quiet import NotQuiet as _NotQuiet
 from worldbus.quiet import quiet
 from worldbus.ticker import start_clock, tick
 from worldbus.tiers import LADDER
@@ -209,3 +212,11 @@ async def count_up(
         documents=documents,
         passages=passages,
     )
+
+
+_FORMER: Final = {
+    "NotQuiet": Now("worldbus.quiet.NotQuiet", lambda: _NotQuiet),
+    "QUIET_S": Now("worldbus.quiet.QUIET_S", lambda: _QUIET_S),
+}
+if not TYPE_CHECKING:  # with it, type checkers would take any name
+    __getattr__ = former(__name__, _FORMER)
