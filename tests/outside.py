@@ -27,7 +27,10 @@ sys.addaudithook(_watch)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """`home` is the folder, `wheel` and `client` are the built wheels, `constraints` are our locks' versions, `opened` is the watch's list."""
+    """A folder, the wheels in it, and the environments made of them.
+
+    `constraints` are the versions of our locks, `opened` is the list of the watch.
+    """
 
     home: Path
     wheel: Path
