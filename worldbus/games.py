@@ -73,6 +73,10 @@ def _load(reference: str, by: str) -> Game:
     try:
         found = getattr(import_module(module), name, None)
     except ModuleNotFoundError as error:
+        from worldbus.extras import behind
+
+        if missing := behind(error, f"the game {reference}"):
+            raise missing from error
         if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
             raise _broken(by, reference, error) from error
         raise BadSettings(f"{by}: there is no module {error.name!r}: run where it can be imported, or install its package") from error

@@ -7,6 +7,7 @@ installed.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -106,6 +107,17 @@ def test_the_same_document_in_json_needs_no_extra(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["asyncapi"]
+
+
+def test_a_game_that_imports_what_an_extra_brings_says_which(tmp_path: Path) -> None:
+    (tmp_path / "harbour.py").write_text("from worldbus.edges.lore import documents\n")
+
+    done = verb("lag", "--game", "harbour:game", folder=tmp_path)
+
+    assert done.returncode == Exit.ENVIRONMENT
+    assert re.fullmatch(
+        r"error: wanted \w+ for the game harbour:game, found none installed: pip install 'worldbus\[\w+\]'\n", done.stderr
+    ), done.stderr
 
 
 def test_all_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
