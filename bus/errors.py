@@ -175,7 +175,7 @@ class MissingExtra(BadSettings):
     code = "MISSING_EXTRA"
 
     def __init__(self, wanting: str, extras: tuple[str, ...], missing: tuple[str, ...], otherwise: str = "") -> None:
-        """`wanting` needs it, in words that end a sentence on "wanted ... for"; `otherwise` is another way out."""
+        """`wanting` is what needs it, as it stands behind "wanted ... for"; `otherwise` is another way out."""
         step = f"pip install 'worldbus[{','.join(extras)}]'"
         super().__init__(
             f"wanted {' and '.join(missing)} for {wanting}, found none installed: {step}{f', or {otherwise}' if otherwise else ''}",

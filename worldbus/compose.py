@@ -90,7 +90,7 @@ async def serve(
 def _require(settings: Settings, *, tiers: Sequence[str], release_feed: bool) -> None:
     """Raise `MissingExtra` for what was asked for and cannot be had here."""
     if release_feed and settings.release_feed:
-        require("the release feed", "gateway")
+        require("the release feed", "gateway", of=("aiohttp",))
     if settings.metrics and tiers:
         require("figures at --metrics", "inference")
 

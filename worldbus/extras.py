@@ -6,6 +6,7 @@ The kernel runs handlers and projections on servers that are there. Everything e
 
 from __future__ import annotations
 
+from collections.abc import Container
 from importlib.util import find_spec
 from typing import Final
 
@@ -23,9 +24,13 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
 """Modules by extra; of several that have one, the first is named. Programs (nats-server, dbmate) are looked for where they are started."""
 
 
-def require(wanting: str, *extras: str) -> None:
-    """Raise `MissingExtra` where something of these extras is not installed; `wanting` is what needs it. Imports nothing."""
-    absent = {extra: gone for extra in extras if (gone := tuple(module for module in EXTRAS[extra] if not _there(module)))}
+def require(wanting: str, *extras: str, of: Container[str] | None = None) -> None:
+    """Raise `MissingExtra` where something of these extras is not installed; `wanting` is what needs it. Imports nothing.
+
+    `of` are the modules that are needed, where not all of an extra are.
+    """
+    wanted = {extra: [module for module in EXTRAS[extra] if of is None or module in of] for extra in extras}
+    absent = {extra: gone for extra, modules in wanted.items() if (gone := tuple(module for module in modules if not _there(module)))}
     if absent:
         raise MissingExtra(wanting, tuple(absent), tuple(dict.fromkeys(module for gone in absent.values() for module in gone)))
 

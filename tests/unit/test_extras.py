@@ -6,6 +6,7 @@ installed.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from bus.connection import connect
 from bus.errors import BadSettings, MissingExtra
 from tests.kernel import IMPORT_ALL, OF_EXTRAS, assert_known
 from worldbus.cli.app import Exit, exit_code
@@ -131,6 +133,50 @@ def test_all_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.facts == {"extras": ("knowledge", "gateway"), "missing": ("numpy", "yaml")}
     assert isinstance(caught.value, BadSettings)
     assert exit_code(caught.value) is Exit.ENVIRONMENT
+
+
+def test_what_is_not_needed_of_an_extra_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+
+    require("the release feed", "gateway", of=("aiohttp",))
+
+
+def test_a_websocket_without_its_package_is_refused_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+
+    async def link() -> None:
+        async with connect("ws://127.0.0.1:1", name="test", connect_timeout=1):
+            pass
+
+    with pytest.raises(MissingExtra, match=r"wanted aiohttp for NATS over WebSocket.*worldbus\[gateway\].*nats://"):
+        asyncio.run(link())
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"), [("minilm", "knowledge"), ("hashing", "knowledge"), ("openai+http://127.0.0.1:1/v1", "inference")]
+)
+def test_an_embedder_without_its_packages_says_which(name: str, extra: str) -> None:
+    program = (
+        "import asyncio\nfrom projections.knowledge.embedders import open_embedder\n"
+        f"try:\n    asyncio.run(open_embedder({name!r}))\nexcept Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    done = python(HIDE + program)
+
+    assert done.stdout.startswith("MissingExtra wanted "), done.stderr
+    assert extra in done.stdout
+
+
+def test_an_engine_over_http_without_its_package_says_which() -> None:
+    program = (
+        "from inference.pools import pool_of\n"
+        "try:\n    pool_of('gold', {'engine': 'openai', 'url': 'http://127.0.0.1:1/v1', 'model': 'm'})\n"
+        "except Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    done = python(HIDE + program)
+
+    assert done.stdout == "MissingExtra wanted aiohttp for engine openai, found none installed: pip install 'worldbus[inference]'\n", (
+        done.stderr
+    )
 
 
 def test_what_is_installed_is_not_asked_for() -> None:
