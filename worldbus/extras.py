@@ -6,6 +6,7 @@ The kernel runs handlers and projections on servers that are there. Everything e
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Container
 from importlib.util import find_spec
 from typing import Final
@@ -21,7 +22,9 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "proto": ("grpc_tools", "mypy_protobuf"),
     "testing": ("hypothesis", "pytest", "pytest_asyncio"),
 }
-"""Modules by extra; of several that have one, the first is named. Programs (nats-server, dbmate) are looked for where they are started."""
+"""Modules by extra. Programs (nats-server, dbmate) are looked for where they are started."""
+LORE: Final = "worldbus.edges.lore"
+"""What imports `yaml` for the extra `knowledge`; of several extras that have a module, the first is named everywhere else."""
 
 
 def require(wanting: str, *extras: str, of: Container[str] | None = None) -> None:
@@ -38,8 +41,17 @@ def require(wanting: str, *extras: str, of: Container[str] | None = None) -> Non
 def behind(error: BaseException, wanting: str) -> MissingExtra | None:
     """The error that says what to install, for an import that failed for want of an extra; None for any other error."""
     module = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
-    extra = next((extra for extra, modules in EXTRAS.items() if module in modules), "")
-    return MissingExtra(wanting, (extra,), (module,)) if extra else None
+    having = [extra for extra, modules in EXTRAS.items() if module in modules]
+    if not having:
+        return None
+    extra = "knowledge" if "knowledge" in having and _importer(error).startswith(LORE) else having[0]
+    return MissingExtra(wanting, (extra,), (module,))
+
+
+def _importer(error: BaseException) -> str:
+    """The module whose import failed it, by the traceback; empty without one."""
+    frames = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((name for name in reversed(frames) if not name.startswith("importlib")), "")
 
 
 def _there(module: str) -> bool:

@@ -114,12 +114,12 @@ def test_the_same_document_in_json_needs_no_extra(tmp_path: Path) -> None:
 def test_a_game_that_imports_what_an_extra_brings_says_which(tmp_path: Path) -> None:
     (tmp_path / "harbour.py").write_text("from worldbus.edges.lore import documents\n")
 
-    done = verb("lag", "--game", "harbour:game", folder=tmp_path)
+    done = verb("asyncapi", "--json", "--game", "harbour:game", folder=tmp_path)
 
     assert done.returncode == Exit.ENVIRONMENT
-    assert re.fullmatch(
-        r"error: wanted \w+ for the game harbour:game, found none installed: pip install 'worldbus\[\w+\]'\n", done.stderr
-    ), done.stderr
+    said = json.loads(done.stderr)
+    assert said["error"] == "MISSING_EXTRA"
+    assert re.fullmatch(r"wanted \w+ for the game harbour:game, found none installed: pip install 'worldbus\[knowledge\]'", said["message"])
 
 
 def test_all_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
