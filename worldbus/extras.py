@@ -23,6 +23,8 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "testing": ("hypothesis", "pytest", "pytest_asyncio"),
 }
 """Modules by extra. Programs (nats-server, dbmate) are looked for where they are started."""
+BROUGHT: Final = {"multidict": "aiohttp", "yarl": "aiohttp"}
+"""Modules that another one of the table brings."""
 LORE: Final = "worldbus.edges.lore"
 """What imports `yaml` for the extra `knowledge`; of several extras that have a module, the first is named everywhere else."""
 
@@ -41,6 +43,7 @@ def require(wanting: str, *extras: str, of: Container[str] | None = None) -> Non
 def behind(error: BaseException, wanting: str) -> MissingExtra | None:
     """The error that says what to install, for an import that failed for want of an extra; None for any other error."""
     module = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
+    module = BROUGHT.get(module, module)
     having = [extra for extra, modules in EXTRAS.items() if module in modules]
     if not having:
         return None

@@ -188,6 +188,7 @@ def test_what_is_installed_is_not_asked_for() -> None:
     [
         (ModuleNotFoundError("No module named 'numpy.linalg'", name="numpy.linalg"), "knowledge"),
         (ModuleNotFoundError("No module named 'aiohttp'", name="aiohttp"), "gateway"),
+        (ModuleNotFoundError("No module named 'multidict'", name="multidict"), "gateway"),
         (ModuleNotFoundError("No module named 'spaceport'", name="spaceport"), None),
         (ImportError("cannot import name 'x' from 'numpy'", name="numpy"), None),
         (ModuleNotFoundError("somebody's own"), None),

@@ -69,14 +69,9 @@ def test_the_client_alone_brings_little(place: Outside, tmp_path: Path) -> None:
     venv = tmp_path / "alone"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     pip(venv, "install", "--constraint", str(place.constraints), str(place.client))
-    code = "import importlib.metadata as m; print(*sorted(one.name for one in m.distributions()))"
+    code = "import importlib.metadata as m; print(*{one.name for one in m.distributions()})"
+    found = set(place.run(venv / "bin" / "python", "-c", code).split())
 
-    assert place.run(venv / "bin" / "python", "-c", code).split() == [
-        "betterproto2",
-        "nats-py",
-        "python-dateutil",
-        "six",
-        "typing_extensions",
-        "worldbus-client",
-    ]
+    assert {"worldbus-client", "betterproto2", "nats-py"} <= found
+    assert not {"worldbus", "protobuf", "aiohttp", "numpy"} & found
     assert place.run(venv / "bin" / "python", "-c", CLIENT) == "True\nevt.main.game.mira.PlayerMoved\n"

@@ -57,14 +57,15 @@ class Kernel:
     def said(self) -> str:
         return (self._folder / "said").read_text()
 
-    def until(self, pattern: str, *words: str) -> str:
-        """What a verb, or without one what was begun, says once it fits the pattern."""
+    def until(self, pattern: str, *words: str, code: int | None = None) -> str:
+        """What a verb, or without one what was begun, says once it fits the pattern, and once the verb ends with `code` if one is given."""
         end = time.monotonic() + PATIENCE_S
         while True:
-            text = self(*words).stdout if words else self.said()
-            if re.search(pattern, text):
+            done = self(*words) if words else None
+            text = done.stdout if done else self.said()
+            if re.search(pattern, text) and (code is None or done is None or done.returncode == code):
                 return text
-            assert time.monotonic() < end, f"wanted {pattern!r}, found {text}\n{self.said()}"
+            assert time.monotonic() < end, f"wanted {pattern!r}, found {text}\n{done.stderr if done else ''}\n{self.said()}"
             time.sleep(0.2)
 
 
@@ -111,9 +112,9 @@ def test_the_kernel_runs_a_world_on_servers_that_are_there(kernel: Kernel, place
     try:
         said = kernel.until(r"running .*weather")
         position = kernel.out(*JOINED).split()
-        kernel.until("Mira", "sql", "SELECT name FROM players WHERE player = 'mira'")
+        kernel.until("Mira", "sql", "SELECT * FROM players")
         kernel.until(r"PlayerArrived", "tail", "-n", "20")
-        kernel.until(r'"behind": 0', "lag", "--json")
+        kernel.until(r"projector", "lag", "--max", "0", code=0)
         replayed = kernel.out("replay", "--entity", "mira")
         verified = kernel.out("verify")
         members = json.loads(kernel.out("ps", "--json"))["members"]
