@@ -114,7 +114,7 @@ def test_the_kernel_runs_a_world_on_servers_that_are_there(kernel: Kernel, place
         position = kernel.out(*JOINED).split()
         kernel.until("Mira", "sql", "SELECT * FROM players")
         kernel.until(r"PlayerArrived", "tail", "-n", "20")
-        kernel.until(r"projector", "lag", "--max", "0", code=0)
+        kernel.until(r"weather", "lag", "--max", "0", code=0)
         replayed = kernel.out("replay", "--entity", "mira")
         verified = kernel.out("verify")
         members = json.loads(kernel.out("ps", "--json"))["members"]
