@@ -396,7 +396,7 @@ def _allow_websocket() -> None:
         import aiohttp
         import multidict
     except ModuleNotFoundError as error:
-        raise MissingExtra("NATS over WebSocket", ("gateway",), ("aiohttp",), "name the server by nats:// or tls://") from error
+        raise MissingExtra.of("NATS over WebSocket", ("gateway",), ("aiohttp",), "name the server by nats:// or tls://") from error
 
     vars(transport).update(aiohttp=aiohttp, multidict=multidict)
 

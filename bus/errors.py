@@ -174,14 +174,11 @@ class MissingExtra(BadSettings):
 
     code = "MISSING_EXTRA"
 
-    def __init__(self, wanting: str, extras: tuple[str, ...], missing: tuple[str, ...], otherwise: str = "") -> None:
-        """`wanting` is what needs it, as it stands behind "wanted ... for"; `otherwise` is another way out."""
-        step = f"pip install 'worldbus[{','.join(extras)}]'"
-        super().__init__(
-            f"wanted {' and '.join(missing)} for {wanting}, found none installed: {step}{f', or {otherwise}' if otherwise else ''}",
-            extras=extras,
-            missing=missing,
-        )
+    @classmethod
+    def of(cls, wanting: str, extras: tuple[str, ...], missing: tuple[str, ...], otherwise: str = "") -> MissingExtra:
+        """The error with its message. `wanting` is what needs the extras, as it stands behind "wanted ... for"; `otherwise` another way out."""
+        step = f"pip install 'worldbus[{','.join(extras)}]'{f', or {otherwise}' if otherwise else ''}"
+        return cls(f"wanted {' and '.join(missing)} for {wanting}, found none installed: {step}", extras=extras, missing=missing)
 
 
 class StoreRefused(BadSettings):

@@ -95,7 +95,7 @@ def _engine(name: str, settings: Mapping[str, Any]) -> Engine:
             try:
                 from inference.engines.openai import OpenAiEngine, OpenAiSettings
             except ModuleNotFoundError as error:
-                raise MissingExtra("engine openai", ("inference",), (error.name or "aiohttp",)) from error
+                raise MissingExtra.of("engine openai", ("inference",), (error.name or "aiohttp",)) from error
 
             return OpenAiEngine(OpenAiSettings(**settings))
         case "grammar":

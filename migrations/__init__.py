@@ -92,5 +92,5 @@ def _program() -> str:
     beside = Path(sysconfig.get_path("scripts")) / "dbmate"
     found = str(beside) if beside.exists() else which("dbmate")
     if found is None:
-        raise MissingExtra("migrations of Postgres", ("migrations",), ("dbmate",), "put that program on the PATH")
+        raise MissingExtra.of("migrations of Postgres", ("migrations",), ("dbmate",), "put that program on the PATH")
     return found

