@@ -176,7 +176,7 @@ class MissingExtra(BadSettings):
 
     @classmethod
     def of(cls, wanting: str, extras: tuple[str, ...], missing: tuple[str, ...], otherwise: str = "") -> MissingExtra:
-        """The error with its message. `wanting` is what needs the extras, as it stands behind "wanted ... for"; `otherwise` another way out."""
+        """The error with its message: `wanting` stands behind "wanted ... for", `otherwise` is another way out than to install."""
         step = f"pip install 'worldbus[{','.join(extras)}]'{f', or {otherwise}' if otherwise else ''}"
         return cls(f"wanted {' and '.join(missing)} for {wanting}, found none installed: {step}", extras=extras, missing=missing)
 
