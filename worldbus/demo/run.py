@@ -22,7 +22,7 @@ from worldbus.demo.studio import LATER, LINE, RELEASES, Studio, feed
 from worldbus.demo.witness import Witness
 from worldbus.edges.release_feed import watch
 from worldbus.games import current
-from worldbus.quiet import quiet
+from worldbus.quiet import until_quiet
 from worldbus.ticker import start_clock, tick
 from worldbus.tiers import LADDER
 
@@ -83,7 +83,7 @@ async def run(settings: Settings, wanted: Wanted, tell: Tell) -> Report:
                 ledger = Ledger(world.publisher)
                 await _live(world, ledger, wanted, start, tell)
                 tell("waiting until all is handled and projected", 1.0)
-                last = await quiet(world)
+                last = await until_quiet(world)
                 await witness.wait_for(last)
             measured = decide_us(runtime)
         tell("counting", 1.0)
