@@ -28,8 +28,8 @@ A program of one's own
     until_quiet wait until every handler and every table is at the end of the log
     Draft       an event to be published: `await world.publisher.publish(draft)`
 
-Each is imported when it is asked for: `import worldbus` loads nothing. The messages of the standard subsystems are in generated packages below
-`schemas.gen.worldbus`, one for each: `from schemas.gen.worldbus.time.v1.time_pb2 import WakeRequested`.
+Each is imported when it is asked for: `import worldbus` loads nothing. The messages of the standard subsystems are generated packages below
+`schemas.gen.worldbus`: `from schemas.gen.worldbus.time.v1.time_pb2 import WakeRequested`.
 """
 
 from __future__ import annotations
