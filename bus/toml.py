@@ -45,7 +45,7 @@ def read(path: Path, parse: Callable[[Mapping[str, Any], str], T]) -> T:
     """The value that `parse` makes of the table in a file and the file's name. Raises `BadSettings`."""
     name = shown(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark before the first line
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BadSettings(f"{name} cannot be read as TOML: {why}", file=name) from error

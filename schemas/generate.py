@@ -3,7 +3,7 @@ that of a game.
 
     gen/          protobuf (upb) classes with type stubs: the codec of every server path
     gen/docs.json the comments of messages, fields and enum values, for the documents
-    gen_better/   betterproto2 dataclasses, here alone: tools, engines, and the second opinion in tests
+    gen_better/   betterproto2 dataclasses: tools, engines, and the second opinion in tests; of a game where it names a folder for them
 
 The same sources give the same bytes; the versions of the tools are locked. Both trees are ordinary packages: nothing goes on `sys.path`,
 and the standard library's `io` and our own `worldbus` stay untouched, because imports between generated modules are rewritten.
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,8 @@ from schemas.portable import problems
 Tree = dict[str, bytes]  # path relative to the repository → content
 
 _IMPORT: Final = re.compile(r"^from (?P<package>[\w.]+?)(?P<module>\.\w+_pb2)? import ", re.MULTILINE)
+_RELATIVE: Final = re.compile(r"^from (?P<dots>\.+)(?P<package>[\w.]+) import ", re.MULTILINE)
+_POOL: Final = ("message_pool.py", "__init__.py")  # at the top, of the plugin's own making
 _MODULE: Final = re.compile(r"(BuildTopDescriptorsAndMessages\(DESCRIPTOR, ')")
 _MISSING: Final = ("No module named", "program not found", "protoc-gen-mypy: not found")
 
@@ -53,8 +56,9 @@ def protoc(*arguments: str) -> None:
     )
     if any(words in done.stderr for words in _MISSING):
         raise ToolMissing(
-            "wanted grpcio-tools and mypy-protobuf to compile .proto files, found not both in this environment: install worldbus[proto] "
-            f"(in worldbus's own repository: `make setup`); {done.stderr.strip()[:200]}"
+            "wanted grpcio-tools and mypy-protobuf to compile .proto files, and betterproto2-compiler for dataclasses, found not all of them: "
+            "install worldbus[proto], and betterproto2-compiler where `dataclasses` are wanted (in worldbus's own repository: "
+            f"`make setup`); {done.stderr.strip()[:200]}"
         )
     if done.returncode:
         raise SchemaError(f"protoc refused the sources:\n{done.stderr.strip()}")
@@ -117,8 +121,24 @@ def _upb(layout: Layout) -> Tree:
 def _better(layout: Layout, top: Path) -> Tree:
     with tempfile.TemporaryDirectory() as folder:
         protoc(*_paths(layout), f"--python_betterproto2_out={folder}", *sources(layout))
-        files = sorted(Path(folder).rglob("*.py"))
-        return _packages({layout.shown(top / path.relative_to(folder)): path.read_bytes() for path in files}, layout, top)
+        tree = {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(Path(folder).rglob("*.py"))}
+    if layout.of_a_game:
+        tree = _beside_ours(tree)
+    return _packages({layout.shown(top / path): content for path, content in tree.items()}, layout, top)
+
+
+def _beside_ours(tree: Tree) -> Tree:
+    """The dataclasses of a game, known by the pool of worldbus's own: one client reads both. What the game lacks is imported from ours."""
+    own = {path.rpartition("/")[0] for path in tree if "/" in path}
+    return {path: _RELATIVE.sub(partial(_home, path, own), text.decode()).encode() for path, text in tree.items() if path not in _POOL}
+
+
+def _home(path: str, own: set[str], found: re.Match[str]) -> str:
+    folders = path.split("/")[:-1]
+    reached = [*folders[: len(folders) - len(found["dots"]) + 1], *found["package"].split(".")]
+    folder = "/".join(reached)
+    inside = any(one == folder or one.startswith(f"{folder}/") for one in own)
+    return found[0] if inside else f"from schemas.gen_better.{'.'.join(reached)} import "
 
 
 def build(layout: Layout = OURS) -> Tree:
