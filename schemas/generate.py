@@ -56,7 +56,7 @@ def protoc(*arguments: str) -> None:
     )
     if any(words in done.stderr for words in _MISSING):
         raise ToolMissing(
-            "wanted grpcio-tools and mypy-protobuf to compile .proto files, and betterproto2-compiler for dataclasses, found not all of them: "
+            "wanted grpcio-tools and mypy-protobuf to compile .proto files, and betterproto2-compiler for dataclasses, found not all: "
             "install worldbus[proto], and betterproto2-compiler where `dataclasses` are wanted (in worldbus's own repository: "
             f"`make setup`); {done.stderr.strip()[:200]}"
         )
