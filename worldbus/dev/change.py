@@ -98,6 +98,11 @@ def names_of(files: Sequence[str]) -> str:
     return f"{shown} and {len(files) - NAMED} more" if len(files) > NAMED else shown
 
 
+def counted(number: int, word: str) -> str:
+    """So many of them."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def listed(word: str, names: Sequence[str]) -> str:
     """Names behind what they name, one or several."""
     return f"{word}{'' if len(names) == 1 else 's'} {', '.join(names)}"

@@ -173,6 +173,7 @@ async def _play(link: Link, settings: Settings, game: Game, loaded: Loaded, go: 
 async def _lore(link: Link, world: World, game: Game) -> None:
     """Let the world know the documents as they are now."""
     from bus.errors import BadSettings, Rejected, Transient
+    from worldbus.dev.change import counted
     from worldbus.standard.edges import read_lore
 
     try:
@@ -180,8 +181,9 @@ async def _lore(link: Link, world: World, game: Game) -> None:
     except (Rejected, Transient, BadSettings) as error:  # a document was changed again meanwhile, or the log is away
         link.say(lore=f"lore: not taken up: {told(error)}")
         return
-    documents = len(done.changed) + len(done.removed)
-    link.say(lore=f"lore: {documents} documents taken up, {done.added} passages new, {done.retired} gone" if done.events else "")
+    documents = counted(len(done.changed) + len(done.removed), "document")
+    new = counted(done.added, "passage")
+    link.say(lore=f"lore: {documents} taken up, {new} new, {done.retired} gone" if done.events else "")
 
 
 def _left_alone(number: int) -> None:
