@@ -80,20 +80,20 @@ def shown(path: Path) -> str:
 class Source:
     """The file that a table was read from."""
 
-    def __init__(self, name: str, root: Mapping[str, Any], text: str = "") -> None:
+    def __init__(self, name: str, root: Mapping[str, Any], text: str | None = None) -> None:
         self.name = name
         self._root = root
         self._text = text
 
     @cached_property
     def _lines(self) -> Mapping[Keys, int]:
-        return lines(self._text)
+        return lines(self._text or "")
 
     def line(self, keys: Keys) -> int:
         """The line of a key, or of the table that it is missing in; 0 without a text."""
         while keys and keys not in self._lines:
             keys = keys[:-1]
-        return self._lines.get(keys, 1 if self._text else 0)
+        return self._lines.get(keys, 0 if self._text is None else 1)
 
     def place(self, keys: Keys) -> str:
         """The file and line, as an error begins."""

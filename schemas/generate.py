@@ -35,7 +35,6 @@ Tree = dict[str, bytes]  # path relative to the repository → content
 
 _IMPORT: Final = re.compile(r"^from (?P<package>[\w.]+?)(?P<module>\.\w+_pb2)? import ", re.MULTILINE)
 _RELATIVE: Final = re.compile(r"^from (?P<dots>\.+)(?P<package>[\w.]+) import ", re.MULTILINE)
-_POOL: Final = ("message_pool.py", "__init__.py")  # at the top, of the plugin's own making
 _MODULE: Final = re.compile(r"(BuildTopDescriptorsAndMessages\(DESCRIPTOR, ')")
 _MISSING: Final = ("No module named", "program not found", "protoc-gen-mypy: not found")
 
@@ -123,21 +122,20 @@ def _better(layout: Layout, top: Path) -> Tree:
         protoc(*_paths(layout), f"--python_betterproto2_out={folder}", *sources(layout))
         tree = {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(Path(folder).rglob("*.py"))}
     if layout.of_a_game:
-        tree = _beside_ours(tree)
+        tree = _beside_ours(tree, {source.rpartition("/")[0] for source in sources(layout)})
     return _packages({layout.shown(top / path): content for path, content in tree.items()}, layout, top)
 
 
-def _beside_ours(tree: Tree) -> Tree:
-    """The dataclasses of a game, known by the pool of worldbus's own: one client reads both. What the game lacks is imported from ours."""
-    own = {path.rpartition("/")[0] for path in tree if "/" in path}
-    return {path: _RELATIVE.sub(partial(_home, path, own), text.decode()).encode() for path, text in tree.items() if path not in _POOL}
+def _beside_ours(tree: Tree, own: set[str]) -> Tree:
+    """The dataclasses of a game's own packages, in the pool of worldbus's: one client reads both. What they import of others is ours."""
+    kept = {path: text.decode() for path, text in tree.items() if path.rpartition("/")[0] in own}
+    return {path: _RELATIVE.sub(partial(_home, path, own), text).encode() for path, text in kept.items()}
 
 
 def _home(path: str, own: set[str], found: re.Match[str]) -> str:
     folders = path.split("/")[:-1]
     reached = [*folders[: len(folders) - len(found["dots"]) + 1], *found["package"].split(".")]
-    folder = "/".join(reached)
-    inside = any(one == folder or one.startswith(f"{folder}/") for one in own)
+    inside = any(f"{one}/".startswith("/".join((*reached, ""))) for one in own)
     return found[0] if inside else f"from schemas.gen_better.{'.'.join(reached)} import "
 
 

@@ -106,8 +106,13 @@ def _scene(name: str, body: toml.Table) -> Scene:
             for thing, each in body.tables("objects").items()
         },
         changes=tuple(map(_rule, body.rows("changes", optional=True))),
-        items=tuple((item.value("sku", str), item.value("quantity", int)) for item in body.rows("items", optional=True)),
+        items=tuple(map(_item, body.rows("items", optional=True))),
     )
+
+
+def _item(body: toml.Table) -> tuple[str, int]:
+    body.only("sku", "quantity")
+    return body.value("sku", str), body.value("quantity", int)
 
 
 def _rule(body: toml.Table) -> Rule:

@@ -13,7 +13,7 @@ from worldbus_evennia.stage import AWAY, Stage, stage_of
 
 ROOT = Path(__file__).parents[3]
 ADAPTER = ROOT / "clients" / "evennia" / "worldbus_evennia"
-OF_THE_SAMPLE = re.compile(r"duskmarket|broker|widow|fishmarket|\bquay\b|ferryman", re.IGNORECASE)
+OF_THE_SAMPLE = re.compile(r"duskmarket|broker|widow|fishmarket|ferryman", re.IGNORECASE)
 
 
 def module(**names: object) -> ModuleType:

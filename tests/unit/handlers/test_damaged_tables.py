@@ -23,7 +23,12 @@ from worldbus.readiness import Refusals
 from worlds import duskmarket
 
 MAY_BE_ABSENT: Final = ("factions.toml", "bounds.toml")
-MAY_BE_EMPTY: Final = ("bounds.toml", "ladder.toml", "factions.toml")  # nothing is bounded, nobody is asked, nobody belongs to anything
+MAY_BE_EMPTY: Final = (
+    "bounds.toml",
+    "ladder.toml",
+    "factions.toml",
+    "quests.toml",
+)  # nothing is bounded, nobody asked, a member or on a quest
 MOST: Final = 60  # places of a table that are damaged, evenly among all of them
 STRANGE: Final = date(1979, 5, 27)  # a value that no table has a use for
 
