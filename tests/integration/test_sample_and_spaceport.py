@@ -55,15 +55,15 @@ def evening(sku: str, npc: str) -> list[tuple[Message, str, str]]:
 
 async def test_the_sample_and_the_space_port_share_a_bus(own_nats: NatsServer, port: Game) -> None:
     market = replace(duskmarket.game, plays=frozenset({MAIN}))
-    docked = [
-        (registry.message_class("spaceport.docking.v1.DockRequested")(ship="margin"), "meridian", "game"),
-        (registry.message_class("spaceport.cargo.v1.UnloadRequested")(good="ore", tonnes=4), "margin", "game"),
-    ]
+    docks = registry.message_class("spaceport.docking.v1.DockRequested")(ship="margin")
+    unloads = registry.message_class("spaceport.cargo.v1.UnloadRequested")(good="ore", tonnes=4)
     async with process(own_nats, market, port) as bus:
-        for world, inputs in ((MAIN, evening("lantern", "widow-hask")), (PORT, [*evening("fuel", "renke"), *docked])):
+        for world, inputs in ((MAIN, evening("lantern", "widow-hask")), (PORT, [*evening("fuel", "renke"), (docks, "meridian", "game")])):
             for message, entity, subsystem in inputs:
                 await bus.publisher.publish(Draft(data=message, world=world, entity=entity, subsystem=subsystem))
-        astray = await bus.publisher.publish(Draft(data=docked[0][0], world=MAIN, entity="quay", subsystem="game"))
+        astray = await bus.publisher.publish(Draft(data=docks, world=MAIN, entity="quay", subsystem="game"))
+        await until_answered(bus, (market, port))
+        await bus.publisher.publish(Draft(data=unloads, world=PORT, entity="margin", subsystem="game"))
         found = await until_answered(bus, (market, port))
 
     assert [one.price_minor for one in of(found, PurchaseCompleted, MAIN)] == [450]
