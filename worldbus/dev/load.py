@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import WorldbusError
-from worldbus.dev.told import cause, is_ours, told
+from worldbus.dev.told import cause, files_of, is_ours, told
 from worldbus.dev.warm import is_installed
 from worldbus.games import current, reference
 from worldbus.project import nearest
@@ -51,7 +51,9 @@ def load(world: str, known: Mapping[str, str]) -> tuple[Game | None, Loaded]:
         game = current()
         game.check_plays(world)
     except (Exception, SystemExit) as error:
-        return None, Loaded(broken=[told(cause(error))], roots=roots(), installed=installed())
+        return None, Loaded(
+            broken=[told(cause(error))], roots=_outermost([*roots(), *map(_top_of, files_of(error))]), installed=installed()
+        )
     rules, broken = _rules(game, world)
     views, unread = _views(game)
     found, unread_parts = parts(game, world, known)
@@ -109,6 +111,14 @@ def roots(game: Game | None = None) -> list[str]:
         if isinstance(folder, Path):
             found.add(str(folder.absolute()))
     return _outermost(os.path.realpath(one) for one in found)
+
+
+def _top_of(file: str) -> str:
+    """The folder of the outermost package that a file is in, or the file: a package whose import failed is no loaded module."""
+    top = Path(os.path.realpath(file))
+    while (top.parent / "__init__.py").is_file():
+        top = top.parent
+    return str(top)
 
 
 def _package(top: str, file: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 COMMAND: Final = (sys.executable, "-P", "-m", "worldbus.dev.compiling")
+ADVICE: Final = "put them back"
 _LINES: Final = 20  # of what the compiler says
 
 
@@ -40,4 +41,4 @@ class Schemas:
         if not process.returncode:
             self._tell("; ".join(lines))
             return
-        self._broken([line.strip() for line in lines if not line.endswith(":")])  # which is a title, of what follows
+        self._broken([line.strip() for line in lines if not line.endswith(":") and not line.startswith(ADVICE)])

@@ -42,7 +42,8 @@ class Playing:
     rules: dict[str, str]
     views: dict[str, str]
     parts: dict[str, str]
-    since: float  # monotonic seconds
+    seen: float  # monotonic seconds: when the change was saved that it took up
+    since: float  # and when it was told to play
     alone: asyncio.Event = field(default_factory=asyncio.Event)  # whoever played before has ended
     plays: asyncio.Event = field(default_factory=asyncio.Event)  # and that was told
 
@@ -186,7 +187,7 @@ class Session:
             return
         for line in changed.lines(old, loaded):
             self._tell(line)
-        self._playing = new = Playing(child, loaded["rules"], loaded["views"], loaded["parts"], time.monotonic())
+        self._playing = new = Playing(child, loaded["rules"], loaded["views"], loaded["parts"], self._seen, time.monotonic())
         self._stop_comparing()
         compares = self._let_play(new, changed)
         self._background(self._hear(new, again=self._up_once.is_set()), "child")
@@ -216,7 +217,7 @@ class Session:
     async def _plays(self, playing: Playing, again: bool) -> None:
         await playing.alone.wait()
         if again and playing is self._playing:
-            self._tell(f"plays again, {time.monotonic() - self._seen:.1f} s after the save")
+            self._tell(f"plays again, {time.monotonic() - playing.seen:.1f} s after the save")
         playing.plays.set()
         self._up_once.set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,14 @@ def told(error: BaseException) -> str:
     words = f"{type(error).__name__}: {error}"
     frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if is_ours(one.filename)), None)
     return f"{near(frame.filename)}:{frame.lineno}: {words}" if frame else words
+
+
+def files_of(error: BaseException | None) -> Iterator[str]:
+    """The files that somebody may be working on, and that an error came through."""
+    while error is not None:
+        named = [error.filename] if isinstance(error, SyntaxError) and error.filename else []
+        yield from (file for file in (*(frame.filename for frame in traceback.extract_tb(error.__traceback__)), *named) if is_ours(file))
+        error = error.__cause__ or error.__context__
 
 
 def is_ours(file: str) -> bool:

@@ -98,6 +98,26 @@ def test_what_cannot_be_loaded_is_named_and_what_ran_runs_on_until_it_is_mended(
     dev.until(PLAYS if not name.endswith("sql") else "nothing is started again")
 
 
+def test_a_package_that_could_not_be_imported_is_watched_on(dev: Dev) -> None:
+    """An import that fails leaves no module behind: nothing that is loaded says where the mistake lies."""
+    dev.until(WATCHING)
+    (dev.folder / "crew").mkdir()
+    crew = 'GREETS = "{}"\n'
+    dev.save("crew/names.py", crew.format("Ada"))
+    dev.save("crew/__init__.py", "from crew.names import GREETS\n")
+    dev.save(
+        "harbour/greets.py",
+        RULES.replace("\nimport tomllib", "\nimport tomllib\n\nimport crew").replace("{greeting} {name}", "{crew.GREETS}: {name}"),
+    )
+    dev.until("rules of greets", PLAYS)
+    dev.save("crew/names.py", "GREETS = = 1\n")
+    assert re.search(r"broken: crew/names\.py:1: SyntaxError", dev.until("what ran before runs on"))
+    dev.save("crew/names.py", crew.format("Grace"))
+    dev.until("changed: crew/names.py", "rules of greets", PLAYS)
+    dev.join("Mira")
+    assert dev.sql("SELECT greeted FROM guests") == [{"greeted": "Grace: Mira"}]
+
+
 @pytest.fixture
 def town(home: Path) -> Iterator[Dev]:
     """`worldbus dev` on a game that was just made, with events of its own."""
