@@ -34,6 +34,7 @@ from schemas.portable import problems
 Tree = dict[str, bytes]  # path relative to the repository → content
 
 _IMPORT: Final = re.compile(r"^from (?P<package>[\w.]+?)(?P<module>\.\w+_pb2)? import ", re.MULTILINE)
+BETTER: Final = "schemas.gen_better"  # the dataclasses of worldbus's own events
 _RELATIVE: Final = re.compile(r"^from (?P<dots>\.+)(?P<package>[\w.]+) import ", re.MULTILINE)
 _MODULE: Final = re.compile(r"(BuildTopDescriptorsAndMessages\(DESCRIPTOR, ')")
 _MISSING: Final = ("No module named", "program not found", "protoc-gen-mypy: not found")
@@ -136,7 +137,7 @@ def _home(path: str, own: set[str], found: re.Match[str]) -> str:
     folders = path.split("/")[:-1]
     reached = [*folders[: len(folders) - len(found["dots"]) + 1], *found["package"].split(".")]
     inside = any(f"{one}/".startswith("/".join((*reached, ""))) for one in own)
-    return found[0] if inside else f"from schemas.gen_better.{'.'.join(reached)} import "
+    return found[0] if inside else f"from {BETTER}.{'.'.join(reached)} import "
 
 
 def build(layout: Layout = OURS) -> Tree:

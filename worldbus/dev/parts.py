@@ -7,9 +7,9 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from bus.errors import Rejected
 from worldbus.dev.change import ANSWERS, LORE
 from worldbus.dev.told import near, told
-from worldbus.edges.lore.errors import BadDocuments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,12 +31,19 @@ def parts(game: Game, world: str, known: Mapping[str, str]) -> tuple[dict[str, s
     for name, read in reads.items():
         try:
             found[name] = read(known.get(name, ""))
-        except BadDocuments as error:
-            folder = content.folder / LORE
-            broken += [f"{near(str(folder / one.file))}:{one.line or 1}: {one.reason} ({STOPPED[name]})" for one in error.problems]
         except Exception as error:  # whatever a file makes its reader raise
-            broken.append(f"{told(error)} ({STOPPED[name]})")
+            broken += [f"{line} ({STOPPED[name]})" for line in _lines(error, content)]
     return found, broken
+
+
+def _lines(error: Exception, content: Content) -> list[str]:
+    """What is wrong with a part, in one line each."""
+    if not isinstance(error, Rejected) or error.code != "BAD_LORE":
+        return [told(error)]
+    from worldbus.edges.lore import BadDocuments  # late: a game without lore needs nothing that reads documents
+
+    problems = error.problems if isinstance(error, BadDocuments) else []
+    return [f"{near(str(content.folder / LORE / one.file))}:{one.line or 1}: {one.reason}" for one in problems] or [told(error)]
 
 
 def _answers(content: Content, known: str) -> str:

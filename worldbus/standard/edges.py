@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from worldbus.edges.lore import Done, Ingest, documents
 from worldbus.ticker import start_clock as _start
 
 if TYPE_CHECKING:
     from handlers.content import Content
+    from worldbus.edges.lore import Done
     from worldbus.opening import World
 
 LORE: Final = "lore"  # the folder of a world's documents in its content, and the collection that they are
@@ -36,5 +36,7 @@ async def read_lore(world: World, content: Content) -> Done:
     Vectors are computed beside the projector; until they are there, passages are found by their words. Raises `BadDocuments` with all that
     is wrong, before anything is said, and `BadSettings` where no document is there or the calendar cannot be read.
     """
+    from worldbus.edges.lore import Ingest, documents  # late: who only starts a clock needs nothing that reads documents
+
     found = await asyncio.to_thread(documents, content.folder / LORE, content.calendar)
     return await Ingest(world.log, world.publisher, world.settings.world).run(found, collection=LORE, whole=True)
