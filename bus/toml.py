@@ -45,7 +45,7 @@ def read(path: Path, parse: Callable[[Mapping[str, Any], str], T]) -> T:
     """The value that `parse` makes of the table in a file and the file's name. Raises `BadSettings`."""
     name = shown(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark before the first line
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BadSettings(f"{name} cannot be read as TOML: {why}", file=name) from error
@@ -80,20 +80,20 @@ def shown(path: Path) -> str:
 class Source:
     """The file that a table was read from."""
 
-    def __init__(self, name: str, root: Mapping[str, Any], text: str = "") -> None:
+    def __init__(self, name: str, root: Mapping[str, Any], text: str | None = None) -> None:
         self.name = name
         self._root = root
         self._text = text
 
     @cached_property
     def _lines(self) -> Mapping[Keys, int]:
-        return lines(self._text)
+        return lines(self._text or "")
 
     def line(self, keys: Keys) -> int:
         """The line of a key, or of the table that it is missing in; 0 without a text."""
         while keys and keys not in self._lines:
             keys = keys[:-1]
-        return self._lines.get(keys, 1 if self._text else 0)
+        return self._lines.get(keys, 0 if self._text is None else 1)
 
     def place(self, keys: Keys) -> str:
         """The file and line, as an error begins."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from schemas.errors import BadCorpus, BrokenPromise, SchemaError
 from schemas.generate import descriptors, own
 from schemas.layout import OURS, Layout
+from schemas.places import place_of, places
 from schemas.record import Types, declared, known, load
 from schemas.released import Facts, Promises, corpus_promises, digest, parse, promises, render
 
@@ -89,6 +90,12 @@ def _unreserved(key: str, old: Facts, new: Promises) -> Iterator[str]:
             yield f"name {name} is no longer reserved"
 
 
+def _placed(lines: list[str], known: Mapping[str, str]) -> list[str]:
+    """The lines behind the file and line where what they speak of is declared, or was."""
+    found = ((place_of(line.partition(":")[0].partition(" ")[0], known), line) for line in lines)
+    return [f"{place}: {line}" if place else line for place, line in found]
+
+
 def corpus_breaks(old: Promises, folder: Path = OURS.corpus, types: Types | None = None) -> list[str]:
     """Recorded events that were changed or removed, or that no longer read as recorded."""
     found: list[str] = []
@@ -112,10 +119,11 @@ def compare(layout: Layout = OURS, *, accept: bool = False, before_first_release
     `accept` takes today's additions into its promises, and with `before_first_release` what breaks them as well.
     """
     described = descriptors(layout)
-    current = promises(own(described, layout))
+    ours = own(described, layout)
+    current = promises(ours)
     old = parse(layout.released.read_text(encoding="utf-8")) if layout.released.exists() else {}
     types = declared(described, layout) if layout.of_a_game else known()
-    found = [*breaks(old, current), *corpus_breaks(old, layout.corpus, types)]
+    found = [*_placed(breaks(old, current), places(ours, layout)), *corpus_breaks(old, layout.corpus, types)]
     if found and not before_first_release:
         raise BrokenPromise(
             "\n".join(

@@ -4,7 +4,7 @@ that of a game.
     gen/          protobuf (upb) classes with type stubs: the codec of every server path
     gen/docs.json the comments of messages, fields and enum values, for the documents
     clients/python/worldbus_client/gen/
-                  betterproto2 dataclasses, of this repository alone: tools, engines, and the second opinion in tests
+                  betterproto2 dataclasses: tools, engines, and the second opinion in tests; of a game where it names a folder for them
 
 The same sources give the same bytes; the versions of the tools are locked. All are ordinary packages: nothing goes on `sys.path`,
 and the standard library's `io` and our own `worldbus` stay untouched, because imports between generated modules are rewritten.
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,8 @@ from schemas.portable import problems
 Tree = dict[str, bytes]  # path relative to the repository → content
 
 _IMPORT: Final = re.compile(r"^from (?P<package>[\w.]+?)(?P<module>\.\w+_pb2)? import ", re.MULTILINE)
+BETTER: Final = "worldbus_client.gen"  # the dataclasses of worldbus's own events
+_RELATIVE: Final = re.compile(r"^from (?P<dots>\.+)(?P<package>[\w.]+) import ", re.MULTILINE)
 _MODULE: Final = re.compile(r"(BuildTopDescriptorsAndMessages\(DESCRIPTOR, ')")
 _MISSING: Final = ("No module named", "program not found", "protoc-gen-mypy: not found")
 
@@ -54,8 +57,9 @@ def protoc(*arguments: str) -> None:
     )
     if any(words in done.stderr for words in _MISSING):
         raise ToolMissing(
-            "wanted grpcio-tools and mypy-protobuf to compile .proto files, found not both in this environment: "
-            f"pip install 'worldbus[proto]' (in worldbus's own repository: `make setup`); {done.stderr.strip()[:200]}"
+            "wanted grpcio-tools and mypy-protobuf to compile .proto files, and betterproto2-compiler for dataclasses, found not all: "
+            "pip install 'worldbus[proto]', and betterproto2-compiler where `dataclasses` are wanted (in worldbus's own repository: "
+            f"`make setup`); {done.stderr.strip()[:200]}"
         )
     if done.returncode:
         raise SchemaError(f"protoc refused the sources:\n{done.stderr.strip()}")
@@ -118,8 +122,23 @@ def _upb(layout: Layout) -> Tree:
 def _better(layout: Layout, top: Path) -> Tree:
     with tempfile.TemporaryDirectory() as folder:
         protoc(*_paths(layout), f"--python_betterproto2_out={folder}", *sources(layout))
-        files = sorted(Path(folder).rglob("*.py"))
-        return _packages({layout.shown(top / path.relative_to(folder)): path.read_bytes() for path in files}, layout, top)
+        tree = {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(Path(folder).rglob("*.py"))}
+    if layout.of_a_game:
+        tree = _beside_ours(tree, {source.rpartition("/")[0] for source in sources(layout)})
+    return _packages({layout.shown(top / path): content for path, content in tree.items()}, layout, top)
+
+
+def _beside_ours(tree: Tree, own: set[str]) -> Tree:
+    """The dataclasses of a game's own packages, in the pool of worldbus's: one client reads both. What they import of others is ours."""
+    kept = {path: text.decode() for path, text in tree.items() if path.rpartition("/")[0] in own}
+    return {path: _RELATIVE.sub(partial(_home, path, own), text).encode() for path, text in kept.items()}
+
+
+def _home(path: str, own: set[str], found: re.Match[str]) -> str:
+    folders = path.split("/")[:-1]
+    reached = [*folders[: len(folders) - len(found["dots"]) + 1], *found["package"].split(".")]
+    inside = any(f"{one}/".startswith("/".join((*reached, ""))) for one in own)
+    return found[0] if inside else f"from {BETTER}.{'.'.join(reached)} import "
 
 
 def build(layout: Layout = OURS) -> Tree:

@@ -11,6 +11,7 @@ What happens in it
     Subsystem   either of them: the type for annotations
     Event       what a handler and a projection are given: one event of the log
     errors      the tree of errors, sorted by what the caller does next; `decide` raises `errors.BrokenRule`
+    toml        reads a table of a game's own, and refuses what is wrong with it by file, line and key
 
 What is read from it
     Projection  a read model: SQL tables, and for each event type a function that says which rows change
@@ -21,11 +22,14 @@ What is read from it
 A program of one's own
     Settings    where the servers are, and what they promise
     open_world  the log of a world, and a publisher, for an `async with` block
+    World       what that block has: the log, the publisher, the addresses
     serve       the handlers, projections and clock of a world, for a block inside it
     Checkpoints how far the tables are: wait until they hold what was published
+    until_quiet wait until every handler and every table is at the end of the log
     Draft       an event to be published: `await world.publisher.publish(draft)`
 
-Each is imported when it is asked for: `import worldbus` loads nothing.
+Each is imported when it is asked for: `import worldbus` loads nothing. The messages of the standard subsystems are generated packages below
+`schemas.gen.worldbus`: `from schemas.gen.worldbus.time.v1.time_pb2 import WakeRequested`.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ TYPE_CHECKING = False  # as type checkers know the name; loading `typing` costs 
 if TYPE_CHECKING:
     from typing import Any
 
-    from bus import errors
+    from bus import errors, toml
     from bus.draft import Draft
     from bus.event import Event
     from bus.handler import ByWorld, Handler, Subsystem
@@ -44,7 +48,8 @@ if TYPE_CHECKING:
     from worldbus.compose import serve
     from worldbus.game import Game
     from worldbus.games import choose
-    from worldbus.opening import open_world
+    from worldbus.opening import World, open_world
+    from worldbus.quiet import until_quiet
     from worldbus.settings import Settings
 
 __version__ = "0.2.0"
@@ -61,11 +66,14 @@ __all__ = [
     "Settings",
     "Subsystem",
     "Table",
+    "World",
     "choose",
     "errors",
     "open_world",
     "serve",
     "sql_beside",
+    "toml",
+    "until_quiet",
 ]
 _WHERE = {
     **dict.fromkeys(("ByWorld", "Handler", "Subsystem"), "bus.handler"),
@@ -78,9 +86,12 @@ _WHERE = {
     "Settings": "worldbus.settings",
     "choose": "worldbus.games",
     "errors": "bus.errors",
-    "open_world": "worldbus.opening",
     "serve": "worldbus.compose",
+    "toml": "bus.toml",
+    "until_quiet": "worldbus.quiet",
+    **dict.fromkeys(("World", "open_world"), "worldbus.opening"),
 }
+_MODULES = ("errors", "toml")
 
 
 def __getattr__(name: str) -> Any:
@@ -96,7 +107,7 @@ def __getattr__(name: str) -> Any:
         if problem := hidden():
             raise ImportError(f"worldbus.{name}: {problem}") from error
         raise
-    return module if name == "errors" else getattr(module, name)
+    return module if name in _MODULES else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -25,7 +25,7 @@ class NotQuiet(WorldbusError):
     code = "NOT_QUIET"
 
 
-async def quiet(world: World) -> int:
+async def until_quiet(world: World) -> int:
     """Return the log's last position once every handler has settled everything up to it and the tables of every projection hold it, also
     of one that is built from the log beside the others. For use where all of the game's handlers and projections run.
 

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import asyncpg
+import structlog
 from google.protobuf.message import Message
-from projections.store import connected
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.payment.v1.payment_pb2 import PurchaseRequested
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ZoneDeclared
-from worldbus import Draft, Settings, choose, open_world, serve
-from worldbus.edges.lore import Ingest, documents
-from worldbus.logging import configure
-from worldbus.opening import World
-from worldbus.quiet import quiet
-from worldbus.ticker import start_clock
+from worldbus import Draft, Settings, World, choose, open_world, serve, until_quiet
+from worldbus.standard.edges import read_lore, start_clock
 
 from spaceport import game
 from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import UnloadRequested
@@ -36,7 +34,7 @@ SHIPS = ("patient-margin", "second-kindness", "odds-of-rain", "small-hours")
 GOODS = ("water", "ore", "seedstock", "sleepers")
 PEOPLE = ("oduya", "tamsin", "ivo", "renke")
 WORDS = ("Is there a berth?", "Which crate?", "Who is late?")
-SCALE = 360_000  # world milliseconds per real second: an hour of the world in ten seconds
+SPEED = 360  # world seconds per real second: an hour of the world in ten seconds
 TABLES = (
     "SELECT station, ship, berth FROM berths ORDER BY station, berth",
     "SELECT ship, declaration, good, tonnes, state, duty_minor FROM manifests ORDER BY ship, declaration",
@@ -70,11 +68,10 @@ def turn(dice: Random) -> tuple[str, Message]:
 
 async def play(settings: Settings, seconds: float, dice: Random) -> None:
     """Let the world live for that long, then print what happened."""
-    async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="spaceport-play") as world:
+    async with open_world(settings, name="spaceport-play") as world:
         began = (await world.log.state()).last
-        lore = documents(game.content.folder / "lore", game.content.calendar)
-        await Ingest(world.log, world.publisher, settings.world).run(lore, collection="lore", whole=True)
-        await start_clock(world.log, world.publisher, settings.world, SCALE)
+        await read_lore(world, game.content)
+        await start_clock(world, speed=SPEED)
         async with serve(world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=["ladder"]):
             for entity, event in opening():
                 await publish(world, entity, event)
@@ -82,7 +79,7 @@ async def play(settings: Settings, seconds: float, dice: Random) -> None:
             while asyncio.get_running_loop().time() < until:
                 await publish(world, *turn(dice))
                 await asyncio.sleep(0.25)
-            await report(world, began, await quiet(world))
+            await report(world, began, await until_quiet(world))
 
 
 async def publish(world: World, entity: str, event: Message) -> None:
@@ -97,11 +94,12 @@ async def report(world: World, began: int, ended: int) -> None:
         for event in events:
             if event.subsystem in ("docking", "cargo", "customs"):
                 print(f"  {event.position:>5}  {event.subsystem}:{event.entity}  {event.kind} {event.data!s}".replace("\n", " ").rstrip())
-    async with connected(world.servers.reader_dsn) as connection:
-        for query in TABLES:
-            print(query)
-            for row in await connection.fetch(query):
-                print("  " + "  ".join(f"{name}={value}" for name, value in row.items()))
+    reader = await asyncpg.connect(world.servers.reader_dsn)
+    for query in TABLES:
+        print(query)
+        for row in await reader.fetch(query):
+            print("  " + "  ".join(f"{name}={value}" for name, value in row.items()))
+    await reader.close()
 
 
 def main() -> None:
@@ -111,7 +109,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
     choose(game)
-    configure("auto", "error")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     os.chdir(Path(__file__).parent)  # where the data is
     asyncio.run(play(Settings.read(os.environ), wanted.seconds, Random(wanted.seed)))
 

@@ -106,9 +106,12 @@ def _feature(body: object, found: list[str], where: str) -> Feature | None:
     maturity = sorted((_numbers(text, found, f"{where}.maturity.{name}"), name) for name, text in stages.items())
     if [name for _, name in maturity] != [name for name in MATURITIES if name in stages]:
         found.append(f"{where}.maturity: must rise from {' to '.join(MATURITIES)}, found {dict(stages)}")
+    requirement = table.get("requirement", "")
+    if not isinstance(requirement, str):
+        found.append(f"{where}.requirement: wanted a text, found {ascii(requirement)[:80]}")
     if len(found) > before:
         return None
-    return Feature(on=on, until=until, requirement=str(table.get("requirement", "")), maturity=tuple(maturity))
+    return Feature(on=on, until=until, requirement=requirement, maturity=tuple(maturity))
 
 
 def _version(text: object, found: list[str], where: str) -> Version | None:

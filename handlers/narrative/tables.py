@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from bus import toml
+from handlers import coins
 from handlers.names import NAME_RULE, is_token
 
 CAUSES: Final = ("weather", "slain", "season", "quest")
-CURRENCIES: Final = ("crowns", "teeth")
 MAX_WEIGHT: Final = 100
 MAX_MINUTES: Final = 525_600  # a year of 365 days
 MAX_AMOUNT: Final = 10**12
@@ -91,9 +91,10 @@ def load(path: Path) -> Tables:
 def parse(table: Mapping[str, Any], name: str) -> Tables:
     """The scenes in a parsed file called `name`; raises `BadSettings` with every problem found."""
     root = toml.of(table, name)
-    root.only("scenes")
+    root.only("scenes", "currencies")
+    known = coins.currencies(root)
     scenes = {scene: _scene(scene, body) for scene, body in root.tables("scenes").items()}
-    root.refuse(f"scenes.{scene.name}: {problem}" for scene in scenes.values() for problem in _problems(scene))
+    root.refuse(f"scenes.{scene.name}: {problem}" for scene in scenes.values() for problem in _problems(scene, known))
     return Tables(scenes=scenes, triggers=_triggers(scenes))
 
 
@@ -106,8 +107,13 @@ def _scene(name: str, body: toml.Table) -> Scene:
             for thing, each in body.tables("objects").items()
         },
         changes=tuple(map(_rule, body.rows("changes", optional=True))),
-        items=tuple((item.value("sku", str), item.value("quantity", int)) for item in body.rows("items", optional=True)),
+        items=tuple(map(_item, body.rows("items", optional=True))),
     )
+
+
+def _item(body: toml.Table) -> tuple[str, int]:
+    body.only("sku", "quantity")
+    return body.value("sku", str), body.value("quantity", int)
 
 
 def _rule(body: toml.Table) -> Rule:
@@ -122,14 +128,14 @@ def _triggers(scenes: Mapping[str, Scene]) -> dict[Trigger, tuple[str, ...]]:
     return waiting
 
 
-def _problems(scene: Scene) -> list[str]:
+def _problems(scene: Scene, known: Sequence[str]) -> list[str]:
     names = (scene.name, scene.place, *scene.objects)
     found = [f"{name!r} must be {NAME_RULE}" for name in names if not is_token(name)]
     for thing in scene.objects.values():
         found += [f"objects.{thing.name}: {problem}" for problem in _thing_problems(thing)]
     for number, rule in enumerate(scene.changes):
         found += [f"changes.{number}: {problem}" for problem in _rule_problems(rule, scene)]
-    return found + _weight_problems(scene) + _reward_problems(scene)
+    return found + _weight_problems(scene) + _reward_problems(scene, known)
 
 
 def _thing_problems(thing: Thing) -> list[str]:
@@ -163,10 +169,9 @@ def _weight_problems(scene: Scene) -> list[str]:
     return [] if 1 <= scene.needs <= most else [f"needs must be 1 to {most}, all that its objects can tell, found {scene.needs}"]
 
 
-def _reward_problems(scene: Scene) -> list[str]:
+def _reward_problems(scene: Scene, known: Sequence[str]) -> list[str]:
     found = [f"sku {sku!r} must be 1 to 64 of a-z 0-9 _ -" for sku, _ in scene.items if _SKU.fullmatch(sku) is None]
     found += [f"{sku}: quantity must be 1 to 1000000, found {many}" for sku, many in scene.items if not 1 <= many <= 1_000_000]
-    if (scene.currency not in CURRENCIES) if scene.amount_minor else bool(scene.currency):
-        found.append(f"wanted an amount in one of {', '.join(CURRENCIES)}, found {scene.amount_minor} {scene.currency!r}")
+    found += coins.reward_problems(scene.currency, scene.amount_minor, known)
     found += [] if 0 <= scene.amount_minor <= MAX_AMOUNT else [f"amount_minor must be 0 to {MAX_AMOUNT}, found {scene.amount_minor}"]
     return found

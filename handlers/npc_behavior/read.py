@@ -30,6 +30,7 @@ from handlers.npc_behavior.tables import (
 
 LONG_WORD: Final = 5  # letters
 FACTIONS: Final = "factions.toml"
+_FOR_PEOPLE: Final[Mapping[str, Any]] = {"title": str, "text": str, "buyers": tuple[str, ...]}  # of a faction
 _TIME: Final = re.compile(r"([0-9]{1,2}):([0-9]{1,2})", re.ASCII)
 _KEYS: Final = ("pulse_minutes", *(f"{half}_half_hours" for half in HALVES), "forget_below", "habit", "schedule", "whim", "emotions",
                 "dialogue", "needs", "actions", "effects", "npcs")  # fmt: skip
@@ -50,7 +51,7 @@ def parse(table: Mapping[str, Any], name: str, factions: Mapping[str, Any] | Non
     root, beside = toml.of(table, name), toml.of(factions or {}, FACTIONS)
     root.only(*_KEYS)
     beside.only("factions")
-    members = {faction: body.value("members", tuple[str, ...]) for faction, body in beside.tables("factions", optional=True).items()}
+    members = {faction: _members(body) for faction, body in beside.tables("factions", optional=True).items()}
     tables = _tables(root, members)
     root.refuse(problems(tables))
     beside.refuse(faction_problems(tables, members))
@@ -79,6 +80,15 @@ def _tables(table: toml.Table, members: Mapping[str, tuple[str, ...]]) -> Tables
         at=at,
         concerned=concerned,
     )
+
+
+def _members(body: toml.Table) -> tuple[str, ...]:
+    """The characters of a faction. What else stands there is for people, and for those who check the lore."""
+    body.only("members", *_FOR_PEOPLE)
+    for key, kind in _FOR_PEOPLE.items():
+        body.value(key, kind, None)
+    members: tuple[str, ...] = body.value("members", tuple[str, ...])
+    return members
 
 
 def _factions(npc: str, members: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from typing import Final
 KINDS: Final = ("kill", "collect", "talk", "visit", "discover", "examine", "give", "sell", "hear", "state", "wait")
 DEEDS: Final = (*KINDS[:-1], "attack")  # what a player can do; waiting is what the clock does
 REPEATS: Final = ("once", "daily", "always")
-CURRENCIES: Final = ("crowns", "teeth")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from projections.projection import Projection
 from projections.store import connected
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from worldbus import Content, Draft, Game, Settings, games, open_world, serve
-from worldbus.quiet import quiet
+from worldbus.quiet import until_quiet
 from worldbus.standard import player, projections, time_manager
 from worlds.duskmarket import game as duskmarket
 
@@ -28,7 +28,7 @@ async def test_a_projection_that_is_built_beside_the_others_is_waited_for(data_f
         for game in (before, after):
             monkeypatch.setattr(games, "_named", [game])
             async with serve(world, handlers=game.handlers, projections=game.projections):
-                await quiet(world)
+                await until_quiet(world)
                 if game is after:
                     async with connected(world.servers.reader_dsn) as connection:
                         assert await connection.fetchval("SELECT count(*) FROM world.players WHERE online") == PLAYERS

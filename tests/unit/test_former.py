@@ -22,6 +22,7 @@ CLIENT = ROOT / "clients" / "python"
 NAMES: dict[str, tuple[str, Any]] = {
     "worldbus.compose.ENGINE_LINE": ("worldbus.games.current().engine_line", lambda: current().engine_line),
     "worldbus.demo.run.NotQuiet": ("worldbus.quiet.NotQuiet", lambda: quiet.NotQuiet),
+    "worldbus.demo.run.quiet": ("worldbus.until_quiet", lambda: quiet.until_quiet),
     "worldbus.demo.run.QUIET_S": ("worldbus.quiet.QUIET_S", lambda: quiet.QUIET_S),
 }
 USES_THE_FORMER_PACKAGE = """

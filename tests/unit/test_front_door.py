@@ -27,11 +27,14 @@ NAMES = [
     "Settings",
     "Subsystem",
     "Table",
+    "World",
     "choose",
     "errors",
     "open_world",
     "serve",
     "sql_beside",
+    "toml",
+    "until_quiet",
 ]
 TESTING = ["Case", "Rehearsal", "assert_handler_laws", "assert_projection_laws", "given", "messages", "play", "recorded"]
 ROOT = Path(__file__).parents[2]
@@ -67,7 +70,7 @@ def test_what_type_checkers_read_is_what_is_loaded() -> None:
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     typed = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
 
-    assert typed == {**worldbus._WHERE, "errors": "bus", "Any": "typing"}
+    assert typed == {**worldbus._WHERE, "errors": "bus", "toml": "bus", "Any": "typing"}
 
 
 def test_importing_it_loads_nothing_and_a_name_loads_its_own_part() -> None:

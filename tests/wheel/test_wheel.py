@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from tests.docs.test_commands import files
 from tests.outside import ROOT, Outside, copied
 
 pytestmark = [
@@ -19,51 +21,12 @@ pytestmark = [
 PACKAGES = ("bus", "handlers", "inference", "migrations", "projections", "schemas", "worldbus", "worlds")
 MOST_FILES = 4  # that adding an event, a handler and a projection may touch
 
-BELL_PROTO = """// Bells that are rung. The entity is the bell.
-syntax = "proto3";
-
-package harbourtown.bell.v1;
-
-// Command: ring the bell.
-message BellRingRequested {}
-
-// The bell was heard.
-message BellRang {}
-"""
-BELL_PY = '''"""Bells: a handler, `bell`, and the table of what it says, `bells`."""
-
-from worldbus import Handler, Projection, Table, sql_beside
-
-from harbourtown.gen.harbourtown.bell.v1.bell_pb2 import BellRang, BellRingRequested
-
-BELLS = Table("bells", key=("world", "bell"), adds=("times",))
-
-bell = Handler(
-    name="bell",
-    listens_to=(BellRingRequested,),
-    emits=(BellRang,),
-    initial=lambda entity: 0,
-    decide=lambda event, state: (BellRang(),),
-    evolve=lambda state, event: state + 1,
-)
-bells = Projection(
-    name="bells",
-    version=1,
-    said_by="bell",
-    schema=sql_beside(__file__),
-    tables=(BELLS,),
-    on={BellRang: lambda event, it: BELLS.put(event.world, event.entity, times=1)},
-)
-'''
-BELL_SQL = """-- Every bell that was ever rung.
-CREATE TABLE bells (
-    world    text,
-    bell     text,
-    times    bigint NOT NULL DEFAULT 0,
-    position bigint,
-    PRIMARY KEY (world, bell)
-);
-"""
+PAGE = ROOT / "docs" / "how-to" / "start-a-game.md"
+BELL = {  # file of the page -> where somebody who follows it puts it
+    "bell.proto": "proto/harbourtown/bell/v1/bell.proto",
+    "bell.py": "harbourtown/bell.py",
+    "bell.sql": "harbourtown/bell.sql",
+}
 
 
 @pytest.fixture(scope="module")
@@ -123,11 +86,13 @@ def test_a_new_game_lives_and_is_tested_in_two_commands(place: Outside, harbourt
 
 
 def test_an_event_a_handler_and_a_projection_touch_few_files_of_the_game_and_none_of_ours(place: Outside, harbourtown: Path) -> None:
+    place.make(harbourtown, "proto")
     _commit(harbourtown)
-    (harbourtown / "proto/harbourtown/bell/v1").mkdir(parents=True)
-    (harbourtown / "proto/harbourtown/bell/v1/bell.proto").write_text(BELL_PROTO)
-    (harbourtown / "harbourtown/bell.py").write_text(BELL_PY)
-    (harbourtown / "harbourtown/bell.sql").write_text(BELL_SQL)
+    before = _installed(harbourtown / ".venv")
+    shown = dict(files(PAGE.read_text(encoding="utf-8")))
+    for name, path in BELL.items():
+        (harbourtown / path).parent.mkdir(parents=True, exist_ok=True)
+        (harbourtown / path).write_text(shown[name])
     init = harbourtown / "harbourtown/__init__.py"
     text = init.read_text().replace("import beacon, beacons\n", "import beacon, beacons\nfrom harbourtown.bell import bell, bells\n")
     init.write_text(text.replace("npc, beacon)", "npc, beacon, bell)").replace("        beacons,\n", "        beacons,\n        bells,\n"))
@@ -141,21 +106,26 @@ def test_an_event_a_handler_and_a_projection_touch_few_files_of_the_game_and_non
     assert "failed" not in tested
     assert served.splitlines()[-1] == "great 1"
     assert len(touched) <= MOST_FILES, touched
+    assert sorted(touched) == sorted([" M harbourtown/__init__.py", *(f"?? {path}" for path in BELL.values())])
+    generated = [line for line in _changed(harbourtown) if line not in touched]
+    assert [line for line in generated if not line[3:].startswith(("harbourtown/gen/", "proto/corpus/", "proto/released.txt"))] == []
+    assert any("bell_pb2.py" in line for line in generated)
+    assert _installed(harbourtown / ".venv") == before
     assert not place.opened.exists(), f"files of the checkout were opened: {place.opened.read_text()}"
 
 
 RING = """
 import asyncio, os
-from worldbus import Settings, open_world, serve
-from worldbus.quiet import quiet
-from projections.store import connected
+import asyncpg
+from worldbus import Settings, open_world, serve, until_quiet
 from harbourtown import game
 
 async def main():
-    async with open_world(Settings.read(os.environ), own=True) as world, serve(world, handlers=game.handlers, projections=game.projections):
-        await quiet(world)
-        async with connected(world.servers.reader_dsn) as connection:
-            print(*await connection.fetchrow("SELECT bell, times FROM bells"))
+    async with open_world(Settings.read(os.environ)) as world, serve(world, handlers=game.handlers, projections=game.projections):
+        await until_quiet(world)
+        reader = await asyncpg.connect(world.servers.reader_dsn)
+        print(*await reader.fetchrow("SELECT bell, times FROM bells"))
+        await reader.close()
 
 asyncio.run(main())
 """
@@ -176,6 +146,14 @@ def _commit(folder: Path) -> None:
     git = ("git", "-c", "user.name=somebody", "-c", "user.email=somebody@example.org")
     for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "Begin")):
         subprocess.run([*git, *words], cwd=folder, check=True)
+
+
+def _installed(venv: Path) -> dict[str, str]:
+    """Every file of worldbus as it is installed, with what it holds."""
+    (site,) = venv.glob("lib/python*/site-packages")
+    found = [path for package in PACKAGES for path in (site / package).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert found
+    return {path.relative_to(site).as_posix(): sha256(path.read_bytes()).hexdigest() for path in found}
 
 
 def _changed(folder: Path) -> list[str]:

@@ -22,7 +22,7 @@ from worldbus.demo.run import count_up, decide_us
 from worldbus.demo.script import STEP_WORLD_MS, Script
 from worldbus.demo.witness import Witness
 from worldbus.games import current
-from worldbus.quiet import quiet
+from worldbus.quiet import until_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -93,7 +93,7 @@ async def run(settings: Settings, wanted: Wanted, tell: Callable[[str, float], N
                 tell(f"world minute {number} of {steps}, {len(live.promises)} events said by the edges", number / steps)
             await live.play(script.closing())
             tell("waiting until all is handled and projected", 1.0)
-            last = await quiet(world)
+            last = await until_quiet(world)
             await witness.wait_for(last)
             measured = decide_us(runtime)
         tell("counting", 1.0)

@@ -25,7 +25,7 @@ from worldbus.former import Now, former
 from worldbus.games import current
 from worldbus.quiet import QUIET_S as _QUIET_S
 from worldbus.quiet import NotQuiet as _NotQuiet
-from worldbus.quiet import quiet
+from worldbus.quiet import until_quiet
 from worldbus.ticker import start_clock, tick
 from worldbus.tiers import LADDER
 
@@ -86,7 +86,7 @@ async def run(settings: Settings, wanted: Wanted, tell: Tell) -> Report:
                 ledger = Ledger(world.publisher)
                 await _live(world, ledger, wanted, start, tell)
                 tell("waiting until all is handled and projected", 1.0)
-                last = await quiet(world)
+                last = await until_quiet(world)
                 await witness.wait_for(last)
             measured = decide_us(runtime)
         tell("counting", 1.0)
@@ -216,6 +216,7 @@ async def count_up(
 
 _FORMER: Final = {
     "NotQuiet": Now("worldbus.quiet.NotQuiet", lambda: _NotQuiet),
+    "quiet": Now("worldbus.until_quiet", lambda: until_quiet),
     "QUIET_S": Now("worldbus.quiet.QUIET_S", lambda: _QUIET_S),
 }
 if not TYPE_CHECKING:  # with it, type checkers would take any name

@@ -10,25 +10,33 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from worldbus.dev.load import near
+from worldbus.dev.told import near
 
 NAMED: Final = 4  # changed files
+ANSWERS: Final = "answers"
+LORE: Final = "lore"
+PARTS: Final = {  # of the content that no handler plays by
+    ANSWERS: "answers without a model: other ladders or grammars than before",
+    LORE: "lore: other documents than before",
+}
 AGO_S: Final = 1.0  # that a save is seen at the latest; what is older was moved here
 
 
 class Game(Protocol):
-    """A game that was loaded before: the hash of each handler's rules, the digest of each projection."""
+    """A game that was loaded before: the hash of each handler's rules, the digest of each projection and of each part of its content."""
 
     rules: dict[str, str]
     views: dict[str, str]
+    parts: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The handlers and projections that are not what they were; `came` and `went` are handlers."""
+    """The handlers, projections and parts of content that are not what they were; `came` and `went` are handlers."""
 
     rules: list[str]
     views: list[str]
+    parts: list[str]
     came: list[str]
     went: list[str]
 
@@ -36,11 +44,12 @@ class Changed:
     def between(cls, old: Game | None, loaded: dict[str, Any]) -> Changed:
         """The difference between the game that plays and one that was loaded; none from nothing."""
         if old is None:
-            return cls([], [], [], [])
+            return cls([], [], [], [], [])
         rules, views = loaded["rules"], loaded["views"]
         return cls(
             rules=[name for name, hashed in rules.items() if old.rules.get(name, hashed) != hashed],
             views=[name for name in {**old.views, **views} if old.views.get(name) != views.get(name)],
+            parts=[name for name in {**old.parts, **loaded["parts"]} if old.parts.get(name) != loaded["parts"].get(name)],
             came=[name for name in rules if name not in old.rules],
             went=[name for name in old.rules if name not in rules],
         )
@@ -48,7 +57,7 @@ class Changed:
     @property
     def any(self) -> bool:
         """True if anything is."""
-        return bool(self.rules or self.views or self.came or self.went)
+        return bool(self.rules or self.views or self.parts or self.came or self.went)
 
     def lines(self, old: Game | None, loaded: dict[str, Any]) -> list[str]:
         """What is other than before, in words."""
@@ -57,6 +66,7 @@ class Changed:
         told = [f"rules of {name}: {old.rules[name]} → {loaded['rules'][name]}" for name in self.rules]
         told += [f"handler {name} is new" for name in self.came]
         told += [f"handler {name} is gone; what it said stays in the log" for name in self.went]
+        told += [PARTS[name] for name in self.parts]
         return told or ([] if self.views else ["the rules of every handler are the same"])
 
 
@@ -86,6 +96,11 @@ def names_of(files: Sequence[str]) -> str:
     """The first few files, as one types them."""
     shown = ", ".join(near(file) for file in files[:NAMED])
     return f"{shown} and {len(files) - NAMED} more" if len(files) > NAMED else shown
+
+
+def counted(number: int, word: str) -> str:
+    """So many of them."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def listed(word: str, names: Sequence[str]) -> str:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import re
 import sys
-import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bus.errors import BadSettings, WorldbusError
-from schemas.errors import SchemaError
+from bus.errors import WorldbusError
+from worldbus.dev.told import cause, files_of, is_ours, told
 from worldbus.dev.warm import is_installed
 from worldbus.games import current, reference
 from worldbus.project import nearest
 
 if TYPE_CHECKING:
-    from projections.projection import Projection
     from worldbus.game import Game
 
 
@@ -30,6 +28,7 @@ class Loaded:
 
     rules        handler -> `<handler>/<version>+<hash>` in this world, and in those with content of their own if it is not the same there
     views        projection -> digest of its SQL and functions
+    parts        part of its content that no handler plays by -> digest of it
     roots        folders and files in which it lies
     installed    the modules that it needs of installed packages, in the order of import
     broken       one line for each thing that is wrong, with file and line where they are known
@@ -37,27 +36,34 @@ class Loaded:
 
     rules: dict[str, str] = field(default_factory=dict)
     views: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
     roots: list[str] = field(default_factory=list)
     installed: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
 
-def load(world: str) -> tuple[Game | None, Loaded]:
-    """The game that this process is to play in `world`. Nothing is raised for what is wrong with it."""
+def load(world: str, known: Mapping[str, str]) -> tuple[Game | None, Loaded]:
+    """The game that this process is to play in `world`; `known` are the parts that play already. Nothing is raised for what is wrong."""
     try:
         import_module("worldbus.compose")  # all that is needed to play it, so that the next child finds it warm
+        from worldbus.dev.parts import parts
+
         game = current()
         game.check_plays(world)
     except (Exception, SystemExit) as error:
-        return None, Loaded(broken=[told(_cause(error))], roots=roots(), installed=installed())
+        return None, Loaded(
+            broken=[told(cause(error))], roots=_outermost([*roots(), *map(_top_of, files_of(error))]), installed=installed()
+        )
     rules, broken = _rules(game, world)
     views, unread = _views(game)
+    found, unread_parts = parts(game, world, known)
     return game, Loaded(
         rules=rules,
         views=views,
+        parts=found,
         roots=roots(game),
         installed=installed(),
-        broken=[*broken, *unread],
+        broken=[*broken, *unread, *unread_parts],
     )
 
 
@@ -89,50 +95,6 @@ def _views(game: Game) -> tuple[dict[str, str], list[str]]:
     return found, broken
 
 
-# -- what is wrong ---------------------------------------------------------------------------------------------------------------
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The mistake in a game's code behind the word that it cannot be loaded: `told` names its place alone."""
-    cause = error.__cause__
-    ours = (WorldbusError, SchemaError, ModuleNotFoundError)
-    return cause if isinstance(error, BadSettings) and isinstance(cause, Exception) and not isinstance(cause, ours) else error
-
-
-def told(error: BaseException) -> str:
-    """An error in one line: `file:line: what is wrong`."""
-    if isinstance(error, SyntaxError) and error.filename:
-        text = f": {error.text.strip()}" if error.text else ""
-        return f"{near(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}{text}"
-    if isinstance(error, WorldbusError):
-        return str(error).replace(f"{Path.cwd()}{os.sep}", "")  # in our own words, which name the file
-    words = f"{type(error).__name__}: {error}"
-    frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if _is_ours(one.filename)), None)
-    return f"{near(frame.filename)}:{frame.lineno}: {words}" if frame else words
-
-
-def _is_ours(file: str) -> bool:
-    return not file.startswith("<") and not is_installed(file)
-
-
-def near(path: str) -> str:
-    """A path as whoever stands in this folder would type it."""
-    try:
-        relative = os.path.relpath(path)
-    except ValueError:
-        return path
-    return path if relative.startswith(os.pardir) else relative
-
-
-def told_sql(projection: Projection, error: Exception) -> str:
-    """An error of a projection's SQL: `file:line: what is wrong`."""
-    position = str(getattr(error, "position", None) or "")
-    line = projection.sql.count("\n", 0, int(position)) + 1 if position.isdigit() else 1
-    if isinstance(projection.schema, Path):
-        return f"{near(str(projection.schema))}:{line}: {error}"
-    return f"the SQL of projection {projection.name}, line {line}: {error}"
-
-
 # -- where it lies ---------------------------------------------------------------------------------------------------------------
 
 
@@ -141,7 +103,7 @@ def roots(game: Game | None = None) -> list[str]:
     that names the game."""
     found: set[str] = set()
     for name, module in list(sys.modules.items()):
-        if name != "__main__" and (file := getattr(module, "__file__", None)) and _is_ours(file):
+        if name != "__main__" and (file := getattr(module, "__file__", None)) and is_ours(file):
             found.update(_package(name.partition(".")[0], file))
     found.update(_named())
     for content in () if game is None else (game.content, *game.worlds.values()):
@@ -149,6 +111,14 @@ def roots(game: Game | None = None) -> list[str]:
         if isinstance(folder, Path):
             found.add(str(folder.absolute()))
     return _outermost(os.path.realpath(one) for one in found)
+
+
+def _top_of(file: str) -> str:
+    """The folder of the outermost package that a file is in, or the file: a package whose import failed is no loaded module."""
+    top = Path(os.path.realpath(file))
+    while (top.parent / "__init__.py").is_file():
+        top = top.parent
+    return str(top)
 
 
 def _package(top: str, file: str) -> Iterator[str]:
@@ -168,7 +138,7 @@ def _named() -> Iterator[str]:
     except (ImportError, ValueError):
         return
     if spec is not None and (files := list(spec.submodule_search_locations or ()) or [spec.origin or ""]):
-        yield from (one for one in files if one and _is_ours(one))
+        yield from (one for one in files if one and is_ours(one))
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:

@@ -1,10 +1,12 @@
 """A child of `worldbus dev`: it loads the game as it is now, says what it found, and plays when it is told to.
 
-──▶ {"settings", "views"}       what to play by, and the projections that are built already
+──▶ {"settings", "views", …}    what to play by, and the projections and parts of content that play already
 ◀── {"rules", "views", …}       the game (`worldbus.dev.load.Loaded`); with "broken" in it the child ends
 ──▶ {"go", "compare", "last"}   play; decide the last inputs again for these handlers (None: for those that decide otherwise than recorded)
+    {"lore": true}              and let the world know its documents
 ◀── {"comparing": pid}          the process that does so, which says {"lines"} on the other socket after it heard {"begin"}
 ◀── {"up": […]}                 it plays: lines about where everything is
+◀── {"lore": line}              the world knows its documents: what is new, empty for nothing
 ◀── {"building": [name]}        projections that are built anew, and {"built": name} for each when readers see it
 ◀── {"ended": words, "code"}    an error ended it
 """
@@ -20,10 +22,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from worldbus.dev.link import Link
-from worldbus.dev.load import Loaded, load, told
+from worldbus.dev.load import Loaded, load
+from worldbus.dev.told import told
 
 if TYPE_CHECKING:
     from worldbus.game import Game
+    from worldbus.opening import World
     from worldbus.settings import Settings
 
 SECOND: Final = 10  # the niceness of a comparison: who plays comes first
@@ -36,7 +40,7 @@ def play(talk: socket.socket, comparison: socket.socket) -> int:
     if order is None:
         return 0
     settings = _settings(order["settings"], again=order["again"])
-    game, loaded = load(settings.world)
+    game, loaded = load(settings.world, order["parts"])
     if game is not None and not loaded.broken:
         loaded.broken.extend(_refused(settings, game, loaded, order["views"]))
     link.say(**asdict(loaded))
@@ -132,6 +136,7 @@ async def _play(link: Link, settings: Settings, game: Game, loaded: Loaded, go: 
     from inference.pools import load as pools
     from worldbus.cli.serve import until_tables_are_there
     from worldbus.compose import open_world, serve
+    from worldbus.dev.change import LORE
     from worldbus.dev.views import outdated, until_built
     from worldbus.ticker import start_clock
     from worldbus.tiers import LADDER
@@ -159,8 +164,26 @@ async def _play(link: Link, settings: Settings, game: Game, loaded: Loaded, go: 
         ):
             await until_tables_are_there(world.presence)
             link.say(up=True)
+            if go["lore"] and LORE in loaded.parts:
+                group.create_task(_lore(link, world, game))
             group.create_task(until_built(world.servers.postgres_dsn, before, lambda name: link.say(built=name)))
             await asyncio.Event().wait()
+
+
+async def _lore(link: Link, world: World, game: Game) -> None:
+    """Let the world know the documents as they are now."""
+    from bus.errors import BadSettings, Rejected, Transient
+    from worldbus.dev.change import counted
+    from worldbus.standard.edges import read_lore
+
+    try:
+        done = await read_lore(world, game.content_of(world.settings.world))
+    except (Rejected, Transient, BadSettings) as error:  # a document was changed again meanwhile, or the log is away
+        link.say(lore=f"lore: not taken up: {told(error)}")
+        return
+    documents = counted(len(done.changed) + len(done.removed), "document")
+    new = counted(done.added, "passage")
+    link.say(lore=f"lore: {documents} taken up, {new} new, {done.retired} gone" if done.events else "")
 
 
 def _left_alone(number: int) -> None:

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Final
 
 COMMAND: Final = (sys.executable, "-P", "-m", "worldbus.dev.compiling")
+ADVICE: Final = "put them back"
 _LINES: Final = 20  # of what the compiler says
 
 
 class Schemas:
-    """Compiles, one run after the other. `tell` prints a line with the time."""
+    """Compiles, one run after the other. `tell` prints a line with the time; `broken` says what is wrong, and what runs meanwhile."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], broken: Callable[[Sequence[str]], None]) -> None:
         self._tell = tell
+        self._broken = broken
         self._one_at_a_time = asyncio.Lock()
 
     @staticmethod
@@ -39,7 +41,4 @@ class Schemas:
         if not process.returncode:
             self._tell("; ".join(lines))
             return
-        for line in lines:
-            if not line.endswith(":"):  # a title, of what follows
-                self._tell(f"broken: {line.strip()}")
-        self._tell("what ran before runs on")
+        self._broken([line.strip() for line in lines if not line.endswith(":") and not line.startswith(ADVICE)])

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from worldbus.dev.change import Changed, forget_compiled, is_code, listed, names_of, saved
+from worldbus.dev.change import LORE, Changed, forget_compiled, is_code, listed, names_of, saved
 from worldbus.dev.files import Files
 from worldbus.dev.interpreter import Child, Interpreter
 from worldbus.dev.schemas import Schemas
@@ -41,7 +41,9 @@ class Playing:
     child: Child
     rules: dict[str, str]
     views: dict[str, str]
-    since: float  # monotonic seconds
+    parts: dict[str, str]
+    seen: float  # monotonic seconds: when the change was saved that it took up
+    since: float  # and when it was told to play
     alone: asyncio.Event = field(default_factory=asyncio.Event)  # whoever played before has ended
     plays: asyncio.Event = field(default_factory=asyncio.Event)  # and that was told
 
@@ -58,11 +60,12 @@ class Session:
         self._scale = scale
         self._say = say
         self._files = Files(without=[settings.data])
-        self._schemas = Schemas(self._tell)
+        self._schemas = Schemas(self._tell, self._broken)
         self._playing: Playing | None = None
         self._children: set[Child] = set()  # those that have not ended
         self._comparing = 0  # pid of the process that decides the recorded inputs again
         self._to_compare: set[str] | None = None  # handlers whose change was not shown yet; None: those that decide otherwise than recorded
+        self._lore_due = True  # documents that the world may not know yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._loading: asyncio.Task[None] | None = None
         self._pending: set[str] = set()  # changed since a game was last loaded
@@ -130,8 +133,9 @@ class Session:
         began_ns = time.time_ns()
         child = await self._fork()
         try:
-            built = self._playing.views if self._playing is not None else {}
-            child.talk.say(settings=self._given, views=built, again=self._up_once.is_set())
+            now = self._playing
+            views, parts = (now.views, now.parts) if now is not None else ({}, {})
+            child.talk.say(settings=self._given, views=views, parts=parts, again=self._up_once.is_set())
             loaded = await child.talk.hear()
             missed = self._files.follow(loaded["roots"], since_ns=began_ns) if loaded is not None else []
         except asyncio.CancelledError:
@@ -183,7 +187,7 @@ class Session:
             return
         for line in changed.lines(old, loaded):
             self._tell(line)
-        self._playing = new = Playing(child, loaded["rules"], loaded["views"], time.monotonic())
+        self._playing = new = Playing(child, loaded["rules"], loaded["views"], loaded["parts"], self._seen, time.monotonic())
         self._stop_comparing()
         compares = self._let_play(new, changed)
         self._background(self._hear(new, again=self._up_once.is_set()), "child")
@@ -196,7 +200,8 @@ class Session:
             self._to_compare = (self._to_compare | set(changed.rules)) & new.rules.keys()
         names = None if self._to_compare is None else sorted(self._to_compare)
         last = self._inputs if names is None or names else 0
-        new.child.talk.say(go=True, compare=names, last=last, shown=SHOWN, scale=self._scale)
+        self._lore_due = self._lore_due or LORE in changed.parts
+        new.child.talk.say(go=True, compare=names, last=last, shown=SHOWN, scale=self._scale, lore=self._lore_due)
         return last > 0
 
     async def _hand_over(self, old: Playing | None, new: Playing, compares: bool) -> None:
@@ -212,7 +217,7 @@ class Session:
     async def _plays(self, playing: Playing, again: bool) -> None:
         await playing.alone.wait()
         if again and playing is self._playing:
-            self._tell(f"plays again, {time.monotonic() - self._seen:.1f} s after the save")
+            self._tell(f"plays again, {time.monotonic() - playing.seen:.1f} s after the save")
         playing.plays.set()
         self._up_once.set()
 
@@ -224,6 +229,10 @@ class Session:
                 self._background(self._plays(playing, again), "plays")
             elif "comparing" in said:
                 self._comparing = said["comparing"]
+            elif "lore" in said:
+                self._lore_due = False
+                if said["lore"]:
+                    self._tell(said["lore"])
             elif "building" in said:
                 self._tell(f"{listed('projection', said['building'])}: other SQL or functions than before; built anew beside the work")
             elif "built" in said:

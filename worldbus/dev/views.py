@@ -13,7 +13,7 @@ from bus.errors import WorldbusError
 from projections import generations
 from projections.prepare import prepare
 from projections.store import TROUBLE, connected
-from worldbus.dev.load import told, told_sql
+from worldbus.dev.told import told, told_sql
 from worldbus.servers import open_servers
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from projections.catalogue import PROJECTIONS
 from projections.store import connected
 from worldbus.compose import World, open_world, serve
 from worldbus.demo.players import zones
-from worldbus.quiet import quiet
+from worldbus.quiet import until_quiet
 from worldbus.settings import Settings
 from worldbus.ticker import start_clock
 from worldbus.tiers import LADDER
@@ -101,7 +101,7 @@ async def run(settings: Settings, environment: Path, wanted: Wanted, tell: Tell,
             tell("staying up until Ctrl-C")
             await asyncio.Event().wait()
         tell("waiting until all is handled and projected")
-        last = await quiet(world)
+        last = await until_quiet(world)
         events = [event async for batch in world.log.read(after=start, until=last) for event in batch]
         return await _report(world, game, wanted, events, watch, state)
 

@@ -2,7 +2,6 @@
 
 from django.conf import settings
 
-from worldbus_client.gen.worldbus.broker.v1 import AcquisitionRequested, SaleRequested
 from worldbus_client.gen.worldbus.game.v1 import CreatureSlain, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
 from worldbus_client.gen.worldbus.player.v1 import PlayerHeartbeat, PlayerJoined, PlayerLeft, PlayerMoved
 from worldbus_client.gen.worldbus.quest.v1 import QuestAcceptRequested, QuestChoiceRequested, QuestWorkRequested
@@ -71,11 +70,3 @@ def accepted(character, quest):
 
 def chose(character, quest, choice):
     say(character, QuestChoiceRequested(quest=quest, choice=choice))
-
-
-def fetched(character, source):
-    say(character, AcquisitionRequested(source=source))
-
-
-def offered(character, good, buyer, ask_minor):
-    say(character, SaleRequested(good=good, buyer=buyer, ask_minor=ask_minor))

@@ -53,7 +53,7 @@ class Npc(DefaultCharacter):
     def at_object_creation(self):
         super().at_object_creation()
         self.locks.add("get:false();puppet:false()")
-        self.db.desc = "One of the people of Duskmarket. |wsay|n something, and they may answer."
+        self.db.desc = "One of the people of this world. |wsay|n something, and they may answer."
 
     def at_hit(self, weapon, attacker, damage):
         """The tutorial world's weapons call this. People of the bus are not killed by them; they remember."""

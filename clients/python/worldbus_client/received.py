@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -19,14 +20,18 @@ def class_of(full_name: str) -> type[betterproto2.Message]:
     """The dataclass of a full protobuf name. Raises `BadEvent` for one that this client does not know."""
     url = f"type.googleapis.com/{full_name}"
     if url not in default_message_pool.url_to_type:
-        try:
+        with suppress(ImportError):
             import_module(f"worldbus_client.gen.{full_name.rpartition('.')[0]}")
-        except ImportError as error:
-            raise BadEvent(f"{full_name} is not known here: it is of a newer release; update the client") from error
     try:
         return default_message_pool.url_to_type[url]
     except KeyError:
-        raise BadEvent(f"{full_name} is not known here: it is of a newer release; update the client") from None
+        raise BadEvent(f"{full_name} is not known here: {_next_step(full_name)}") from None
+
+
+def _next_step(full_name: str) -> str:
+    if full_name.startswith("worldbus."):
+        return "it is of a newer release; update the client"
+    return "it is a game's own; import that game's dataclasses first (`dataclasses` in its [tool.worldbus], then `worldbus proto`)"
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from google.protobuf.message import Message
-from handlers.names import is_token
 from worldbus import Change, Event, Handler, Projection, Table, sql_beside
 
+from spaceport.docking import is_ship
 from spaceport.gen.spaceport.cargo.v1.cargo_pb2 import (
     CargoDeclared,
     CargoLost,
@@ -85,7 +85,7 @@ def entities(event: Event) -> Sequence[str]:
     """What docking says about a station concerns the ship, everything else the ship in the event's subject."""
     match event.data:
         case ShipDocked(ship=ship) | ShipUndocked(ship=ship):
-            return (ship,) if event.subsystem == "docking" and is_token(ship) else ()
+            return (ship,) if event.subsystem == "docking" and is_ship(ship) else ()
         case _:
             return (event.entity,)
 

@@ -5,13 +5,13 @@ DockRequested ──▶ ShipDocked │ ShipQueued │ DockingRefused        Undo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from google.protobuf.message import Message
-from handlers.names import is_token
 from worldbus import ByWorld, Change, Event, Handler, Projection, Table, sql_beside
 
 from spaceport.gen.spaceport.docking.v1.docking_pb2 import (
@@ -25,6 +25,7 @@ from spaceport.gen.spaceport.docking.v1.docking_pb2 import (
 from spaceport.stations import Port, Stations
 
 MOST_WAITING: Final = 100
+SHIP: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 BERTHS: Final = Table("berths", key=("world", "station", "ship"))
 
 
@@ -45,6 +46,11 @@ class Station:
         return next((berth for berth in range(1, berths + 1) if berth not in taken), 0)
 
 
+def is_ship(name: str) -> bool:
+    """True for what a ship can be called: it is the entity of what is said about its cargo."""
+    return SHIP.fullmatch(name) is not None
+
+
 def decide(stations: Stations, event: Event, station: Station) -> Sequence[Message]:
     """The events that follow from one input."""
     match event.data:
@@ -60,7 +66,7 @@ def _dock(stations: Stations, event: Event, ship: str, station: Station) -> Sequ
     if event.entity not in stations.berths:
         known = ", ".join(sorted(stations.berths))
         return _refused(event, ship, "NO_SUCH_STATION", f"wanted one of the stations {known}, found {event.entity}")
-    if not is_token(ship):
+    if not is_ship(ship):
         return _refused(event, ship, "BAD_SHIP", "a ship's name must be 1 to 64 of A-Z a-z 0-9 _ -")
     if station.berth(ship) or ship in station.waiting:
         return _refused(event, ship, "HERE_ALREADY", f"{ship} is at {event.entity} already")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from worldbus import Content, errors
+from worldbus import Content, toml
+
+MOST_BERTHS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,22 +41,39 @@ class Port(Content):
 
 
 def load(path: Path) -> Stations:
-    """The stations in a TOML file. Raises `BadSettings` with what is wrong."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise errors.BadSettings(
-            f"{path} is no table of stations: {error!r}; compare it with `Stations` in spaceport/stations.py"
-        ) from error
+    """The stations in a TOML file. Raises `BadSettings` with file, line and key of what is wrong."""
+    return toml.read(path, parse)
 
 
-def parse(table: Mapping[str, Any]) -> Stations:
-    """The stations in a parsed table. Raises what Python raises where something is missing, and `ValueError`."""
+def parse(table: Mapping[str, Any], name: str) -> Stations:
+    """The stations in a parsed table of the file `name`. Raises `BadSettings`."""
+    root = toml.of(table, name)
+    root.only("inspection_minutes", "stations", "tariffs")
     stations = Stations(
-        berths={name: body["berths"] for name, body in table["stations"].items()},
-        tariffs={good: Tariff(**body) for good, body in table["tariffs"].items()},
-        inspection_minutes=table["inspection_minutes"],
+        berths={station: _berths(body) for station, body in root.tables("stations").items()},
+        tariffs={good: body.into(Tariff) for good, body in root.tables("tariffs").items()},
+        inspection_minutes=root.value("inspection_minutes", int),
     )
-    if stations.inspection_minutes < 1 or not all(1 <= berths <= 1000 for berths in stations.berths.values()):
-        raise ValueError("wanted inspection_minutes of 1 or more, and 1 to 1000 berths for each station")
+    root.refuse(_problems(stations))
     return stations
+
+
+def _berths(body: toml.Table) -> int:
+    body.only("berths")
+    berths: int = body.value("berths", int)
+    return berths
+
+
+def _problems(stations: Stations) -> Iterator[str]:
+    if not stations.berths:
+        yield "stations: wanted at least one station, found none"
+    if stations.inspection_minutes < 1:
+        yield f"inspection_minutes: wanted 1 or more, found {stations.inspection_minutes}"
+    for name, berths in stations.berths.items():
+        if not 1 <= berths <= MOST_BERTHS:
+            yield f"stations.{name}.berths: wanted 1 to {MOST_BERTHS}, found {berths}"
+    for good, tariff in stations.tariffs.items():
+        if tariff.duty_minor < 0:
+            yield f"tariffs.{good}.duty_minor: wanted 0 or more, found {tariff.duty_minor}"
+        if tariff.forbidden and (tariff.inspected or tariff.duty_minor):
+            yield f"tariffs.{good}: wanted no duty and no inspection for what is forbidden, found one"

@@ -98,6 +98,26 @@ def test_what_cannot_be_loaded_is_named_and_what_ran_runs_on_until_it_is_mended(
     dev.until(PLAYS if not name.endswith("sql") else "nothing is started again")
 
 
+def test_a_package_that_could_not_be_imported_is_watched_on(dev: Dev) -> None:
+    """An import that fails leaves no module behind: nothing that is loaded says where the mistake lies."""
+    dev.until(WATCHING)
+    (dev.folder / "crew").mkdir()
+    crew = 'GREETS = "{}"\n'
+    dev.save("crew/names.py", crew.format("Ada"))
+    dev.save("crew/__init__.py", "from crew.names import GREETS\n")
+    dev.save(
+        "harbour/greets.py",
+        RULES.replace("\nimport tomllib", "\nimport tomllib\n\nimport crew").replace("{greeting} {name}", "{crew.GREETS}: {name}"),
+    )
+    dev.until("rules of greets", PLAYS)
+    dev.save("crew/names.py", "GREETS = = 1\n")
+    assert re.search(r"broken: crew/names\.py:1: SyntaxError", dev.until("what ran before runs on"))
+    dev.save("crew/names.py", crew.format("Grace"))
+    dev.until("changed: crew/names.py", "rules of greets", PLAYS)
+    dev.join("Mira")
+    assert dev.sql("SELECT greeted FROM guests") == [{"greeted": "Grace: Mira"}]
+
+
 @pytest.fixture
 def town(home: Path) -> Iterator[Dev]:
     """`worldbus dev` on a game that was just made, with events of its own."""
@@ -123,6 +143,61 @@ def test_a_changed_schema_is_compiled_and_played_with_the_rules_that_need_it(tow
     town.save(proto, source.replace(dark, "message BeaconWentDark {"))
     broken = town.until("what ran before runs on")
     assert re.search(r"broken: proto/town/beacon/v1/beacon\.proto:\d+:\d+: ", broken), broken
+
+
+def test_a_schema_that_breaks_a_promise_is_told_with_its_place(town: Dev) -> None:
+    town.until(WATCHING)
+    proto = "proto/town/beacon/v1/beacon.proto"
+    source = (town.folder / proto).read_text()
+    generated = {path: path.read_bytes() for path in (town.folder / "town/gen").rglob("*.py*") if "__pycache__" not in path.parts}
+    broken = source.replace("int64 oil_minutes = 1;", "string oil_minutes = 1;", 1)
+    line = broken[: broken.index("message BeaconLightRequested")].count("\n") + 1
+    town.save(proto, broken)
+
+    told = town.until("what ran before runs on")
+
+    field = "town.beacon.v1.BeaconLightRequested.oil_minutes (number 1)"
+    assert f"broken: {proto}:{line}: {field}: the type changed from int64 to string" in told
+    assert "Traceback" not in told
+    assert {path: path.read_bytes() for path in generated} == generated
+    town.save(proto, source.replace("message BeaconWentDark {}", "message BeaconWentDark {\n  // Why.\n  string cause = 1;\n}"))
+    town.until("schemas: 1 sources", PLAYS)
+
+
+def test_what_is_answered_without_a_model_is_played_too(town: Dev) -> None:
+    town.until(WATCHING)
+    ladder = "town/content/ladder.toml"
+    whole = (town.folder / ladder).read_text()
+    town.save(ladder, whole.replace("reserve_ms = 12", "reserve_ms = 13", 1))
+
+    told = town.until("answers without a model: other ladders or grammars than before", PLAYS)
+
+    assert "decisions" not in told
+    town.save(ladder, whole.replace("reserve_ms = 12", 'reserve_ms = "12"', 1))
+    broken = town.until("what ran before runs on")
+    line = whole[: whole.index("reserve_ms")].count("\n") + 1
+    assert f"broken: {ladder}:{line}: default.reserve_ms: wanted a whole number, found '12' (nobody could be answered" in broken
+    town.save(ladder, whole + "# a comment\n")
+    town.until("answers without a model", PLAYS)
+
+
+def test_lore_is_known_as_soon_as_it_is_saved(town: Dev) -> None:
+    town.until(WATCHING, "lore: 2 documents taken up")
+    lore = "town/content/lore/the-beacon.md"
+    whole = (town.folder / lore).read_text()
+    told_by = "SELECT document FROM passages WHERE body LIKE '%nine lamps%'"
+    section = "\n## Why it has nine lamps\n\nThe beacon has nine lamps because eight were not enough in the winter of the two wrecks.\n"
+    assert town.sql(told_by) == []
+    town.save(lore, whole + section)
+
+    town.until("lore: other documents than before", PLAYS, "lore: 1 document taken up, 1 passage new, 0 gone")
+
+    town.wait(lambda: len(town.sql(told_by)) == 1)
+    town.save(lore, whole.replace("audience: [public]", "audience: [whoever]"))
+    broken = town.until("what ran before runs on")
+    assert re.search(r"broken: town/content/lore/the-beacon\.md:\d+: .*whoever.* \(the knowledge base would not hold it\)", broken), broken
+    town.save(lore, whole)
+    town.until("lore: other documents than before", "lore: 1 document taken up, 0 passages new, 1 gone")
 
 
 def test_changes_in_quick_succession_end_with_the_last_one(dev: Dev) -> None:
