@@ -16,9 +16,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.catalogue import PROJECTIONS
 from schemas.registry import all_events
-from tests.duskmarket import by_name
+from tests.duskmarket import PROJECTIONS, by_name
 from worldbus.cli import names
 from worldbus.cli.app import SECTIONS, WHERE, app
 from worldbus.cli.env import libpq
