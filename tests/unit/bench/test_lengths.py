@@ -22,10 +22,11 @@ from bus.errors import BadSettings
 from bus.event import Draft, Event
 from inference import tiny_model
 from inference.engine import Part, Prompt, answer
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceDegraded, InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Knowledge, Measured, PromptPart
 from schemas.gen.worldbus.knowledge.v1.knowledge_pb2 import LoreChunkAdded
+from tests.engines import TimedEngine
 from worldbus.cli.bench import names
 from worldbus.demo.script import rehearse
 from worlds.duskmarket.bots.concurrent import Concurrent
