@@ -90,6 +90,7 @@ async def count_up(
         projected=len(rows),
         world=world.settings.world,
         players=len(bots.players),
+        first_player=bots.players[0].name if bots.players else "",
         seconds=seconds,
         seed=bots.stage.seed,
         durability=world.settings.durability,
