@@ -30,7 +30,7 @@ from worlds.duskmarket.bots.deeds import DEEDS
 from worlds.duskmarket.bots.kinds import parse
 from worlds.duskmarket.bots.players import _OWN
 
-PAGE = Path(__file__).parents[3] / "docs" / "reference" / "player.md"
+PAGE = Path(__file__).parents[4] / "docs" / "reference" / "player.md"
 TABLE = tomllib.loads((FOLDER / "bots.toml").read_text(encoding="utf-8"))
 
 
