@@ -120,7 +120,7 @@ def test_names_for_the_tab_key_are_those_that_there_are() -> None:
     assert set(names.handlers()) == set(by_name())
     assert set(names.projections()) == {one.name for one in PROJECTIONS}
     assert set(names.events()) == {cls.DESCRIPTOR.name for cls in all_events()}
-    assert {"players", "events", "parked", "projections", "clock"} <= set(known())
+    assert {"players", "events", "parked", "projections", "clock", "goods"} <= set(known())
 
 
 def test_a_misspelt_name_is_guessed_and_another_is_not() -> None:
