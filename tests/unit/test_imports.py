@@ -22,7 +22,7 @@ ALLOWED = {
     "projections": {"schemas", "bus", "migrations"},
     "worldbus": OURS - {"worlds"},  # a game is named where a process starts, and imported by that name
     "worlds": OURS,
-    **dict.fromkeys(("worlds.duskmarket.broker", "worlds.duskmarket.market"), {*HANDLERS, "handlers", *OWN}),  # the same for a game's own
+    **{own: {*HANDLERS, "handlers", *OWN} for own in ("worlds.duskmarket.broker", "worlds.duskmarket.market")},  # the same for a game's own
 }
 
 

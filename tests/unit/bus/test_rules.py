@@ -354,7 +354,7 @@ def test_every_file_of_a_handler_is_reached(handler: Handler[Any]) -> None:
     values = Reach().values(roots_of(handler))
     files = {Path(value.__code__.co_filename) for value in values if isinstance(value, FunctionType)}
     files |= {Path(sys.modules[value.__module__].__file__ or "") for value in values if isinstance(value, type)}
-    evolve = handler.evolve.func if isinstance(handler.evolve, partial) else handler.evolve
+    evolve = getattr(handler.evolve, "func", handler.evolve)
     home = Path(evolve.__code__.co_filename)
     package = {home} if home.parent.name == "handlers" else set(home.parent.rglob("*.py"))
     if home.parent.name == "payment":  # two handlers share it
