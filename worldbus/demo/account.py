@@ -24,7 +24,6 @@ DUE: Final[Due] = {
     "ClockStartRequested": ("time", frozenset({"ClockStarted", "ClockRequestRefused"})),
     "RealTimePassed": ("time", frozenset({"ClockAdvanced", "PausedTimePassed", "ClockRequestRefused"})),
     "PlayerJoined": ("player", frozenset({"PlayerArrived", "PlayerReportRefused"})),
-    "PlayerMoved": ("player", frozenset({"PlayerEnteredZone", "PlayerReportRefused"})),
     "PlayerLeft": ("player", frozenset({"PlayerDeparted", "PlayerReportRefused"})),
     "StateChangeRequested": ("state", frozenset({"StateChanged", "StateChangeRepeated", "StateChangeRefused"})),
     "SaveRequested": ("state", frozenset({"StateSaved", "SaveRefused"})),

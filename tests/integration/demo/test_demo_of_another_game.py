@@ -42,7 +42,7 @@ class Turns(Visitors):
     def turn(self, number):
         from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 
-        return [self.draft(PlayerJoined(zone="pier"), "mira")] if number == 2 else []
+        return [self.draft(PlayerJoined(display_name="Mira", zone="pier"), "mira")] if number == 2 else []
 
 
 game = Game(name="bare", handlers=(player,), projections=(projections.players,), content=Content(Path("nowhere")), bots=Turns)
@@ -112,7 +112,7 @@ def test_a_game_without_clock_lore_money_and_players_is_played_too(folder: Path)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["players"], report["first_player"], report["published"], report["problems"]) == (0, "", 1, [])
-    assert report["per_handler"]["player"]["events_out"] == 2
+    assert report["per_handler"]["player"]["rows"] == 1
 
 
 @pytest.mark.parametrize("how", ["--lockstep", "--seconds=1"])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bus.event import Draft, Event
 
 DUE: Final[Due] = {
+    "PlayerMoved": ("player", frozenset({"PlayerEnteredZone", "PlayerReportRefused"})),  # its players always move to another zone
     "AcquisitionRequested": ("broker", frozenset({"AcquisitionBegun", "GoodAcquired", "AcquisitionRefused"})),
     "SaleRequested": ("broker", frozenset({"SalePrepared", "OfferMade", "BargainRefused"})),
 }
