@@ -16,8 +16,7 @@ from worlds.duskmarket.bots.players import ZONES
 ROOT: Final = Path(__file__).parents[2]
 GENERIC: Final = (
     *("bus", "handlers", "inference", "migrations", "projections", "schemas", "worldbus"),
-    *("clients/python", "clients/evennia/worldbus_evennia", "clients/cpp/include", "clients/cpp/src"),
-    *("clients/typescript/src", "clients/unreal"),
+    *("clients/python", "clients/cpp/include", "clients/cpp/src", "clients/typescript/src", "clients/unreal"),
 )
 WRITTEN: Final = frozenset({".py", ".sql", ".txt", ".toml", ".proto", ".ts", ".hpp", ".h", ".cpp", ".cs"})
 MADE: Final = ("schemas/gen/", "schemas/gen_better/", "schemas/corpus/", "worldbus/template/", "/gen/", "/node_modules/", "/dist/")

@@ -27,7 +27,6 @@ WEBSOCKET_CLIENT_INTERFACE = "127.0.0.1"
 AMP_PORT = {amp}
 DUMMYRUNNER_SETTINGS_MODULE = "clients.evennia.demo.load"
 from worldbus_evennia.settings import *
-from clients.evennia.demo.world import *
 from evennia.server.profiling.settings_mixin import *
 """
 

@@ -7,7 +7,7 @@ is remembered for as long as it is still that: objects are deleted, and rooms re
 from evennia.objects.models import ObjectDB
 from evennia.utils.search import search_object_attribute
 
-from worldbus_evennia import places
+from worldbus_evennia import names
 
 _found = {}
 """(kind, name) -> the object."""
@@ -25,7 +25,7 @@ def player_named(name):
 
 def room_of(place):
     """The room that is this place, or None."""
-    key = places.ROOMS.get(place)
+    key = names.ROOMS.get(place)
     if key is None:
         return None
     room = _found.get(("room", key))

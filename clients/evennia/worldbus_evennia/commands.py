@@ -81,7 +81,7 @@ class CmdQuest(Command):
     def func(self):
         name, _, choice = (part.strip() for part in self.args.partition("="))
         if not TOKEN.fullmatch(name) or (choice and not TOKEN.fullmatch(choice)):
-            self.caller.msg("Usage: quest <name> [= <choice>]; names have letters, digits and dashes, e.g. 'quest lost-ring'.")
+            self.caller.msg("Usage: quest <name> [= <choice>]; names have letters, digits and dashes, e.g. 'quest missing-ferryman'.")
         elif choice:
             facts.chose(self.caller, name, choice)
         else:
@@ -106,7 +106,7 @@ class CmdFetch(Command):
             facts.fetched(self.caller, source)
             self.caller.msg(f"You go about it: {source}.")
         else:
-            self.caller.msg("Usage: fetch <source>, e.g. 'fetch old-well'.")
+            self.caller.msg("Usage: fetch <source>, e.g. 'fetch paupers-field'.")
 
 
 class CmdSell(Command):

@@ -6,7 +6,7 @@ from schemas.gen_better.worldbus.broker.v1 import AcquisitionRequested, SaleRequ
 from schemas.gen_better.worldbus.game.v1 import CreatureSlain, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
 from schemas.gen_better.worldbus.player.v1 import PlayerHeartbeat, PlayerJoined, PlayerLeft, PlayerMoved
 from schemas.gen_better.worldbus.quest.v1 import QuestAcceptRequested, QuestChoiceRequested, QuestWorkRequested
-from worldbus_evennia import names, places
+from worldbus_evennia import names
 from worldbus_evennia.bridge import bridge
 
 MAX_SAID = 500  # characters
@@ -22,7 +22,7 @@ def joined(character):
         display_name=character.key[:64],
         platform="evennia",
         game_server=settings.WORLDBUS_GAME_SERVER[:64],
-        zone=places.place(character.location),
+        zone=names.place(character.location),
     )
     say(character, joined)
 
@@ -32,7 +32,7 @@ def left(character):
 
 
 def moved(character):
-    say(character, PlayerMoved(zone=places.place(character.location)))
+    say(character, PlayerMoved(zone=names.place(character.location)))
 
 
 def alive(character):
@@ -41,24 +41,24 @@ def alive(character):
 
 def spoke(character, npc, text):
     """Words to one of the bus's people."""
-    say(character, PlayerSpoke(npc=npc, place=places.place(character.location), text=text[:MAX_SAID]))
+    say(character, PlayerSpoke(npc=npc, place=names.place(character.location), text=text[:MAX_SAID]))
 
 
 def collected(character, thing):
-    say(character, ItemCollected(item=names.slug(thing.key), place=places.place(character.location), quantity=1))
+    say(character, ItemCollected(item=names.slug(thing.key), place=names.place(character.location), quantity=1))
 
 
 def examined(character, thing):
-    where = places.place(character.location)
+    where = names.place(character.location)
     say(character, ObjectExamined(object=names.slug(thing.key), scene=where, place=where))
 
 
 def slew(character, creature):
-    say(character, CreatureSlain(creature=names.slug(creature.key), place=places.place(character.location), quantity=1))
+    say(character, CreatureSlain(creature=names.slug(creature.key), place=names.place(character.location), quantity=1))
 
 
 def attacked(character, npc):
-    say(character, NpcAttacked(npc=npc, place=places.place(character.location)))
+    say(character, NpcAttacked(npc=npc, place=names.place(character.location)))
 
 
 def asked_for_work(character, npc):

@@ -3,15 +3,8 @@
 import os
 
 WORLDBUS_URL = os.environ.get("WORLDBUS_NATS_URL", "nats://127.0.0.1:4222")
-WORLDBUS_WORLD = os.environ.get("WORLDBUS_WORLD", "main")
+WORLDBUS_WORLD = os.environ.get("WORLDBUS_WORLD", "duskmarket")
 WORLDBUS_GAME_SERVER = os.environ.get("WORLDBUS_GAME_SERVER", "evennia")
-
-# The game's own, to be set behind the import. Rooms that are places of the world, a room's name -> the place; others have their own names.
-WORLDBUS_PLACES = {}
-# People who live on the bus: their name there -> (what they are called, the place where they are before they have said so themselves).
-WORLDBUS_PEOPLE = {}
-# Lines of theirs while the bus is away.
-WORLDBUS_AWAY = ("Not now.", "Hm? Say it again in a moment.", "I heard you. I am thinking about it.", "Later.")
 
 BASE_CHARACTER_TYPECLASS = "worldbus_evennia.typeclasses.Character"
 COMMAND_PARSER = "worldbus_evennia.parser.parse"

@@ -7,12 +7,11 @@ import random
 from collections import OrderedDict
 from importlib import import_module
 
-from django.conf import settings
 from evennia.utils.create import create_object
 from twisted.internet import reactor
 
 from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
-from worldbus_evennia import names, places
+from worldbus_evennia import names
 from worldbus_evennia.bodies import npc_named, player_named, room_of
 from worldbus_evennia.bridge import bridge
 from worldbus_evennia.typeclasses import Npc
@@ -84,7 +83,7 @@ def own_line(npc_name, player, switches):
     if bridge.switches != switches:
         return
     bridge.own_lines += 1
-    says(npc_name, player, random.choice(settings.WORLDBUS_AWAY), first=True)
+    says(npc_name, player, random.choice(names.AWAY), first=True)
 
 
 def on_silent(event):
@@ -137,7 +136,7 @@ def on_acted(event):
     npc = npc_named(event.entity)
     if npc is None:
         return
-    if it.place != places.place(npc.location):
+    if it.place != names.place(npc.location):
         put(event.entity, npc.key, it.place)
     if bridge.on and npc.location and it.cause == "dialogue":
         npc.location.msg_contents(f"{npc.key} does this: {names.shown(it.action.replace('-', ' '))}.")
@@ -160,7 +159,7 @@ def on_weather(event):
 
 def on_time(event):
     now = event.data.now.time_of_day if event.data.now else ""
-    for number, place in enumerate(places.ROOMS):  # one room after the other: telling all players at once would make commands wait
+    for number, place in enumerate(names.ROOMS):  # one room after the other: telling all players at once would make commands wait
         reactor.callLater(number * BETWEEN_ROOMS_S, to_room, place, lambda: f"It is {now} now.")
 
 

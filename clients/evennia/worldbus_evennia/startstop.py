@@ -6,7 +6,7 @@ from importlib import import_module
 from evennia.server.sessionhandler import SESSIONS
 from twisted.internet import task
 
-from worldbus_evennia import bodies, facts, places, shows
+from worldbus_evennia import bodies, facts, names, shows
 from worldbus_evennia.bridge import bridge
 
 HEARTBEAT_S = 20  # whole seconds
@@ -33,7 +33,7 @@ def _heartbeats():
 
 def _people():
     """The people of the bus stand where they belong, as soon as there are rooms for them."""
-    for name, (title, place) in places.PEOPLE.items():
+    for name, (title, place) in names.PEOPLE.items():
         if bodies.npc_named(name) is None:
             shows.put(name, title, place)
 

@@ -2,7 +2,7 @@
 
 from evennia.objects.objects import DefaultCharacter
 
-from worldbus_evennia import facts, places
+from worldbus_evennia import facts, names
 
 
 class Character(DefaultCharacter):
@@ -53,7 +53,7 @@ class Npc(DefaultCharacter):
     def at_object_creation(self):
         super().at_object_creation()
         self.locks.add("get:false();puppet:false()")
-        self.db.desc = "Lives here. |wsay|n something, and there may be an answer."
+        self.db.desc = "One of the people of Duskmarket. |wsay|n something, and they may answer."
 
     def at_hit(self, weapon, attacker, damage):
         """The tutorial world's weapons call this. People of the bus are not killed by them; they remember."""
@@ -62,4 +62,4 @@ class Npc(DefaultCharacter):
 
     def where(self):
         """The place on the bus."""
-        return places.place(self.location)
+        return names.place(self.location)
