@@ -86,7 +86,7 @@ def _show(report: Report, settings: Settings) -> None:
             one.latency.p50_ms,
             one.latency.p95_ms,
             one.latency.p99_ms,
-            f"{one.view}: {one.rows}",
+            f"{one.view}: {one.rows}" if one.view else "",
         )
         for name, one in report.per_handler.items()
     ]
