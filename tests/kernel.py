@@ -28,6 +28,7 @@ NEED: dict[str, str] = {
     "worldbus.testing.drawing": "testing",
     "worldbus.testing.handler_laws": "testing",
     "worldbus.testing.projection_laws": "testing",
+    "worlds.duskmarket.bots.concurrent": "knowledge",
 }
 """Modules that no kernel can import, and those below them, each with an extra without which that is so."""
 IMPORT_ALL = """

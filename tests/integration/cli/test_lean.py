@@ -23,7 +23,7 @@ finally:
 """
 GAME = (
     "handlers",
-    "projections.catalogue",
+    "worldbus.standard.projections",
     "projections.projector",
     "worldbus.compose",
     "worldbus.knowledge",
