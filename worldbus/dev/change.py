@@ -99,7 +99,7 @@ def names_of(files: Sequence[str]) -> str:
 
 
 def counted(number: int, word: str) -> str:
-    """So many of them."""
+    """A number and its word, one or several."""
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 

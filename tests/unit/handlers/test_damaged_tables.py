@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refusal(folder: Path, file: str) -> BadSettings | None:
-    """What the reader has against a table; None if it is right. Anything else that is raised is a bug of the reader."""
+    """The reader's refusal of a table; None if it is right. Anything else that is raised is a bug of the reader."""
     try:
         READ[file](Content(folder))
     except BadSettings as error:
