@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-DOORS = {"worldbus", "worldbus.standard", "worldbus.standard.edges", "worldbus.testing"}
+DOORS = {"worldbus", "worldbus.demo", "worldbus.standard", "worldbus.standard.edges", "worldbus.testing"}
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("bus", "handlers", "inference", "migrations", "projections", "schemas", "worldbus", "worlds")
 

@@ -21,12 +21,12 @@ from clients.evennia.demo.report import Report, hops, lines, of_game
 from clients.evennia.demo.telnet import Telnet
 from projections.store import connected
 from worldbus.compose import World, open_world, serve
-from worldbus.demo.players import zones
 from worldbus.quiet import until_quiet
 from worldbus.settings import Settings
 from worldbus.ticker import start_clock
 from worldbus.tiers import LADDER
 from worlds import duskmarket
+from worlds.duskmarket.bots.players import zones
 
 SCALE = 120_000  # world milliseconds per real second: two hours in a minute
 WINDOW_S = 2.0  # of the adapter on, then off, and so on: short, so that what else the machine does falls on both
