@@ -1,8 +1,8 @@
-"""`python -m tests.prose`: print each docstring whose first line is no verb phrase and no noun phrase; the exit status is 1 if there is one.
+"""`python -m tests.prose`: print each docstring whose first line is no verb phrase and no noun phrase; exit with 1 if there is any.
 
-A first line names a thing ("The durable position of a projection.") or says what is done ("Pick the requests to refuse."). A clause that opens
-with a question word, a pronoun or a conjunction ("What is known of it.", "It has ended.", "As above, but later.") makes sense only beside its
-code, and a reader meets first lines alone: in `pydoc`, in an editor's hint, in a list of functions.
+A first line names a thing ("The durable position of a projection.") or says what is done ("Pick the requests to refuse."). A clause that
+opens with a question word, a pronoun or a conjunction ("What is known of it.", "It has ended.", "As above, but later.") makes sense only
+beside its code, and a reader meets first lines alone: in `pydoc`, in an editor's hint, in a list of functions.
 
 `CLEAN` lists the packages that are held to this. `--all` prints the offenders of the other ones too, `--count` how many each package has.
 """
@@ -58,7 +58,7 @@ class Finding:
 def opener(text: str) -> str:
     """The first word of a docstring in lower case, without its marks; empty if it begins with anything but letters."""
     first = text.split(maxsplit=1)[0] if text.strip() else ""
-    word = first.lower().replace("’", "'").rstrip(".,:;!?")
+    word = first.lower().rstrip(".,:;!?")
     return word.removesuffix("'s") if word.removesuffix("'s") in OPENERS else word
 
 

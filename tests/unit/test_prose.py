@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.prose import CLEAN, OTHERS, ROOT, findings, offenders, opener
 
 FILE = Path("some.py")
