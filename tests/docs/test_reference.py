@@ -75,6 +75,19 @@ def test_the_index_leads_to_every_page() -> None:
     assert [str(page.relative_to(ROOT)) for page in PAGES if page.parent != ROOT and page.resolve() not in led] == []
 
 
+TERM = re.compile(r"^\| (?!term |-)(.+?) \| (.+?) \| (.*?) \| (.+) \|$", re.MULTILINE)
+
+
+def test_every_term_of_the_glossary_has_a_place_and_a_coined_one_its_usual_name() -> None:
+    terms = TERM.findall((ROOT / "docs" / "reference" / "glossary.md").read_text(encoding="utf-8"))
+    places = {term: [place for place in re.findall(r"`([\w/.]+)`", where) if "/" in place] for term, _, _, where in terms}
+
+    assert len(terms) > 90
+    assert [term for term, _, usual, _ in terms if "**" in term and not usual] == []
+    assert [(term, place) for term, found in places.items() for place in found if not (ROOT / place).exists()] == []
+    assert [term for term, _, _, where in terms if not places[term] and "](" not in where] == []
+
+
 def test_the_readme_leads_to_the_index() -> None:
     assert ROOT / "docs" / "index.md" in _leads_to(ROOT / "README.md")
 
