@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-CLEAN: Final = ("bus",)
+CLEAN: Final = ("bus", "inference")
 OTHERS: Final = (
     "handlers",
     "projections",
