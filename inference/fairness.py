@@ -116,7 +116,7 @@ class FairQueue(Generic[W]):
         return self._held[flow] > self.share(flow)
 
     def may_take(self, taker: W, giver: W) -> bool:
-        """Return whether a slot may go from one request to another: within the taker's share, or from a player who is greedier even then."""
+        """Return whether a slot may go from one request to another: within the taker's share, or from a greedier player."""
         return taker.flow == giver.flow or not self._excess(taker.flow, self.share(taker.flow)) or self.greedier(giver, taker)
 
     def greedier(self, giver: W, taker: W) -> bool:

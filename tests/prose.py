@@ -17,20 +17,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-CLEAN: Final = ("bus", "inference")
-OTHERS: Final = (
-    "handlers",
-    "projections",
-    "inference",
-    "worldbus",
-    "worlds",
-    "schemas",
-    "bench",
-    "clients",
-    "examples",
-    "migrations",
-    "tests",
-)
+CLEAN: Final = ("bus", "inference", "projections", "schemas", "worlds", "migrations")
+OTHERS: Final = ("handlers", "worldbus", "bench", "clients", "examples", "tests")
 GENERATED: Final = ("gen", "gen_better", "node_modules")
 
 QUESTIONS: Final = "how what whatever when whenever where wherever whether which whichever who whoever whom whose why"
