@@ -167,7 +167,8 @@ class Client:
     def submit_parcel(self, parcel: Parcel, *, since: float = 0.0) -> Future[int]:
         """Submit an event that was packed elsewhere.
 
-        `since` is the `time.monotonic` at which it was first submitted, here or elsewhere; `give_up` counts from then, else from now. Raises `QueueFull`, `NotConnected` before `open`, or `Closed`.
+        `since` is the `time.monotonic` at which it was first submitted, here or elsewhere; `give_up` counts from then, else
+        from now. Raises `QueueFull`, `NotConnected` before `open`, or `Closed`.
         """
         if self._closed:
             raise Closed("the client is closed: make a new one")
