@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-CLEAN: Final = ("bench", "bus", "clients/python", "inference", "migrations", "projections", "schemas", "worlds")
-OTHERS: Final = ("clients/evennia", "examples", "handlers", "tests", "worldbus")
+CLEAN: Final = ("bench", "bus", "clients", "inference", "migrations", "projections", "schemas", "worlds")
+OTHERS: Final = ("examples", "handlers", "tests", "worldbus")
 GENERATED: Final = ("gen", "gen_better", "node_modules")
 
 QUESTIONS: Final = "how what whatever when whenever where wherever whether which whichever who whoever whom whose why"
