@@ -36,7 +36,7 @@ def _after(command, told):
 
 
 def _told(caller, verb, arguments):
-    """Choose the fact to publish at the end; None for nothing. The target of a blow is looked up before: the dead are not where they were."""
+    """Choose the fact to publish at the end; None for nothing. The target of a blow is found before: the dead are elsewhere."""
     if not arguments or not inherits_from(caller, "worldbus_evennia.typeclasses.Character") or caller.location is None:
         return None
     found = caller.search(arguments.split(" with ")[0], quiet=True)
