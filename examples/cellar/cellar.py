@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from chest import chest
-from gen.cellar.v1.cellar_pb2 import ChestFoundEmpty, ChestOpened
+from gen.cellar.chest.v1.chest_pb2 import ChestFoundEmpty, ChestOpened
 
 from worldbus import Content, Game, Projection, Table, sql_beside
 from worldbus.standard import projections

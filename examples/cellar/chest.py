@@ -1,6 +1,6 @@
 """A chest, emptied once: events in, events out."""
 
-from gen.cellar.v1.cellar_pb2 import ChestFoundEmpty, ChestOpened, ChestOpenRequested
+from gen.cellar.chest.v1.chest_pb2 import ChestFoundEmpty, ChestOpened, ChestOpenRequested
 
 from worldbus import Handler
 
