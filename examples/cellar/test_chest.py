@@ -1,7 +1,9 @@
-from chest import ChestFoundEmpty, ChestOpened, ChestOpenRequested, chest
+from cellar import game
+from chest import ChestFoundEmpty, ChestOpened, ChestOpenRequested
 
 from worldbus.testing import given
 
 
 def test_a_chest_is_emptied_once():
-    given(chest, ChestOpened(player="mira")).when(ChestOpenRequested(player="tam")).then(ChestFoundEmpty(player="tam", finder="mira"))
+    opened = given(game.handler("chest"), ChestOpened(player="mira"), entity="oak")
+    opened.when(ChestOpenRequested(player="tam")).then(ChestFoundEmpty(player="tam", finder="mira"))
