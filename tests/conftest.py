@@ -47,13 +47,24 @@ def same_dice(request: pytest.FixtureRequest) -> None:
     random.seed(request.node.nodeid)
 
 
+def log_plainly() -> None:
+    """Log as structlog does by itself, and without rich, which needs seconds for each traceback: a test that logs many stands still."""
+    structlog.reset_defaults()
+    *processors, _ = structlog.get_config()["processors"]
+    console = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*processors, console])
+
+
+log_plainly()
+
+
 @pytest.fixture(autouse=True)
 def logging_of_its_own() -> Iterator[None]:
     """A test that sets up logging, as every command does, sets it up for itself."""
     root = logging.getLogger()
     level = root.level
     yield
-    structlog.reset_defaults()
+    log_plainly()
     root.setLevel(level)
     root.handlers[:] = [one for one in root.handlers if not isinstance(one.formatter, structlog.stdlib.ProcessorFormatter)]
 
