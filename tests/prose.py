@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-CLEAN: Final = ("bench", "bus", "clients", "inference", "migrations", "projections", "schemas", "worlds")
+CLEAN: Final = ("bench", "bus", "clients", "inference", "migrations", "projections", "requirements", "schemas", "worlds")
 OTHERS: Final = ("examples", "handlers", "tests", "worldbus")
 GENERATED: Final = ("gen", "gen_better", "node_modules")
 
