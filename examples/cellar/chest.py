@@ -16,10 +16,6 @@ def evolve(finder, event):  # the state is the fold of the handler's own events
 
 
 chest = Handler(
-    name="chest",
-    listens_to=(ChestOpenRequested,),
-    emits=(ChestOpened, ChestFoundEmpty),
-    initial=lambda entity: "",
-    decide=decide,
-    evolve=evolve,
-)
+    name="chest", listens_to=(ChestOpenRequested,), emits=(ChestOpened, ChestFoundEmpty),
+    initial=lambda entity: "", decide=decide, evolve=evolve,
+)  # fmt: skip
