@@ -1,4 +1,4 @@
-"""What a name that may become a subject token looks like, and where the world's tables lie."""
+"""Names that may become subject tokens, and the place of the world's tables."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 def is_token(text: str) -> bool:
-    """Whether `text` may stand in a subject."""
+    """Return whether `text` may stand in a subject."""
     return _TOKEN.fullmatch(text) is not None

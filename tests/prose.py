@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-CLEAN: Final = ("bench", "bus", "clients", "inference", "migrations", "projections", "requirements", "schemas", "worlds")
-OTHERS: Final = ("examples", "handlers", "tests", "worldbus")
+CLEAN: Final = (
+    *("bench", "bus", "clients", "examples", "handlers", "inference"),
+    *("migrations", "projections", "requirements", "schemas", "worldbus", "worlds"),
+)
+OTHERS: Final = ("tests",)
 GENERATED: Final = ("gen", "gen_better", "node_modules")
 
 QUESTIONS: Final = "how what whatever when whenever where wherever whether which whichever who whoever whom whose why"

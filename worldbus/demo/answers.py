@@ -39,7 +39,7 @@ NAMES: Final = frozenset(kind.DESCRIPTOR.name for kind in (InferenceRequested, I
 
 
 def answers(events: Iterable[Event]) -> list[Draft]:
-    """What is said to the requests among `events`, in their order. A request that is called off in the same batch is cancelled."""
+    """Answer the requests among `events`, in their order. A request that is called off in the same batch is cancelled."""
     events = [event for event in events if event.name in NAMES]
     called_off = {
         (event.world, event.data.request_id): event.data.reason for event in events if isinstance(event.data, InferenceCancelRequested)
@@ -50,7 +50,7 @@ def answers(events: Iterable[Event]) -> list[Draft]:
 
 
 def _wish(event: Event, asked: InferenceRequested) -> Draft:
-    """What a worker asks the router whose slots are all taken; here no tier is up to help."""
+    """The question to the router of a worker whose slots are all taken; here no tier is up to help."""
     wish = InferenceRouteRequested(
         request_id=asked.request_id,
         world=event.world,

@@ -62,7 +62,7 @@ class Player:
         return cls(name=f"player-{number:04d}", run=run, world=world, dice=random.Random(f"{seed}/{number}"), kind=BOTS.of(number))
 
     def pause_s(self, pace: float = PACE) -> float:
-        """How long until the next thing is said, at so many times the stated rates."""
+        """The seconds until the player's next word, at so many times the stated rates."""
         return self.kind.pause_s(self.dice, pace)
 
     def say(self, seen: Seen) -> Draft:

@@ -66,7 +66,7 @@ Tell = Callable[[str, float], None]  # what is going on, and the share that is d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the demo is asked for."""
+    """The options of the demo."""
 
     players: int = 20
     seconds: float = 60.0
@@ -158,7 +158,7 @@ async def _tell(ledger: Ledger, tell: Tell, begin: float, wanted: Wanted) -> Non
 
 
 def decide_us(runtime: Runtime | None) -> dict[str, float]:
-    """How long the decisions took, microseconds, 95th percentile of a sample, by handler."""
+    """The microseconds of decisions, 95th percentile of a sample, by handler."""
     if runtime is None:
         return {}
     return {
