@@ -93,6 +93,9 @@ class Subsystem:
             entities=entities,
         )
 
+    def check_has_rules(self) -> None:
+        """Raise `BadSettings` where it could be played in no world at all."""
+
     @abstractmethod
     def of(self, world: str) -> Handler[Any]:
         """The rules in a world. Raises `BadSettings` where its content cannot be read."""
@@ -181,6 +184,13 @@ class ByWorld(Subsystem, Generic[C]):
                 raise BadSettings(f"{self.name} has content of {known}, found the world {world!r}: name a game that has content of it")
             found = self._made[key] = replace(self._checked(self.make(content)), played=self.played)
         return found
+
+    def check_has_rules(self) -> None:
+        """Raise `BadSettings` where no content was given."""
+        if self.content is None and not self.worlds:
+            raise BadSettings(
+                f"wanted {self.name} with content, found none: take it from a game, or give it some by `under`"
+            )
 
     def under(self, content: C, worlds: Mapping[str, C] | None = None) -> ByWorld[C]:
         """The same subsystem with content."""

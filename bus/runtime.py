@@ -234,9 +234,11 @@ async def run_handlers(
     A decision that does not return is interrupted and parked; one that cannot be interrupted ends the process with code 71 (`budgets`).
     `presence` is what operators are told about this process, `health` what others know of it already. `known` are the names of handlers
     that other processes run. What any other subsystem publishes comes from an edge; if nobody can ever decide it, it is skipped, where a
-    handler's output would stop the lane.
+    handler's output would stop the lane. Raises `BadSettings` for a subsystem that was given no content.
     """
     handlers = list(handlers)
+    for handler in handlers:
+        handler.check_has_rules()
     runtime = Runtime(
         connection,
         log_,

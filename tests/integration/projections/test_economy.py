@@ -9,7 +9,6 @@ import asyncpg
 import pytest
 from google.protobuf.message import Message
 
-import handlers
 from bus.errors import StoreUnavailable
 from bus.testing import Rehearsal
 from projections import Listed, Projector
@@ -28,7 +27,7 @@ from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
 from schemas.gen.worldbus.payment.v1.types_pb2 import ProviderRefund
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
-from tests.duskmarket import broker, coupon, inventory, market, payment
+from tests.duskmarket import ALL, broker, coupon, inventory, market, payment
 from tests.ledger import check_ledger
 from worldbus.edges.payments import Owner, owners_in
 
@@ -45,7 +44,7 @@ def queries(page: str) -> list[str]:
 
 def a_market_day() -> Rehearsal:
     """Two players buy, hold, refund, trade, and are raided."""
-    town = Rehearsal(*(one for one in handlers.ALL if one.name in ("time", "player", "payment", "coupon", "inventory", "broker", "market")))
+    town = Rehearsal(*(one for one in ALL if one.name in ("time", "player", "payment", "coupon", "inventory", "broker", "market")))
     town.say(ClockStartRequested(scale=60_000), entity="clock")  # a world minute per second
     town.say(CouponDefinitionRequested(percent=50, in_total=1), entity="HALF", subsystem="operator")
     for player in PLAYERS:

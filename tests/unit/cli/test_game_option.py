@@ -15,8 +15,9 @@ from worldbus import games
 from worldbus.cli.app import app, exit_code
 from worldbus.settings import Settings
 
-WITHOUT = {"completion", "kb", "log", "proto", "parked", "archive", "skipped"}
-"""The shell's completion plays no game; `proto` makes the code that a game imports; the others are groups, whose verbs have the option."""
+WITHOUT = {"completion", "kb", "log", "proto", "parked", "archive", "skipped", "new"}
+"""The shell's completion plays no game; `proto` makes the code that a game imports, `new` the game; the others are groups, whose verbs have
+the option."""
 
 
 @pytest.fixture(autouse=True)
