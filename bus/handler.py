@@ -188,9 +188,7 @@ class ByWorld(Subsystem, Generic[C]):
     def check_has_rules(self) -> None:
         """Raise `BadSettings` where no content was given."""
         if self.content is None and not self.worlds:
-            raise BadSettings(
-                f"wanted {self.name} with content, found none: take it from a game, or give it some by `under`"
-            )
+            raise BadSettings(f"wanted {self.name} with content, found none: take it from a game, or give it some by `under`")
 
     def under(self, content: C, worlds: Mapping[str, C] | None = None) -> ByWorld[C]:
         """The same subsystem with content."""
