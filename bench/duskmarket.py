@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bus.handler import Handler
-from worlds.duskmarket import game
+from inference.grammars import load
+from worlds.duskmarket import content, game
 
-FOLDER: Final = game.content.folder
+FOLDER: Final = content.folder
+BOTS: Final = content.bots
+GRAMMARS: Final = load(FOLDER / "grammars")
+PROJECTIONS: Final = game.projections
 ALL: Final[tuple[Handler[Any], ...]] = tuple(one.of(game.name) for one in game.handlers)
 
 

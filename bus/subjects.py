@@ -92,8 +92,8 @@ def check_token(token: str, field: str = "token") -> str:
 def parse_stored(subject: str) -> tuple[int, Subject]:
     """Split a stored subject into (partition, tokens).
 
-    >>> parse_stored("evt.3.duskmarket.npc.mira.NpcSpoke")
-    (3, Subject(world='duskmarket', subsystem='npc', entity='mira', name='NpcSpoke'))
+    >>> parse_stored("evt.3.main.npc.mira.NpcSpoke")
+    (3, Subject(world='main', subsystem='npc', entity='mira', name='NpcSpoke'))
     """
     tokens = subject.split(".")
     if len(tokens) != 6 or tokens[0] != ROOT or not tokens[1].isdigit():

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from handlers import plausible
-from handlers.broker import tables as _market
 from handlers.capability_registry import tables as _engines
 from handlers.language_system import tables as _languages
 from handlers.model_management import tables as _models
@@ -63,11 +62,6 @@ class Content:
     def prices(self) -> _prices.PriceList:
         """The prices for which a game's own money buys things, and packs that are paid for outside."""
         return _prices.load(self.folder / "prices.toml")
-
-    @cached_property
-    def market(self) -> _market.Market:
-        """The goods of brokers, their sources and buyers."""
-        return _market.load(self.folder / "market.toml")
 
     @cached_property
     def scenes(self) -> _scenes.Tables:

@@ -41,7 +41,7 @@ HANDLERS: Final = frozenset(
         "broker", "market", "trade", "narrative", "storyteller", "npc", "language",
     }
 )  # fmt: skip
-"""Names of this world's handlers (tests hold it against `handlers.ALL`, which cannot be imported here)."""
+"""Names of the handlers for whose events there are rows here (tests hold it against the sample game, which has all of them)."""
 
 PLAY: Final[dict[str, Scope]] = {GAME: ANY, CLIENT: OWN, OPERATOR: ANY}  # what a player does
 WITNESS: Final[dict[str, Scope]] = {GAME: ANY, OPERATOR: ANY}  # what only a game server can have seen

@@ -13,8 +13,6 @@ from bus import toml
 from bus.errors import BadSettings
 from inference.grammar import Grammar
 
-WORLDS = Path(__file__).parents[1] / "worlds"
-
 
 def read(path: Path) -> Grammar:
     """The grammar of a file, named like it. Raises `BadSettings`."""
@@ -44,7 +42,7 @@ def _grammar(name: str, table: Mapping[str, Any], file: str) -> Grammar:
 
 
 @lru_cache(maxsize=16)
-def load(folder: Path = WORLDS / "duskmarket" / "grammars") -> Mapping[str, Grammar]:
+def load(folder: Path) -> Mapping[str, Grammar]:
     """All grammars of a folder by name. Raises `BadSettings` also if there are none."""
     files = sorted(path for path in folder.glob("*.*") if path.suffix in {".toml", ".json"})
     if not files:

@@ -178,7 +178,7 @@ def _example(cls: type[Message], speaker: str) -> Document:
         "source": f"/worldbus/{speaker}",
         "type": cls.DESCRIPTOR.full_name,
         "subject": "mira",
-        "world": "duskmarket",
+        "world": "main",
         "time": "2026-01-01T12:00:00Z",
         "data": MessageToDict(example(cls), preserving_proto_field_name=True),
     }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bus.handler import Handler
-from worlds.duskmarket import game
+from worlds.duskmarket import content, game
 
-FOLDER: Final = game.content.folder
+FOLDER: Final = content.folder
+BOTS: Final = content.bots
+PROJECTIONS: Final = game.projections
 ALL: Final[tuple[Handler[Any], ...]] = tuple(one.of(game.name) for one in game.handlers)
 
 

@@ -1,4 +1,5 @@
-"""worldbus, as the programmer of a game imports it. What is not named here, in `worldbus.standard` or in `worldbus.testing` is private.
+"""worldbus, as the programmer of a game imports it. Beside what is named here, `worldbus.standard`, `worldbus.testing` and `worldbus.demo`
+are public; all else is private.
 
 The game, one value
     Game        everything that a game is made of; every verb and `serve` play one

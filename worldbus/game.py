@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from handlers.permissions import Right
     from projections.projection import Projection
     from schemas.upcast import Upcast
+    from worldbus.demo.bots import Bots, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class Game:
     edges        subsystem outside the bus -> the event types that it alone may say
     may_not      (subsystem, full type name) -> the reason why it may not say that type; empty: it may. None: the rights say it
     engine_line  the engine whose releases the version monitor is told about
+    bots         what makes those who play its demo, when it is played (`worldbus.demo.Bots`). None: it has no demo
     """
 
     name: str
@@ -72,6 +74,7 @@ class Game:
     edges: Mapping[str, tuple[type[Message], ...]] = field(default_factory=lambda: EDGES)
     may_not: Callable[[str, str], str] | None = None
     engine_line: str = "unreal"
+    bots: Callable[[Stage], Bots] | None = None
 
     def __post_init__(self) -> None:
         check_token(self.name, "name of a game")

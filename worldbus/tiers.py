@@ -71,7 +71,9 @@ async def run_tiers(
     tables, without_model = pools.load(settings.inference), answers(content)
     ladders = without_model.ladders
     workers: list[tuple[WorkerSettings, Engine | None]] = [
-        pools.pool_of(tier, tables.get(tier, {}), labels=settings.node_labels) for tier in TIERS if tier in wanted
+        pools.pool_of(tier, tables.get(tier, {}), labels=settings.node_labels, grammars=without_model.grammars)
+        for tier in TIERS
+        if tier in wanted
     ]
     if LADDER in wanted:
         workers += [(WorkerSettings.of_this_process(tier, role=LADDER), None) for tier in TIERS]

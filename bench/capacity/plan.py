@@ -8,11 +8,11 @@ from typing import Final
 
 from bench.capacity.queue import Outcome, Tier, bearable, simulate, warm
 from bench.capacity.speed import STATED, Speed, read
+from bench.duskmarket import BOTS
 from bench.harness import Result
 from bench.load.profile import Profile
 from bench.load.script import Script
-from worldbus.demo.bots import BOTS
-from worldbus.demo.concurrent import Concurrent
+from worlds.duskmarket.bots.concurrent import Concurrent
 
 __all__ = ["PLANS", "STATED", "Plan", "Speed", "check", "per_gpu", "read", "report"]
 ATTAINED: Final = 0.99

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from bench.capacity.queue import Tier, lines
+from bench.duskmarket import BOTS
 from bench.load import engines
 from bench.load.profile import Profile
 from bus.errors import BadSettings
 from inference.engines.timed import Pace
-from worldbus.demo.bots import BOTS
 
 WANTED: Final = re.compile(
     r"(?P<engine>[a-z]+)_"

@@ -22,7 +22,7 @@ from bench.chaos.checks import handlers as handler_checks
 from bench.chaos.cluster import PASSWORD, in_thread
 from bench.chaos.history import History, Violation, digest
 from bench.chaos.kills import folder
-from bench.duskmarket import player
+from bench.duskmarket import PROJECTIONS, player
 from bus.connection import connect
 from bus.errors import LogDamaged, ServerFailed, WorldbusError
 from bus.event import Draft
@@ -31,7 +31,6 @@ from bus.publisher import open_publisher
 from bus.runtime import run_handlers
 from migrations import migrate
 from projections.archive import check
-from projections.catalogue import PROJECTIONS
 from projections.projector import Projector
 from projections.store import connected
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerHeartbeat, PlayerJoined, PlayerMoved

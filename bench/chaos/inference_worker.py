@@ -9,7 +9,7 @@ import sys
 import structlog
 import uvloop
 
-from bench.duskmarket import FOLDER
+from bench.duskmarket import FOLDER, GRAMMARS
 from bus.connection import connect
 from bus.log import open_log
 from bus.publisher import open_publisher
@@ -25,7 +25,7 @@ async def main(url: str, name: str) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     ladders = ladder.load(FOLDER / "ladder.toml")
-    engine, grammar = TimedEngine(Pace(first=0.01, per_token=0.008)), GrammarEngine()
+    engine, grammar = TimedEngine(Pace(first=0.01, per_token=0.008), grammars=GRAMMARS), GrammarEngine(GRAMMARS)
     async with connect(url, name=name) as connection:
         log = await open_log(connection)
         async with (

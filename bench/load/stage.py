@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bench.duskmarket import FOLDER
+from bench.duskmarket import FOLDER, GRAMMARS
 from bench.harness import nats
 from bench.load.players import Players
 from bus.connection import Connection, connect
@@ -35,7 +35,7 @@ class Stage:
     @asynccontextmanager
     async def worker(self, engine: Any, tier: str = "gold", name: str = "w1") -> AsyncIterator[Worker]:
         """A worker on a connection of its own, once its engine is up; without an engine one that answers from the ladder."""
-        grammar = GrammarEngine(slots=1024)
+        grammar = GrammarEngine(GRAMMARS, slots=1024)
         settings = WorkerSettings(
             tier=tier,
             name=name,

@@ -6,7 +6,7 @@
     EngineVersionAnnounced (uemonitor) ──▶ [EngineVersionListed] [, EngineUpgradeSuggested]
 
 All services of a world share the lane `registry`, so an answer fits everything heard before; each engine's line has a lane of its own.
-The features are data: `capability_registry(tables)` makes the handler of a world, `capability` is the one of Duskmarket.
+The features are data: `capability_registry(tables)` makes the handler under given ones; a game gives `capability` its own.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 
 Everything has one owner, and a stack is never below zero. Others hold reservations: what is aside is neither used, given, sold nor
 traded. What was paid for or earned always fits; what is merely found has to find room. A thing keeps its id whoever owns it. The rules
-are data: `inventories(rules)` makes the handler of a world, `inventory` is the one of Duskmarket.
+are data: `inventories(rules)` makes the handler under given ones; a game gives `inventory` its own.
 """
 
 from __future__ import annotations

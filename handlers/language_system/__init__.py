@@ -3,7 +3,7 @@
     NpcSpoke (in a language of the table) ──▶ SpeechHeard, ComprehensionGrew          LanguageStudied ──▶ ComprehensionGrew
     UtteranceRequested ──▶ UtteranceComposed
 
-The languages are data: `language_system(tables)` makes the handler of a world, `language` is the one of Duskmarket.
+The languages are data: `language_system(tables)` makes the handler under given ones; a game gives `language` its own.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     ModelAddRequested ──▶ ModelAdded     ModelRetireRequested ──▶ ModelRetired     ModelChoiceRequested ──▶ ModelChosen
 
 A lane is a tier. A stage lasts its real time and until enough requests were told of. A sick model is taken back at the very report.
-The first catalogue is data: `model_management(tables)` makes the handler of a world, `models` is the one of Duskmarket.
+The first catalogue is data: `model_management(tables)` makes the handler under given ones; a game gives `models` its own.
 """
 
 from __future__ import annotations

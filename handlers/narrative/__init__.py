@@ -4,7 +4,7 @@
     weather, deaths, seasons, quests, time, wishes ──▶ scene: SceneChanged
 
 A scene knows how its objects are, a player knows what was found: each is a lane of its own, so that a scene stays as small with a million
-players as with one. The scenes are data: `narrative_of(tables)` makes the handler of a world, `narrative` is the one of Duskmarket.
+players as with one. The scenes are data: `narrative_of(tables)` makes the handler under given ones; a game gives `narrative` its own.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     ItemGiven, NpcAttacked, quests, scenes, the story ──▶ RelationshipChanged, NpcMoodChanged, NpcGoalChanged, NpcRemembered
     WakeFired (every pulse) ──▶ NpcActed with its scores, NpcNoticed, NpcForgot
 
-The characters are data: `npc_behavior(tables)` makes the handler of a world, `npc` is the one of Duskmarket.
+The characters are data: `npc_behavior(tables)` makes the handler under given ones; a game gives `npc` its own.
 """
 
 from __future__ import annotations

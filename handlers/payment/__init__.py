@@ -8,7 +8,7 @@
 
 The lane is the player: whatever touches a player's money is decided there, one after the other, so the balance it is decided on is the
 balance. Other accounts (`house`, `mint`, `market`, `provider`, `loss`) are system accounts without a floor; their balance is what the
-ledger sums up to. The rules are data: `payments(prices)` makes the handler of a world, `payment` is the one of Duskmarket.
+ledger sums up to. The rules are data: `payments(prices)` makes the handler under given ones; a game gives `payment` its own.
 """
 
 from __future__ import annotations

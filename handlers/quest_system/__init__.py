@@ -5,7 +5,7 @@
     QuestWorkRequested   ──▶ QuestOffered                            a limit, or what is forbidden ──▶ QuestFailed
 
 A deed is a fact said by others (see `deeds`). Payment and inventory listen to `QuestRewarded`. Shared quests are told in `party`. The
-quests are data: `quest_system(tables, calendar)` makes the handler of a world, `quest` is the one of Duskmarket.
+quests are data: `quest_system(tables, calendar)` makes the handler under given ones; a game gives `quest` its own.
 """
 
 from __future__ import annotations

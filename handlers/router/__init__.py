@@ -5,7 +5,7 @@
     InferenceRouteRequested ──▶ InferenceRouted     ModelHealthReported ──▶ TierHealthChanged (when it changed)
 
 A lane is a capability; the lanes `inference-<tier>` and `inference-<tier>-<number>` route requests to models, in the world of the workers'
-reports, `system`. The rules are data: `router_of(tables)` makes the handler of a world, `router` is the one of Duskmarket.
+reports, `system`. The rules are data: `router_of(tables)` makes the handler under given ones; a game gives `router` its own.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     the answer   ──▶ StoryNarrated, StoryChoiceOpened        a choice ──▶ StoryChoiceMade, StoryConsequence, SceneChangeRequested
 
 What everybody may know is looked up for the prompt of a beat. The arcs are data: `storyteller_of(tables)` makes the
-handler of a world, `storyteller` is the one of Duskmarket.
+handler under given ones; a game gives `storyteller` its own.
 """
 
 from __future__ import annotations

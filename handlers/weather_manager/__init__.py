@@ -4,7 +4,7 @@
     WeatherOverrideRequested ──▶ WeatherOverridden, WeatherChanged … OverrideEnded, WeatherChanged
     ForecastRequested ──▶ ForecastIssued
 
-The rules are data: `weather_manager(tables)` makes the handler of a world, `weather` is the one of Duskmarket.
+The rules are data: `weather_manager(tables)` makes the handler under given ones; a game gives `weather` its own.
 """
 
 from __future__ import annotations

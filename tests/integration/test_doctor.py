@@ -20,12 +20,11 @@ from bus.membership import Membership
 from bus.presence import Presence
 from bus.subjects import stored_filter
 from handlers.time_manager import CLOCK
-from projections.catalogue import PROJECTIONS
 from projections.skips import acknowledge
 from projections.store import connected
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined, PlayerMoved
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockAdvanced, RealTimePassed, WakeRequested
-from tests.duskmarket import ALL, time
+from tests.duskmarket import ALL, PROJECTIONS, time
 from worldbus.checks import clocks
 from worldbus.checks.capacity import GIB, Store
 from worldbus.checks.finding import Bounds, Finding, ago

@@ -17,16 +17,15 @@ import pytest
 from bus.event import Draft, Event
 from handlers.time_manager.calendar import load as load_calendar
 from inference import ladder
-from inference.engines.grammar import GrammarEngine
 from inference.retrieval import KnowledgeClient, Lookup
 from inference.settings import WorkerSettings
 from inference.worker import run_worker
-from projections.catalogue import PROJECTIONS
 from projections.store import connected
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
-from tests.duskmarket import FOLDER, npc, time
+from tests.duskmarket import FOLDER, PROJECTIONS, npc, time
+from tests.engines import GrammarEngine
 from tests.integration.inference.test_retrieval import Showing
 from worldbus.cli.why import lines
 from worldbus.compose import World, open_world, serve

@@ -21,7 +21,6 @@ from bus.publisher import Publisher, open_publisher
 from bus.rules import producer
 from bus.runtime import Runtime, run_handlers
 from bus.verify import Report, Verifier
-from handlers import by_name
 from handlers.content import Content
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
@@ -35,6 +34,7 @@ from worldbus.embedded import NatsServer
 from worldbus.game import Game
 from worldbus.lag import consumers
 from worldbus.roll_call import roll_call
+from worldbus.standard import SUBSYSTEMS
 from worldbus.ticker.begin import EDGE as TICKER
 
 MAIN, ISLE, NORTH = "main", "isle", "north"  # the first two are one game's
@@ -78,7 +78,7 @@ def content(folder: Path, **texts: dict[str, str]) -> Content:
 @pytest.fixture
 def games_(tmp_path: Path) -> dict[str, Game]:
     """The sample game, with an island that has prices of its own, and another game in the north."""
-    handlers = tuple(by_name()[name] for name in HANDLERS)
+    handlers = tuple(one for one in SUBSYSTEMS if one.name in HANDLERS)
     isle = content(tmp_path / "isle", prices={"{ crowns = 450 }": f"{{ crowns = {PRICES[ISLE]} }}"})
     north = content(
         tmp_path / "north",

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from bus.errors import BadSettings
 from handlers import plausible
-from handlers.broker import tables as market
 from handlers.capability_registry import tables as engines
 from handlers.language_system import tables as languages
 from handlers.model_management import tables as models
@@ -27,7 +26,8 @@ from handlers.time_manager import calendar
 from handlers.weather_manager import tables as weather
 from inference import ladder
 from tests.duskmarket import FOLDER
-from worldbus.demo import bots
+from worlds.duskmarket.bots import kinds as bots
+from worlds.duskmarket.broker import tables as market
 
 PARSE: Mapping[str, Callable[[dict[str, Any], str], Any]] = {
     "bots": bots.parse,

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from inference import ladder
 from inference.dressing import dressed, fits, plain, spoken_of
 from inference.engine import Abilities, Answer, Part, Prompt, answer
-from inference.engines.grammar import GrammarEngine
 from inference.errors import PromptRejected
 from inference.ladder import Ladder
 from inference.prompts import check
@@ -22,6 +21,7 @@ from inference.tiers import TIERS
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart
 from tests.duskmarket import FOLDER
+from tests.engines import GrammarEngine
 
 LADDERS = ladder.load(FOLDER / "ladder.toml")
 NOW = 1_800_000_000_000_000_000

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from bus.event import Event
 from migrations import migrate
-from projections.catalogue import PROJECTIONS
 from projections.knowledge.knowledge import knowledge
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerSessionSummarised
 from schemas.gen.worldbus.state.v1.state_pb2 import SlotDeleted
+from tests.duskmarket import PROJECTIONS
 from tests.laws import examples
 from tests.projected import event, places
 from worldbus.embedded import PostgresServer

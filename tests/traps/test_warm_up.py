@@ -19,11 +19,12 @@ from handlers.npc_behavior.prompt import schema
 from handlers.npc_behavior.read import load
 from handlers.npc_behavior.state import Tie
 from inference.engine import Chunk, Prompt
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.settings import WorkerSettings
 from inference.worker import run_worker
 from tests.conformance.openai_server import serving
 from tests.duskmarket import FOLDER
+from tests.engines import TimedEngine
 from tests.integration.inference.conftest import LADDERS, Game, Until
 from worldbus.settings import Settings
 from worldbus.tiers import run_tiers

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import worldbus
-from worldbus import games, testing
+from worldbus import demo, games, testing
 from worlds import duskmarket
 
 NAMES = [
@@ -34,12 +34,14 @@ NAMES = [
     "sql_beside",
 ]
 TESTING = ["Case", "Rehearsal", "assert_handler_laws", "assert_projection_laws", "given", "messages", "play", "recorded"]
+DEMO = ["Bot", "Bots", "Due", "Stage"]
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_front_door_has_these_names() -> None:
     assert worldbus.__all__ == NAMES
     assert testing.__all__ == TESTING
+    assert demo.__all__ == DEMO
     assert set(NAMES) <= set(dir(worldbus))
 
 

@@ -6,9 +6,7 @@ import re
 
 import pytest
 
-import handlers
 from bus.handler import ByWorld, Subsystem
-from projections import catalogue
 from schemas.registry import subsystem
 from worldbus import Content, Game, standard
 from worldbus.standard import projections
@@ -20,10 +18,8 @@ ROWS = {name: (tables, asks) for name, tables, asks in ROW.findall(standard.__do
 
 
 def test_every_subsystem_that_is_not_the_sample_games_own_is_standard() -> None:
-    assert [one.name for one in handlers.ALL if one.name not in OF_THE_SAMPLE] == sorted(
-        (one.name for one in standard.SUBSYSTEMS), key=[one.name for one in handlers.ALL].index
-    )
-    assert {one.name for one in catalogue.PROJECTIONS} - {one.name for one in projections.PROJECTIONS} == {"brokers", "buyers"}
+    assert [one.name for one in duskmarket.game.handlers if one.name not in OF_THE_SAMPLE] == [one.name for one in standard.SUBSYSTEMS]
+    assert {one.name for one in duskmarket.game.projections} - {one.name for one in projections.PROJECTIONS} == {"brokers", "buyers"}
 
 
 def test_each_is_called_by_its_name() -> None:

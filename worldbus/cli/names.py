@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from bus.errors import BadSettings
+from worldbus.games import SAMPLE
 from worldbus.project import nearest
 
 _ROOT = Path(__file__).parents[2]
@@ -41,8 +42,13 @@ def projections() -> list[str]:
     return _declared(_PROJECTION, _ROOT / "projections")
 
 
+def of_the_game() -> list[Path]:
+    """The Python package of the game: the repository's, or the sample."""
+    return _of_the_game("game") or [_ROOT.joinpath(*SAMPLE.partition(":")[0].split("."))]
+
+
 def _declared(pattern: re.Pattern[str], ours: Path) -> list[str]:
-    return sorted({*_found(pattern, (path for folder in (ours, *_of_the_game("game")) for path in folder.rglob("*.py")))})
+    return sorted({*_found(pattern, (path for folder in (ours, *of_the_game()) for path in folder.rglob("*.py")))})
 
 
 def _of_the_game(key: str) -> list[Path]:

@@ -15,10 +15,11 @@ from bus.event import Draft, Event
 from bus.subjects import partition_of
 from bus.turns import Turns
 from worldbus.compose import World, open_world, serve
+from worldbus.demo.bots import bots_of, check_bots
+from worldbus.demo.count import count_up, decide_us
 from worldbus.demo.ledger import Promise
 from worldbus.demo.proof import prove
 from worldbus.demo.report import Latency
-from worldbus.demo.run import count_up, decide_us
 from worldbus.demo.script import STEP_WORLD_MS, Script
 from worldbus.demo.witness import Witness
 from worldbus.games import current
@@ -71,7 +72,11 @@ class Lockstep:
 
 
 async def run(settings: Settings, wanted: Wanted, tell: Callable[[str, float], None]) -> Report:
-    """Let the world live for so many hours of its own time, on an empty log, and report. Raises `BadSettings` if the log is not empty."""
+    """Let the world live for so many hours of its own time, on an empty log, and report. Raises `BadSettings` if the log is not empty,
+    or if the game has no bots.
+    """
+    game = current()
+    check_bots(game)
     tell("starting the servers", 0.0)
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-lockstep") as world:
         start = (await world.log.state()).last
@@ -80,11 +85,12 @@ async def run(settings: Settings, wanted: Wanted, tell: Callable[[str, float], N
                 f"a lockstep run makes a log from its first event on: wanted an empty one, found {start} events; name another --data"
             )
         async with (
-            serve(world, handlers=current().handlers, projections=current().projections) as runtime,
+            serve(world, handlers=game.handlers, projections=game.projections) as runtime,
             Witness.open(world.servers.postgres_dsn) as witness,
         ):
             assert runtime is not None
-            script = Script(settings.world, players=wanted.players, seed=wanted.seed)
+            bots = bots_of(game, settings.world, players=wanted.players, seed=wanted.seed)
+            script = Script(game, bots)
             live = Lockstep(world, runtime.runners.values(), script)
             await live.play(script.opening())
             steps = max(1, round(wanted.hours * 3_600_000 / STEP_WORLD_MS))
@@ -98,13 +104,13 @@ async def run(settings: Settings, wanted: Wanted, tell: Callable[[str, float], N
             measured = decide_us(runtime)
         tell("counting", 1.0)
         found = await count_up(
+            game,
             world,
+            bots,
             live.promises,
             witness,
             last=last,
-            players=wanted.players,
             seconds=wanted.hours * 3600,
-            seed=wanted.seed,
             decide_us=measured,
         )
         # The edges' own clock is the world's here: it says nothing about how long publishing took.

@@ -68,6 +68,7 @@ class Report:
     events        events that the log took in this run
     handled       decisions on record, over all handlers
     projected     of the log's events, those in the archive; it moves in one transaction with every table
+    first_player  the entity of one of the players, for whoever wants to look further; empty: there is none
     documents, passages  of lore, in the tables
     publish    from an edge's own clock to the log's
     end_to_end from the log's time of an input to the moment when a reader of the tables heard of its last effect
@@ -75,6 +76,7 @@ class Report:
 
     world: str
     players: int
+    first_player: str
     seconds: float
     seed: int
     durability: str

@@ -1,6 +1,6 @@
 """The edge that reads an engine's release feed and says what it found: `release-feed`.
 
-    await watch(log, publisher, world="duskmarket", line="unreal", source="https://example.org/releases.json")
+    await watch(log, publisher, world="main", line="unreal", source="https://example.org/releases.json")
 
 Asks politely (only what changed, with growing pauses after failures, never sooner than the server wishes) and trusts nothing: every reading
 has a time limit and a size limit. What is news, and whether anybody needs to know of a failure, is decided by the handler `uemonitor`.

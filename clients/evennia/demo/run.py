@@ -19,15 +19,14 @@ from clients.evennia.demo.measure import ROOMS, measuring
 from clients.evennia.demo.priority import stepped_back
 from clients.evennia.demo.report import Report, hops, lines, of_game
 from clients.evennia.demo.telnet import Telnet
-from handlers import ALL
-from projections.catalogue import PROJECTIONS
 from projections.store import connected
 from worldbus.compose import World, open_world, serve
-from worldbus.demo.players import zones
 from worldbus.quiet import quiet
 from worldbus.settings import Settings
 from worldbus.ticker import start_clock
 from worldbus.tiers import LADDER
+from worlds import duskmarket
+from worlds.duskmarket.bots.players import zones
 
 SCALE = 120_000  # world milliseconds per real second: two hours in a minute
 WINDOW_S = 2.0  # of the adapter on, then off, and so on: short, so that what else the machine does falls on both
@@ -84,7 +83,8 @@ async def run(settings: Settings, environment: Path, wanted: Wanted, tell: Tell,
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(open_world(settings, own=True, name="worldbus-evennia"))
         await start_clock(world.log, world.publisher, settings.world, SCALE)
-        await stack.enter_async_context(serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True, tiers=[LADDER]))
+        sample = duskmarket.game
+        await stack.enter_async_context(serve(world, handlers=sample.handlers, projections=sample.projections, ticks=True, tiers=[LADDER]))
         for draft in zones(settings.world, 1):
             await world.publisher.publish(draft)
         start = (await world.log.state()).last

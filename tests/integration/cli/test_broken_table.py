@@ -21,13 +21,12 @@ from tests.integration.cli.conftest import COMMAND, environment
 GAME = """
 from pathlib import Path
 
-from handlers import ALL
-from handlers.content import Content
-from projections.catalogue import PROJECTIONS
 from worldbus.game import Game
+from worlds import duskmarket
+from worlds.duskmarket.content import Duskmarket
 
-content = Path(__file__).parent / "content"
-game = Game(name="duskmarket", mark="", handlers=ALL, projections=PROJECTIONS, content=Content(content))
+content = Duskmarket(Path(__file__).parent / "content")
+game = Game(name="duskmarket", mark="", handlers=duskmarket.game.handlers, projections=duskmarket.game.projections, content=content)
 """
 GOOD, TYPO = "warmth_c = -4.0", 'warmth_c = "cold"'
 Call = Callable[..., subprocess.CompletedProcess[str]]

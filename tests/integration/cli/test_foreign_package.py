@@ -57,6 +57,8 @@ def test_a_ship_gets_its_berth_and_every_verb_reads_it(repository: Path) -> None
 
     replay = call(repository, "replay", "--type", "BerthAssigned", "--json")
     event = json.loads(replay.stdout)
+    then = call(repository, "sql", "SELECT ship, number FROM berths", "--as-of", str(event["position"]), "--json")
+    assert json.loads(then.stdout) == [{"ship": "heron", "number": 7}], then.stderr
     assert (event["type"], event["data"]) == ("spaceport.docking.v1.BerthAssigned", {"berth": {"number": 7}})
 
     assert call(repository, "verify").returncode == 0

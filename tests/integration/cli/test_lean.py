@@ -22,7 +22,7 @@ finally:
 """
 GAME = (
     "handlers",
-    "projections.catalogue",
+    "worldbus.standard.projections",
     "projections.projector",
     "worldbus.compose",
     "worldbus.knowledge",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bus.connection import connect
-from projections.catalogue import PROJECTIONS
+from tests.duskmarket import PROJECTIONS
 from tests.integration.cli.conftest import Lived, Worldbus, call, lines
 from worldbus.embedded.folder import Folder
 

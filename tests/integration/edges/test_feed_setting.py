@@ -12,7 +12,7 @@ import pytest
 
 from tests.duskmarket import uemonitor
 from worldbus.compose import open_world, serve
-from worldbus.demo.studio import feed
+from worldbus.demo.releases import feed
 from worldbus.settings import Settings
 
 

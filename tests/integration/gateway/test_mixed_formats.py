@@ -22,12 +22,11 @@ from bus.runtime import run_handlers
 from bus.verify import verify
 from projections import Projector
 from projections.archive import check_log
-from projections.catalogue import PROJECTIONS
 from projections.past import ask_past
 from projections.rebuild import rebuild
 from projections.store import close, connect
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined, PlayerMoved
-from tests.duskmarket import by_name, player
+from tests.duskmarket import PROJECTIONS, by_name, player
 from tests.integration.gateway.conftest import Caller, Open, joined, recorded
 from tests.integration.gateway.test_streams import stream
 from worldbus.embedded import NatsServer
@@ -220,7 +219,7 @@ async def _tables(dsn: str, events: Sequence[Event], log: Log) -> None:
     finally:
         await close(connection)
         await close(owner)
-    assert [tuple(row) for row in (await ask_past(dsn, asked, events[-1].position))[1].rows] == before
+    assert [tuple(row) for row in (await ask_past(dsn, asked, events[-1].position, projections=PROJECTIONS))[1].rows] == before
     await _rebuilt(dsn, asked, before, len(skipped))
 
 

@@ -17,13 +17,13 @@ from bus.log import Log, open_log
 from bus.publisher import Publisher, open_publisher
 from inference import ladder
 from inference.engine import Engine
-from inference.engines.grammar import GrammarEngine
 from inference.outcome import ENDS
 from inference.settings import WorkerSettings
 from inference.worker import Worker, run_worker
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart
 from tests.duskmarket import FOLDER
+from tests.engines import GrammarEngine
 from worldbus.embedded import NatsServer
 from worldbus.testing.servers import delete_streams
 

@@ -20,13 +20,13 @@ from bus.signals import signal
 from handlers.npc_behavior.read import load
 from inference.dressing import plain
 from inference.engine import Chunk, End, Engine, Prompt
-from inference.engines.grammar import GrammarEngine
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.outcome import ENDS
 from inference.request import MAX_CHARS, MAX_IDS, MAX_PARTS
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart, Slot
 from tests.duskmarket import FOLDER, npc
+from tests.engines import GrammarEngine, TimedEngine
 from tests.integration.inference.conftest import WORLD, Game, Run, Until
 
 MANY = 250_000  # characters: nearly what an event can hold

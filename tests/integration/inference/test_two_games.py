@@ -13,13 +13,13 @@ from bus.log import Log
 from bus.played import Played
 from bus.publisher import Publisher
 from inference import ladder
-from inference.engines.grammar import GrammarEngine
 from inference.guardian import run_guardian
 from inference.queue import queue_name, routed_name
 from inference.settings import WorkerSettings
 from inference.vitals import Vitals
 from inference.worker import run_worker
 from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback
+from tests.engines import GrammarEngine
 from tests.integration.inference.conftest import PATIENT, Game
 from worldbus.lag import queues
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from bus.testing import Rehearsal
 from handlers.state_manager import typed
 from projections import Listed, Projector
-from projections.catalogue import PROJECTIONS
 from projections.query import query
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined, PlayerLeft
 from schemas.gen.worldbus.state.v1.state_pb2 import SaveRequested, StateChangeRequested
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, ScheduledEventRequested
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ForecastRequested, ZoneDeclared
-from tests.duskmarket import ALL
+from tests.duskmarket import ALL, PROJECTIONS
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
 OURS = ("time", "weather", "player", "state")

@@ -12,8 +12,6 @@ from google.protobuf.message import Message
 from bus.errors import StoreUnavailable
 from bus.testing import Rehearsal
 from projections import Listed, Projector
-from projections.brokers import brokers
-from projections.buyers import buyers
 from projections.coupons import coupons
 from projections.items import items
 from projections.payments import payments
@@ -30,6 +28,8 @@ from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimeP
 from tests.duskmarket import ALL, broker, coupon, inventory, market, payment
 from tests.ledger import check_ledger
 from worldbus.edges.payments import Owner, owners_in
+from worlds.duskmarket.projections.brokers import brokers
+from worlds.duskmarket.projections.buyers import buyers
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
 PROJECTIONS = [payments, coupons, items, brokers, buyers]

@@ -9,7 +9,6 @@ import pytest
 
 from bus.testing import Rehearsal
 from projections import Listed, Projector
-from projections.catalogue import PROJECTIONS
 from projections.query import query
 from schemas.gen.worldbus.capability.v1 import capability_pb2 as services
 from schemas.gen.worldbus.capability.v1.types_pb2 import Label, Offer
@@ -21,7 +20,7 @@ from schemas.gen.worldbus.router.v1 import router_pb2 as routed
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
 from schemas.gen.worldbus.uemonitor.v1.types_pb2 import FeedEntry
 from schemas.gen.worldbus.uemonitor.v1.uemonitor_pb2 import ReleaseFeedFailed, ReleaseFeedRead
-from tests.duskmarket import capability, models, router, time, uemonitor
+from tests.duskmarket import PROJECTIONS, capability, models, router, time, uemonitor
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
 NEW = "qwen25-1_5b"

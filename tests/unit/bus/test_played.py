@@ -10,12 +10,12 @@ import pytest
 from bus.errors import BadSettings, BadSubject
 from bus.played import EVERYTHING, Played
 from bus.runtime import places
-from handlers import by_name
 from handlers.content import Content
 from tests.duskmarket import FOLDER
 from worldbus.game import Game
+from worldbus.standard import player, time_manager
 
-SUBSYSTEMS = (by_name()["time"], by_name()["player"])
+SUBSYSTEMS = (time_manager, player)
 
 
 def _game(**about: object) -> Game:

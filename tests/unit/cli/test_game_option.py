@@ -55,10 +55,10 @@ def test_every_verb_has_the_option() -> None:
 def _module(folder: Path, name: str, game: str) -> None:
     (folder / f"{name}.py").write_text(
         "from pathlib import Path\n"
-        "from handlers import by_name\n"
+        "from handlers.player import player\n"
         "from handlers.content import Content\n"
         "from worldbus.game import Game\n"
-        f"game = Game(name={game!r}, handlers=(by_name()['player'],), projections=(), content=Content(Path('nowhere')))\n"
+        f"game = Game(name={game!r}, handlers=(player,), projections=(), content=Content(Path('nowhere')))\n"
         "other = 'no game'\n"
     )
 

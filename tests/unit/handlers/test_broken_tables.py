@@ -12,11 +12,11 @@ import pytest
 
 from bus.errors import BadSettings
 from bus.toml_lines import lines
-from handlers.content import Content
 from inference import grammars, ladder
 from tests.duskmarket import FOLDER
+from worlds.duskmarket.content import Duskmarket
 
-READ: dict[str, Callable[[Content], Any]] = {
+READ: dict[str, Callable[[Duskmarket], Any]] = {
     "calendar.toml": lambda content: content.calendar,
     "weather.toml": lambda content: content.weather,
     "npcs.toml": lambda content: content.npcs,
@@ -247,14 +247,14 @@ TYPOS = {
 }
 
 
-def _changed(tmp_path: Path, file: str, text: str) -> Content:
+def _changed(tmp_path: Path, file: str, text: str) -> Duskmarket:
     folder = tmp_path / "content"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("lore", "*.py", "__pycache__"))
     (folder / file).write_text(text, encoding="utf-8")
-    return Content(folder)
+    return Duskmarket(folder)
 
 
-def _refusal(file: str, content: Content) -> BadSettings:
+def _refusal(file: str, content: Duskmarket) -> BadSettings:
     with pytest.raises(BadSettings) as refused:
         READ[file](content)
     return refused.value
@@ -293,7 +293,7 @@ def test_a_file_that_is_missing_or_no_text_is_told(file: str, tmp_path: Path) ->
     (content.folder / file).write_bytes(b"\xff\xfe")
     assert f"{file} cannot be read as TOML: 'utf-8'" in str(_refusal(file, content))
     (content.folder / file).unlink()
-    missing = str(_refusal(file, Content(content.folder)))
+    missing = str(_refusal(file, Duskmarket(content.folder)))
     assert "no such file" in missing.lower() or "found none" in missing
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from bus.errors import BadSettings
-from handlers.broker import tables as trade
 from handlers.payment import tables as money
 from handlers.time_manager import calendar
 from tests.duskmarket import FOLDER
+from worlds.duskmarket.broker import tables as trade
 
 PRICES = tomllib.loads((FOLDER / "prices.toml").read_text())
 MARKET = tomllib.loads((FOLDER / "market.toml").read_text())

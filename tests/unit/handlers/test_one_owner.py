@@ -12,7 +12,6 @@ from google.protobuf.message import Message
 from bench.chaos.checks.owners import check
 from bus.event import Event
 from bus.testing import Rehearsal, given
-from handlers.broker.tables import load
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as brokers
 from schemas.gen.worldbus.game.v1.game_pb2 import GiftGiven
 from schemas.gen.worldbus.inventory.v1 import inventory_pb2 as said
@@ -26,6 +25,7 @@ from schemas.gen.worldbus.trade.v1 import trade_pb2 as trades
 from schemas.gen.worldbus.trade.v1.types_pb2 import TradePieces, TradeSide
 from tests.duskmarket import FOLDER, broker, inventory, market, npc, payment, quest, time, trade
 from tests.ledger import check_ledger
+from worlds.duskmarket.broker.tables import load
 
 BUYER = next(iter(tomllib.loads((FOLDER / "market.toml").read_text())["buyers"]))
 

@@ -604,7 +604,7 @@ class RelationshipChanged(betterproto2.Message):
 
     cause: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
     """
-    Why: `talk`, `deed`, `gift`, `bargain`, `attack`, `witness`, `slain`, `taken` or the name of the trigger in the table, e.g. `quest:missing-ferryman=told`.
+    Why: `talk`, `deed`, `gift`, `bargain`, `attack`, `witness`, `slain`, `taken` or the name of the trigger in the table, e.g. `quest:lost-ring=told`.
     """
 
     world_ms: "int" = betterproto2.field(11, betterproto2.TYPE_INT64)

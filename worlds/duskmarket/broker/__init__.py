@@ -4,8 +4,8 @@
     SaleRequested ──▶ SalePrepared ──▶ (inventory) ──▶ OfferMade ──▶ (market) ──▶ BargainStruck │ CounterHeard │ BargainRefused
     CounterAcceptRequested ──▶ BargainStruck          WakeFired ──▶ GoodsDecayed, GoodSpoiled, HeatFaded, RaidSuffered
 
-The lane is the player. The buyers are a handler of their own, `market`. The rules are data: `brokers(market)` makes the handler of a world,
-`broker` is the one of Duskmarket.
+The lane is the player. The buyers are a handler of their own, `market`. The rules are data: `brokers(market)` makes the
+handler under given tables, and a game gives `broker` its own.
 """
 
 from __future__ import annotations
@@ -19,10 +19,24 @@ from google.protobuf.message import Message
 from bus.event import Event
 from bus.handler import ByWorld, Handler
 from handlers.answering import ANSWERS, Silence, answering
-from handlers.broker.look import looked
-from handlers.broker.state import Broker, evolve
-from handlers.broker.tables import Market
-from handlers.broker.trade import (
+from handlers.plausible import UNBOUNDED, Bounds
+from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
+from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
+    ItemGiven,
+    ItemReleaseRequested,
+    ItemRemoved,
+    ItemReserveRefused,
+    ItemReserveRequested,
+    ItemsReserved,
+    ItemUsed,
+)
+from schemas.gen.worldbus.market.v1.market_pb2 import OfferAccepted, OfferCountered, OfferTurnedDown
+from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted, ChargeDeclined, ChargeRequested
+from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+from worlds.duskmarket.broker.look import looked
+from worlds.duskmarket.broker.state import Broker, evolve
+from worlds.duskmarket.broker.tables import Market
+from worlds.duskmarket.broker.trade import (
     CHARGE,
     OFFER,
     Said,
@@ -41,23 +55,9 @@ from handlers.broker.trade import (
     taken_over,
     withdraw,
 )
-from handlers.plausible import UNBOUNDED, Bounds
-from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
-from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
-    ItemGiven,
-    ItemReleaseRequested,
-    ItemRemoved,
-    ItemReserveRefused,
-    ItemReserveRequested,
-    ItemsReserved,
-    ItemUsed,
-)
-from schemas.gen.worldbus.market.v1.market_pb2 import OfferAccepted, OfferCountered, OfferTurnedDown
-from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted, ChargeDeclined, ChargeRequested
-from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
 
 if TYPE_CHECKING:
-    from handlers.content import Content
+    from worlds.duskmarket.content import Duskmarket
 
 __all__ = ["broker", "brokers"]
 
@@ -146,7 +146,7 @@ def silence(event: Event) -> Silence:
     return Silence("NO_OFFER", f"there is no offer of {ascii(it.good)[:80]} to end or to take: ask a buyer first")
 
 
-broker: Final[ByWorld[Content]] = ByWorld(
+broker: Final[ByWorld[Duskmarket]] = ByWorld(
     name="broker",
     listens_to=(
         *_SPEAKERS,

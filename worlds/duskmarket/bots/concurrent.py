@@ -2,7 +2,7 @@
 
 `measure` plays the mix of kinds with every handler, drawn from a seed, and counts the log: what the players' game servers publish, what the
 world answers, which lines are said, what models are asked. No server and no clock takes part: the same seed measures the same.
-`python -m worldbus.demo.concurrent` prints the part of docs/reference/player.md that says it.
+`python -m worlds.duskmarket.bots.concurrent` prints the part of docs/reference/player.md that says it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Final
 
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
-from worldbus.demo.bots import BOTS
-from worldbus.demo.players import PACE
 from worldbus.demo.script import STEP_S, rehearse
+from worlds.duskmarket import content
+from worlds.duskmarket.bots.players import PACE
 
 if TYPE_CHECKING:
     from bus.event import Event
 
 PLAYERS: Final = 100
 STEPS: Final = 120
-BEGIN: Final = "<!-- made by python -m worldbus.demo.concurrent -->"
+BEGIN: Final = "<!-- made by python -m worlds.duskmarket.bots.concurrent -->"
 END: Final = "<!-- end of what is made -->"
 
 
@@ -59,7 +59,7 @@ def measure(players: int = PLAYERS, steps: int = STEPS, seed: int = 1) -> Concur
         recorded=(len(town.log) - len(empty.log)) / lived_s,
         lines=sum(isinstance(event.data, PlayerSpoke) for event in town.log) / lived_s,
         asked={tier: count / lived_s for tier, count in sorted(asked.items())},
-        tokens_per_line=BOTS.line.tokens,
+        tokens_per_line=content.bots.line.tokens,
     )
 
 
@@ -69,15 +69,16 @@ def _edge(log: list[Event]) -> int:
 
 def page() -> Iterator[str]:
     """The definition, as lines of Markdown."""
+    bots, kinds = content.bots, content.bots.kinds.values()
     yield BEGIN
     yield ""
-    yield f"| deeds a minute | mean | {' | '.join(BOTS.kinds)} |"
-    yield f"|---|---:|{'---:|' * len(BOTS.kinds)}"
-    yield f"| share of the players | | {' | '.join(f'{kind.share:.0%}' for kind in BOTS.kinds.values())} |"
-    for deed, mean in BOTS.mean.items():
-        rates = (kind.per_minute.get(deed) for kind in BOTS.kinds.values())
+    yield f"| deeds a minute | mean | {' | '.join(bots.kinds)} |"
+    yield f"|---|---:|{'---:|' * len(kinds)}"
+    yield f"| share of the players | | {' | '.join(f'{kind.share:.0%}' for kind in kinds)} |"
+    for deed, mean in bots.mean.items():
+        rates = (kind.per_minute.get(deed) for kind in kinds)
         yield f"| {deed} | {mean:.2f} | {' | '.join('' if rate is None else f'{rate:g}' for rate in rates)} |"
-    yield f"| **events published** | **{BOTS.events_per_minute:.1f}** | {' | '.join(f'{kind.total:.1f}' for kind in BOTS.kinds.values())} |"
+    yield f"| **events published** | **{bots.events_per_minute:.1f}** | {' | '.join(f'{kind.total:.1f}' for kind in kinds)} |"
     yield ""
     yield END
 

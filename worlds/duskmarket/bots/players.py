@@ -5,7 +5,6 @@ What kinds there are, and how often each does what, is `worlds/duskmarket/bots.t
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,14 +17,13 @@ from schemas.gen.worldbus.player.v1.player_pb2 import PlayerHeartbeat, PlayerJoi
 from schemas.gen.worldbus.state.v1.state_pb2 import LoadRequested, SaveRequested, StateChangeRequested
 from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ForecastRequested, WeatherOverrideRequested, ZoneDeclared
-from worldbus.demo.bots import BOTS, Kind
-from worldbus.demo.deeds import DEEDS
-from worldbus.demo.seen import Seen
+from worlds.duskmarket.bots.deeds import DEEDS
+from worlds.duskmarket.bots.seen import Seen
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from worldbus.demo.ledger import Ledger
+    from worlds.duskmarket.bots.kinds import Kind
 
 ZONES: Final = {"quay": "harbour", "fishmarket": "harbour", "old-moor": "moor", "reed-path": "moor", "north-pass": "highland"}
 SKIES: Final = ("fog", "storm", "clear")
@@ -50,6 +48,7 @@ class Player:
     world: str
     dice: random.Random
     kind: Kind
+    seen: Seen  # the world as this player's client sees it
     run: int = 0
     online: bool = False
     zone: str = ""
@@ -57,32 +56,37 @@ class Player:
     said: int = field(default=0)
 
     @classmethod
-    def of(cls, world: str, seed: int, number: int, run: int = 0) -> Player:
+    def of(cls, world: str, seed: int, number: int, seen: Seen, run: int = 0) -> Player:
         """The player of that number; another run on the same log gives its requests other names."""
-        return cls(name=f"player-{number:04d}", run=run, world=world, dice=random.Random(f"{seed}/{number}"), kind=BOTS.of(number))
+        dice, kind = random.Random(f"{seed}/{number}"), seen.content.bots.of(number)
+        return cls(name=f"player-{number:04d}", run=run, world=world, dice=dice, kind=kind, seen=seen)
 
-    def pause_s(self, pace: float = PACE) -> float:
-        """The seconds until the player's next word, at so many times the stated rates."""
-        return self.kind.pause_s(self.dice, pace)
+    @property
+    def per_s(self) -> float:
+        """Deeds a second in a demo, on average."""
+        return self.kind.total * PACE / 60
 
-    def say(self, seen: Seen) -> Draft:
-        """The next event; `seen` is the world as this player's client sees it."""
+    def say(self) -> Draft:
+        """The next event."""
         self.said += 1
         if not self.online:
             return self._join()
         deed = self.kind.draw(self.dice)
-        return _OWN[deed](self, seen) if deed in _OWN else self._do(deed, seen)
+        return _OWN[deed](self) if deed in _OWN else self._do(deed)
 
-    def _do(self, deed: str, seen: Seen) -> Draft:
-        said = DEEDS[deed](self.dice, self.name, f"{self.run}-{self.name}-{self.said}", seen)
+    def _do(self, deed: str) -> Draft:
+        said = DEEDS[deed](self.dice, self.name, f"{self.run}-{self.name}-{self.said}", self.seen)
         if isinstance(said.data, PlayerMoved):
             if said.data.zone == self.zone:  # a visit counts on entering
                 return self._move()
             self.zone = said.data.zone
         return self._draft(said.data, entity=said.entity)
 
-    def leave(self) -> Draft:
-        """Say goodbye."""
+    def leave(self) -> Draft | None:
+        """Say goodbye; None: it has left already."""
+        return self._leave() if self.online else None
+
+    def _leave(self) -> Draft:
         self.online = False
         return self._draft(PlayerLeft(reason="done for today"))
 
@@ -119,23 +123,13 @@ class Player:
 
 
 # What a player does without looking at the world, besides the deeds.
-_OWN: Final[Mapping[str, Callable[[Player, Seen], Draft]]] = {
-    "heartbeat": lambda player, _seen: player._draft(PlayerHeartbeat()),
-    "move": lambda player, _seen: player._move(),
-    "change": lambda player, seen: player._change(seen.players[player.name].version),
-    "keep": lambda player, _seen: player._keep(),
-    "forecast": lambda player, _seen: player._forecast(),
-    "override": lambda player, _seen: player._override(),
-    "rejoin": lambda player, _seen: player._join(),
-    "leave": lambda player, _seen: player.leave(),
+_OWN: Final[Mapping[str, Callable[[Player], Draft]]] = {
+    "heartbeat": lambda player: player._draft(PlayerHeartbeat()),
+    "move": lambda player: player._move(),
+    "change": lambda player: player._change(player.seen.players[player.name].version),
+    "keep": lambda player: player._keep(),
+    "forecast": lambda player: player._forecast(),
+    "override": lambda player: player._override(),
+    "rejoin": lambda player: player._join(),
+    "leave": lambda player: player._leave(),
 }
-
-
-async def play(player: Player, ledger: Ledger, seen: Seen, until: float) -> None:
-    """Let a player live until the loop's clock says `until`, then leave."""
-    clock = asyncio.get_running_loop().time
-    while (pause := player.pause_s()) < until - clock():
-        await asyncio.sleep(pause)
-        await ledger.insist(player.say(seen))
-    if player.online:
-        await ledger.insist(player.leave())

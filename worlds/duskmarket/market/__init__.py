@@ -3,7 +3,7 @@
     OfferMade (broker) ──▶ OfferAccepted │ OfferCountered │ OfferTurnedDown
     BargainStruck (broker) ──▶ RegardChanged, AppetiteSated            WakeFired ──▶ AppetiteReturned
 
-The tables are the brokers' own (`handlers/broker/tables.py`): `buyers(market)` makes the handler of a world, `market` is Duskmarket's.
+The tables are the brokers' own (`worlds/duskmarket/broker/tables.py`): `buyers(market)` makes the handler under given ones.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from google.protobuf.message import Message
 
 from bus.event import Event
 from bus.handler import ByWorld, Handler
-from handlers.broker.tables import Market
-from handlers.market.haggle import Said, answer, hungry, sold, walked_away
-from handlers.market.state import Buyer, evolve
 from handlers.names import is_token
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, OfferMade, OfferWithdrawn
 from schemas.gen.worldbus.market.v1 import market_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+from worlds.duskmarket.broker.tables import Market
+from worlds.duskmarket.market.haggle import Said, answer, hungry, sold, walked_away
+from worlds.duskmarket.market.state import Buyer, evolve
 
 if TYPE_CHECKING:
-    from handlers.content import Content
+    from worlds.duskmarket.content import Duskmarket
 
 __all__ = ["buyers", "market"]
 
@@ -60,7 +60,7 @@ def decide(market: Market, event: Event, buyer: Buyer) -> Said:
             return ()
 
 
-market: Final[ByWorld[Content]] = ByWorld(
+market: Final[ByWorld[Duskmarket]] = ByWorld(
     name="market",
     listens_to=tuple(_SPEAKERS),
     emits=(

@@ -9,12 +9,12 @@ from typing import Final
 from google.protobuf.message import Message
 
 from bus.event import Event
-from handlers.broker.state import LOOK, Broker, Held, roll
-from handlers.broker.tables import FULL, Market, season_pace
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.broker.v1.types_pb2 import GoodCondition, LostGood
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeRequested
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+from worlds.duskmarket.broker.state import LOOK, Broker, Held, roll
+from worlds.duskmarket.broker.tables import FULL, Market, season_pace
 
 MAX_CATCH_UP: Final = 48  # looks made up for at once; of a longer sleep only so many count
 FINE: Final = "fine/"  # begins the request id of a fine

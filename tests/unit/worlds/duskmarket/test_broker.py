@@ -9,13 +9,6 @@ import pytest
 
 from bus.testing import Case, Rehearsal, given
 from handlers.book import put
-from handlers.broker import brokers
-from handlers.broker.state import Broker, Held
-from handlers.broker.tables import Appetite, Buyer, Good, Heat, Market, Source
-from handlers.broker.trade import MAX_GOODS
-from handlers.market import buyers
-from handlers.market.state import Buyer as State
-from handlers.market.state import Known
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.broker.v1.types_pb2 import GoodCondition
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
@@ -35,6 +28,13 @@ from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimeP
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
 from tests.duskmarket import inventory, payment, time
 from tests.ledger import check_ledger
+from worlds.duskmarket.broker import brokers
+from worlds.duskmarket.broker.state import Broker, Held
+from worlds.duskmarket.broker.tables import Appetite, Buyer, Good, Heat, Market, Source
+from worlds.duskmarket.broker.trade import MAX_GOODS
+from worlds.duskmarket.market import buyers
+from worlds.duskmarket.market.state import Buyer as State
+from worlds.duskmarket.market.state import Known
 
 MINUTE = 60_000  # world milliseconds
 MARKET = Market(

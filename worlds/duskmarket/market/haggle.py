@@ -10,14 +10,14 @@ from typing import Final
 
 from google.protobuf.message import Message
 
-from handlers.broker.state import roll
-from handlers.broker.tables import FULL, Buyer, Market
-from handlers.market.state import Buyer as State
-from handlers.market.state import Known
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, OfferMade, OfferWithdrawn
 from schemas.gen.worldbus.market.v1 import market_pb2 as said
 from schemas.gen.worldbus.market.v1.types_pb2 import StilledAppetite
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+from worlds.duskmarket.broker.state import roll
+from worlds.duskmarket.broker.tables import FULL, Buyer, Market
+from worlds.duskmarket.market.state import Buyer as State
+from worlds.duskmarket.market.state import Known
 
 HUNGER: Final = "hunger"  # name of the wake
 DISTRUST: Final = -700  # regard at which a buyer does not listen any more

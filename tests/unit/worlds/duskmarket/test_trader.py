@@ -8,16 +8,16 @@ from bus.testing import Rehearsal
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
-from tests.duskmarket import broker, coupon, inventory, market, payment, time
+from tests.duskmarket import broker, content, coupon, inventory, market, payment, time
 from tests.ledger import check_ledger
-from worldbus.demo.trader import Trader, Trades
+from worlds.duskmarket.bots.trader import Trader, Trades
 
 
 def lockstep(seed: int, *, players: int, hours: int) -> tuple[Rehearsal, Trades]:
     """So many world hours in steps of five world minutes: everybody wishes, then time passes."""
     town, trades, heard = Rehearsal(time, payment, coupon, inventory, broker, market), Trades(), 0
     town.say(ClockStartRequested(scale=60_000), entity="clock")  # a world minute per second
-    traders = {f"player-{number}": Trader.of(seed, number) for number in range(players)}
+    traders = {f"player-{number}": Trader.of(seed, number, content.market) for number in range(players)}
     for _ in range(hours * 12):
         wishes = [(name, trader.wish(trades.of(name))) for name, trader in traders.items()]
         for name, wish in wishes:

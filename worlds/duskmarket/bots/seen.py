@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from handlers.broker import broker
-from worldbus.demo.trader import Trades
+from worlds.duskmarket.bots.trader import Trades
+from worlds.duskmarket.broker import broker
 
 if TYPE_CHECKING:
     from bus.event import Event
-    from bus.log import Log
+    from worlds.duskmarket.content import Duskmarket
 
 BROKER: Final = broker.name
 KEPT: Final = 8  # offers and purchases that a client remembers
@@ -45,9 +45,10 @@ class Known:
 
 
 class Seen:
-    """The world as its players see it. `take` the log in order."""
+    """The world as its players see it, beside what its tables say. `take` the log in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, content: Duskmarket) -> None:
+        self.content = content
         self.players: defaultdict[str, Known] = defaultdict(Known)
         self.trades = Trades()
         self.story: dict[str, list[str]] = {}  # arc -> ways to go on
@@ -60,11 +61,6 @@ class Seen:
         look = _LOOKS.get((event.subsystem, event.name))
         if look is not None:
             look(self, event.entity, event.data)
-
-    async def follow(self, log: Log, world: str, after: int) -> None:
-        """Keep up with the log, until cancelled."""
-        async for events in log.read(after=after, follow=True):
-            self.take_all(events, world)
 
     def take_all(self, events: Iterable[Event], world: str) -> None:
         """See what concerns this world."""

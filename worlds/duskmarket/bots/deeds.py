@@ -19,19 +19,13 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAbandonRequested, Quest
 from schemas.gen.worldbus.state.v1.state_pb2 import StateChangeRequested
 from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryChoiceRequested
-from worldbus.demo.trader import Trader
-from worlds.duskmarket import game
+from worlds.duskmarket.bots.trader import Trader
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from worldbus.demo.seen import Goal, Seen
+    from worlds.duskmarket.bots.seen import Goal, Seen
 
-SCENES: Final = game.content.scenes.scenes
-QUESTS: Final = tuple(game.content.quests.quests)
-NPCS: Final = game.content.npcs.npcs
-PRICES: Final = game.content.prices
-LANGUAGES: Final = tuple(game.content.languages.languages)
 COUPON: Final = "DUSK10"
 MOST_QUESTS: Final = 3
 SHORT_HOLD_MS: Final = 4_000
@@ -59,7 +53,7 @@ Deed = Callable[[Dice, str, str, "Seen"], Say]  # dice, the player, a name for a
 
 def trade(dice: Dice, player: str, name: str, seen: Seen) -> Say:
     """The broker's next command; one who waits looks around meanwhile."""
-    wish = Trader(dice).wish(seen.trades.of(player))
+    wish = Trader(dice, seen.content.market).wish(seen.trades.of(player))
     return explore(dice, player, name, seen) if wish is None else Say(wish)
 
 
@@ -79,10 +73,10 @@ def quest(dice: Dice, player: str, name: str, seen: Seen) -> Say:
         return Say(QuestAbandonRequested(quest=which))
     if known.offered and dice.random() < 0.7:
         return Say(QuestAcceptRequested(quest=known.offered.pop()))
-    open_ones = [one for one in QUESTS if one not in known.quests and one not in known.ended]
+    open_ones = [one for one in seen.content.quests.quests if one not in known.quests and one not in known.ended]
     if open_ones and dice.random() < 0.7:
         return Say(QuestAcceptRequested(quest=dice.choice(open_ones)))
-    return Say(QuestWorkRequested(npc=dice.choice(tuple(NPCS))))
+    return Say(QuestWorkRequested(npc=dice.choice(tuple(seen.content.npcs.npcs))))
 
 
 def _together(dice: Dice, player: str, name: str, seen: Seen) -> Say:
@@ -95,7 +89,7 @@ def _together(dice: Dice, player: str, name: str, seen: Seen) -> Say:
     return (
         _toward(dice, player, name, seen, dice.choice(goals))
         if goals
-        else Say(QuestAcceptRequested(quest=dice.choice(QUESTS), party=party))
+        else Say(QuestAcceptRequested(quest=dice.choice(tuple(seen.content.quests.quests)), party=party))
     )
 
 
@@ -111,50 +105,53 @@ def _toward(dice: Dice, player: str, name: str, seen: Seen, goal: Goal) -> Say:
         case "visit":
             return Say(PlayerMoved(zone=goal.target, x=1.0))
         case "examine":
-            return Say(ObjectExamined(object=goal.target, scene=_scene_of(goal.target), place=goal.place))
-        case "discover" if goal.target in SCENES:
-            return _look_at(dice, goal.target)
+            return Say(ObjectExamined(object=goal.target, scene=_scene_of(seen, goal.target), place=goal.place))
+        case "discover" if goal.target in seen.content.scenes.scenes:
+            return _look_at(dice, seen, goal.target)
         case "give":
             return Say(GiftGiven(npc=goal.place, item=goal.target))
         case "sell":
             return trade(dice, player, name, seen)
         case _:
-            return Say(PlayerSpoke(npc=dice.choice(tuple(NPCS)), text=dice.choice(WORDS)))
+            return Say(PlayerSpoke(npc=dice.choice(tuple(seen.content.npcs.npcs)), text=dice.choice(WORDS)))
 
 
-def _scene_of(thing: str) -> str:
-    return next((name for name, scene in SCENES.items() if thing in scene.objects), "")
+def _scene_of(seen: Seen, thing: str) -> str:
+    return next((name for name, scene in seen.content.scenes.scenes.items() if thing in scene.objects), "")
 
 
-def _look_at(dice: Dice, scene: str) -> Say:
-    return Say(ObjectExamined(object=dice.choice(tuple(SCENES[scene].objects)), scene=scene, place=SCENES[scene].place))
+def _look_at(dice: Dice, seen: Seen, scene: str) -> Say:
+    found = seen.content.scenes.scenes[scene]
+    return Say(ObjectExamined(object=dice.choice(tuple(found.objects)), scene=scene, place=found.place))
 
 
 def explore(dice: Dice, player: str, name: str, seen: Seen) -> Say:
     """Look closely at something in a scene."""
-    return _look_at(dice, dice.choice(tuple(SCENES)))
+    return _look_at(dice, seen, dice.choice(tuple(seen.content.scenes.scenes)))
 
 
 def talk(dice: Dice, player: str, name: str, seen: Seen) -> Say:
     """Say something to somebody."""
-    return Say(PlayerSpoke(npc=dice.choice(tuple(NPCS)), text=dice.choice(WORDS)))
+    return Say(PlayerSpoke(npc=dice.choice(tuple(seen.content.npcs.npcs)), text=dice.choice(WORDS)))
 
 
 def give(dice: Dice, player: str, name: str, seen: Seen) -> Say:
     """Give somebody what they like."""
-    npc = dice.choice(tuple(NPCS))
-    return Say(GiftGiven(npc=npc, item=dice.choice(sorted(NPCS[npc].likes) or ["bread"]), value_minor=dice.randint(10, 400)))
+    npc = dice.choice(tuple(seen.content.npcs.npcs))
+    return Say(
+        GiftGiven(npc=npc, item=dice.choice(sorted(seen.content.npcs.npcs[npc].likes) or ["bread"]), value_minor=dice.randint(10, 400))
+    )
 
 
 def pester(dice: Dice, player: str, name: str, seen: Seen) -> Say:
     """Talk at the one character that this player has picked."""
-    return Say(PlayerSpoke(npc=_picked(player), text=dice.choice(WORDS)))
+    return Say(PlayerSpoke(npc=_picked(player, seen), text=dice.choice(WORDS)))
 
 
 def attack(dice: Dice, player: str, name: str, seen: Seen) -> Say:
     """Hit that character."""
-    npc = _picked(player)
-    return Say(NpcAttacked(npc=npc, place=NPCS[npc].home))
+    npc = _picked(player, seen)
+    return Say(NpcAttacked(npc=npc, place=seen.content.npcs.npcs[npc].home))
 
 
 def cheat(dice: Dice, player: str, name: str, seen: Seen) -> Say:
@@ -163,15 +160,15 @@ def cheat(dice: Dice, player: str, name: str, seen: Seen) -> Say:
     if bought and roll < 0.4:
         return Say(RefundRequested(request_id=name, purchase_id=dice.choice(bought)))
     if bought and roll < 0.7:
-        return Say(PurchaseRequested(request_id=dice.choice(bought), sku=dice.choice(tuple(PRICES.items))))
+        return Say(PurchaseRequested(request_id=dice.choice(bought), sku=dice.choice(tuple(seen.content.prices.items))))
     if roll < 0.85:
         stale = seen.players[player].version + 1_000
         return Say(StateChangeRequested(request_id=name, expected_version=stale, set={"gold": StateValue(integer=10**6)}))
-    return Say(PurchaseRequested(request_id=name, sku=dice.choice(tuple(PRICES.items)), quantity=1))
+    return Say(PurchaseRequested(request_id=name, sku=dice.choice(tuple(seen.content.prices.items)), quantity=1))
 
 
-def _picked(player: str) -> str:
-    return random.Random(player).choice(tuple(NPCS))
+def _picked(player: str, seen: Seen) -> str:
+    return random.Random(player).choice(tuple(seen.content.npcs.npcs))
 
 
 def money(dice: Dice, player: str, name: str, seen: Seen) -> Say:
@@ -180,7 +177,7 @@ def money(dice: Dice, player: str, name: str, seen: Seen) -> Say:
     carried = [sku for sku, count in known.items.items() if count > 0]
     if roll < 0.50:
         coupon = COUPON if dice.random() < 0.3 else ""
-        return Say(PurchaseRequested(request_id=name, sku=dice.choice(tuple(PRICES.items)), coupon=coupon))
+        return Say(PurchaseRequested(request_id=name, sku=dice.choice(tuple(seen.content.prices.items)), coupon=coupon))
     if roll < 0.65 and known.purchases:
         return Say(RefundRequested(request_id=name, purchase_id=dice.choice(known.purchases)))
     if roll < 0.75:
@@ -194,7 +191,7 @@ def money(dice: Dice, player: str, name: str, seen: Seen) -> Say:
 
 def study(dice: Dice, player: str, name: str, seen: Seen) -> Say:
     """Learn a language, or say something in one."""
-    language = dice.choice(LANGUAGES)
+    language = dice.choice(tuple(seen.content.languages.languages))
     if dice.random() < 0.5:
         return Say(LanguageStudied(language=language, words=dice.randint(20, 200), source="primer"))
     meaning = Meaning(

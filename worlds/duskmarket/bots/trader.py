@@ -1,7 +1,7 @@
 """A simulated broker: comes by goods, haggles, buys what preserves them, lies low. Drawn from the seed and from what the world has said.
 
 What a trader knows is the fold of what `broker` said about the player, the same pure function that the handler uses; `Trades` keeps it for
-everybody by following the log, a lockstep run keeps it by hand.
+everybody.
 """
 
 from __future__ import annotations
@@ -10,10 +10,6 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from bus.subjects import stored_filter
-from handlers.broker import broker
-from handlers.broker.state import Broker, Offer, evolve
-from handlers.broker.tables import Market
 from schemas.gen.worldbus.broker.v1.broker_pb2 import (
     AcquisitionRequested,
     CounterAcceptRequested,
@@ -23,19 +19,18 @@ from schemas.gen.worldbus.broker.v1.broker_pb2 import (
 )
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemUseRequested
 from schemas.gen.worldbus.payment.v1.payment_pb2 import PurchaseRequested
-from worlds.duskmarket import game
+from worlds.duskmarket.broker.state import Broker, Offer, evolve
+from worlds.duskmarket.broker.tables import Market
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from bus.event import Event
-    from bus.log import Log
 
 TOO_HOT: Final = 450  # heat at which a trader waits
 ENOUGH_GOODS: Final = 5
 GREED: Final = 1600  # first ask, thousandths of the value
 YIELD: Final = 850  # each further ask, thousandths of the last one
-MARKET: Final = game.content.market
 
 
 @dataclass(slots=True)
@@ -43,12 +38,12 @@ class Trader:
     """One simulated broker; `wish` draws what the player wants next."""
 
     dice: random.Random
-    market: Market = MARKET
+    market: Market
 
     @classmethod
-    def of(cls, seed: int, number: int) -> Trader:
+    def of(cls, seed: int, number: int, market: Market) -> Trader:
         """The trader of that number."""
-        return cls(random.Random(f"{seed}/trader/{number}"))
+        return cls(random.Random(f"{seed}/trader/{number}"), market)
 
     def wish(self, state: Broker) -> Message | None:
         """The next wish; None to wait. Never one that the world would refuse on the state given, only on what has happened since."""
@@ -104,9 +99,3 @@ class Trades(dict[str, Broker]):
     def hear(self, event: Event) -> None:
         """Take in one event that `broker` said."""
         self[event.entity] = evolve(self.of(event.entity), event)
-
-    async def follow(self, log: Log, world: str, after: int) -> None:
-        """Keep up with the log, until cancelled."""
-        async for events in log.read(after=after, filters=[stored_filter(world=world, subsystem=broker.name)], follow=True):
-            for event in events:
-                self.hear(event)

@@ -22,15 +22,15 @@ from schemas.gen.worldbus.game.v1.game_pb2 import NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.payment.v1.payment_pb2 import PaymentRequestConflicted, PaymentRequestRepeated, RefundDeclined
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerDeparted
 from schemas.gen.worldbus.state.v1.state_pb2 import StateChangeRefused
-from tests.duskmarket import FOLDER
-from worldbus.demo import bots
-from worldbus.demo.bots import BOTS, parse
-from worldbus.demo.concurrent import measured, page
-from worldbus.demo.deeds import DEEDS
-from worldbus.demo.players import _OWN
+from tests.duskmarket import BOTS, FOLDER
 from worldbus.demo.script import rehearse
+from worlds.duskmarket.bots import kinds
+from worlds.duskmarket.bots.concurrent import measured, page
+from worlds.duskmarket.bots.deeds import DEEDS
+from worlds.duskmarket.bots.kinds import parse
+from worlds.duskmarket.bots.players import _OWN
 
-PAGE = Path(__file__).parents[3] / "docs" / "reference" / "player.md"
+PAGE = Path(__file__).parents[4] / "docs" / "reference" / "player.md"
 TABLE = tomllib.loads((FOLDER / "bots.toml").read_text(encoding="utf-8"))
 
 
@@ -84,8 +84,8 @@ def test_whatever_a_table_holds_it_is_read_or_refused(body: Any) -> None:
 
 
 def test_every_deed_of_the_table_can_be_done_and_every_deed_is_named() -> None:
-    assert {*DEEDS, *_OWN} == bots.DEEDS
-    assert {deed for kind in BOTS.kinds.values() for deed in kind.per_minute} == bots.DEEDS
+    assert {*DEEDS, *_OWN} == kinds.DEEDS
+    assert {deed for kind in BOTS.kinds.values() for deed in kind.per_minute} == kinds.DEEDS
 
 
 @pytest.mark.parametrize("players", [20, 60, 1000])
@@ -130,7 +130,7 @@ def test_benchmarks_of_engines_ask_for_what_the_definition_says() -> None:
 
 
 def test_the_page_says_what_the_table_says() -> None:
-    assert "\n".join(page()) in PAGE.read_text(encoding="utf-8"), "write it anew: python -m worldbus.demo.concurrent"
+    assert "\n".join(page()) in PAGE.read_text(encoding="utf-8"), "write it anew: python -m worlds.duskmarket.bots.concurrent"
 
 
 def test_the_page_says_what_was_measured() -> None:

@@ -8,8 +8,6 @@ from typing import Final
 from google.protobuf.message import Message
 
 from bus.event import Event
-from handlers.broker.state import LOOK, NOT_SET_ASIDE, Broker, Held, Offer, roll
-from handlers.broker.tables import FULL, Market, Source
 from handlers.inventory.state import thing_of as first_thing_of
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import (
@@ -23,6 +21,8 @@ from schemas.gen.worldbus.inventory.v1.types_pb2 import Pieces
 from schemas.gen.worldbus.market.v1 import market_pb2 as market_said
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted, ChargeDeclined, ChargeRequested
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+from worlds.duskmarket.broker.state import LOOK, NOT_SET_ASIDE, Broker, Held, Offer, roll
+from worlds.duskmarket.broker.tables import FULL, Market, Source
 
 MAX_GOODS: Final = 24  # that a broker can hide
 MAX_PRICE: Final = 10**12  # minor units

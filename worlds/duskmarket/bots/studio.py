@@ -5,7 +5,6 @@ One `turn` is about a second of the demo. What is said depends on the turn's num
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -29,7 +28,7 @@ from schemas.gen.worldbus.payment.v1.provider_pb2 import PaymentReceived
 from schemas.gen.worldbus.router.v1.router_pb2 import RouteRequested, ServiceCallReported
 from schemas.gen.worldbus.trade.v1.trade_pb2 import TradeAcceptRequested, TradeChangeRequested, TradeProposeRequested
 from schemas.gen.worldbus.trade.v1.types_pb2 import TradePieces
-from worldbus.demo.deeds import COUPON
+from worlds.duskmarket.bots.deeds import COUPON
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -43,8 +42,6 @@ SERVING: Final = {"gold": "qwen25-3b-awq", "silver": "qwen25-7b"}
 FAILING: Final = range(8, 16)  # turns in which one voice does not answer: its circuit opens
 HEARTBEAT_TURNS: Final = 5
 PARTY: Final = 3  # members
-RELEASES: Final = ("5.5", "5.6", "5.7.0-preview-1")  # what the feed lists at first
-LATER: Final = "5.7"  # and what comes out while the demo runs
 
 
 class Studio:
@@ -149,8 +146,3 @@ class Studio:
 
     def _draft(self, data: Message, entity: str, subsystem: str = "game") -> Draft:
         return Draft(data=data, world=self._world, entity=entity, subsystem=subsystem)
-
-
-def feed(versions: tuple[str, ...]) -> bytes:
-    """A release feed that lists these versions."""
-    return json.dumps({"releases": [{"version": version, "title": f"Engine {version}"} for version in versions]}).encode()
