@@ -205,7 +205,7 @@ class Crowd:
         await asyncio.sleep(max(0.0, until - time.time()))
 
     def _pause_s(self, number: int) -> float:
-        """How long until that player's next deed, at the stated rates."""
+        """The seconds until that player's next deed, at the stated rates."""
         player = self._players[number]
         return player.kind.pause_s(player.dice)
 

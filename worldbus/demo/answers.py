@@ -37,7 +37,7 @@ NAMES: Final = frozenset(kind.DESCRIPTOR.name for kind in (InferenceRequested, I
 
 
 def answers(events: Iterable[Event], kinds: Ladders) -> list[Draft]:
-    """What is said to the requests among `events`, in their order, by these ladders.
+    """Answer the requests among `events`, in their order, by these ladders.
 
     A request that is called off in the same batch is cancelled.
     """

@@ -61,7 +61,7 @@ class Script:
             self._asked.append(event)
 
     def opening(self) -> Iterator[list[Draft]]:
-        """What is written about the world; the clock, what the bots open with, the past of the feed."""
+        """The opening: the world's lore, the clock, the bots' own opening, the past of the feed."""
         for document in first_editions(self._bots.stage.content, self._name):
             yield self._group(document)
         if self._clocked:
