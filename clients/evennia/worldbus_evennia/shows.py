@@ -1,4 +1,4 @@
-"""Answers of the world, shown to those who are there: lines chunk by chunk, deeds, weather, time, story scenes, quests and the market.
+"""The answers of the world, shown to whoever is there: lines chunk by chunk, deeds, weather, time, scenes, quests, and the stage's own.
 
 Everything here runs on the reactor. A line that was heard in chunks is not said again when its event arrives.
 """
