@@ -122,7 +122,15 @@ def check_bots(game: Game) -> None:
 
 
 def bots_of(game: Game, world: str, *, players: int, seed: int, run: int = 0) -> Bots:
-    """The bots of a game, made from the content of that world. Raises `BadSettings` where it has none, or their tables cannot be read."""
+    """The bots of a game, made from the content of that world.
+
+    Raises `BadSettings` where it has none, where their tables cannot be read, and where what is made cannot play.
+    """
     check_bots(game)
     assert game.bots is not None
-    return game.bots(Stage(world=world, content=game.content_of(world), players=players, seed=seed, run=run))
+    found: object = game.bots(Stage(world=world, content=game.content_of(world), players=players, seed=seed, run=run))
+    if not isinstance(found, Bots):
+        raise BadSettings(f"wanted `bots` of the game {game.name} to make worldbus.demo.Bots, found {type(found).__name__}: derive from it")
+    if still := [bot.name for bot in found.players if not bot.per_s > 0]:
+        raise BadSettings(f"bots of the game {game.name}: wanted deeds a second (`per_s`) above 0, found others of {', '.join(still[:5])}")
+    return found
