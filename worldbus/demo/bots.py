@@ -19,12 +19,13 @@ What they say depends on the stage, the turn's number, their own dice and what t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
-from bus.errors import BadSettings
+from bus.errors import BadSettings, WorldbusError
 from bus.event import Draft
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from handlers.content import Content
     from worldbus.game import Game
 
+T = TypeVar("T")
 Due = Mapping[str, tuple[str, frozenset[str]]]
 """Event name → the handler that must answer it, and the events by which it does: any of them."""
 
@@ -134,3 +136,14 @@ def bots_of(game: Game, world: str, *, players: int, seed: int, run: int = 0) ->
     if still := [bot.name for bot in found.players if not bot.per_s > 0]:
         raise BadSettings(f"bots of the game {game.name}: wanted deeds a second (`per_s`) above 0, found others of {', '.join(still[:5])}")
     return found
+
+
+def asked(bots: Callable[[], T]) -> T:
+    """What bots answer; a mistake in them is raised as `BadSettings` with its place, for it is the game's and no bug of ours."""
+    try:
+        return bots()
+    except WorldbusError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise BadSettings(f"bots of the game: {last.filename}:{last.lineno} raised {type(error).__name__}: {error}") from error

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
 from handlers.time_manager import time
 from worldbus.compose import World, open_world, serve
-from worldbus.demo.bots import bots_of, check_bots
+from worldbus.demo.bots import asked, bots_of, check_bots
 from worldbus.demo.count import count_up, decide_us
 from worldbus.demo.ledger import Ledger
 from worldbus.demo.lore import ingest
@@ -78,7 +79,7 @@ async def _live(game: Game, world: World, bots: Bots, ledger: Ledger, wanted: Wa
     await ingest(world.log, ledger, bots.stage.content, name)
     if clocked:
         await start_clock(world.log, ledger, name, SCALE)
-    for draft in bots.opening():
+    for draft in asked(lambda: [*bots.opening()]):
         await ledger.insist(draft)
     clock = asyncio.get_running_loop().time
     begin = clock()
@@ -109,8 +110,8 @@ async def _play(bot: Bot, ledger: Ledger, until: float) -> None:
     clock = asyncio.get_running_loop().time
     while (pause := bot.dice.expovariate(bot.per_s)) < until - clock():
         await asyncio.sleep(pause)
-        await ledger.insist(bot.say())
-    if (goodbye := bot.leave()) is not None:
+        await ledger.insist(asked(bot.say))
+    if (goodbye := asked(bot.leave)) is not None:
         await ledger.insist(goodbye)
 
 
@@ -119,13 +120,13 @@ async def _hear(bots: Bots, log: Log) -> None:
     async for events in log.read(after=bots.stage.run, follow=True):
         for event in events:
             if event.world == bots.stage.world:
-                bots.hear(event)
+                asked(partial(bots.hear, event))
 
 
 async def _turns(bots: Bots, ledger: Ledger) -> None:
     """The bots' turns, one a second, until cancelled."""
     for number in count(1):
-        for draft in bots.turn(number):
+        for draft in asked(lambda: [*bots.turn(number)]):  # noqa: B023  it is called at once
             await ledger.insist(draft)
         await asyncio.sleep(TURN_S)
 

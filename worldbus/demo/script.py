@@ -8,6 +8,7 @@ more to say, hands everything that is in the log since then to `hear`, and only 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ from handlers.uemonitor import EDGE as FEED
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
 from schemas.gen.worldbus.uemonitor.v1.uemonitor_pb2 import ReleaseFeedRead
 from worldbus.demo.answers import NAMES, answers
-from worldbus.demo.bots import bots_of
+from worldbus.demo.bots import asked, bots_of
 from worldbus.demo.lore import first_editions
 from worldbus.demo.releases import feed
 from worldbus.edges.feed_format import entries
@@ -56,7 +57,7 @@ class Script:
 
     def hear(self, event: Event) -> None:
         """Take in the next event of the log."""
-        self._bots.hear(event)
+        asked(partial(self._bots.hear, event))
         if event.name in NAMES:
             self._asked.append(event)
 
@@ -66,23 +67,23 @@ class Script:
             yield self._group(document)
         if self._clocked:
             yield self._group([self._tick(ClockStartRequested(scale=SCALE))])
-        yield self._group([*self._bots.opening(), *self._feed(self._bots.releases)])
+        yield self._group([*asked(lambda: [*self._bots.opening()]), *self._feed(self._bots.releases)])
 
     def step(self, number: int, of: int) -> Iterator[list[Draft]]:
         """The world minute of that number, 1, 2, 3 and so on: time passes, then everybody speaks, then models answer."""
         self._world_ms += STEP_WORLD_MS
         if self._clocked:
             yield self._group([self._tick(RealTimePassed(real_ms=STEP_WORLD_MS * 1000 // SCALE))])
-        said = [*self._bots.turn(number)]
+        said = asked(lambda: [*self._bots.turn(number)])
         if number == max(1, of // 3):
             said += self._feed((*self._bots.releases, self._bots.later))
-        said += [bot.say() for bot in self._bots.players if bot.dice.random() < bot.per_s * STEP_S]
+        said += [asked(bot.say) for bot in self._bots.players if bot.dice.random() < bot.per_s * STEP_S]
         yield self._group(said)
         yield from self._answers()
 
     def closing(self) -> Iterator[list[Draft]]:
         """The closing: every player leaves."""
-        yield self._group([goodbye for bot in self._bots.players if (goodbye := bot.leave()) is not None])
+        yield self._group([goodbye for bot in self._bots.players if (goodbye := asked(bot.leave)) is not None])
         yield from self._answers()
 
     def _answers(self) -> Iterator[list[Draft]]:

@@ -15,7 +15,7 @@ from bus.event import Draft
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerHeartbeat
 from worldbus import Content, Game
 from worldbus.demo import Bots, Stage
-from worldbus.demo.bots import bots_of
+from worldbus.demo.bots import asked, bots_of
 from worldbus.standard import player, projections
 
 
@@ -63,3 +63,15 @@ def test_bots_are_made_for_the_stage_and_say_nothing_of_themselves() -> None:
 def test_what_cannot_play_is_refused_with_the_next_step(bots: Callable[[Stage], Bots] | None, told: str) -> None:
     with pytest.raises(BadSettings, match=re.escape(told)):
         bots_of(game(bots), "main", players=1, seed=1)
+
+
+def test_a_mistake_in_bots_is_the_games_and_is_told_with_its_place() -> None:
+    with pytest.raises(BadSettings, match=rf"bots of the game: {re.escape(__file__)}:\d+ raised ZeroDivisionError: .+ by zero"):
+        asked(lambda: 1 // 0)
+    with pytest.raises(BadSettings, match="as it was"):
+        asked(_refuse)
+    assert asked(lambda: 3) == 3
+
+
+def _refuse() -> None:
+    raise BadSettings("as it was")
