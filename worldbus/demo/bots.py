@@ -139,7 +139,7 @@ def bots_of(game: Game, world: str, *, players: int, seed: int, run: int = 0) ->
 
 
 def asked(bots: Callable[[], T]) -> T:
-    """What bots answer; a mistake in them is raised as `BadSettings` with its place, for it is the game's and no bug of ours."""
+    """Ask bots; a mistake in them is raised as `BadSettings` with its place, for it is the game's and no bug of ours."""
     try:
         return bots()
     except WorldbusError:
