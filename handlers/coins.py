@@ -19,7 +19,7 @@ def currencies(root: toml.Table) -> tuple[str, ...]:
 
 
 def one_of(known: Collection[str]) -> str:
-    """What a currency has to be, in words."""
+    """The currencies that may be named, in words."""
     return f"one of {', '.join(known)}" if known else f"a currency ({NAME_RULE})"
 
 
@@ -29,6 +29,6 @@ def is_one(currency: str, known: Collection[str]) -> bool:
 
 
 def reward_problems(currency: str, amount_minor: int, known: Collection[str]) -> Iterator[str]:
-    """What is wrong with an amount and its currency: both, or neither."""
+    """Problems of an amount and its currency: both are wanted, or neither."""
     if not is_one(currency, known) if amount_minor else bool(currency):
         yield f"wanted an amount in {one_of(known)}, found {amount_minor} {currency!r}"

@@ -44,7 +44,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[Game]:
 
 
 def evening(sku: str, npc: str) -> list[tuple[Message, str, str]]:
-    """What happens in any world: (event, entity, subsystem)."""
+    """The inputs of any world: (event, entity, subsystem)."""
     return [
         (ClockStartRequested(scale=60_000), "clock", TICKER),
         (PlayerJoined(display_name="Mira", zone="quay"), "mira", "game"),

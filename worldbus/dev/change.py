@@ -1,4 +1,4 @@
-"""What changed between two saves: files, and the handlers and projections that are other ones because of them."""
+"""Changes between two saves: files, and the handlers and projections that are other ones because of them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Changed:
         return bool(self.rules or self.views or self.parts or self.came or self.went)
 
     def lines(self, old: Game | None, loaded: dict[str, Any]) -> list[str]:
-        """What is other than before, in words."""
+        """The differences from before, in words."""
         if old is None:
             return []
         told = [f"rules of {name}: {old.rules[name]} → {loaded['rules'][name]}" for name in self.rules]
@@ -71,7 +71,7 @@ class Changed:
 
 
 def saved(files: Sequence[str]) -> float:
-    """When these files were saved, in monotonic seconds; now, where their times say nothing of that."""
+    """The moment at which these files were saved, in monotonic seconds; now, where their times say nothing of that."""
     times = []
     for file in files:
         with suppress(OSError):
@@ -99,7 +99,7 @@ def names_of(files: Sequence[str]) -> str:
 
 
 def counted(number: int, word: str) -> str:
-    """So many of them."""
+    """A number and its word, one or several."""
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bus.errors import WorldbusError
+from worldbus.dev.parts import parts
 from worldbus.dev.told import cause, files_of, is_ours, told
 from worldbus.dev.warm import is_installed
 from worldbus.games import current, reference
@@ -46,8 +47,6 @@ def load(world: str, known: Mapping[str, str]) -> tuple[Game | None, Loaded]:
     """The game that this process is to play in `world`; `known` are the parts that play already. Nothing is raised for what is wrong."""
     try:
         import_module("worldbus.compose")  # all that is needed to play it, so that the next child finds it warm
-        from worldbus.dev.parts import parts
-
         game = current()
         game.check_plays(world)
     except (Exception, SystemExit) as error:

@@ -37,7 +37,7 @@ def parts(game: Game, world: str, known: Mapping[str, str]) -> tuple[dict[str, s
 
 
 def _lines(error: Exception, content: Content) -> list[str]:
-    """What is wrong with a part, in one line each."""
+    """The mistakes in a part, in one line each."""
     if not isinstance(error, Rejected) or error.code != "BAD_LORE":
         return [told(error)]
     from worldbus.edges.lore import BadDocuments  # late: a game without lore needs nothing that reads documents

@@ -1,4 +1,4 @@
-"""What is wrong with a game that is worked on, in one line each: `file:line: what is wrong`."""
+"""The mistakes in a game that is worked on, in one line each: `file:line: what is wrong`."""
 
 from __future__ import annotations
 

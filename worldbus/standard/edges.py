@@ -1,4 +1,4 @@
-"""What stands at the edge of a world beside its handlers: the start of its clock, and its library.
+"""The edges of a world beside its handlers: the start of its clock, and its library.
 
 async with open_world(settings) as world, serve(world, handlers=game.handlers, projections=game.projections, ticks=True):
     await start_clock(world, speed=360)

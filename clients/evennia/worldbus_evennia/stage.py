@@ -1,4 +1,4 @@
-"""The meeting of this Evennia game and a world: what the module in the setting `WORLDBUS_STAGE` says, and nothing where it says nothing.
+"""The meeting of this Evennia game and a world: the module that the setting `WORLDBUS_STAGE` names, and nothing of any world without it.
 
     PLACES = {"The Ring Bar": "ring-bar"}                  # key of a room -> place of the world; other rooms are places of their own
     PEOPLE = {"renke": ("Renke", "ring-bar")}              # who lives there -> what they are called, and where they are at first
@@ -21,7 +21,7 @@ AWAY = ("Not now.", "Hm? Say it again in a moment.", "I heard you. I am thinking
 
 @dataclass(frozen=True)
 class Stage:
-    """What a module says, by its names in lower case."""
+    """The names of a module, in lower case."""
 
     places: Mapping[str, str] = field(default_factory=dict)
     people: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -37,13 +37,13 @@ class Stage:
 
 
 def stage_of(module: ModuleType) -> Stage:
-    """What a module says."""
+    """The stage that a module describes."""
     return Stage(**{name: getattr(module, name.upper()) for name in Stage.__dataclass_fields__ if hasattr(module, name.upper())})
 
 
 @cache
 def stage() -> Stage:
-    """What the setting's module says. It is imported when it is first asked for: it may import Evennia's commands."""
+    """The stage of the setting's module, which is imported when it is first asked for: it may import Evennia's commands."""
     from django.conf import settings
 
     return stage_of(import_module(settings.WORLDBUS_STAGE)) if settings.WORLDBUS_STAGE else Stage()

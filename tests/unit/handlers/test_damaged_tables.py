@@ -15,12 +15,12 @@ import pytest
 from bus.errors import BadSettings
 from bus.health import Health
 from bus.presence import Presence
-from handlers.content import Content
 from tests.duskmarket import FOLDER
 from tests.unit.handlers.test_broken_tables import READ
 from worldbus.game import Game
 from worldbus.readiness import Refusals
 from worlds import duskmarket
+from worlds.duskmarket.content import Duskmarket
 
 MAY_BE_ABSENT: Final = ("factions.toml", "bounds.toml")
 MAY_BE_EMPTY: Final = (
@@ -42,9 +42,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refusal(folder: Path, file: str) -> BadSettings | None:
-    """What the reader has against a table; None if it is right. Anything else that is raised is a bug of the reader."""
+    """The reader's refusal of a table; None if it is right. Anything else that is raised is a bug of the reader."""
     try:
-        READ[file](Content(folder))
+        READ[file](Duskmarket(folder))
     except BadSettings as error:
         return error
     return None
@@ -88,10 +88,10 @@ def test_a_table_that_stands_there_twice(folder: Path, file: str) -> None:
 
 @pytest.mark.parametrize("file", READ)
 def test_a_mark_of_byte_order_changes_nothing(folder: Path, file: str) -> None:
-    before = repr(READ[file](Content(folder)))
+    before = repr(READ[file](Duskmarket(folder)))
     (folder / file).write_bytes(b"\xef\xbb\xbf" + (folder / file).read_bytes())
 
-    assert repr(READ[file](Content(folder))) == before
+    assert repr(READ[file](Duskmarket(folder))) == before
 
 
 @pytest.mark.parametrize("file", READ)
@@ -199,7 +199,7 @@ def test_a_broken_table_stops_those_who_play_by_it_and_nobody_else(folder: Path,
     whole = (folder / file).read_text()
     (folder / file).write_text(f"{whole}\nthis is not TOML\n")
     played = duskmarket.game
-    game = Game(name="duskmarket", mark="", handlers=played.handlers, projections=(), content=Content(folder))
+    game = Game(name="duskmarket", mark="", handlers=played.handlers, projections=(), content=Duskmarket(folder))
 
     with ExitStack() as stack:
         refusals = Refusals(Health(), Presence(), stack)
