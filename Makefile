@@ -61,6 +61,7 @@ check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: format" && $(VENV)/bin/ruff format --check --quiet .
 	@echo "check: lint" && $(VENV)/bin/ruff check --quiet .
 	@echo "check: types" && $(VENV)/bin/mypy --no-error-summary
+	@echo "check: docstrings" && $(PY) -m tests.prose
 	@echo "check: generated code" && $(PY) -m schemas.generate --check
 	@echo "check: recorded events" && $(PY) -m schemas.record --check && $(PY) -m schemas.compat
 	@echo "check: documents made from the code" && $(VENV)/bin/worldbus asyncapi --check -o docs/reference/asyncapi.yaml && \

@@ -39,7 +39,7 @@ BUSY: Final = 0.7  # of the cores, when players are reckoned from what one costs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the report is asked for."""
+    """The options of the report."""
 
     parts: Sequence[str] = PARTS
     figures: Sequence[Path] = ()

@@ -304,7 +304,7 @@ class Connection:
         return answer
 
     async def make(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """As `api`, tried again while the server is away or answers late: for what may be asked twice."""
+        """Ask like `api`, and try again while the server is away or answers late: for requests that may be made twice."""
         return await retried(lambda: self.api(verb, body), START_S)
 
     async def aclose(self) -> None:

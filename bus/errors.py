@@ -121,7 +121,7 @@ class Unknown(Transient):
 
 
 class Disconnected(Transient):
-    """Nothing was sent, because there is no connection."""
+    """An event that was not sent, because there is no connection."""
 
     code = "DISCONNECTED"
 

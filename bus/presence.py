@@ -72,7 +72,7 @@ class Heartbeat(msgspec.Struct, omit_defaults=True):
 
 
 class Ill(Protocol):
-    """Whatever knows why a process is not well."""
+    """The source of the reasons why a process is not well."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ class Part:
 
     @property
     def state(self) -> str:
-        """As it stands."""
+        """The present state."""
         return self._state
 
     @property
@@ -111,14 +111,14 @@ class Part:
         return self._moved_ms > 0
 
     def report(self) -> PartReport:
-        """As it is sent."""
+        """The report for a heartbeat or an answer, made now."""
         if self._probe is not None:
             self.stands(*self._probe())
         return PartReport(self.name, self._state, self._reason[:REASON], self._since_ms, self._position, self._moved_ms)
 
 
 class Presence:
-    """This process, for its heartbeats."""
+    """The facts about this process for its heartbeats."""
 
     def __init__(self, version: str = "", health: Ill | None = None) -> None:
         self.host = socket.gethostname()

@@ -20,7 +20,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 class LaneName(NamedTuple):
-    """Everything that one subsystem says about one entity of a world: what expected positions are about."""
+    """The events of one subsystem about one entity of a world: the lane that an expected position is about."""
 
     world: str
     subsystem: str

@@ -77,7 +77,7 @@ class Case(Generic[S]):
         return self
 
     def then_state(self, **expected: Any) -> Case[S]:
-        """These fields of the state have these values now."""
+        """Expect these values in these fields of the state."""
         assert expected == {name: getattr(self.state, name) for name in expected}
         return self
 

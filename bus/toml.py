@@ -140,7 +140,7 @@ class Table(dict[str, Any]):
         self.missing(key, "this key")
 
     def value(self, key: str, kind: Any, default: Any = _NOTHING) -> Any:
-        """What `key` holds, which has to be a `kind` (a type, or a hint of one); lists become what the hint says."""
+        """The value of `key`, which has to be a `kind` (a type, or a hint of one); a list becomes the hint's collection."""
         if key not in self:
             if default is not _NOTHING:
                 return default

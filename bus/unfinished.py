@@ -203,4 +203,4 @@ def _resumption(lane: Lane[Any]) -> Event:
 
 
 def _nothing() -> None:
-    """There is nothing to settle."""
+    """Settle nothing."""

@@ -315,7 +315,7 @@ class Verifier:
     # -- verdicts ----------------------------------------------------------------------------------------------------------------
 
     def _differ(self, track: Track, position: int, recorded: list[Event]) -> None:
-        """There is no answer on record, and today there would be one."""
+        """Report an input that has no answer on record, and would have one today."""
         cause = self._inputs.get(position)
         drafts, error = self._today(track, cause) if cause is not None else ([], "")
         if error and cause is not None and self._skipped(cause):

@@ -1,4 +1,4 @@
-"""What a verification knows of one lane: its fold, its inputs without an answer, the answer that is being compared."""
+"""The verification of one lane: its fold, its inputs without an answer, the answer that is being compared."""
 
 from __future__ import annotations
 

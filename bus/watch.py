@@ -50,7 +50,7 @@ class Call:
 
     @property
     def handler(self) -> str:
-        """Its name."""
+        """The name of the handler that is called."""
         owner: Any = self.owner
         return str(getattr(owner, "handler", owner).name)
 

@@ -40,7 +40,7 @@ Rows = Mapping[type[Message], Right]
 
 
 def done(reason: str) -> Silence:
-    """Nothing has to be done."""
+    """Make the answer to a request that is fulfilled already."""
     return Silence("", reason)
 
 

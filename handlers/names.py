@@ -10,5 +10,5 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 def is_token(text: str) -> bool:
-    """Whether `text` may stand in a subject."""
+    """Return whether `text` may stand in a subject."""
     return _TOKEN.fullmatch(text) is not None

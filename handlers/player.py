@@ -67,12 +67,12 @@ class Player:
 
     @property
     def online(self) -> bool:
-        """Whether a session is open."""
+        """True if a session is open."""
         return self.zone != ""
 
 
 def decide(event: Event, player: Player) -> Said:
-    """What a game server's word, or the clock's, means for the player."""
+    """The events that a game server's report, or the clock's, leads to."""
     match event.data:
         case PlayerHeartbeat():
             return _alive(event, player)

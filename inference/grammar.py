@@ -205,7 +205,7 @@ def _pieces(rules: Mapping[str, Rule]) -> Iterator[str | Symbol | Bind]:
 
 
 def _heights(rules: Mapping[str, Rule]) -> dict[str, int]:
-    """How many rules the shortest expansion of each rule goes through; a rule that never ends has none."""
+    """The number of rules that the shortest expansion of each rule goes through; a rule that never ends has none."""
     heights: dict[str, int] = {}
     while True:
         before = len(heights)

@@ -48,11 +48,11 @@ class Ladder:
     """What a request of anybody else matters at most: a client cannot put itself before what the world finds important."""
 
     def trusts(self, subsystem: str) -> bool:
-        """Whether this subsystem is one of the kind's askers."""
+        """Return whether this subsystem is one of the kind's askers."""
         return not self.askers or subsystem in self.askers
 
     def most_salience(self, subsystem: str) -> float:
-        """How much a request of this kind may matter when this subsystem asks. Its subject says who asks; the server guards it."""
+        """The most that a request of this kind may matter when this subsystem asks. Its subject names the asker; the server guards it."""
         return 1.0 if self.trusts(subsystem) else self.others_salience
 
     @property
@@ -61,7 +61,7 @@ class Ladder:
         return tuple(rung for rung in self.rungs if rung.name in ENGINE_RUNGS)
 
     def has(self, name: str) -> bool:
-        """Whether it has this rung."""
+        """Return whether the ladder has this rung."""
         return any(rung.name == name for rung in self.rungs)
 
 

@@ -1,4 +1,4 @@
-"""Which engine serves which tier on this machine: a TOML file with a table per tier.
+"""The engine of each tier on this machine: a TOML file with a table per tier.
 
     [gold]
     engine = "vllm"                      # vllm, openai, grammar or timed

@@ -75,13 +75,13 @@ def queue_config(tier: Tier, *, routed: bool = False, played: Played = EVERYTHIN
 
 
 def _attempt(reply: bytes) -> int:
-    """How often it was delivered, this time included; see `bus.answers.parse_ack` for the forms."""
+    """The number of deliveries of a request, this one included; see `bus.answers.parse_ack` for the forms."""
     tokens = reply.split(b".")
     return int(tokens[4 if len(tokens) == 9 else 6])
 
 
 class _Pull:
-    """What was asked for at one priority, and has not come yet."""
+    """The pulls of one priority whose requests have not come yet."""
 
     def __init__(self, priority: int, inbox: bytes) -> None:
         self.priority = priority
@@ -149,7 +149,7 @@ class TierQueue:
             await pull.close()
 
     def want(self, free: int, ahead: int, last: int) -> None:
-        """How many requests may come at each priority, those already asked for included."""
+        """Set the number of requests that may come at each priority, those already asked for included."""
         for priority, wanted in ((FREE, free), (AHEAD, ahead), (LAST, last)):
             self._pulls[priority].wanted = wanted
             self._top_up(self._pulls[priority])
@@ -174,11 +174,11 @@ class TierQueue:
         self._settle(reply, b"+ACK")
 
     def hand_back(self, reply: bytes) -> None:
-        """Somebody else shall take it, now."""
+        """Hand a request back, for another worker to take now."""
         self._settle(reply, b"-NAK")
 
     def working(self, reply: bytes) -> None:
-        """It is still in work: not to be given to others for another `ack_wait_s`."""
+        """Keep a request that is still in work from being given to others for another `ack_wait_s`."""
         self._settle(reply, b"+WPI")
 
     def _settle(self, reply: bytes, word: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a worker is told: its tier and pool, its name, and how it holds on and lets go. Values; nothing here reads the environment."""
+"""The settings of a worker: its tier and pool, its name, its times and limits. Values; nothing here reads the environment."""
 
 from __future__ import annotations
 

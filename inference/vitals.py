@@ -36,7 +36,7 @@ class _Sign:
 
 
 class Vitals:
-    """Who is alive, and how they stand, as far as was heard here. One per process is enough."""
+    """The workers that are alive, and their standing, as far as was heard here. One per process is enough."""
 
     def __init__(self, connection: Connection, played: Played = EVERYTHING) -> None:
         self._connection = connection
@@ -56,17 +56,17 @@ class Vitals:
             self._listener = None
 
     def alive(self, tier: str, worker: str) -> bool:
-        """Whether a worker was heard lately."""
+        """Return whether a worker was heard lately."""
         sign = self._signs.get((tier, worker))
         return sign is not None and self._loop.time() - sign.at < SILENT_S
 
     def lost_lately(self, tier: str) -> bool:
-        """Whether a worker of the tier fell silent within the last moments, without saying that it leaves."""
+        """Return whether a worker of the tier fell silent within the last moments, without saying that it leaves."""
         now = self._loop.time()
         return any(SILENT_S <= now - sign.at < LATELY_S for (its, _), sign in self._signs.items() if its == tier)
 
     def up(self) -> Iterator[WorkerStands]:
-        """Everybody who takes work for a model now."""
+        """The workers that take work for a model now."""
         now = self._loop.time()
         for sign in self._signs.values():
             if sign.stands.up and now - sign.at < SILENT_S:

@@ -1,4 +1,4 @@
-"""What a projection is: a name, tables in SQL, and for each event type a pure function that says which rows change.
+"""A projection: a name, tables in SQL, and for each event type a pure function that says which rows change.
 
     ZONES = Table("zones", key=("world", "zone"))
 

@@ -56,7 +56,7 @@ _ENVELOPE: Final[Document] = {
 
 
 class HandlerLike(Protocol):
-    """What this document needs to know of a handler."""
+    """The parts of a handler that this document is made of."""
 
     @property
     def name(self) -> str: ...

@@ -1,4 +1,4 @@
-"""What can go wrong with schemas.
+"""Errors of schemas.
 
     SchemaError
     ├── UnknownMessage      no message of that name is generated (also a KeyError)
@@ -62,4 +62,4 @@ class BrokenPromise(SchemaError):
 
 
 class Behind(SchemaError):
-    """What lies on disk does not follow from the .proto sources."""
+    """Files on disk that do not follow from the .proto sources."""

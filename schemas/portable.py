@@ -81,7 +81,7 @@ def _doubled(described: FileDescriptorSet) -> Iterator[str]:
 
 
 def _doubled_in_a_game(described: FileDescriptorSet, taken: Mapping[str, str]) -> Iterator[str]:
-    """Its events must not be called like one of worldbus's either; parts of events may."""
+    """The events of a game that are called like one of worldbus's; parts of events may be."""
     seen = dict(taken)
     for file in described.file:
         for message in file.message_type if not file.name.endswith("/types.proto") else ():

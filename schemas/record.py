@@ -44,12 +44,12 @@ class Types(NamedTuple):
 
 
 def known() -> Types:
-    """Those that are registered."""
+    """The types that are registered."""
     return Types(message_class, all_events(), upcast)
 
 
 def declared(described: FileDescriptorSet, layout: Layout) -> Types:
-    """Those that a repository's sources declare, whose generated code need not be there, nor be importable.
+    """The types that a repository's sources declare, whose generated code need not be there, nor be importable.
 
     Its upcasts are code of the game, so they are tried where the game is (`Recorded.read`), and not here.
     """

@@ -58,7 +58,7 @@ def package(name: str) -> Package:
 
 
 def is_event(descriptor: AnyDescriptor) -> bool:
-    """Whether a message may be published on the bus, by the rule at the top of this file."""
+    """Return whether a message may be published on the bus, by the rule at the top of this file."""
     return (
         descriptor.containing_type is None
         and package(descriptor.file.package) is not _NONE
@@ -169,7 +169,7 @@ def _folder(module: ModuleType) -> Path:
 
 
 def knows(cls: type[Message]) -> bool:
-    """Whether this class of messages was added."""
+    """Return whether this class of messages was added."""
     return _messages.get(cls.DESCRIPTOR.full_name) is cls
 
 
@@ -237,7 +237,7 @@ def subsystem(cls: type[Message]) -> str:
 
 
 def is_ours(cls: type[Message]) -> bool:
-    """Whether worldbus declares a message, and not a game."""
+    """Return whether worldbus declares a message, and not a game."""
     return cls.__module__.startswith(f"{OURS}.")
 
 

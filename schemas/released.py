@@ -1,4 +1,4 @@
-"""What a schema promises to everything already recorded, as lines of text: one per message, field, enum and enum value.
+"""The promises of a schema to all that is recorded, as lines of text: one per message, field, enum and enum value.
 
 `released.txt` holds the promises of the last release. Text, because a change to it is read in review; each line is a full name
 (with the number of a field or enum value behind a `#`) and its facts, `key=value`.
@@ -25,7 +25,7 @@ _F: Final = FieldDescriptorProto
 
 
 def promises(described: FileDescriptorSet) -> Promises:
-    """Everything that recorded bytes, recorded JSON or code may rely on, by name. Google's own files are left out."""
+    """The names that recorded bytes, recorded JSON or code may rely on, with their facts. Google's own files are left out."""
     found: Promises = {}
     for file in described.file:
         if file.package.startswith("google."):
@@ -78,7 +78,7 @@ def _reserved(ranges: Iterable[tuple[int, int]], names: Iterable[str]) -> Facts:
 
 
 def corpus_promises(folder: Path = OURS.corpus) -> Promises:
-    """How many events each corpus file holds, and their hash: lines are only ever added."""
+    """The number of events in each corpus file, and their hash: lines are only ever added."""
     return {
         f"corpus/{path.name}": {"lines": str(len(lines)), "sha256": digest(lines)}
         for path in sorted(folder.glob("*.jsonl"))

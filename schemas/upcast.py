@@ -72,7 +72,7 @@ class Upcasters:
 
     @cache  # noqa: B019 - there is one for each process
     def recorded(self, kinds: tuple[type[Message], ...]) -> frozenset[str]:
-        """As `recorded_names`."""
+        """The simple names under which events of these kinds may be recorded, like `recorded_names`."""
         names: set[str] = set()
         for kind in kinds:
             full_name = kind.DESCRIPTOR.full_name

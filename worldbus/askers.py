@@ -1,4 +1,4 @@
-"""Who asks: a name as the tokens of what it may know."""
+"""Askers of the knowledge base: a name as the tokens of what it may know."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROGRESS: Final = "SELECT token FROM world.progress WHERE world = $1 AND holder
 
 
 async def tokens_of(connection: Connection, world: str, who: str, as_of: int | None) -> tuple[str, ...]:
-    """What `who` may know as of a position: `anyone`, the `storyteller`, a character with its factions, or a player by what they achieved.
+    """The tokens of an asker as of a position: `anyone`, the `storyteller`, a character with its factions, or a player by achievements.
 
     Raises `BadSubject` for what is no name, `BadSettings` for broken tables of characters.
     """

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Game:
-    """Everything that one game is made of.
+    """The parts of one game.
 
     name         a subject token
     handlers     its subsystems. Those that play by content are given it here

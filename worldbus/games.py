@@ -38,7 +38,7 @@ def current() -> Game:
 
 
 def reference() -> tuple[str, str]:
-    """What names the game, and who says so."""
+    """The reference that names the game, and its source."""
     if _named and isinstance(_named[0], str):
         return _named[0], "--game"
     if os.environ.get(VARIABLE):

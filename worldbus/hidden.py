@@ -14,7 +14,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 def hidden() -> str:
-    """What hides a package of ours on `sys.path`, in words; empty if nothing does. A folder without an `__init__.py` hides nothing."""
+    """The module that hides a package of ours on `sys.path`, in words; empty for none. A folder without an `__init__.py` hides nothing."""
     for name in OURS:
         spec = PathFinder.find_spec(name)
         found = Path(spec.origin).resolve() if spec is not None and spec.origin else None

@@ -94,7 +94,7 @@ class Beginning:
                 return False
 
     async def search(self, query: Query) -> Answer:
-        """As `Search.search`: nothing is found where nothing is known."""
+        """Search like `Search.search`: nothing is found where nothing is known."""
         check(query)
         began = time.perf_counter()
         if not await self._asked():
@@ -106,11 +106,11 @@ class Beginning:
         return await self._search.search(query)
 
     async def passages(self, wanted: Wanted) -> list[Found]:
-        """As `Recall.passages`."""
+        """Find passages like `Recall.passages`."""
         return await self._recall.passages(wanted) if await self._asked() else []
 
     async def _asked(self) -> bool:
-        """As `known`, for somebody who waits; whoever waits for something to be known is woken."""
+        """Ask `known` for a caller who waits, and wake whoever waits for something to be known."""
         with in_our_words(ASKED, self._connection, at_work=True):
             known = await self.known()
         if known:

@@ -94,7 +94,7 @@ class TablesLag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """Everybody, as of `now_ms` by the server's clock."""
+    """The lag of all handlers, tiers and tables, as of `now_ms` by the server's clock."""
 
     last: int
     now_ms: int
@@ -110,7 +110,7 @@ def seconds(since_ms: int, now_ms: int) -> float:
 
 
 async def measure(log: Log, reader_dsn: str, handlers: Sequence[Subsystem]) -> Lag:
-    """Everybody's lag, and who was heard. Behind is what was in the log when it was asked, and has no answer or is in no table later.
+    """Measure the lag, and list the members that were heard.
 
     Takes as long as a roll call: 0.6 s, and 1.2 s where nobody runs.
     """
@@ -193,7 +193,7 @@ async def _told(log: Log, asked: Sequence[ConsumerLag], members: Sequence[Member
 async def _pinned(
     log: Log, asked: Sequence[ConsumerLag], told: Sequence[ConsumerLag], held: Mapping[tuple[str, int], tuple[Member, Hold]]
 ) -> list[ConsumerLag]:
-    """What holders `told` where the server, asked again, still knows them by the same pin; else what it said when it was `asked`."""
+    """The holders' word where the server, asked again, still knows them by the same pin; else its own word of when it was `asked`."""
 
     async def true(before: ConsumerLag, one: ConsumerLag) -> ConsumerLag:
         if one.open >= before.open:

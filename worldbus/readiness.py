@@ -1,4 +1,4 @@
-"""What cannot run here because content that it plays by cannot be read: found out before anything runs, told to operators, and left out.
+"""Readiness: handlers whose content cannot be read are found before anything runs, reported to operators, and left out.
 
 Everything else runs. A table that was mended is read by the process that starts next.
 """

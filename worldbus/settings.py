@@ -29,7 +29,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
-    """Where things are and what they promise. `repr` hides the passwords inside addresses."""
+    """The addresses of servers, and their promises. `repr` hides the passwords inside addresses."""
 
     nats_url: str | None = field(
         default=None, metadata={"help": "NATS server, nats://[user:password@]host:port[,…]; none: an embedded one"}

@@ -46,7 +46,7 @@ log_ = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What answers without a model are made of."""
+    """The tables from which answers without a model are made."""
 
     ladders: Ladders
     grammars: Mapping[str, Grammar]
@@ -120,7 +120,7 @@ def _warm(content: Content) -> tuple[Prompt, ...]:
 
 
 def _stands(worker: Worker, model: bool) -> tuple[str, str]:
-    """As operators are told."""
+    """The worker's state and its reason, for operators."""
     busy = f"{len(worker.running)} running, {len(worker.waiting)} waiting"
     if not model:
         return "answers without a model", busy

@@ -1,4 +1,4 @@
-"""What an engine is shown before it takes work: the prompts that the world's characters and stories will ask, one token each.
+"""Warm-up of an engine before it takes work: the prompts that the world's characters and stories will ask, one token each.
 
 The first request with a schema waits for that schema to be compiled, and the first one of a character for its persona to be read: this is
 where that happens. Made from the same tables and by the same code as the requests themselves, so the beginnings are the same text.
@@ -65,7 +65,7 @@ def _beats(story: Tales) -> Iterator[InferenceRequested]:
 
 
 def _other_shapes(tables: Tables, known: Iterable[str]) -> list[str]:
-    """Which deeds an answer may hold depends on what a character feels: one tie on each side of every limit, all combined."""
+    """List the other shapes of answers, since the possible deeds depend on a character's feelings: one tie on each side of every limit."""
     shapes = dict.fromkeys(npc_prompt.schema(tables, persona, tie) for persona in tables.npcs.values() for tie in _ties(tables, persona))
     return [shape for shape in shapes if shape not in set(known)]
 

@@ -1,4 +1,4 @@
-"""How many concurrent players the bus carries on this machine: bots at their stated rates on a server of this run's own.
+"""Concurrent players that the bus carries on this machine: bots at their stated rates on a server of this run's own.
 
 The server is `worldbus up` in a process of its own, with embedded servers, strict as it comes: every handler, the projector, the clock, and
 the ladder that answers lines without a model. The bots (`worlds/duskmarket/bots.toml`) publish from this process. Players come in steps;
@@ -73,7 +73,7 @@ class Step:
 
 @dataclass(slots=True)
 class Books:
-    """When each event was due, acknowledged, answered. Nanoseconds since 1970; the server's clock is this machine's."""
+    """The times at which each event was due, acknowledged, answered. Nanoseconds since 1970; the server's clock is this machine's."""
 
     due: dict[str, int] = field(default_factory=dict)
     at: dict[int, int] = field(default_factory=dict)
@@ -205,7 +205,7 @@ class Crowd:
         await asyncio.sleep(max(0.0, until - time.time()))
 
     def _pause_s(self, number: int) -> float:
-        """How long until that player's next deed, at the stated rates."""
+        """The seconds until that player's next deed, at the stated rates."""
         player = self._players[number]
         return player.kind.pause_s(player.dice)
 

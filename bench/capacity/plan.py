@@ -1,4 +1,4 @@
-"""How many players an engine carries, and whether a plan of GPUs holds: simulated from service times and the definition of a player."""
+"""Players that an engine carries, and whether a plan of GPUs holds: simulated from service times and the definition of a player."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _words(speed: Speed, lengths: int | Profile) -> str:
 
 
 def check(plan: Plan, speeds: Mapping[str, Speed], one: Concurrent, seconds: float, lengths: int | Profile) -> Iterator[Result]:
-    """Whether the plan's Gold GPUs hold its players, pooled and each alone, and what of Silver is left."""
+    """Test whether the plan's Gold GPUs hold its players, pooled and each alone, and how much of Silver is left."""
     rate = plan.players * one.asked["gold"]
     gold, silver = speeds["gold"], speeds["silver"]
     name = f"plan_{plan.players}"

@@ -97,7 +97,7 @@ class Watched:
         return getattr(self.engine, name)
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Chunk, None]:
-        """As the engine does."""
+        """Generate like the engine, and note the times."""
         self.called.setdefault(prompt.id, time.perf_counter())
         moments = self.moments.setdefault(prompt.id, [])
         try:

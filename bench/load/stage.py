@@ -1,4 +1,4 @@
-"""Where the load is played: a nats-server of its own, the players, and workers in this process."""
+"""The stage of a load: a nats-server of its own, the players, and workers in this process."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ TABLES = (
 
 
 def opening() -> Iterator[tuple[str, Message]]:
-    """What is there before anybody acts: (entity, event)."""
+    """The events before the first deed: (entity, event)."""
     for place in PLACES:
         yield place, ZoneDeclared(climate="orbit")
     for player in ("mira", "tom"):
@@ -55,7 +55,7 @@ def opening() -> Iterator[tuple[str, Message]]:
 
 
 def turn(dice: Random) -> tuple[str, Message]:
-    """What one of the ships or players does next: (entity, event)."""
+    """The next deed of one of the ships or players: (entity, event)."""
     ship = dice.choice(SHIPS)
     match dice.randrange(5):
         case 0:
@@ -91,7 +91,7 @@ async def publish(world: World, entity: str, event: Message) -> None:
 
 
 async def report(world: World, began: int, ended: int) -> None:
-    """What the log and the tables have."""
+    """Print the log and the tables."""
     print(f"Spaceport lived: {ended - began} events, positions {began + 1} to {ended} of the log. Of docking, cargo and customs:")
     async for events in world.log.read(after=began, until=ended):
         for event in events:

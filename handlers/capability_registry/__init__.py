@@ -1,4 +1,4 @@
-"""What services offer and what engine versions can do, as a handler, `capability`.
+"""The offers of services and the abilities of engine versions, as a handler, `capability`.
 
     ServiceRegisterRequested ──▶ ServiceRegistered, WakeRequested      silence for one to two times to live ──▶ ServiceExpired
     ServiceHeartbeat ──▶ ServiceSeen (the first of a period)           ServiceQueryRequested ──▶ ServiceQueryAnswered

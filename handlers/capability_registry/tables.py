@@ -1,4 +1,4 @@
-"""Which feature is in which version of an engine, as a designer writes it (TOML), read and checked: every problem is named."""
+"""The features of each version of an engine, as a designer writes them (TOML), read and checked: every problem is named."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Feature:
         return self.on.get(platform) if platform else min(self.on.values())
 
     def in_version(self, numbers: Numbers, platform: str) -> bool:
-        """Whether that version has the feature on that platform (empty: on any)."""
+        """Return whether that version has the feature on that platform (empty: on any)."""
         since = self.since(platform)
         return since is not None and since <= numbers and (self.until is None or numbers < self.until)
 
     def maturity_in(self, numbers: Numbers) -> str:
-        """How far the feature is in that version."""
+        """The feature's maturity in that version."""
         return next((name for since, name in reversed(self.maturity) if since <= numbers), MATURITIES[0])
 
 

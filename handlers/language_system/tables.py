@@ -57,7 +57,7 @@ class Language:
                     yield syllable
 
     def allows(self, word: str) -> bool:
-        """Whether no forbidden run of sounds is in it."""
+        """Return whether no forbidden run of sounds is in it."""
         return not any(run in word for run in self.forbidden)
 
 

@@ -30,7 +30,7 @@ class Model:
     completion_nano_usd: int
 
     def problem(self) -> str:
-        """What is wrong with it, or an empty string."""
+        """The fault of the model, or an empty string."""
         if not self.source or len(self.source) > MAX_SOURCE or len(self.license) > MAX_LICENSE:
             found = f"{len(self.source)} and {len(self.license)}"
             return f"source needs 1 to {MAX_SOURCE} characters and license at most {MAX_LICENSE}, found {found}"
@@ -45,7 +45,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """When a rollout is taken back."""
+    """The limits at which a rollout is taken back."""
 
     max_failure_percent: float
     max_late_percent: float

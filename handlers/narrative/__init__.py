@@ -54,7 +54,7 @@ def _fields(event: Event) -> Any:
 
 
 def silence(tables: Tables, event: Event) -> Silence:
-    """Nothing came of a request: there is no such scene, or no such object in it."""
+    """Explain why nothing came of a request: there is no such scene, or no such object in it."""
     it: Any = event.data
     scene = tables.scenes.get(it.scene)
     if scene is None:

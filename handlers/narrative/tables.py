@@ -23,7 +23,7 @@ Trigger = tuple[str, str, str]  # cause, what exactly, and for weather and slain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """How an object can be. After `minutes` of world time (0: for ever) it becomes `then`."""
+    """A condition of an object. After `minutes` of world time (0: for ever) it becomes `then`."""
 
     name: str
     weight: int
@@ -46,7 +46,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """When an object changes. An empty `begin` is any condition."""
+    """A rule that changes an object. An empty `begin` is any condition."""
 
     on: str
     value: str
@@ -71,7 +71,7 @@ class Scene:
     items: tuple[tuple[str, int], ...] = ()
 
     def trigger(self, rule: Rule) -> Trigger:
-        """What a rule of this scene waits for."""
+        """The trigger that a rule of this scene waits for."""
         return rule.on, rule.value, self.place if rule.on in ("weather", "slain") else ""
 
 

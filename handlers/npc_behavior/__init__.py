@@ -40,7 +40,7 @@ NAME: Final = "npc"
 
 
 def entities(tables: Tables, event: Event) -> Sequence[str]:
-    """Whom of the table's characters an event concerns: who is named, or who may ever be at the place where it happened."""
+    """The characters of the table that an event concerns: those that are named, or that may ever be at the place of the event."""
     data = _fields(event)
     match event.kind, event.subsystem:
         case "WakeFired", "time":
@@ -79,7 +79,7 @@ def _known(tables: Tables, npc: str) -> Sequence[str]:
 
 
 def silence(tables: Tables, event: Event) -> Silence:
-    """Nothing came of a word or a blow: there is no such character."""
+    """Explain why nothing came of a word or a blow: there is no such character."""
     it: Any = event.data
     return Silence("UNKNOWN_NPC", f"wanted one of {', '.join(sorted(tables.npcs))}, found {ascii(it.npc)[:80]}")
 

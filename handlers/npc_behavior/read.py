@@ -118,7 +118,7 @@ def _persona(name: str, body: toml.Table) -> Persona:
 
 
 def _cares(goals: Iterable[Goal], names: Iterable[str]) -> frozenset[str]:
-    """What makes a character prick up its ears: the long words of its goals, and the names of people and things it has feelings about."""
+    """The words that a character listens for: the long words of its goals, and the names of people and things it has feelings about."""
     wants = [word for goal in goals for word in words_of(goal.text) if len(word) >= LONG_WORD]
     return frozenset(wants).union(*(words_of(name.replace("-", " ")) for name in names))
 

@@ -48,7 +48,7 @@ class Coupon:
 
 
 def decide(event: Event, coupon: Coupon) -> Said:
-    """What the coupon is good for."""
+    """The answer of the coupon to a claim or a return."""
     match event.data:
         case said.CouponClaimed() as it:
             return _claimed(event, it, coupon)

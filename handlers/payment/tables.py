@@ -25,7 +25,7 @@ _REAL: Final = re.compile(r"[a-z]{3}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """What can be bought with virtual money."""
+    """An item that can be bought with virtual money."""
 
     prices: Mapping[str, int]  # currency → minor units for one
     gives: Mapping[str, int]  # sku → pieces for one
@@ -61,7 +61,7 @@ class PriceList:
 
 
 def is_sku(text: str) -> bool:
-    """Whether `text` may name a kind of item."""
+    """Return whether `text` may name a kind of item."""
     return _SKU.fullmatch(text) is not None
 
 
@@ -89,7 +89,7 @@ def _opening(currency: toml.Table) -> int:
 
 
 def problems(prices: PriceList) -> list[str]:
-    """Everything that is wrong with the price list, for people; empty if nothing is."""
+    """The faults of the price list, for people; empty if there are none."""
     found = [] if prices.currencies else ["currencies: wanted at least one currency, found none"]
     if prices.refund_used not in (REFUSE, PAY):
         found.append(f"refund_used must be {REFUSE} or {PAY}, found {prices.refund_used!r}")

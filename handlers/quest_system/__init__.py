@@ -62,7 +62,7 @@ def _fields(event: Event) -> Any:
 
 
 def silence(event: Event) -> Silence:
-    """Nothing came of a report of parties: it is so already, or names nobody."""
+    """Explain why nothing came of a report of parties: it is so already, or names nobody."""
     it: Any = event.data
     if event.kind == "PartyFormed" and not any(is_token(member) for member in it.members):
         return Silence("NO_MEMBERS", f"wanted 1 to {MAX_MEMBERS} members, each {NAME_RULE}, found {ascii(list(it.members[:4]))[:120]}")

@@ -154,7 +154,7 @@ def _ending_problems(ending: Ending) -> list[str]:
 
 
 def ways(stage: Stage) -> Iterable[str]:
-    """Where a stage can lead."""
+    """The stages that may follow a stage."""
     return (stage.next,) if stage.next else tuple(choice.next for choice in stage.choices)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def decide(tables: Tables, event: Event, routing: Routing) -> Sequence[Message]:
-    """What the router says on one lane."""
+    """The router's events on one lane."""
     match event.data:
         case said.RouteRequested() as it:
             return routes.choose(tables.circuit, event, it, routing)

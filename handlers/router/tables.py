@@ -17,7 +17,7 @@ SLACK: Final = "slack"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circuit:
-    """When a circuit opens, and for how long (real milliseconds)."""
+    """The limits at which a circuit opens, and its times (real milliseconds)."""
 
     failures: int
     open_ms: int
@@ -25,13 +25,13 @@ class Circuit:
     trial_ms: int
 
     def open_for(self, times: int) -> int:
-        """How long it stays open when it opens for the `times`-th time in a row."""
+        """The milliseconds that it stays open when it opens for the `times`-th time in a row."""
         return min(self.max_open_ms, self.open_ms << min(times - 1, 30))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """What a tier needs, who helps it out, and when it helps others out: `free_slots` or `slack`."""
+    """The needs of a tier, the tiers that help it out, and the rule by which it helps others out: `free_slots` or `slack`."""
 
     needs_ms: int
     overflow: tuple[str, ...]
@@ -40,7 +40,7 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a kind of request allows: the tiers that may help out (empty: all), and what an answer may cost there (0: anything)."""
+    """The limits of a kind of request: the tiers that may help out (empty: all), and the price of an answer there (0: any)."""
 
     tiers: tuple[str, ...] = ()
     max_nano_usd: int = 0

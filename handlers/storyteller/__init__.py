@@ -51,7 +51,7 @@ def _fields(event: Event) -> Any:
 
 
 def silence(tables: Tables, event: Event) -> Silence:
-    """Nothing came of a request: there is no such arc."""
+    """Explain why nothing came of a request: there is no such arc."""
     return Silence("UNKNOWN_ARC", f"wanted one of {', '.join(tables.arcs)}, found {event.entity}: say it about an arc")
 
 

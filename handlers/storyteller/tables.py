@@ -35,7 +35,7 @@ class Stir:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consequence:
-    """What follows from the story, for whoever listens."""
+    """A consequence of the story, for handlers that listen."""
 
     kind: str
     text: str

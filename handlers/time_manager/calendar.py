@@ -37,7 +37,7 @@ class Season:
 
     @property
     def marks(self) -> tuple[int, int, int, int]:
-        """When dawn, day, dusk and night begin, rising."""
+        """The minutes at which dawn, day, dusk and night begin, rising."""
         return self.dawn_minute, self.day_minute, self.dusk_minute, self.night_minute
 
 
@@ -60,7 +60,7 @@ class Calendar:
         return sum(season.days for season in self.seasons)
 
     def to_proto(self) -> proto.Calendar:
-        """As it stands in events."""
+        """The calendar's form in events."""
         return proto.Calendar(hours_per_day=self.hours_per_day, offset_ms=self.offset_ms, seasons=map(_season_to_proto, self.seasons))
 
 
@@ -95,7 +95,7 @@ def from_proto(message: proto.Calendar) -> Calendar:
 
 
 def problems(calendar: Calendar) -> list[str]:
-    """Everything that is wrong with a calendar, for people; empty if nothing is."""
+    """The faults of a calendar, for people; empty if there are none."""
     found: list[str] = []
     if not 1 <= calendar.hours_per_day <= MAX_HOURS:
         found.append(f"hours_per_day must be 1 to {MAX_HOURS}, found {calendar.hours_per_day}")
@@ -161,7 +161,7 @@ class Reading:
     next_season: str
 
     def to_proto(self) -> proto.WorldTime:
-        """As it stands in events."""
+        """The reading's form in events."""
         hour, minute = divmod(self.minute_of_day, 60)
         return proto.WorldTime(
             world_ms=self.world_ms,
@@ -188,7 +188,7 @@ def _season_starts(calendar: Calendar) -> tuple[int, ...]:
 
 
 def read(calendar: Calendar, world_ms: int) -> Reading:
-    """What the calendar shows at `world_ms`."""
+    """The calendar's reading at `world_ms`."""
     day_ms = calendar.day_ms
     days, in_day = divmod(world_ms + calendar.offset_ms, day_ms)
     year, day_of_year = divmod(days, calendar.year_days)

@@ -68,7 +68,7 @@ def parse(table: Mapping[str, Any], name: str) -> Tables:
 
 
 def problems(tables: Tables) -> list[str]:
-    """Everything that is wrong with the tables, for people; empty if nothing is."""
+    """The faults of the tables, for people; empty if there are none."""
     found = [] if tables.step_ms >= MINUTE_MS else [f"step_minutes must be 1 or more, found {tables.step_ms / MINUTE_MS:g}"]
     if not tables.climates:
         found.append("wanted at least one climate, found none")

@@ -64,7 +64,7 @@ def resumed(words: Iterator[str], spoken: str) -> Iterator[str]:
 
 
 def cut_at(text: str, stop: Sequence[str]) -> int:
-    """Where the first of the stop texts begins, -1 if none does."""
+    """The place where the first of the stop texts begins, -1 if none does."""
     return min((at for each in stop if (at := text.find(each)) >= 0), default=-1)
 
 

@@ -26,7 +26,7 @@ MOST_KNOWN: Final = 4_096  # beginnings of prompts that are remembered
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast a `TimedEngine` is, in seconds. The defaults are near a 3B model on one modern GPU."""
+    """The speed of a `TimedEngine`, in seconds. The defaults are near a 3B model on one modern GPU."""
 
     first: float = 0.030
     """From the call to the first token, without the prompt's length."""

@@ -61,7 +61,7 @@ FIRST_DAYS: Final = 4000  # of the calendar that a clock may start behind and th
 
 
 def may_be_waited_for(message: type[Message]) -> bool:
-    """Whether `event:<EventName>` of this type ever comes true."""
+    """Return whether `event:<EventName>` of this type can ever come true."""
     name, full_name = message.DESCRIPTOR.name, message.DESCRIPTOR.full_name
     tells = subsystem(message) in TELLING if is_ours(message) else True
     return newest(full_name) == full_name and tells and not name.endswith(_ASIDE) and name not in _CHATTER
@@ -73,7 +73,7 @@ def of_a_game(message: type[Message]) -> When | None:
 
 
 def first(event: Event, *conditions: str) -> list[Change]:
-    """These are true from here on, if they were not before."""
+    """Note conditions as true from here on, if they were not before."""
     return [TRUTHS.put(event.world, condition, since=event.position) for condition in conditions]
 
 

@@ -1,4 +1,4 @@
-"""Where vectors are kept: by model and by the hash of the text, so that they outlive every rebuild of the projection."""
+"""The store of vectors: by model and by the hash of the text, so that they outlive every rebuild of the projection."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ has a folder of its own, its commands run in order, and must exit with 0 unless 
 Commands that go on until Ctrl-C run beside the rest of the page and are stopped by SIGTERM at its end.
 
 A page's files, each a block below a line that is nothing but its path in backticks and a colon, lie in the folder before its first command.
+A page with a comment `folder: …` begins in a copy of that folder, and the files that it shows are those that lie there.
 
 `…` in a line stands for any text, on a line of its own for any lines. Spaces count as one, beside `…` for nothing. A command without lines
 below it prints nothing. One that only reads is asked again until the answer is there: tables follow the log.
@@ -29,6 +30,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FOLDER = re.compile(r"^<!-- folder: ([\w/-]+) -->$", re.MULTILINE)
 LASTING = re.compile(r"worldbus (up|dev|run)\b|worldbus gateway --tokens\b|worldbus tail .*(--follow|-f)\b")
 READING = re.compile(
     r"(worldbus (tail|replay|sql|lag|check|ps|parked list|skipped list|kb search|why|verify|env)|curl .*/(readyz|subscribe|v1/search))\b"
@@ -103,6 +105,12 @@ def files(text: str) -> list[tuple[str, str]]:
     return FILE.findall(text)
 
 
+def begins_in(text: str) -> Path | None:
+    """The folder of this repository that a page's commands begin in a copy of."""
+    found = FOLDER.search(text)
+    return ROOT / found[1] if found else None
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A reader's place: an empty folder with a short path (sockets have a limit)."""
@@ -144,19 +152,42 @@ def test_the_files_of_a_page_are_those_below_their_paths() -> None:
     assert files(text) == [("a/b.py", "x = 1\n")]
 
 
+@pytest.mark.parametrize("page", [page for page in pages() if begins_in(page.read_text(encoding="utf-8"))], ids=lambda page: page.stem)
+def test_a_page_shows_the_files_of_its_folder(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    folder = begins_in(text)
+    assert folder is not None
+
+    assert files(text) == [(path, (folder / path).read_text(encoding="utf-8")) for path, _ in files(text)]
+
+
+FIGURE = re.compile(r"\d[\d,.]*")
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_prints_what_the_readme_shows(folder: Path) -> None:
+    """The README shows `make demo`, a minute with other players: its words are looked at here, and its figures are of that run."""
+    (shown,) = (one for one in commands((ROOT / "README.md").read_text(encoding="utf-8")) if one.line == "make demo" and one.printed)
+    words = Command("worldbus demo --players 20 --seconds 5", [FIGURE.sub(ANY, line) for line in shown.printed])
+
+    environment = _environment(folder)
+    del environment["WORLDBUS_DURABILITY"]  # strict, as it comes
+    _run(words, folder, environment)
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
 def test_every_command_of_a_page_works(page: Path, folder: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("WORLDBUS_")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    environment["WORLDBUS_DURABILITY"] = "relaxed"  # nobody pulls the plug here
-    environment["XDG_RUNTIME_DIR"] = str(folder)  # worlds that run beside the tests are none of a reader's
+    text = page.read_text(encoding="utf-8")
+    environment = _environment(folder)
     lasting: list[Lasting] = []
-    for path, content in files(page.read_text(encoding="utf-8")):
+    if start := begins_in(text):
+        _copy_tracked(start, folder)
+    for path, content in files(text):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(content, encoding="utf-8")
     try:
-        for command in commands(page.read_text(encoding="utf-8")):
+        for command in commands(text):
             if command.by_hand:
                 continue
             if LASTING.search(command.line):
@@ -172,6 +203,22 @@ def test_every_command_of_a_page_works(page: Path, folder: Path) -> None:
     finally:
         ends = [one.stop() for one in reversed(lasting)]
     assert ends == [0] * len(lasting)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WORLDBUS_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment["WORLDBUS_DURABILITY"] = "relaxed"  # nobody pulls the plug here
+    environment["XDG_RUNTIME_DIR"] = str(folder)  # worlds that run beside the tests are none of a reader's
+    return environment
+
+
+def _copy_tracked(start: Path, folder: Path) -> None:
+    """Copy what a clone would have: no world and no generated code that somebody left there."""
+    listed = subprocess.run(["git", "ls-files", "-z", "."], cwd=start, text=True, capture_output=True, check=True).stdout
+    for path in filter(None, listed.split("\0")):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(start / path, folder / path)
 
 
 def _run(command: Command, folder: Path, environment: dict[str, str]) -> None:

@@ -24,7 +24,7 @@ PROJECTOR = "projector"
 
 
 def members(heard: Sequence[Member], bounds: Bounds) -> Finding:
-    """Everybody who was heard, each handler run by somebody, and everybody well."""
+    """The members that were heard: each handler is run by one of them, and all of them are well."""
     run = {name for one in heard for name in one.handlers}
     ours = [handler.label for handler in current().handlers]
     nobody = [label for label in ours if label not in run | bounds.without]
@@ -117,7 +117,7 @@ def _reader(one: ConsumerLag, heard: Sequence[Member]) -> str:
 
 
 async def _standing(log: Log, late: Sequence[ConsumerLag]) -> set[str]:
-    """Those whose floor does not move between two looks."""
+    """The consumers whose floor does not move between two looks."""
     wanted = {one.handler for one in late}
     before = {one.name: one.settled for one in late}
     await asyncio.sleep(LOOK_S)
@@ -137,7 +137,7 @@ async def tiers(lag: Lag, bounds: Bounds) -> Finding:
 
 
 async def projector(servers: Servers, lag: Lag, heard: Sequence[Member], bounds: Bounds) -> Finding:
-    """Somebody projects, and gets on."""
+    """The projector: one works, and gets on."""
     parts = _parts(heard, PROJECTOR)
     facts: dict[str, object] = {
         "position": lag.tables.position,

@@ -66,7 +66,7 @@ async def _measure(settings: Settings) -> Lag:
 
 
 def as_dict(lag: Lag) -> dict[str, Any]:
-    """Everything, for scripts. Seconds are ages of what has no answer; null where nobody knows."""
+    """All of the lag, for scripts. Seconds are ages of what has no answer; null where they are not known."""
     from worldbus.lag import seconds
 
     handlers = list(dict.fromkeys(one.handler for one in lag.handlers))

@@ -143,7 +143,7 @@ def as_csv(answer: Answer) -> str:
 
 
 def _digits(value: Decimal) -> str:
-    """As Postgres writes it."""
+    """The number in Postgres' own spelling."""
     return format(value, "f") if value.is_finite() else str(value)
 
 

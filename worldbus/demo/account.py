@@ -54,7 +54,7 @@ Lane = tuple[str, str, str]  # handler, world, entity
 
 
 class Input(NamedTuple):
-    """What is kept of an event that might be answered."""
+    """An event that may be answered, as far as it is kept."""
 
     id: str
     name: str
@@ -73,7 +73,7 @@ class Share:
 
 @dataclass(slots=True)
 class Faults:
-    """What should be empty."""
+    """The faults of a run; all lists are empty in a good one."""
 
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)

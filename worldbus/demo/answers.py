@@ -37,7 +37,7 @@ NAMES: Final = frozenset(kind.DESCRIPTOR.name for kind in (InferenceRequested, I
 
 
 def answers(events: Iterable[Event], kinds: Ladders) -> list[Draft]:
-    """What is said to the requests among `events`, in their order, by these ladders.
+    """Answer the requests among `events`, in their order, by these ladders.
 
     A request that is called off in the same batch is cancelled.
     """
@@ -51,7 +51,7 @@ def answers(events: Iterable[Event], kinds: Ladders) -> list[Draft]:
 
 
 def _wish(event: Event, asked: InferenceRequested) -> Draft:
-    """What a worker asks the router whose slots are all taken; here no tier is up to help."""
+    """The question to the router of a worker whose slots are all taken; here no tier is up to help."""
     wish = InferenceRouteRequested(
         request_id=asked.request_id,
         world=event.world,

@@ -1,4 +1,4 @@
-"""Everybody outside of the handlers in a demo of one game: what a game declares as its `bots`.
+"""The people and programs outside of the handlers in a demo of one game, which declares them as its `bots`.
 
     class Crews(Bots):
         def __init__(self, stage: Stage) -> None:
@@ -76,11 +76,11 @@ class Bot(Protocol):
         """The next thing that it says."""
 
     def leave(self) -> Draft | None:
-        """Its goodbye when the demo ends; None: it is not there."""
+        """The bot's goodbye when the demo ends; None: it is not there."""
 
 
 class Bots:
-    """What nobody has: no player, and nothing to say. A game's own bots override what they do.
+    """Bots of a game without any: no player, and nothing to say. A game's own bots override what they do.
 
     players   those that act in their own time
     releases  versions of the game's engine that the release feed lists at first; none: there is no feed
@@ -99,11 +99,11 @@ class Bots:
         self.stage = stage
 
     def opening(self) -> Iterable[Draft]:
-        """What is there before anybody acts: places, services, prices."""
+        """The events before the first deed: places, services, prices."""
         return ()
 
     def turn(self, number: int) -> Iterable[Draft]:
-        """What is said in this turn, 1, 2, 3 and so on, by everybody but the players. A turn is about a second."""
+        """The events of this turn, 1, 2, 3 and so on, of all but the players. A turn is about a second."""
         return ()
 
     def hear(self, event: Event) -> None:
@@ -139,7 +139,7 @@ def bots_of(game: Game, world: str, *, players: int, seed: int, run: int = 0) ->
 
 
 def asked(bots: Callable[[], T]) -> T:
-    """What bots answer; a mistake in them is raised as `BadSettings` with its place, for it is the game's and no bug of ours."""
+    """Ask bots; a mistake in them is raised as `BadSettings` with its place, for it is the game's and no bug of ours."""
     try:
         return bots()
     except WorldbusError:

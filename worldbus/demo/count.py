@@ -48,7 +48,7 @@ def views_of(game: Game, bots: Bots) -> dict[str, str]:
 
 
 def decide_us(runtime: Runtime | None) -> dict[str, float]:
-    """How long the decisions took, microseconds, 95th percentile of a sample, by handler."""
+    """The microseconds of decisions, 95th percentile of a sample, by handler."""
     if runtime is None:
         return {}
     return {

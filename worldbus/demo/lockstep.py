@@ -37,7 +37,7 @@ GROUP: Final = 500  # events said at once at most
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a lockstep run is asked for."""
+    """The options of a lockstep run."""
 
     players: int = 20
     hours: float = 1.0

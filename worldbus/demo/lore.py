@@ -1,4 +1,4 @@
-"""What is written about the demo's world: the documents that lie beside its tables."""
+"""Lore of the demo's world: the documents that lie beside its tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be proven of a world that has settled: today's rules say the same, money adds up, tables are what the log makes of them."""
+"""Proofs about a world that has settled: today's rules say the same, money adds up, tables are what the log makes of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SUMS = "SELECT world, currency, sum_minor FROM world.ledger_check ORDER BY worl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What was found. In a good world `different` and `open` are 0, every sum is 0, and `rebuilds_differing` is empty.
+    """The findings. In a good world `different` and `open` are 0, every sum is 0, and `rebuilds_differing` is empty.
 
     log_sha256  over position, subject and bytes of every event: equal for two logs exactly if they are the same
     decisions   that were made again with the handlers as they are
@@ -38,7 +38,7 @@ class Proof:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was found."""
+        """True if nothing was found."""
         return not (self.different or self.open or any(self.ledger_sums.values()) or self.rebuilds_differing)
 
 

@@ -1,4 +1,4 @@
-"""What a run of the demo comes to: the one JSON object, and the same for people."""
+"""The report of a demo: the one JSON object, and the same for people."""
 
 from __future__ import annotations
 
@@ -100,11 +100,11 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Whether every promise was kept."""
+        """True if every promise was kept."""
         return not (self.lost or self.duplicated or self.out_of_order or self.parked) and (self.proof is None or self.proof.good)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON says it."""
+        """The report as a JSON object."""
         return asdict(self)
 
 

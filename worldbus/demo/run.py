@@ -41,7 +41,7 @@ Tell = Callable[[str, float], None]  # what is going on, and the share that is d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the demo is asked for."""
+    """The options of the demo."""
 
     players: int = 20
     seconds: float = 60.0

@@ -1,4 +1,4 @@
-"""What everybody outside of the handlers says in a lockstep demo: a pure function of the seed and of what was heard.
+"""The script of a lockstep demo for everybody outside of the handlers: a pure function of the seed and of the events so far.
 
 `opening`, `step` and `closing` yield groups of drafts. Whoever plays the script says a group, lets the world answer until it has nothing
 more to say, hands everything that is in the log since then to `hear`, and only then asks for the next group. `rehearse` plays it in memory,
@@ -62,7 +62,7 @@ class Script:
             self._asked.append(event)
 
     def opening(self) -> Iterator[list[Draft]]:
-        """What is written about the world; the clock, what the bots open with, the past of the feed."""
+        """The opening: the world's lore, the clock, the bots' own opening, the past of the feed."""
         for document in first_editions(self._bots.stage.content, self._name):
             yield self._group(document)
         if self._clocked:
@@ -82,7 +82,7 @@ class Script:
         yield from self._answers()
 
     def closing(self) -> Iterator[list[Draft]]:
-        """Everybody leaves."""
+        """The closing: every player leaves."""
         yield self._group([goodbye for bot in self._bots.players if (goodbye := asked(bot.leave)) is not None])
         yield from self._answers()
 

@@ -1,4 +1,4 @@
-"""What changed between two saves: files, and the handlers and projections that are other ones because of them."""
+"""Changes between two saves: files, and the handlers and projections that are other ones because of them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Changed:
         return bool(self.rules or self.views or self.came or self.went)
 
     def lines(self, old: Game | None, loaded: dict[str, Any]) -> list[str]:
-        """What is other than before, in words."""
+        """The differences from before, in words."""
         if old is None:
             return []
         told = [f"rules of {name}: {old.rules[name]} → {loaded['rules'][name]}" for name in self.rules]
@@ -61,7 +61,7 @@ class Changed:
 
 
 def saved(files: Sequence[str]) -> float:
-    """When these files were saved, in monotonic seconds; now, where their times say nothing of that."""
+    """The moment at which these files were saved, in monotonic seconds; now, where their times say nothing of that."""
     times = []
     for file in files:
         with suppress(OSError):

@@ -76,7 +76,7 @@ async def compared(settings: Settings, game: Game, names: Sequence[str] | None, 
 
 
 async def found(log: Log, handlers: Iterable[Subsystem], inputs: int) -> Window:
-    """Where the last so many inputs of these handlers begin, looked for from the end of the log backwards."""
+    """Find where the last so many inputs of these handlers begin, from the end of the log backwards."""
     until = (await log.state()).last
     names = recorded_names([kind for one in handlers for kind in one.listens_to])
     begins, size, positions = until, 2 * inputs, list[int]()

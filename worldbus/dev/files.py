@@ -69,7 +69,7 @@ class Files:
         return sorted([*(path for path in suspects if self._differs(path)), *gone])
 
     async def changes(self) -> AsyncIterator[list[str]]:
-        """What changed, whenever something did and whoever saves is done; for ever."""
+        """Yield the changed files, whenever there are some and saving has come to rest; for ever."""
         while True:
             await asyncio.sleep(LOOK_S)
             changed = set(self.look())

@@ -164,6 +164,6 @@ async def _play(link: Link, settings: Settings, game: Game, loaded: Loaded, go: 
 
 
 def _left_alone(number: int) -> None:
-    """Whoever told us to play is gone: there is nothing to play for."""
+    """End this process: the one that had it play is gone."""
     asyncio.get_running_loop().remove_reader(number)
     os.kill(os.getpid(), signal.SIGTERM)

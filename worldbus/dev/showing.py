@@ -1,4 +1,4 @@
-"""What `worldbus dev` says about a comparison, in the words of `worldbus verify`."""
+"""The report of `worldbus dev` about a comparison, in the words of `worldbus verify`."""
 
 from __future__ import annotations
 

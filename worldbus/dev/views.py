@@ -25,7 +25,7 @@ _TRIAL: Final = "worldbus_dev_trial"  # a schema that no transaction ever commit
 
 
 async def refused(settings: Settings, projections: Sequence[Projection]) -> list[str]:
-    """What Postgres has against these projections, each built in a transaction that is rolled back."""
+    """The objections of Postgres to these projections, each built in a transaction that is rolled back."""
     async with open_servers(settings, nats=False) as servers:
         await prepare(servers.postgres_dsn)
         async with connected(servers.postgres_dsn) as connection:

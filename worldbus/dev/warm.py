@@ -48,7 +48,7 @@ class Guard:
     """Lets nothing be imported that somebody may be working on: an import of such a module fails, and whatever needed it with it."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """As `importlib.abc.MetaPathFinder`."""
+        """Find a module like `importlib.abc.MetaPathFinder`."""
         for finder in sys.meta_path:
             if finder is self:
                 continue

@@ -41,7 +41,7 @@ TABLES = (
 
 
 def opening() -> Iterator[tuple[str, Message]]:
-    """What is there before anybody acts: (entity, event)."""
+    """The events before the first deed: (entity, event)."""
     for place in PLACES:
         yield place, ZoneDeclared(climate="coast")
     for player in ("mira", "tom"):
@@ -49,7 +49,7 @@ def opening() -> Iterator[tuple[str, Message]]:
 
 
 def turn(dice: Random) -> tuple[str, Message]:
-    """What one of the players does next: (entity, event)."""
+    """The next deed of one of the players: (entity, event)."""
     player = dice.choice(("mira", "tom"))
     if dice.random() < 0.5:
         return dice.choice(BEACONS), BeaconLightRequested(oil_minutes=dice.choice((0, 20, 40)), keeper=player)
@@ -79,7 +79,7 @@ async def publish(world: World, entity: str, event: Message) -> None:
 
 
 async def report(world: World, began: int, ended: int) -> None:
-    """What the log and the tables have."""
+    """Print the log and the tables."""
     print(f"Newgame lived: {ended - began} events, positions {began + 1} to {ended} of the log. Of beacons, and what people said:")
     async for events in world.log.read(after=began, until=ended):
         for event in events:

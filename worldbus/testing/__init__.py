@@ -1,4 +1,4 @@
-"""What the tests of a game are made of; nothing here needs a server but `assert_projection_laws`.
+"""Tools for the tests of a game; nothing here needs a server but `assert_projection_laws`.
 
     from worldbus.testing import Rehearsal, assert_handler_laws, given
 
@@ -33,7 +33,7 @@ _DRAWN = {"assert_handler_laws": "handler_laws", "assert_projection_laws": "proj
 
 
 def __getattr__(name: str) -> Any:
-    """What draws its examples, imported when it is asked for: given, when and then need no Hypothesis."""
+    """Import the laws when they are asked for: given, when and then need no Hypothesis."""
     if name not in _DRAWN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -109,7 +109,7 @@ def _unsigned_zero(value: Any) -> Any:
 
 
 def _value(field: FieldDescriptor, depth: int, portable: bool) -> SearchStrategy[Any]:
-    """What the constructor takes for a field that is set."""
+    """Draw a value that the constructor takes for a field that is set."""
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         key, value = field.message_type.fields
         return st.dictionaries(_one(key, depth, portable), _one(value, depth, portable), max_size=3)

@@ -92,7 +92,7 @@ async def _hold(
 async def result(
     database: str, projections: Sequence[Projection], runs: list[list[list[Event]]], *, most: int = ALL_AT_ONCE
 ) -> dict[str, Any]:
-    """Everything that the emptied database holds after these runs of a projector, each a list of deliveries, by what it is.
+    """The content of the emptied database after these runs of a projector, each a list of deliveries, by what it is.
 
     The projector takes what has come together, at most `most` events at a time.
     """
@@ -142,7 +142,7 @@ def deliveries(draw: st.DrawFn, history: list[Event]) -> list[list[list[Event]]]
 
 
 def any_history(projections: Sequence[Projection], said_by: Mapping[type[Message], str]) -> SearchStrategy[list[Event]]:
-    """Whatever the projections listen to, with whatever its fields may hold, and now and then bytes that are no event at all."""
+    """Draw a history: events that the projections listen to, with any values in their fields, and now and then bytes that are no event."""
     speakers = {kind: one.said_by or said_by.get(kind) or subsystem(kind) or "game" for one in projections for kind in one.on}
     kinds = sorted(speakers, key=lambda kind: kind.DESCRIPTOR.full_name)
     said = st.sampled_from(kinds).flatmap(

@@ -24,7 +24,7 @@ content: Final = Duskmarket(Path(__file__).parent)
 
 
 def _bots(stage: Stage) -> Bots:
-    """Its people, who play the demo; loaded by whoever plays it."""
+    """The game's people, who play the demo; loaded when the demo is played."""
     from worlds.duskmarket.bots.town import Town
 
     return Town(stage)

@@ -141,7 +141,7 @@ class Game:
         return [line for line in lines if "[EE]" in line or "Traceback" in line]
 
     async def _evennia(self, *arguments: str, cwd: Path | None = None) -> str:
-        """What it said. Raises `GameFailed`."""
+        """Run Evennia's command and return its output. Raises `GameFailed`."""
         process = await asyncio.create_subprocess_exec(
             str(self._programs / "evennia"),
             *arguments,

@@ -47,8 +47,10 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the demo is asked for. `worker`: the command of a process that serves the gold tier; else the ladder alone answers. `nice`: of
-    the bus's programs while the game is played.
+    """The options of the demo.
+
+    `worker` is the command of a process that serves the gold tier; without it the ladder alone answers. `nice` is the niceness of the
+    bus's programs while the game is played.
     """
 
     players: int = 20
@@ -60,7 +62,7 @@ class Wanted:
 
 
 class Watch:
-    """What one watching player measured."""
+    """The measurements of one watching player."""
 
     def __init__(self) -> None:
         self.windows: list[tuple[bool, Took]] = []
@@ -129,7 +131,7 @@ async def _play(world: World, game: Game, wanted: Wanted, *, stay: bool) -> tupl
 
 
 async def _live(world: World, game: Game, wanted: Wanted, admin: Telnet, asking: Telnet, watch: Watch) -> None:
-    """What goes on while they play."""
+    """Run the tasks that go on while the players play."""
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_windows(game, admin, watch), name="windows"),

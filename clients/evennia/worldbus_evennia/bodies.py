@@ -1,4 +1,4 @@
-"""Who and where of the bus is what in this game: people, characters and rooms by the names that events use.
+"""Bodies of the bus's names in this game: people, characters and rooms by the names that events use.
 
 Evennia finds objects by attribute with a query of its database: milliseconds on the reactor for every event that comes. So what was found
 is remembered for as long as it is still that: objects are deleted, and rooms renamed, under a running game.

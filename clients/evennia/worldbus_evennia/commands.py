@@ -1,4 +1,4 @@
-"""What players can say to the bus beyond Evennia's own commands."""
+"""Commands of players to the bus, beyond Evennia's own."""
 
 import re
 

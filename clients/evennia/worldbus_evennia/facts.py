@@ -1,4 +1,4 @@
-"""What players do, said to the bus. One function per fact; the entity is the player."""
+"""Deeds of players, published to the bus. One function per fact; the entity is the player."""
 
 from django.conf import settings
 

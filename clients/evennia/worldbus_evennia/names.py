@@ -36,14 +36,14 @@ def shown(text):
 
 
 def player(character):
-    """Who it is on the bus: no two characters share it, and renaming one does not change it."""
+    """The character's name on the bus: no two characters share it, and renaming one does not change it."""
     if not character.db.worldbus_name:
         character.db.worldbus_name = f"{slug(character.key)}-{character.id}"
     return character.db.worldbus_name
 
 
 def place(room):
-    """Where it is on the bus."""
+    """The room's name on the bus."""
     if room is None:
         return "nowhere"
     return PLACES.get(room.key) or f"{slug(room.key)}-{room.id}"

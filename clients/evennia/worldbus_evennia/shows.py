@@ -1,4 +1,4 @@
-"""What the world answers, shown to those who are there: lines chunk by chunk, deeds, weather, time, story scenes, quests and the market.
+"""The answers of the world, shown to whoever is there: lines chunk by chunk, deeds, weather, time, scenes, quests, and the stage's own.
 
 Everything here runs on the reactor. A line that was heard in chunks is not said again when its event arrives.
 """
@@ -62,7 +62,7 @@ def to_room(place, text):
 
 
 def expect(npc, character):
-    """Somebody was spoken to: see that they answer."""
+    """Expect an answer of a character that was spoken to."""
     if not bridge.on:
         return
     key = (npc.db.worldbus_npc, names.player(character))
@@ -71,14 +71,14 @@ def expect(npc, character):
 
 
 def answered(npc_name, player):
-    """They did, or will not."""
+    """Stop expecting an answer: it came, or will not."""
     timer = waiting.pop((npc_name, player), None)
     if timer is not None and timer.active():
         timer.cancel()
 
 
 def own_line(npc_name, player, switches):
-    """What they say while the bus is away; nothing if the bridge was switched since they were spoken to."""
+    """Say the character's own line while the bus is away; nothing if the bridge was switched meanwhile."""
     waiting.pop((npc_name, player), None)
     if bridge.switches != switches:
         return

@@ -1,4 +1,4 @@
-"""What Evennia calls when its server starts and stops; the game's own module of that name, if it has one, is called too."""
+"""Hooks that Evennia calls when its server starts and stops; the game's own module of that name, if it has one, is called too."""
 
 import itertools
 from importlib import import_module

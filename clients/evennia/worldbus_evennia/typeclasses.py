@@ -37,7 +37,7 @@ class Character(DefaultCharacter):
 
 
 def listeners(speaker, message):
-    """Who of the bus's people feels spoken to: who is named; else whom the speaker talked to last; else the first in the room."""
+    """The characters that feel spoken to: those named, else the last one the speaker talked to, else the first in the room."""
     here = [one for one in speaker.location.contents if isinstance(one, Npc)] if speaker.location else []
     words = message.lower()
     named = [one for one in here if any(part in words for part in one.key.lower().split())]

@@ -55,7 +55,7 @@ class Event:
 
     @cached_property
     def _said(self) -> Envelope:
-        """As much of the envelope as is asked for here."""
+        """The part of the envelope that is asked for here."""
         if (said := read(self.raw)) is not None:
             return said
         envelope = self.envelope

@@ -82,7 +82,7 @@ def evolve(hold: Hold, event: Event) -> Hold:
 
 
 def entities(event: Event) -> Sequence[str]:
-    """What docking says about a station concerns the ship, everything else the ship in the event's subject."""
+    """The ships that an event concerns: of docking's events the ship that they name, of all others the ship in the subject."""
     match event.data:
         case ShipDocked(ship=ship) | ShipUndocked(ship=ship):
             return (ship,) if event.subsystem == "docking" and is_token(ship) else ()

@@ -14,7 +14,7 @@ from worldbus import Content, errors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tariff:
-    """What customs make of a good: `duty_minor` for each tonne in hundredths of a mark; whether it is inspected first, or forbidden."""
+    """The customs' rule for a good: `duty_minor` for each tonne in hundredths of a mark; whether it is inspected first, or forbidden."""
 
     duty_minor: int = 0
     inspected: bool = False

@@ -34,15 +34,15 @@ class Embedder(Protocol):
 
     @property
     def dimension(self) -> int:
-        """How many numbers a vector has."""
+        """The number of components of a vector."""
 
     @property
     def query_prefix(self) -> str:
-        """What the model wants before a question."""
+        """The prefix that the model wants before a question."""
 
     @property
     def passage_prefix(self) -> str:
-        """What the model wants before a passage."""
+        """The prefix that the model wants before a passage."""
 
     async def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
         """The vectors of `texts`, in their order. The same text gives the same vector, whatever stands beside it, within rounding.

@@ -40,10 +40,10 @@ class Publishes(Protocol):
 
     @property
     def connection(self) -> Connection:
-        """Its connection: how large an event may be."""
+        """The publisher's connection: it tells how large an event may be."""
 
     async def publish_group(self, drafts: Sequence[Draft], *, expected: Mapping[LaneName, int] | None = None) -> list[int]:
-        """As `bus.publisher.Publisher.publish_group`."""
+        """Publish like `bus.publisher.Publisher.publish_group`."""
 
 
 Tell = Callable[[int, int, str], None]  # done, of, the document

@@ -1,4 +1,4 @@
-"""What holds for every handler and every projection, tried with whatever Hypothesis draws; and the tables in `content/` can be read."""
+"""The laws of every handler and every projection, tried with whatever Hypothesis draws; and the tables in `content/` can be read."""
 
 from worldbus.testing import Rehearsal, assert_handler_laws, assert_projection_laws
 

@@ -1,4 +1,4 @@
-"""What one concurrent player is, in figures: stated by `worlds/duskmarket/bots.toml`, and measured by playing it in memory.
+"""One concurrent player in figures: stated by `worlds/duskmarket/bots.toml`, and measured by playing it in memory.
 
 `measure` plays the mix of kinds with every handler, drawn from a seed, and counts the log: what the players' game servers publish, what the
 world answers, which lines are said, what models are asked. No server and no clock takes part: the same seed measures the same.

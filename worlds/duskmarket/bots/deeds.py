@@ -1,4 +1,4 @@
-"""What simulated players do in the world, one function per kind of deed: a die and what the player's client knows in, a draft's parts out.
+"""Deeds of simulated players, one function per kind: a die and the knowledge of the player's client in, a draft's parts out.
 
 The words of the world (quests, goods, scenes, prices, characters) are its own tables, so a change there is played at once.
 """
@@ -41,7 +41,7 @@ WORDS: Final = (
 
 
 class Say(NamedTuple):
-    """What is said, and about whom; an empty entity is the player."""
+    """A message, and the entity that it is about; an empty entity is the player."""
 
     data: Message
     entity: str = ""
@@ -52,7 +52,7 @@ Deed = Callable[[Dice, str, str, "Seen"], Say]  # dice, the player, a name for a
 
 
 def trade(dice: Dice, player: str, name: str, seen: Seen) -> Say:
-    """What a broker wants next; one who waits looks around meanwhile."""
+    """The broker's next command; one who waits looks around meanwhile."""
     wish = Trader(dice, seen.content.market).wish(seen.trades.of(player))
     return explore(dice, player, name, seen) if wish is None else Say(wish)
 

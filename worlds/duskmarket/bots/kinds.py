@@ -37,18 +37,18 @@ class Kind:
         return sum(self.per_minute.values())
 
     def pause_s(self, dice: random.Random, pace: float = 1.0) -> float:
-        """How long until the next deed, at so many times the stated rates."""
+        """The seconds until the next deed, at so many times the stated rates."""
         return dice.expovariate(self.total * pace / 60)
 
     def draw(self, dice: random.Random) -> str:
-        """What is done next."""
+        """Draw the next deed."""
         (deed,) = dice.choices(tuple(self.per_minute), tuple(self.per_minute.values()))
         return deed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What one spoken line costs a model."""
+    """The cost of one spoken line to a model."""
 
     tokens: int
     prompt_characters: int
@@ -70,7 +70,7 @@ class Kinds:
 
     @property
     def events_per_minute(self) -> float:
-        """What a game server publishes for the mean player."""
+        """The events a minute that a game server publishes for the mean player."""
         return sum(self.mean.values())
 
     def of(self, number: int) -> Kind:
@@ -101,7 +101,7 @@ def parse(table: Mapping[str, Any], name: str) -> Kinds:
 
 
 def problems(bots: Kinds) -> Iterator[str]:
-    """What is wrong with them."""
+    """The faults of the bots' table."""
     if not bots.kinds or abs(sum(kind.share for kind in bots.kinds.values()) - 1) > 1e-9:
         yield f"kinds: wanted shares that add up to 1, found {sum(kind.share for kind in bots.kinds.values()):g}"
     if min(bots.line.tokens, bots.line.prompt_characters, bots.line.deadline_ms) < 1:

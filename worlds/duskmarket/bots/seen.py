@@ -1,4 +1,4 @@
-"""What players can see of the world, as their game client would keep it: a fold over the log, so the same log shows the same."""
+"""Players' views of the world, as their game client would keep them: a fold over the log, so the same log shows the same."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Goal:
 
 @dataclass(slots=True)
 class Known:
-    """What one player's client knows."""
+    """The knowledge of one player's client."""
 
     version: int = 0  # of the player's own state, as the world last said it
     party: str = ""

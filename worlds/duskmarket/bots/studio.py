@@ -1,4 +1,4 @@
-"""Everybody around the players: services and their calls, the studio's operators, workers of models, a payment provider's customers.
+"""The people and programs around the players: services, the studio's operators, workers of models, a payment provider's customers.
 
 One `turn` is about a second of the demo. What is said depends on the turn's number and the seed alone.
 """
@@ -54,7 +54,7 @@ class Studio:
         self._run = run  # ids of another run on the same log are others
 
     def opening(self) -> list[Draft]:
-        """What is there before the first player."""
+        """The events before the first player."""
         said = [
             self._draft(
                 ServiceRegisterRequested(endpoint=f"http://{name}.internal:8080", offers=[Offer(capability=what, version="1.2")]), name
@@ -66,7 +66,7 @@ class Studio:
         return said
 
     def turn(self, number: int) -> list[Draft]:
-        """What is said in this turn, 1, 2, 3 and so on."""
+        """The events of this turn, 1, 2, 3 and so on."""
         return [*self._services(number), *self._models(number), *self._people(number), *self._trades(number)]
 
     def _services(self, number: int) -> Iterator[Draft]:

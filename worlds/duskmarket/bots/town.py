@@ -1,4 +1,4 @@
-"""Everybody outside of the handlers in a demo of Duskmarket: its players, and the studio with its services."""
+"""The people and programs outside of the handlers in a demo of Duskmarket: its players, and the studio with its services."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Town(Bots):
         yield from self._studio.opening()
 
     def turn(self, number: int) -> list[Draft]:
-        """What services and studio say."""
+        """The events of services and studio."""
         return self._studio.turn(number)
 
     def hear(self, event: Event) -> None:

@@ -90,10 +90,10 @@ class Trader:
 
 
 class Trades(dict[str, Broker]):
-    """What each player has as a broker, as far as the world has said it."""
+    """The goods and offers of each player as a broker, as far as the world has said."""
 
     def of(self, player: str) -> Broker:
-        """What this player has."""
+        """The state of this player as a broker."""
         return self.get(player) or Broker()
 
     def hear(self, event: Event) -> None:

@@ -104,7 +104,7 @@ def entities(event: Event) -> Sequence[str]:
 
 
 def decide(market: Market, event: Event, broker: Broker) -> Said:
-    """What a broker's wish, a buyer's word or time lead to."""
+    """The events that a broker's command, a buyer's word or time lead to."""
     match event.data:
         case WakeFired() as it:
             return stood(it, broker) if it.name.startswith(OFFER) else looked(market, event, it, broker)

@@ -1,4 +1,4 @@
-"""What time does to a broker: goods decay and spoil, the authorities forget or come."""
+"""Effects of time on a broker: goods decay and spoil, the authorities forget or come."""
 
 from __future__ import annotations
 

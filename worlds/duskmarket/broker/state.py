@@ -1,4 +1,4 @@
-"""What is known about a broker, folded from what the handler said about the player."""
+"""A broker's state, folded from the handler's events about the player."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Coming(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """What is on the table about a good: with a counter the word is the broker's, without it the buyer's."""
+    """The offer for a good: with a counter the next word is the broker's, without it the buyer's."""
 
     buyer: str
     ask: int

@@ -30,7 +30,7 @@ class Good:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where goods come from."""
+    """A source of goods."""
 
     kinds: Mapping[str, int]  # kind → share
     condition: tuple[int, int]
@@ -40,7 +40,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buyer:
-    """Who buys, what, and how."""
+    """A buyer: place, tastes and manner of haggling."""
 
     place: str
     currency: str
@@ -54,7 +54,7 @@ class Buyer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heat:
-    """How the authorities learn, forget and come."""
+    """The attention of the authorities: how it grows, fades and ends in a raid."""
 
     fades: int
     raid_from: int
@@ -67,7 +67,7 @@ class Heat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appetite:
-    """How buyers have enough, and want again."""
+    """The appetite of buyers: it shrinks with each purchase, and returns."""
 
     bite: int
     returns: int
@@ -120,7 +120,7 @@ def _source(body: toml.Table) -> Source:
 
 
 def problems(market: Market) -> list[str]:
-    """Everything that is wrong with the market, for people; empty if nothing is."""
+    """The faults of the market, for people; empty if there are none."""
     found = [] if market.look_ms >= MINUTE_MS else [f"look_minutes must be 1 or more, found {market.look_ms / MINUTE_MS:g}"]
     found += [] if market.offer_ms >= MINUTE_MS else [f"offer_minutes must be 1 or more, found {market.offer_ms / MINUTE_MS:g}"]
     for where, shares, most in (("seasons", market.seasons, MAX_SHARE), ("preservatives", market.preservatives, FULL)):
@@ -189,5 +189,5 @@ def _buyer_problems(name: str, buyer: Buyer, goods: Mapping[str, Good]) -> list[
 
 
 def season_pace(market: Market, season: str) -> int:
-    """How fast things decay, thousandths; a season that is not named changes nothing."""
+    """The pace of decay in a season, thousandths; a season that is not named changes nothing."""
     return market.seasons.get(season, FULL)

@@ -1,4 +1,4 @@
-"""What a broker does: come by goods, offer them, haggle, sell."""
+"""Deeds of a broker: come by goods, offer them, haggle, sell."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def watch(market: Market, broker: Broker) -> Said:
 
 
 def preserve(market: Market, it: ItemUsed, broker: Broker) -> Said:
-    """Something was used on a good that slows its decay; the best treatment counts."""
+    """Preserve a good: an item was used on it that slows its decay; the best treatment counts."""
     held, pace = broker.goods.get(it.target), market.preservatives.get(it.sku)
     if held is None or pace is None or pace >= held.pace:
         return ()
@@ -195,7 +195,7 @@ def stood(it: WakeFired, broker: Broker) -> Said:
 
 
 def free(player: str, good: str, offer: Offer) -> Said:
-    """Nothing stays aside for an offer that is over."""
+    """Release the goods that were aside for an offer that is over."""
     return (ItemReleaseRequested(owner=player, reference=good),) if offer.aside else ()
 
 

@@ -1,4 +1,4 @@
-"""How a buyer answers an offer: what it is worth to the buyer, how far the buyer goes this time, and what it does to their regard.
+"""A buyer's answer to an offer: its worth to the buyer, the limit of this time, and the effect on the buyer's regard.
 
 All in whole numbers and thousandths, so every machine comes to the same price.
 """

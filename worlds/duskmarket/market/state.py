@@ -1,4 +1,4 @@
-"""What is known about a buyer, folded from what the handler said about it."""
+"""A buyer's state, folded from the handler's events about it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Buyer:
     sated: Mapping[str, int] = field(default_factory=dict)  # kind → share of the appetite that is stilled; no zeros
 
     def knows(self, player: str) -> Known:
-        """What the buyer knows of a broker."""
+        """The buyer's knowledge of a broker."""
         return find(self.brokers, player) or Known()
 
 
