@@ -22,7 +22,7 @@ CLEAN: Final = (
     *("migrations", "projections", "requirements", "schemas", "worldbus", "worlds"),
 )
 OTHERS: Final = ("tests",)
-GENERATED: Final = ("gen", "gen_better", "node_modules")
+GENERATED: Final = ("gen", "node_modules")
 
 QUESTIONS: Final = "how what whatever when whenever where wherever whether which whichever who whoever whom whose why"
 PRONOUNS: Final = (
