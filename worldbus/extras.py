@@ -1,4 +1,4 @@
-"""The extras of worldbus, and what each of them brings: who needs one that is not installed is told which.
+"""The extras of worldbus and the modules that each of them brings, for the error that names the one to install.
 
 The kernel runs handlers and projections on servers that are there. Everything else is imported where it is first needed, and
 `require` looks for it before anything is begun. tests/unit/test_extras.py holds this table to pyproject.toml.

@@ -11,7 +11,7 @@ GONE: Final = "0.3"
 
 
 class Now(NamedTuple):
-    """What a former name is now: in words, and the value."""
+    """The present of a former name: in words, and the value."""
 
     name: str
     get: Callable[[], Any]
