@@ -12,7 +12,7 @@ from handlers.names import NAME_RULE, is_token
 
 
 def currencies(root: toml.Table) -> tuple[str, ...]:
-    """Those that the table names."""
+    """Names of the currencies in the table."""
     named: tuple[str, ...] = root.value("currencies", tuple[str, ...], ())
     root.refuse(f"currencies: {name!r} must be {NAME_RULE}" for name in named if not is_token(name))
     return named

@@ -19,7 +19,7 @@ from schemas.gen.worldbus.payment.v1.payment_pb2 import PurchaseCompleted, Purch
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, ClockStartRequested
 from tests.integration.test_two_games import judged, of, own_nats, process, until_answered
-from tests.spaceport import known_here
+from tests.spaceport import call, known_here
 from worldbus.embedded import NatsServer
 from worldbus.game import Game
 from worldbus.ticker.begin import EDGE as TICKER
@@ -28,19 +28,34 @@ from worlds import duskmarket
 __all__ = ["own_nats"]
 
 MAIN, PORT = "main", "port"
+NAME = "starport"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "spaceport"
 OF_THE_MARKET = (b"Widow Hask", b"widow-hask", b"spring", b"crowns", b"Doctor Vane")
-OF_THE_PORT = (b"Renke", b"renke", b"meridian", b"marks", b"spaceport")
+OF_THE_PORT = (b"Renke", b"renke", b"meridian", b"marks", b"starport")
 
 
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[Game]:
-    """The space port, from its own repository, in a world of this bus."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples" / "spaceport"))
+def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Game]:
+    """The space port in a world of this bus, under another name: its files and those of the tests' own space port have one pool here."""
+    _copy_as(NAME, tmp_path)
+    done = call(tmp_path, "proto")
+    assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.syspath_prepend(str(tmp_path))
     with known_here():
-        game: Game = import_module("spaceport").game
+        game: Game = import_module(NAME).game
         yield replace(game, plays=frozenset({PORT}))
-    for name in [name for name in sys.modules if name.partition(".")[0] == "spaceport"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == NAME]:
         del sys.modules[name]
+
+
+def _copy_as(name: str, folder: Path) -> None:
+    """The sources of the example, with another name in them and in their paths."""
+    for file in (path for path in EXAMPLE.rglob("*") if path.is_file()):
+        parts = file.relative_to(EXAMPLE).parts
+        if {"gen", "corpus", "__pycache__", "released.txt"}.isdisjoint(parts) and not parts[0].startswith("."):
+            target = folder.joinpath(*(part.replace("spaceport", name) for part in parts))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(file.read_text(encoding="utf-8").replace("spaceport", name), encoding="utf-8")
 
 
 def evening(sku: str, npc: str) -> list[tuple[Message, str, str]]:
@@ -55,8 +70,8 @@ def evening(sku: str, npc: str) -> list[tuple[Message, str, str]]:
 
 async def test_the_sample_and_the_space_port_share_a_bus(own_nats: NatsServer, port: Game) -> None:
     market = replace(duskmarket.game, plays=frozenset({MAIN}))
-    docks = registry.message_class("spaceport.docking.v1.DockRequested")(ship="margin")
-    unloads = registry.message_class("spaceport.cargo.v1.UnloadRequested")(good="ore", tonnes=4)
+    docks = registry.message_class("starport.docking.v1.DockRequested")(ship="margin")
+    unloads = registry.message_class("starport.cargo.v1.UnloadRequested")(good="ore", tonnes=4)
     async with process(own_nats, market, port) as bus:
         for world, inputs in ((MAIN, evening("lantern", "widow-hask")), (PORT, [*evening("fuel", "renke"), (docks, "meridian", "game")])):
             for message, entity, subsystem in inputs:
