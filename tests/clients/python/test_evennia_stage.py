@@ -46,6 +46,7 @@ def test_the_adapter_and_the_clients_know_no_game() -> None:
         *(ROOT / "clients" / name for name in ("python/worldbus_client", "cpp/include", "cpp/src", "typescript/src", "unreal")),
     ]
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in {".py", ".hpp", ".cpp", ".h", ".ts"}]
+    files = [file for file in files if "gen" not in file.relative_to(ROOT).parts]  # of every schema that there is
 
     assert len(files) > 40
     found = {file.relative_to(ROOT).as_posix() for file in files if OF_THE_SAMPLE.search(file.read_text(encoding="utf-8"))}
