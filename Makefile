@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test laws mutants check bench chaos proto lock clean embedder-check vllm test-vllm test-cpp ts test-ts test-browser evennia demo-evennia test-evennia litellm test-documents test-contracts test-pooler
+.PHONY: help setup demo test laws mutants check bench chaos proto lock clean embedder-check vllm test-vllm test-cpp ts test-ts test-browser evennia demo-evennia test-evennia litellm test-documents test-contracts test-pooler test-wheel
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ test: export PYTHONHASHSEED := 0
 PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -lt 7 ] && echo $$((n + 1)) || echo 8)
 test: $(STAMP)  ## every test that needs no special machine; says which heavy parts were left out
 	@$(PY) -m pytest -n $(PROCESSES) --dist worksteal $(ARGS)
-	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp', 'make test-ts' and 'make test-evennia' (the C++ and TypeScript clients, and a real game on the bus; .ci/run has them), 'make test-browser' (a page and Evennia's web client in a real Chromium; .ci/run has it), 'make test-documents' (PDF, DOCX and HTML as lore; .ci/run has it), 'make test-contracts' (clients that generators make of our documents; .ci/run has it), 'make test-pooler' (a real pgbouncer before Postgres; .ci/run has it), 'make laws' (the property tests at random; minutes to hours), 'make mutants' (planted faults, and who notices them; most of an hour), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
+	@echo "test: not run here: 'make test-vllm' (every engine's suite with the real vLLM, in its own environment; .ci/run has it), 'make test-cpp', 'make test-ts' and 'make test-evennia' (the C++ and TypeScript clients, and a real game on the bus; .ci/run has them), 'make test-browser' (a page and Evennia's web client in a real Chromium; .ci/run has it), 'make test-documents' (PDF, DOCX and HTML as lore; .ci/run has it), 'make test-contracts' (clients that generators make of our documents; .ci/run has it), 'make test-pooler' (a real pgbouncer before Postgres; .ci/run has it), 'make test-wheel' (the wheel outside the checkout, and games made from it; .ci/run has it), 'make laws' (the property tests at random; minutes to hours), 'make mutants' (planted faults, and who notices them; most of an hour), 'make chaos' (kills, pauses, power cuts, bit flips; minutes to hours), 'make bench' (figures beside their peers)"
 
 laws: $(STAMP)  ## the property tests at random, many times as many examples (TIMES=20 SEED=); what is found is to be pasted
 	@$(PY) -m tests.laws --times $(or $(TIMES),20) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -61,6 +61,7 @@ check: $(STAMP)  ## format, lint, types, generated code and locks are in step
 	@echo "check: format" && $(VENV)/bin/ruff format --check --quiet .
 	@echo "check: lint" && $(VENV)/bin/ruff check --quiet .
 	@echo "check: types" && $(VENV)/bin/mypy --no-error-summary
+	@echo "check: docstrings" && $(PY) -m tests.prose
 	@echo "check: generated code" && $(PY) -m schemas.generate --check
 	@echo "check: recorded events" && $(PY) -m schemas.record --check && $(PY) -m schemas.compat
 	@echo "check: documents made from the code" && $(VENV)/bin/worldbus asyncapi --check -o docs/reference/asyncapi.yaml && \
@@ -131,6 +132,9 @@ demo-evennia: $(STAMP) evennia  ## Evennia's tutorial world on the bus, played b
 
 test-evennia: $(STAMP) evennia  ## the adapter in a real Evennia
 	@WORLDBUS_EVENNIA=1 $(PY) -m pytest tests/clients/evennia $(ARGS)
+
+test-wheel: $(STAMP)  ## the wheel in an empty folder outside this checkout: `worldbus new`, the two commands of that game, and a second game
+	@WORLDBUS_WHEEL=1 $(PY) -m pytest tests/wheel $(ARGS)
 
 test-pooler: $(STAMP)  ## worldbus behind a real pgbouncer in transaction mode (installs a Debian package when root)
 	@tests/clients/pgbouncer/deps

@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
+from bench.duskmarket import ALL
 from bench.harness import Result, main
 from bus.event import Event
 from bus.handler import Handler
-from handlers import ALL
 from schemas.upcast import recorded_names
 from worldbus.demo.script import rehearse
 

@@ -60,7 +60,7 @@ places = Projection(
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every role is told."""
+    """The instructions for every role."""
 
     nats: str
     dsn: str

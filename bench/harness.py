@@ -1,4 +1,4 @@
-"""What all benchmarks share: a result, servers of their own, and the command line.
+"""Common parts of all benchmarks: a result, servers of their own, and the command line.
 
 `python -m bench.publish [--json] [--scale 0.1]`, or `worldbus bench publish`. Compare ratios, not rates: both sides run in the same
 call, in turn.

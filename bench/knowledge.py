@@ -23,10 +23,10 @@ from typing import Any
 import asyncpg
 import numpy as np
 
+from bench.duskmarket import FOLDER
 from bench.harness import Result, main, postgres
 from bus.event import Draft, Event
 from bus.subjects import partition_of
-from handlers.names import DEFAULT_WORLD, WORLDS
 from migrations import migrate
 from projections.knowledge import tuning, vectors
 from projections.knowledge.embedders import Vectors
@@ -79,7 +79,7 @@ class Passage:
 def sentences() -> list[tuple[str, str]]:
     """Every sentence of the sample world's lore, with its document."""
     found = []
-    for path in sorted((WORLDS / DEFAULT_WORLD / "lore").glob("*.md")):
+    for path in sorted((FOLDER / "lore").glob("*.md")):
         text = path.read_text(encoding="utf-8").split("---", 2)[2]
         whole = (" ".join(part.split()) for section in re.split(r"\n#+ ", text) for part in re.split(r"(?<=[.!?])\s+", section))
         found += [(path.stem, one) for one in whole if 30 < len(one) < 300]

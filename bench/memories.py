@@ -40,7 +40,7 @@ _SCAN = """
 
 
 def _log(count: int, first: int = 1) -> list[Event]:
-    """So many memories of each character."""
+    """Make so many memories of each character."""
     events = []
     for position in range(first, first + count * len(OWNERS)):
         dice, number = random.Random(position), (position - 1) // len(OWNERS) + 1
@@ -63,7 +63,7 @@ class _Cheap:
         return found / np.linalg.norm(found, axis=1)[:, None]
 
     async def aclose(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: no resource is held."""
 
 
 async def run(scale: float = 1.0) -> list[Result]:

@@ -120,7 +120,7 @@ class _Load:
         await self._publisher.publish_many(drafts)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Move players until cancelled."""
         number, began, waiting = 0, time.perf_counter(), set[asyncio.Task[None]]()
         try:
             while True:

@@ -24,13 +24,13 @@ from typing import Final
 from bench.capacity import plan
 from bench.capacity.bus import BEHIND_S, EFFECT_MS, TABLES_MS, Step, best, climb
 from bench.capacity.plan import Speed
+from bench.duskmarket import BOTS
 from bench.harness import Result, show
 from bench.lengths import add_option, refusing
 from bench.load import engines
 from bench.load.lengths import WORLD, profile_from
 from bus.durability import Durability
-from worldbus.demo.bots import BOTS
-from worldbus.demo.concurrent import Concurrent, measure
+from worlds.duskmarket.bots.concurrent import Concurrent, measure
 
 PARTS: Final = ("definition", "bus", "engines")
 LONG: Final = 48  # tokens: two or three sentences
@@ -39,7 +39,7 @@ BUSY: Final = 0.7  # of the cores, when players are reckoned from what one costs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the report is asked for."""
+    """The options of the report."""
 
     parts: Sequence[str] = PARTS
     figures: Sequence[Path] = ()

@@ -65,7 +65,7 @@ class Tables:
         return []
 
     async def insist(self, *statements: str) -> None:
-        """As `tell`, as often as it takes: the server may be coming back."""
+        """Tell Postgres, as often as it takes: the server may be coming back."""
         async with asyncio.timeout(BACK_S):
             while True:
                 try:
@@ -93,7 +93,7 @@ def _said(begin: str, end: str) -> Mood:
 
 @asynccontextmanager
 async def _locked(tables: Tables) -> AsyncIterator[None]:
-    """Somebody locks the archive, and whoever waits for a lock is sent away after half a second."""
+    """Lock the archive, and send away after half a second those who wait for a lock."""
     holder = await asyncpg.connect(tables.worldbus)
     await tables.tell("ALTER ROLE worldbus_owner SET lock_timeout = '500ms'", END_OURS)
     await holder.execute("BEGIN; LOCK TABLE worldbus.events IN SHARE MODE")
@@ -122,7 +122,7 @@ async def _repeated(step: Callable[[], Awaitable[None]], every_s: float) -> Asyn
 
 @asynccontextmanager
 async def _stopped(tables: Tables) -> AsyncIterator[None]:
-    """It is shut down, and again whenever it was started."""
+    """Shut the server down, and again whenever it was started."""
 
     async def stop() -> None:
         os.kill(tables.pid, signal.SIGINT)
@@ -133,7 +133,7 @@ async def _stopped(tables: Tables) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _killed(tables: Tables) -> AsyncIterator[None]:
-    """It crashes, and again while it recovers."""
+    """Crash the server, and again while it recovers."""
 
     async def kill() -> None:
         os.kill(tables.pid, signal.SIGKILL)
@@ -158,7 +158,7 @@ async def _hanging(tables: Tables) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _out_of_connections(tables: Tables) -> AsyncIterator[None]:
-    """Somebody else has all of them."""
+    """Take all connections."""
     taken: list[asyncpg.Connection] = []
 
     async def take() -> None:

@@ -53,7 +53,7 @@ async def on_fresh_server(way: Callable[[str], Coroutine[None, None, dict[str, f
 
 
 async def ours(program: Path, url: str, count: int, rate: int) -> dict[str, float]:
-    """What throughput.cpp says; `rate`: calls a second, 0 for as fast as they go."""
+    """Run throughput.cpp and read its figures; `rate`: calls a second, 0 for as fast as they go."""
     process = await asyncio.create_subprocess_exec(str(program), url, "bench", str(count), str(rate), stdout=asyncio.subprocess.PIPE)
     said, _ = await process.communicate()
     if process.returncode:

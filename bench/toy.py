@@ -17,7 +17,7 @@ NAME = "benchmover"
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """How often an entity moved, and where to."""
+    """The number of an entity's moves, and its place."""
 
     count: int = 0
     zone: str = ""

@@ -175,4 +175,4 @@ class Careful:
 
 
 def _consumer(run: LaneRun[Any], event: Event) -> str:
-    return f"{run.lane.handler.name}_{OPERATOR if event.subsystem == OPERATOR else event.partition}"
+    return f"{run.lane.handler.label}_{OPERATOR if event.subsystem == OPERATOR else event.partition}"

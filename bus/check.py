@@ -20,7 +20,7 @@ from bus.envelope import NANOS
 from bus.errors import BadEvent, BadSubject, UnknownType
 from bus.subjects import ROOT, Subject
 from schemas.errors import UnknownMessage
-from schemas.registry import by_name
+from schemas.registry import by_name, made_of_it
 
 MAX_ID = 255  # bytes
 MAX_DEPTH = 32  # messages inside messages
@@ -85,6 +85,9 @@ def check_type(name: str) -> str:
             ) from error
         raise UnknownType(f"unknown event type {name!r} (did you mean {known}?)", type=name) from error
     return full
+
+
+made_of_it(check_type.cache_clear)
 
 
 def check_stored(subject: str) -> str:

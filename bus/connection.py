@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar, cast
 import structlog
 
 from bus.api import START_S, ApiError, heedful, retried
-from bus.errors import Disconnected, Misuse, PermissionDenied, Transient, Unknown
+from bus.errors import Disconnected, MissingExtra, Misuse, PermissionDenied, Transient, Unknown
 from bus.event import new_id
 from bus.lean import without
 
@@ -304,7 +304,7 @@ class Connection:
         return answer
 
     async def make(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """As `api`, tried again while the server is away or answers late: for what may be asked twice."""
+        """Ask like `api`, and try again while the server is away or answers late: for requests that may be made twice."""
         return await retried(lambda: self.api(verb, body), START_S)
 
     async def aclose(self) -> None:
@@ -391,9 +391,12 @@ async def connect(url: str, *, name: str, connect_timeout: float = 5.0, **option
 
 
 def _allow_websocket() -> None:
-    """Give nats-py what was kept from it when it was imported."""
-    import aiohttp
-    import multidict
+    """Give nats-py what was kept from it when it was imported. Raises `MissingExtra`."""
+    try:
+        import aiohttp
+        import multidict
+    except ModuleNotFoundError as error:
+        raise MissingExtra.of("NATS over WebSocket", ("gateway",), ("aiohttp",), "name the server by nats:// or tls://") from error
 
     vars(transport).update(aiohttp=aiohttp, multidict=multidict)
 

@@ -7,7 +7,7 @@ to ask for something; the bus knows none of them, so they are handed in. What no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bus.errors import BadEvent
 from bus.lane import RUNTIME_EVENTS
@@ -15,7 +15,7 @@ from bus.lane import RUNTIME_EVENTS
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from bus.handler import Handler
+    from bus.handler import Subsystem
 
 RUNTIME = frozenset(kind.DESCRIPTOR.full_name for kind in RUNTIME_EVENTS)
 REQUEST = "Requested"
@@ -29,7 +29,7 @@ class Emitters:
     """The table. `edges` has what each edge alone may say, `rights` why a subsystem may not say a type (empty: it may)."""
 
     def __init__(
-        self, handlers: Iterable[Handler[Any]], edges: Mapping[str, Iterable[type[Message]]], rights: Callable[[str, str], str] = _anybody
+        self, handlers: Iterable[Subsystem], edges: Mapping[str, Iterable[type[Message]]], rights: Callable[[str, str], str] = _anybody
     ) -> None:
         self._rights = rights
         self.handlers = {handler.name: frozenset(kind.DESCRIPTOR.full_name for kind in handler.emits) for handler in handlers}

@@ -67,7 +67,7 @@ def _text(name: str, value: str) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _stamp_head(name: str, seconds: int, size: int) -> bytes:
-    """Everything of a timestamp entry before its `size` bytes of nanoseconds; many events share a second."""
+    """Encode a timestamp entry up to its `size` bytes of nanoseconds; many events share a second."""
     stamp = (b"\x08" + _varint(seconds & 0xFFFFFFFFFFFFFFFF) if seconds else b"") + (b"\x10" if size else b"")
     value = b"\x3a" + _SHORT[len(stamp) + size] + stamp
     prefix = _TIME[name]

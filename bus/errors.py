@@ -20,6 +20,7 @@
     ├── LaneStopped         this release cannot fold a lane's state: its inputs are put aside until one can
     └── Misuse              configuration or calling code is wrong: stop the process
         ├── BadSettings         settings that cannot work together
+        │   ├── MissingExtra        an extra of worldbus is needed and not installed
         │   └── NoWorld             the data folder that was meant holds no world
         ├── NotDurable          the server does not prove the durability that was asked for
         ├── PermissionDenied    the credentials may not publish or subscribe there
@@ -120,7 +121,7 @@ class Unknown(Transient):
 
 
 class Disconnected(Transient):
-    """Nothing was sent, because there is no connection."""
+    """An event that was not sent, because there is no connection."""
 
     code = "DISCONNECTED"
 
@@ -166,6 +167,18 @@ class BadSettings(Misuse):
     """All problems found in the settings, together."""
 
     code = "BAD_SETTINGS"
+
+
+class MissingExtra(BadSettings):
+    """An extra of worldbus is needed and not installed. `facts`: `extras`, and `missing`, the modules or programs that were looked for."""
+
+    code = "MISSING_EXTRA"
+
+    @classmethod
+    def of(cls, wanting: str, extras: tuple[str, ...], missing: tuple[str, ...], otherwise: str = "") -> MissingExtra:
+        """The error with its message: `wanting` stands behind "wanted ... for", `otherwise` is another way out than to install."""
+        step = f"pip install 'worldbus[{','.join(extras)}]'{f', or {otherwise}' if otherwise else ''}"
+        return cls(f"wanted {' and '.join(missing)} for {wanting}, found none installed: {step}", extras=extras, missing=missing)
 
 
 class StoreRefused(BadSettings):

@@ -34,7 +34,7 @@ class Framed(Protocol):
 
     @property
     def subject(self) -> bytes:
-        """Its subject."""
+        """The subject that the frame is published on."""
 
     @property
     def lines(self) -> bytes:
@@ -62,10 +62,10 @@ class Write(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Nobody waits for it any more, and it was said to be not recorded, or unknown: it must not be sent now."""
+        """True for a write without a waiting caller, which was reported as not recorded or unknown: it must not be sent now."""
 
     def stored(self, position: int) -> None:
-        """It is in the log."""
+        """Take the write as recorded at `position`."""
 
     def answered(self, header: bytes | None, payload: bytes) -> None:
         """The server's own answer to this write: an acknowledgement or an error."""

@@ -54,7 +54,7 @@ def from_json(raw: bytes | str) -> Draft:
 
 
 def from_document(document: Any, *, subsystem: str = EDGE) -> Draft:
-    """As `from_json`, of a document that `parse` has read: one of many in a batch, say. `subsystem` says it, unless its source is ours."""
+    """Make a draft like `from_json`, of a parsed document, one of a batch for instance. `subsystem` emits it, unless its source is ours."""
     if isinstance(document, list):
         bad(
             "BAD_PAYLOAD",
@@ -187,7 +187,7 @@ def to_dict(event: Event) -> dict[str, Any]:
 
 
 def attributes_of(event: Event, type_name: str) -> dict[str, Any]:
-    """Everything of the document but the payload."""
+    """The members of the document, without the payload."""
     document: dict[str, Any] = {
         "specversion": "1.0",
         "id": event.id,

@@ -11,7 +11,7 @@ import structlog
 from bus.connection import ApiError, pub
 from bus.errors import WorldbusError
 from bus.event import Event
-from bus.handler import Handler
+from bus.handler import Handler, Subsystem
 from bus.lane import Lane
 from bus.log import SNAPSHOT_ROOT, Log
 from bus.quarantine import QUARANTINE, code_of
@@ -59,11 +59,10 @@ def _shape(handler: Handler[Any]) -> Any:
 class LogLaneStore:
     """Lanes of one handler, folded from the log. Snapshots shorten the fold and are never the truth: what does not fit is ignored."""
 
-    def __init__(self, log_: Log, handler: Handler[Any]) -> None:
+    def __init__(self, log_: Log, handler: Subsystem) -> None:
         self._log = log_
         self._handler = handler
-        self._fingerprint = fingerprint(handler)
-        self._state_type: Any = type(_shape(handler))
+        self._state_types: dict[str, Any] = {}  # by fingerprint
 
     async def load(self, lane: Lane[Any], *, at_least: int) -> None:
         """Bring `lane` up to date, at least to position `at_least`. Raises `Transient` while the log cannot be read."""
@@ -95,7 +94,8 @@ class LogLaneStore:
     async def quarantined(self, partition: int) -> list[tuple[str, str]]:
         """The lanes (world, entity) of a partition in which an input was last parked because its lane could not be folded."""
         parked = stored_filter(partition=partition, subsystem=self._handler.name, name=EventParked.DESCRIPTOR.name)
-        return [(event.world, event.entity) for event in await self._log.last_of_each(parked) if code_of(event) in QUARANTINE]
+        found = [event for event in await self._log.last_of_each(parked) if self._handler.played.has(event.world)]
+        return [(event.world, event.entity) for event in found if code_of(event) in QUARANTINE]
 
     async def input_at(self, position: int) -> Event:
         """The event at a position of the log."""
@@ -110,12 +110,20 @@ class LogLaneStore:
             return
         try:
             state = msgspec.Raw(msgspec.msgpack.encode(lane.state))
-            raw = msgspec.msgpack.encode(_Snapshot(self._fingerprint, lane.position, lane.done, list(lane.waiting), lane.cause, state))
+            raw = msgspec.msgpack.encode(
+                _Snapshot(fingerprint(lane.handler), lane.position, lane.done, list(lane.waiting), lane.cause, state)
+            )
             if len(raw) > self._log.connection.max_payload - ROOM:
                 raise ValueError(f"{len(raw)} bytes are more than the server takes in one message")
             self._log.connection.write(pub(self._subject(lane).encode(), b"", raw))
         except Exception as error:  # whatever is in the state: losing a snapshot loses nothing
             log.warning("snapshot_not_kept", handler=self._handler.name, lane=lane.entity, error=str(error))
+
+    def _state_type(self, handler: Handler[Any]) -> Any:
+        of = fingerprint(handler)
+        if of not in self._state_types:
+            self._state_types[of] = type(_shape(handler))
+        return self._state_types[of]
 
     def _subject(self, lane: Lane[Any]) -> str:
         return f"{SNAPSHOT_ROOT}.lane.{self._handler.name}.{lane.world}.{lane.entity}"
@@ -125,10 +133,10 @@ class LogLaneStore:
         if not raw:
             return False
         try:
-            if msgspec.msgpack.decode(raw, type=_Stamp).fingerprint != self._fingerprint:
+            if msgspec.msgpack.decode(raw, type=_Stamp).fingerprint != fingerprint(lane.handler):
                 return False
             snapshot = msgspec.msgpack.decode(raw, type=_Snapshot)
-            state = msgspec.msgpack.decode(snapshot.state, type=self._state_type)
+            state = msgspec.msgpack.decode(snapshot.state, type=self._state_type(lane.handler))
             waiting = WaitingInputs(snapshot.waiting)
         except Exception as error:  # whatever a release or a disk made of it: the log is the truth
             log.warning("snapshot_ignored", handler=self._handler.name, lane=lane.entity, error=str(error))

@@ -208,7 +208,7 @@ class Log:
     async def lane_pages(
         self, subject_filter: str, *, after: int = 0, at_least: int = 0, most: int = READ_BATCH, timeout: float = 10.0
     ) -> AsyncIterator[list[Event]]:
-        """As `read_lane`, a part at a time, however long the history is. `timeout` seconds are for each part."""
+        """Read a lane like `read_lane`, a part at a time, however long the history is. `timeout` seconds are for each part."""
         position = after
         deadline = asyncio.get_running_loop().time() + timeout
         while True:
@@ -258,7 +258,7 @@ class Log:
                 pass
 
     def salvage(self, *, after: int = 0) -> AsyncIterator[list[Event]]:
-        """Whatever can still be read of a damaged log behind `after`, in order, without the checks of `read`: for repair only."""
+        """Read what is readable of a damaged log behind `after`, in order, without the checks of `read`: for repair only."""
         return Reader(self, after=after, until=None, since=None, filters=(), follow=False, batch=READ_BATCH, damaged=True).batches()
 
     async def mark(self, created: str) -> None:
@@ -376,7 +376,7 @@ async def stream_info(connection: Connection, name: str) -> dict[str, Any] | Non
 
 
 def partitions_of(found: dict[str, Any] | None) -> int:
-    """As `LogConfig.stream` wrote them; 0 of another stream, or of none."""
+    """The number of partitions that `LogConfig.stream` wrote; 0 for another stream, or for none."""
     written = _PARTITIONS.search(((found or {}).get("config", {}).get("subject_transform") or {}).get("dest", ""))
     return int(written[1]) if written else 0
 

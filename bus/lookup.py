@@ -80,7 +80,7 @@ def id_of(event: Event) -> str:
 
 
 def quick_id(event: Event) -> str:
-    """As `id_of`. Our own encoding begins with the id; parsing the envelope of every event would cost ten times as much."""
+    """Find the id like `id_of`, but ten times as fast: our own encoding begins with the id, and the envelope need not be parsed."""
     raw = event.raw
     if len(raw) > 2 and raw[0] == 10 and raw[1] < 123 and event.header is None:  # 123 is `{`: a line feed and a JSON document begin so
         return raw[2 : 2 + raw[1]].decode("ascii", "replace")

@@ -103,7 +103,8 @@ class Membership:
 
     def _beat(self, *, leaving: bool = False) -> Heartbeat:
         me = self._presence
-        return Heartbeat(self.me, self._handlers, leaving, me.host, me.pid, me.version, me.started_ms, me.reasons())
+        about = me.host, me.pid, me.version, me.started_ms, me.reasons(), me.game, me.worlds
+        return Heartbeat(self.me, self._handlers, leaving, *about)
 
     def _send(self, beat: Heartbeat) -> None:
         payload = _encode(beat)

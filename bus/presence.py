@@ -63,6 +63,8 @@ class Heartbeat(msgspec.Struct, omit_defaults=True):
     version: str = ""
     started_ms: int = 0  # Unix time
     health: list[str] = []  # reasons why it is not well; none: it is
+    game: str = ""  # that it plays
+    worlds: list[str] = []  # that its game plays; none: every world
     asked: str = ""  # the question that this answers; `reports` and `parts` are sent with an answer only
     more: bool = False  # the answer goes on in the next message
     reports: list[HandlerReport] = []
@@ -70,7 +72,7 @@ class Heartbeat(msgspec.Struct, omit_defaults=True):
 
 
 class Ill(Protocol):
-    """Whatever knows why a process is not well."""
+    """The source of the reasons why a process is not well."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -100,7 +102,7 @@ class Part:
 
     @property
     def state(self) -> str:
-        """As it stands."""
+        """The present state."""
         return self._state
 
     @property
@@ -109,14 +111,14 @@ class Part:
         return self._moved_ms > 0
 
     def report(self) -> PartReport:
-        """As it is sent."""
+        """The report for a heartbeat or an answer, made now."""
         if self._probe is not None:
             self.stands(*self._probe())
         return PartReport(self.name, self._state, self._reason[:REASON], self._since_ms, self._position, self._moved_ms)
 
 
 class Presence:
-    """This process, for its heartbeats."""
+    """The facts about this process for its heartbeats."""
 
     def __init__(self, version: str = "", health: Ill | None = None) -> None:
         self.host = socket.gethostname()
@@ -124,6 +126,8 @@ class Presence:
         self.version = version
         self.started_ms = _now_ms()
         self.health = health
+        self.game = ""
+        self.worlds: list[str] = []
         self._parts: dict[str, Part] = {}
 
     @contextmanager

@@ -112,11 +112,11 @@ class Progress:
 
     @property
     def position(self) -> int:
-        """Everything up to here is known to be settled."""
+        """The position up to which everything is known to be settled."""
         return self._settled
 
     def settled(self, position: int) -> None:
-        """Everything up to `position` is settled; recorded every few seconds."""
+        """Take everything up to `position` as settled; it is recorded every few seconds."""
         self._settled = position
         if time.monotonic() - self._saved_at > EVERY_S:
             self.save()

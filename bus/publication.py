@@ -70,7 +70,7 @@ class Desk(Protocol):
         """Any other answer."""
 
     def end(self, publication: Publication) -> None:
-        """It has ended."""
+        """Forget a publication that has its outcome."""
 
 
 class Publication:
@@ -129,13 +129,13 @@ class Publication:
         return self.future.done()
 
     def stored(self, position: int) -> None:
-        """It is in the log."""
+        """End as recorded at `position`."""
         self.desk.end(self)
         if not self.future.done():
             self.future.set_result(position)
 
     def failed(self, error: WorldbusError) -> None:
-        """It is not in the log, or nobody knows: the error says which."""
+        """End as not recorded or as unknown; the error says which."""
         self.desk.end(self)
         if not self.future.done():
             self.future.set_exception(error)

@@ -114,7 +114,7 @@ class Publisher:
         return await self.submit(draft, expected=expected)
 
     def submit(self, draft: Draft, *, expected: int | None = None) -> asyncio.Future[int]:
-        """As `publish`, without waiting for room: the caller bounds what it has in flight. Raises `Rejected` at once, for a bad draft."""
+        """Publish without waiting for room: the caller bounds its events in flight. Raises `Rejected` at once, for a bad draft."""
         parcel = self._pack(draft)
         fence = "" if expected is None else fence_of(draft, self.log.partitions)
         return self._begin(draft.id, parcel, self.loop.create_future(), fence, expected or 0)

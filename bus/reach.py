@@ -34,7 +34,7 @@ from google.protobuf.message import Message
 
 from bus.code_digest import code_of, constant_token
 
-OURS: Final = frozenset({"bus", "handlers", "inference", "projections", "schemas", "worldbus"})
+OURS: Final = frozenset({"bus", "handlers", "inference", "projections", "schemas", "worldbus", "worlds"})
 """Packages that count by their code also where they are installed."""
 
 _INSTALLED: Final = re.compile(r"[/\\](site|dist)-packages[/\\]")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from bus.decision import CONTROL
 from bus.errors import BadSubject, HandlerHung, Stopped
 from bus.event import Event
-from bus.handler import Handler, of_subject
+from bus.handler import Subsystem
 from bus.subjects import check_token
 from bus.watch import UNWATCHED, Watch
 
@@ -17,7 +16,7 @@ CONTROL_EVENTS = frozenset(kind.DESCRIPTOR.name for kind in CONTROL)
 
 
 def lanes_of(
-    handler: Handler[Any], event: Event, watch: Watch = UNWATCHED, *, skipped: Callable[[Event], bool] = lambda _: False
+    handler: Subsystem, event: Event, watch: Watch = UNWATCHED, *, skipped: Callable[[Event], bool] = lambda _: False
 ) -> list[tuple[str, str]]:
     """The lanes (world, entity) of `handler` that an input concerns, each once.
 
@@ -27,7 +26,7 @@ def lanes_of(
     try:
         if event.name in CONTROL_EVENTS:
             return [(event.world, event.entity)] if getattr(event.data, "handler", "") == handler.name else []
-        if handler.entities is of_subject:
+        if handler.at_home:
             return [(check_token(event.world, "world"), check_token(event.entity, "entity"))]
         lanes = watch.call("entities", handler, event, _once, handler, event)
         return [(check_token(event.world, "world"), check_token(entity, "entity")) for entity in lanes]
@@ -39,7 +38,7 @@ def lanes_of(
         raise
 
 
-def lanes_or_place(handler: Handler[Any], event: Event, watch: Watch, *, skipped: Callable[[Event], bool]) -> list[tuple[str, str]]:
+def lanes_or_place(handler: Subsystem, event: Event, watch: Watch, *, skipped: Callable[[Event], bool]) -> list[tuple[str, str]]:
     """The lanes that an input is put into: as `lanes_of`, and for one whose lanes cannot be found that where its subject points.
 
     Raises `HandlerHung` and `Stopped`.
@@ -52,8 +51,8 @@ def lanes_or_place(handler: Handler[Any], event: Event, watch: Watch, *, skipped
         return [place_of(event)]
 
 
-def _once(handler: Handler[Any], event: Event) -> dict[str, None]:
-    return dict.fromkeys(handler.entities(event))
+def _once(handler: Subsystem, event: Event) -> dict[str, None]:
+    return dict.fromkeys(handler.of(event.world).entities(event))
 
 
 def place_of(event: Event) -> tuple[str, str]:

@@ -27,7 +27,7 @@ from bus.caution import Caution
 from bus.decision import decide
 from bus.event import Draft, Event
 from bus.failing import Failing
-from bus.handler import Handler, of_subject
+from bus.handler import Subsystem
 from bus.lane import Lane
 from bus.lane_run import Entry, LaneRun, LaneStore, Limits, Tally
 from bus.lane_writer import LaneWriter
@@ -55,7 +55,7 @@ class Runner(Generic[S]):
 
     def __init__(
         self,
-        handler: Handler[S],
+        handler: Subsystem,
         store: LaneStore,
         writes: Writes,
         *,
@@ -82,7 +82,7 @@ class Runner(Generic[S]):
         self.listens_to = recorded_names(handler.listens_to)
         self.lanes: dict[tuple[str, str], LaneRun[S]] = {}
         self.alone = False  # True while no other member runs this handler: nobody else writes to its lanes
-        self._home = handler.entities is of_subject  # a lane's inputs all lie in its own partition: whoever holds that writes it alone
+        self._home = handler.at_home  # a lane's inputs all lie in its own partition: whoever holds that writes it alone
         self._ready: deque[LaneRun[S]] = deque()
         self._pumping = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -131,7 +131,7 @@ class Runner(Generic[S]):
             if len(self.lanes) >= self.limits.max_lanes:
                 self._evict()
             fault = self.caution.fault(world, entity)
-            run = self.lanes[key] = LaneRun(Lane(self.handler, world, entity, self.partitions, watch=self.watch, fault=fault))
+            run = self.lanes[key] = LaneRun(Lane(self.handler.of(world), world, entity, self.partitions, watch=self.watch, fault=fault))
         return run
 
     def _evict(self) -> None:

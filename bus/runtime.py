@@ -14,7 +14,7 @@ from bus.caution import Caution
 from bus.connection import Connection
 from bus.decision import CONTROL
 from bus.errors import WorldbusError
-from bus.handler import Handler
+from bus.handler import Subsystem
 from bus.hangs import Hangs
 from bus.health import Health
 from bus.keeper import Keeper, list_consumers
@@ -39,24 +39,26 @@ CHECK_S = 5.0  # between two looks at the consumers
 STALL_S = 0.25  # how often the loop looks at itself
 
 
-def places(handler: Handler[Any], partitions: int) -> list[Place]:
+def places(handler: Subsystem, partitions: int) -> list[Place]:
     """The consumers of one handler: one per partition, and one for what the operator asks of its lanes (which concerns few and needs no
     partition)."""
     names = recorded_names(handler.listens_to)
     recorded_names(handler.emits)  # one that is read as another type would not be found in the handler's own history
     one = next(iter(names)) if len(names) == 1 else None
     control = Place(
-        name=f"{handler.name}_{OPERATOR}",
+        name=f"{handler.label}_{OPERATOR}",
         subject_filter=stored_filter(subsystem=OPERATOR),
         wanted=frozenset(kind.DESCRIPTOR.name.encode() for kind in CONTROL),
+        worlds=handler.played.tokens,
     )
     wanted = frozenset(name.encode() for name in names)
     return [
         Place(
-            name=f"{handler.name}_{partition}",
+            name=f"{handler.label}_{partition}",
             subject_filter=stored_filter(partition=partition, name=one),
             wanted=wanted,
             partition=partition,
+            worlds=handler.played.tokens,
         )
         for partition in range(partitions)
     ] + [control]
@@ -69,30 +71,32 @@ class Runtime:
         self,
         connection: Connection,
         log_: Log,
-        handlers: Sequence[Handler[Any]],
+        handlers: Sequence[Subsystem],
         *,
         pace: Pace,
         limits: Limits,
         budgets: Budgets,
         known: Set[str],
         presence: Presence | None = None,
+        health: Health | None = None,
     ) -> None:
         self.connection = connection
         self.log = log_
-        self.health = Health()
+        self.health = health or Health()
         if presence is not None:
             presence.health = self.health
         self.writes = Writes(connection)
         self.hangs = Hangs(log_)
         watch = Watch()
-        self.runners = {
+        self.runners: dict[str, Runner[Any]] = {
             handler.name: Runner(
                 handler, LogLaneStore(log_, handler), self.writes, partitions=log_.partitions, limits=limits, watch=watch, known=known
             )
             for handler in handlers
         }
+        labels = [runner.handler.label for runner in self.runners.values()]
         self.membership = Membership(
-            connection, log_.name, self.runners, self._rebalance, presence=presence, reports=lambda: map(self._report, self.runners)
+            connection, log_.name, labels, self._rebalance, presence=presence, reports=lambda: map(self._report, self.runners.values())
         )
         self._careful = Careful(self.hangs, self.membership.me, self.runners.values)
         for runner in self.runners.values():
@@ -118,12 +122,12 @@ class Runtime:
         }
         self._tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
 
-    def _report(self, name: str) -> HandlerReport:
-        tally = self.runners[name].tally
-        holds = [session.hold() for session, _ in self._sessions.values() if session.runner is self.runners[name]]
-        return HandlerReport(name, holds, tally.decided, tally.last, tally.last_ns // MS)
+    def _report(self, runner: Runner[Any]) -> HandlerReport:
+        tally = runner.tally
+        holds = [session.hold() for session, _ in self._sessions.values() if session.runner is runner]
+        return HandlerReport(runner.handler.label, holds, tally.decided, tally.last, tally.last_ns // MS)
 
-    async def _consumers(self, handler: Handler[Any]) -> None:
+    async def _consumers(self, handler: Subsystem) -> None:
         for place in places(handler, self.log.partitions):
             await Keeper(self.log, place, Progress(self.log, place.name), pace=self._pace).begin()
 
@@ -147,8 +151,8 @@ class Runtime:
         while True:
             await self._balance.wait()
             self._balance.clear()
-            for name, runner in self.runners.items():
-                members = self.membership.members(name)
+            for runner in self.runners.values():
+                members = self.membership.members(runner.handler.label)
                 shared = places(runner.handler, self.log.partitions)
                 mine = share(len(shared), members, self.membership.me)
                 self._note_company(runner, alone=len(members) == 1)
@@ -215,22 +219,26 @@ class Runtime:
 async def run_handlers(
     connection: Connection,
     log_: Log,
-    handlers: Iterable[Handler[Any]],
+    handlers: Iterable[Subsystem],
     *,
     pace: Pace | None = None,
     limits: Limits | None = None,
     budgets: Budgets | None = None,
     presence: Presence | None = None,
+    health: Health | None = None,
     known: Iterable[str] = (),
 ) -> AsyncIterator[Runtime]:
     """Run `handlers` for the block. Every input is decided, in log order per entity, with effects exactly once, however often this
     process dies.
 
     A decision that does not return is interrupted and parked; one that cannot be interrupted ends the process with code 71 (`budgets`).
-    `presence` is what operators are told about this process. `known` are the names of handlers that other processes run. What any other
-    subsystem publishes comes from an edge; if nobody can ever decide it, it is skipped, where a handler's output would stop the lane.
+    `presence` is what operators are told about this process, `health` what others know of it already. `known` are the names of handlers
+    that other processes run. What any other subsystem publishes comes from an edge; if nobody can ever decide it, it is skipped, where a
+    handler's output would stop the lane. Raises `BadSettings` for a subsystem that was given no content.
     """
     handlers = list(handlers)
+    for handler in handlers:
+        handler.check_has_rules()
     runtime = Runtime(
         connection,
         log_,
@@ -240,6 +248,7 @@ async def run_handlers(
         budgets=budgets or Budgets(),
         known=frozenset(known) | {handler.name for handler in handlers},
         presence=presence,
+        health=health,
     )
     with runtime.watchdog:
         try:

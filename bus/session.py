@@ -67,7 +67,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A durable consumer: its name, the one filter it reads by, and the event names that the handler wants of that.
+    """A durable consumer: its name, the one filter it reads by, and the event names and worlds that the handler wants of that.
 
     One filter only: with several the server looks through every subject of a block for each message, a hundred times slower with 5,000
     entities (docs/adr/0003). So a handler of several event types reads its whole partition, and what it does not want is skipped here,
@@ -78,6 +78,7 @@ class Place:
     subject_filter: str
     wanted: frozenset[bytes]
     partition: int | None = None  # all it reads lies in this one
+    worlds: frozenset[bytes] | None = None  # None: every world
 
 
 class Session:
@@ -362,7 +363,8 @@ class Session:
         if delivered.position <= self._last:
             return  # delivered again after ack_wait: it is still open here
         self._last = delivered.position
-        if subject.rpartition(b".")[2] in self.place.wanted:
+        worlds = self.place.worlds
+        if subject.rpartition(b".")[2] in self.place.wanted and (worlds is None or subject.split(b".", 3)[2] in worlds):
             partition, tokens = place(subject)
             if self.place.partition is not None and partition != self.place.partition:
                 self._doubt = True  # its order among those of its own partition is not ours to give

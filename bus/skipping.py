@@ -31,7 +31,7 @@ class Skips:
         self._kinds: set[tuple[str, str, str]] = set()
 
     def would_take(self, event: Event) -> bool:
-        """As `take`, without counting it."""
+        """Tell what `take` would return, without counting the event."""
         return from_edge(event, self._known) and undecodable(event) is not None
 
     def take(self, event: Event) -> bool:

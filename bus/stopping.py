@@ -32,7 +32,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Watching(Protocol):
-    """Whoever watches an event loop and can get it out of a decision."""
+    """A watcher of an event loop that can get it out of a decision."""
 
     def stop_soon(self) -> None:
         """The process was told to end: a decision that runs for longer than a second is given up, its input not parked."""

@@ -20,7 +20,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 class LaneName(NamedTuple):
-    """Everything that one subsystem says about one entity of a world: what expected positions are about."""
+    """The events of one subsystem about one entity of a world: the lane that an expected position is about."""
 
     world: str
     subsystem: str
@@ -92,8 +92,8 @@ def check_token(token: str, field: str = "token") -> str:
 def parse_stored(subject: str) -> tuple[int, Subject]:
     """Split a stored subject into (partition, tokens).
 
-    >>> parse_stored("evt.3.duskmarket.npc.mira.NpcSpoke")
-    (3, Subject(world='duskmarket', subsystem='npc', entity='mira', name='NpcSpoke'))
+    >>> parse_stored("evt.3.main.npc.mira.NpcSpoke")
+    (3, Subject(world='main', subsystem='npc', entity='mira', name='NpcSpoke'))
     """
     tokens = subject.split(".")
     if len(tokens) != 6 or tokens[0] != ROOT or not tokens[1].isdigit():

@@ -53,7 +53,7 @@ class Succession:
         self._now: _Held | None = None
 
     async def begin(self, info: dict[str, Any]) -> None:
-        """We take the partition up; `info` is what the server says of its consumer after the reset. Raises `Transient`."""
+        """Take the partition up; `info` is the server's word on its consumer after the reset. Raises `Transient`."""
         self._now = None
         if not info["num_pending"]:
             return
@@ -68,14 +68,14 @@ class Succession:
             self._careful.begin_with(self._consumer, self._survived)
 
     def end(self, settled: int, *, taken: bool) -> None:
-        """We let it go, alive, having settled everything up to there. `taken`: another member has it already, and the record."""
+        """Let the partition go, alive, with everything settled up to `settled`. `taken`: another member has it already, and the record."""
         self._careful.end_with(self._consumer)
         if self._now is not None and not taken and (self._now.careful or settled <= self._now.floor):
             self._survived()
         self._now = None
 
     def _survived(self) -> None:
-        """Nobody died of it."""
+        """Clear the record: no holder died of this partition."""
         if self._now is not None:
             self._now.held = self._now.careful = False
             self._now.deaths = 0

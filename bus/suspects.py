@@ -35,7 +35,7 @@ class Suspects:
         return [hang for hang in self.known.values() if hang.state == "hanging" and not self.wait_s(hang)]
 
     def drop(self, hang: Hang) -> None:
-        """It is dealt with."""
+        """Forget a hang that is dealt with."""
         self.known.pop(_key(hang), None)
         self._lanes.pop((hang.world, hang.entity), None)
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import Message
 
 from bus.event import EDGE, Draft, Event, LaneMark, output_id
-from bus.handler import MAX_DEPTH, MAX_OUTPUTS, Handler
+from bus.handler import MAX_DEPTH, MAX_OUTPUTS, Handler, Subsystem
 
 S = TypeVar("S")
 WORLD = "testworld"
@@ -77,7 +77,7 @@ class Case(Generic[S]):
         return self
 
     def then_state(self, **expected: Any) -> Case[S]:
-        """These fields of the state have these values now."""
+        """Expect these values in these fields of the state."""
         assert expected == {name: getattr(self.state, name) for name in expected}
         return self
 
@@ -109,8 +109,8 @@ class Rehearsal:
     The order of the log is the order of saying; ids, causes, times and limits are those of production. Everything is deterministic.
     """
 
-    def __init__(self, *handlers: Handler[Any], world: str = WORLD) -> None:
-        self.handlers = {handler.name: handler for handler in handlers}
+    def __init__(self, *handlers: Subsystem, world: str = WORLD) -> None:
+        self.handlers = {handler.name: handler.of(world) for handler in handlers}
         self.world = world
         self.log: list[Event] = []
         self._states: dict[tuple[str, str], Any] = {}

@@ -31,7 +31,7 @@ class Turn(NamedTuple):
 
 
 class OutOfStep(WorldbusError):
-    """Something was written that nobody here wrote or knows to have written: the order of the log is not ours any more."""
+    """An event that this process neither wrote nor knows to have written: the order of the log is not in its hands any more."""
 
     code = "OUT_OF_STEP"
 
@@ -68,7 +68,7 @@ class Turns:
         return False
 
     def expect(self, turn: Turn, resume: Callable[[], None]) -> None:
-        """As `begin` for a lane that waits for a later turn of its own: `resume` is called when this one has come, at once if it has."""
+        """Wait for a later turn of the lane's own: `resume` is called when it has come, at once if it has."""
         self._waiting[turn] = resume
         if self._turns and self._turns[0] == turn:
             self._next()

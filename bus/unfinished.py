@@ -173,7 +173,9 @@ class Unfinished(Generic[S]):
         """Take up the lanes of a partition that were quarantined by a release which could not fold them, where this one can."""
         runner, epoch = self._runner, session.epoch
         for world, entity in await runner.store.quarantined(partition):
-            trial = Lane(runner.handler, world, entity, runner.partitions, watch=runner.watch, fault=runner.caution.fault(world, entity))
+            trial = Lane(
+                runner.handler.of(world), world, entity, runner.partitions, watch=runner.watch, fault=runner.caution.fault(world, entity)
+            )
             await runner.catch_up(trial)
             if runner.closed or session.epoch != epoch:
                 return
@@ -201,4 +203,4 @@ def _resumption(lane: Lane[Any]) -> Event:
 
 
 def _nothing() -> None:
-    """There is nothing to settle."""
+    """Settle nothing."""

@@ -18,7 +18,7 @@ from schemas.registry import by_name
 if TYPE_CHECKING:
     from bus.event import Event
 
-_VERSION: Final = re.compile(r"(?P<package>worldbus\.\w+)\.v(?P<version>[1-9]\d{0,3})\.(?P<name>\w+)", re.ASCII)
+_VERSION: Final = re.compile(r"(?P<package>(?:\w+\.)+\w+)\.v(?P<version>[1-9]\d{0,3})\.(?P<name>\w+)", re.ASCII)
 
 
 def undecodable(event: Event) -> BadEvent | None:

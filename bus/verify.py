@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
@@ -23,13 +22,14 @@ from bus.decision import decide, taken_up
 from bus.errors import BadEvent, HandlerHung
 from bus.event import Draft, Event, LaneMark
 from bus.frames import words_of
-from bus.handler import Handler
+from bus.handler import Handler, Subsystem
 from bus.lane import Lane
 from bus.quarantine import QUARANTINE, code_of, mark_of
 from bus.routing import CONTROL_EVENTS, lanes_of, place_of
 from bus.rules import producer
 from bus.unreadable import from_edge, undecodable
 from bus.verify_report import Difference, Report, Since, Tally
+from bus.verify_track import Group, Track
 from bus.watch import UNWATCHED, Watch
 from schemas.upcast import recorded_names
 
@@ -40,59 +40,42 @@ KEPT_DIFFERENCES = 1000
 _HUNG = "it does not return"
 
 
-@dataclass(slots=True)
-class _Group:
-    """The answer that is being compared: what today's rules say, what the log says so far."""
-
-    position: int
-    today: list[Draft]
-    error: str
-    same: bool = True
-    recorded: list[Event] = field(default_factory=list)
-
-
-class _Track:
-    """One lane and its inputs without an answer, per partition in log order."""
-
-    __slots__ = ("group", "lane", "waiting")
-
-    def __init__(self, lane: Lane[Any]) -> None:
-        self.lane = lane
-        self.waiting: dict[int, deque[int]] = {}
-        self.group: _Group | None = None
-
-
 class Verifier:
-    """Takes the log in order, from its first event on."""
+    """Takes the log in order, from its first event on, or from the beginning of a window (`since`)."""
 
     def __init__(
         self,
-        handlers: Iterable[Handler[Any]],
+        handlers: Iterable[Subsystem],
         *,
         partitions: int = 8,
         kept: int = KEPT,
         watch: Watch = UNWATCHED,
         known: Iterable[str] = (),
+        since: int = 0,
     ) -> None:
         """`watch` is that of a watchdog, which gets us out of a decision that hangs, as it did then. `known` are the names of all handlers
         of the bus, if `handlers` are not all: what others said comes from edges.
+
+        `since` is the position behind which the events are taken: answers to inputs up to there are folded and not compared, and each lane
+        has to be given its history up to there when it first comes up (`unfolded`).
         """
+        self._begins = since
         self._watch = watch
         self._never: dict[tuple[str, str, str, int], str] = {}  # decisions that are not tried again, and why not
         self._handlers = {handler.name: handler for handler in handlers}
         self._known = frozenset(known) | self._handlers.keys()
         self._partitions = partitions
         self._kept = kept
-        self._listeners: dict[str, list[Handler[Any]]] = {}
+        self._listeners: dict[str, list[Subsystem]] = {}
         for handler in self._handlers.values():
             for name in recorded_names(handler.listens_to):
                 self._listeners.setdefault(name, []).append(handler)
-        self._tracks: dict[tuple[str, str, str], _Track] = {}
+        self._tracks: dict[tuple[str, str, str], Track] = {}
         self._inputs: OrderedDict[int, Event] = OrderedDict()
         self._tallies = {name: Tally() for name in self._handlers}
         self._differences: list[Difference] = []
         self._since: dict[str, Since] = {}
-        self._stalled: list[tuple[_Track, int]] = []
+        self._stalled: list[tuple[Track, int]] = []
         self.events = 0
 
     # -- the log, event by event -------------------------------------------------------------------------------------------------
@@ -100,7 +83,7 @@ class Verifier:
     def missing(self, event: Event) -> list[int]:
         """Positions of inputs that `take(event)` will look at and that are not in memory any more: hand them to `recall` first."""
         mark, _ = self._mark(event)
-        if mark is None:
+        if mark is None or mark.position <= self._begins:
             return []
         track = self._tracks.get((event.subsystem, event.world, event.entity))
         wanted = {mark.position}
@@ -120,6 +103,18 @@ class Verifier:
         for track, partition in stalled:
             self._settle(track, partition)
 
+    def unfolded(self, event: Event) -> list[Lane[Any]]:
+        """The lanes that `take(event)` will look at for the first time, in a window: extend each with its history up to `since`."""
+        if not self._begins:
+            return []
+        concerned = [(handler, *lane) for handler in self._hearers(event) for lane in self._lanes_of(handler, event)]
+        if self._mark(event)[0] is not None:
+            concerned.append((self._handlers[event.subsystem], event.world, event.entity))
+        fresh = [track for one in concerned if not (track := self._track(*one)).folded]
+        for track in fresh:
+            track.folded = True
+        return list({id(track): track.lane for track in fresh}.values())
+
     def recall(self, event: Event) -> None:
         """Hold an input again that was asked for."""
         self._inputs[event.position] = event
@@ -128,8 +123,10 @@ class Verifier:
         """The next event of the log."""
         self.events += 1
         mark, problem = self._mark(event)
-        if mark is not None:
+        if mark is not None and mark.position > self._begins:
             self._answer(event, mark, problem)
+        elif mark is not None:
+            self._answer_from_before(event, mark, problem)
         self._hear(event)
         while len(self._inputs) > self._kept:
             self._inputs.popitem(last=False)
@@ -152,14 +149,18 @@ class Verifier:
         return Report(events=self.events, handlers=dict(self._tallies), differences=tuple(self._differences), since=dict(self._since))
 
     def _mark(self, event: Event) -> tuple[LaneMark | None, Exception | None]:
-        return mark_of(event) if event.subsystem in self._handlers else (None, None)
+        handler = self._handlers.get(event.subsystem)
+        return mark_of(event) if handler is not None and handler.played.has(event.world) else (None, None)
 
     # -- inputs ------------------------------------------------------------------------------------------------------------------
 
-    def _hear(self, event: Event) -> None:
+    def _hearers(self, event: Event) -> list[Subsystem]:
         if event.name in CONTROL_EVENTS:
-            return
-        for handler in self._listeners.get(event.name, ()):
+            return []
+        return [handler for handler in self._listeners.get(event.name, ()) if handler.played.has(event.world)]
+
+    def _hear(self, event: Event) -> None:
+        for handler in self._hearers(event):
             for world, entity in self._lanes_of(handler, event):
                 self._inputs[event.position] = event
                 track = self._track(handler, world, entity)
@@ -168,7 +169,7 @@ class Verifier:
                 if len(queue) == 1:
                     self._settle(track, event.partition)
 
-    def _lanes_of(self, handler: Handler[Any], event: Event) -> list[tuple[str, str]]:
+    def _lanes_of(self, handler: Subsystem, event: Event) -> list[tuple[str, str]]:
         astray = (handler.name, "", "", event.position)
         if astray not in self._never:
             try:
@@ -180,14 +181,14 @@ class Verifier:
         self._never[handler.name, *place_of(event), event.position] = self._never[astray]  # it was parked there
         return [place_of(event)]
 
-    def _track(self, handler: Handler[Any], world: str, entity: str) -> _Track:
+    def _track(self, handler: Subsystem, world: str, entity: str) -> Track:
         key = (handler.name, world, entity)
         track = self._tracks.get(key)
         if track is None:
-            track = self._tracks[key] = _Track(Lane(handler, world, entity, self._partitions, watch=self._watch))
+            track = self._tracks[key] = Track(Lane(handler.of(world), world, entity, self._partitions, watch=self._watch))
         return track
 
-    def _settle(self, track: _Track, partition: int) -> None:
+    def _settle(self, track: Track, partition: int) -> None:
         """Strike out the first inputs of a partition as far as the lane, in its present state, is silent about them."""
         queue = track.waiting.get(partition)
         while queue and track.group is None and not track.lane.parked:
@@ -200,7 +201,7 @@ class Verifier:
             queue.popleft()
             self._count_silence(track)
 
-    def _silent(self, track: _Track, event: Event) -> bool:
+    def _silent(self, track: Track, event: Event) -> bool:
         """Return whether there is nothing to say to it: the rules say nothing, or a runner skips it."""
         drafts, error = self._today(track, event)
         return not drafts and (not error or self._skipped(event))
@@ -208,7 +209,7 @@ class Verifier:
     def _skipped(self, event: Event) -> bool:
         return from_edge(event, self._known) and undecodable(event) is not None
 
-    def _count_silence(self, track: _Track) -> None:
+    def _count_silence(self, track: Track) -> None:
         tally = self._tallies[track.lane.handler.name]
         tally.decisions += 1
         tally.identical += 1
@@ -216,8 +217,7 @@ class Verifier:
     # -- answers -----------------------------------------------------------------------------------------------------------------
 
     def _answer(self, event: Event, mark: LaneMark, problem: Exception | None) -> None:
-        handler = self._handlers[event.subsystem]
-        track = self._track(handler, event.world, event.entity)
+        track = self._track(self._handlers[event.subsystem], event.world, event.entity)
         if event.name == "LaneInputDropped":
             track.group = None
             if not self._begun(track, mark):  # given up before it was parked
@@ -232,10 +232,20 @@ class Verifier:
             self._compare(track, event, mark)
         track.lane.apply(event, mark, problem)
         if track.group is None:
-            for partition in track.waiting:
-                self._settle(track, partition)
+            self._settle_all(track)
 
-    def _begin(self, track: _Track, mark: LaneMark) -> None:
+    def _answer_from_before(self, event: Event, mark: LaneMark, problem: Exception | None) -> None:
+        """An answer to an input that came before the window: it moves the lane, and nothing is compared."""
+        track = self._track(self._handlers[event.subsystem], event.world, event.entity)
+        track.lane.apply(event, mark, problem)
+        if track.lane.group is None:  # else the state is one in the midst of a decision
+            self._settle_all(track)
+
+    def _settle_all(self, track: Track) -> None:
+        for partition in track.waiting:
+            self._settle(track, partition)
+
+    def _begin(self, track: Track, mark: LaneMark) -> None:
         """An answer to the input at `mark`: those of its partition before it were met with silence, and it is not waiting any more."""
         queue = track.waiting.get(mark.partition, deque())
         while queue and queue[0] < mark.position:
@@ -247,17 +257,17 @@ class Verifier:
             tally.decisions -= 1
             tally.identical -= 1
 
-    def _begun(self, track: _Track, mark: LaneMark) -> bool:
+    def _begun(self, track: Track, mark: LaneMark) -> bool:
         """Return whether the input had an answer before: it waits, its answer is half written, or was not seen by whoever put it aside."""
         lane = track.lane
         half_written = lane.group is not None and lane.group.mark.position == mark.position
         return half_written or lane.waiting.has(mark.position) or lane.has_done(mark.partition, mark.position)
 
-    def _heard(self, track: _Track, position: int) -> bool:
+    def _heard(self, track: Track, position: int) -> bool:
         event = self._inputs.get(position)
         return event is not None and (track.lane.world, track.lane.entity) in self._lanes_of(track.lane.handler, event)
 
-    def _aside(self, track: _Track, event: Event, mark: LaneMark) -> None:
+    def _aside(self, track: Track, event: Event, mark: LaneMark) -> None:
         """Parked, or failed again: that was the answer then, whatever today's rules make of the input."""
         if event.name == "EventParked":
             self._begin(track, mark)
@@ -268,7 +278,7 @@ class Verifier:
         tally.identical += 1
         tally.would_pass += passes
 
-    def _compare(self, track: _Track, event: Event, mark: LaneMark) -> None:
+    def _compare(self, track: Track, event: Event, mark: LaneMark) -> None:
         group = track.group
         if group is None or group.position != mark.position or mark.step == 0:
             waits = track.lane.waiting.get(mark.position)
@@ -280,14 +290,14 @@ class Verifier:
             drafts, error = (
                 self._today(track, cause, retried=waits is not None) if cause is not None else ([], "its input is not in the log")
             )
-            group = track.group = _Group(mark.position, drafts, error)
+            group = track.group = Group(mark.position, drafts, error)
         group.recorded.append(event)
         group.same &= len(group.today) == mark.steps and same(event, group.today[mark.step])
         if mark.step == mark.steps - 1:
             track.group = None
             self._judge(track, mark.position, same=group.same, recorded=group.recorded, today=group.today, error=group.error)
 
-    def _today(self, track: _Track, event: Event, *, retried: bool = False) -> tuple[list[Draft], str]:
+    def _today(self, track: Track, event: Event, *, retried: bool = False) -> tuple[list[Draft], str]:
         """The lane's answer to `event` by today's rules, and the error if they raise one."""
         lane = track.lane
         if lane.fault is not None:
@@ -304,8 +314,8 @@ class Verifier:
 
     # -- verdicts ----------------------------------------------------------------------------------------------------------------
 
-    def _differ(self, track: _Track, position: int, recorded: list[Event]) -> None:
-        """There is no answer on record, and today there would be one."""
+    def _differ(self, track: Track, position: int, recorded: list[Event]) -> None:
+        """Report an input that has no answer on record, and would have one today."""
         cause = self._inputs.get(position)
         drafts, error = self._today(track, cause) if cause is not None else ([], "")
         if error and cause is not None and self._skipped(cause):
@@ -313,7 +323,7 @@ class Verifier:
         return self._judge(track, position, same=False, recorded=recorded, today=drafts, error=error)
 
     def _judge(
-        self, track: _Track, position: int, *, same: bool, recorded: Sequence[Event], today: Sequence[Draft], error: str = ""
+        self, track: Track, position: int, *, same: bool, recorded: Sequence[Event], today: Sequence[Draft], error: str = ""
     ) -> None:
         tally = self._tallies[track.lane.handler.name]
         tally.decisions += 1
@@ -347,7 +357,7 @@ class Verifier:
 
 
 def verify(
-    handlers: Iterable[Handler[Any]], events: Iterable[Event], *, partitions: int = 8, settled: Callable[[str, int], int] | None = None
+    handlers: Iterable[Subsystem], events: Iterable[Event], *, partitions: int = 8, settled: Callable[[str, int], int] | None = None
 ) -> Report:
     """Decide a log that is at hand again; `events` are all of it, in order."""
     verifier = Verifier(handlers, partitions=partitions, kept=1 << 62)

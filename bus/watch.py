@@ -23,7 +23,7 @@ from bus.frames import words_of
 
 if TYPE_CHECKING:
     from bus.event import Event
-    from bus.handler import Handler
+    from bus.handler import Subsystem
     from bus.lane import Lane
 
 A = TypeVar("A")
@@ -40,7 +40,7 @@ class Call:
     """
 
     step: str
-    owner: Lane[Any] | Handler[Any]
+    owner: Lane[Any] | Subsystem
     event: Event | None
     asked: int
 
@@ -50,7 +50,7 @@ class Call:
 
     @property
     def handler(self) -> str:
-        """Its name."""
+        """The name of the handler that is called."""
         owner: Any = self.owner
         return str(getattr(owner, "handler", owner).name)
 
@@ -97,14 +97,12 @@ class Watch:
 
     def __init__(self) -> None:
         self.step = ""
-        self.owner: Lane[Any] | Handler[Any] | None = None
+        self.owner: Lane[Any] | Subsystem | None = None
         self.event: Event | None = None
         self.order: Order | None = None
         self.thrown = _NOT
 
-    def call(
-        self, step: str, owner: Lane[Any] | Handler[Any], event: Event | None, function: Callable[[A, B], T], first: A, second: B
-    ) -> T:
+    def call(self, step: str, owner: Lane[Any] | Subsystem, event: Event | None, function: Callable[[A, B], T], first: A, second: B) -> T:
         """The result of `function(first, second)`. Raises whatever it raises, and `HandlerHung` or `Stopped` when it was interrupted.
 
         What it raises that is no `Exception` comes as `BrokenRule`: an exit, a cancellation, the panic of an extension in Rust.
@@ -171,9 +169,7 @@ def _no_exception(step: str, error: BaseException) -> BrokenRule:
 class _Unwatched(Watch):
     """Calls that nobody watches: pure uses such as tests and folds outside of a runtime."""
 
-    def call(
-        self, step: str, owner: Lane[Any] | Handler[Any], event: Event | None, function: Callable[[A, B], T], first: A, second: B
-    ) -> T:
+    def call(self, step: str, owner: Lane[Any] | Subsystem, event: Event | None, function: Callable[[A, B], T], first: A, second: B) -> T:
         return function(first, second)
 
 

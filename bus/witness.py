@@ -44,7 +44,7 @@ class Witness:
         return min(max(seconds, 0.0), self._most_s)
 
     def _read(self) -> _Account:
-        """Nothing is known where the kernel does not tell: then all time up to the limit counts."""
+        """The kernel's account of the thread; zeros where it keeps none, and then all time up to the limit counts."""
         try:
             ran, waited, *_ = self._folder.joinpath("schedstat").read_text().split()
             stat = self._folder.joinpath("stat").read_text()

@@ -17,13 +17,15 @@ from google.protobuf.message import Message
 from bus.event import Event
 from bus.handler import Handler, of_subject
 from handlers.permissions import Right, role_of
-from handlers.plausible import BOUNDS, implausible
+from handlers.plausible import Bounds, implausible
 from handlers.rights import HANDLERS, RIGHTS
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone, RequestRefused
 
 S = TypeVar("S")
 NOT_ALLOWED: Final = "NOT_ALLOWED"
 IMPLAUSIBLE: Final = "IMPLAUSIBLE"
+ANSWERS: Final = (RequestRefused, RequestFoundDone)
+"""What every handler emits that answers requests, beside its own events."""
 
 
 class Silence(NamedTuple):
@@ -38,7 +40,7 @@ Rows = Mapping[type[Message], Right]
 
 
 def done(reason: str) -> Silence:
-    """Nothing has to be done."""
+    """Make the answer to a request that is fulfilled already."""
     return Silence("", reason)
 
 
@@ -47,16 +49,23 @@ def nothing_to_do(event: Event) -> Silence:
     return done(f"nothing to change for {event.entity}")
 
 
-def answering(handler: Handler[S], why: Why = nothing_to_do, lane: Callable[[S], str] | None = None) -> Handler[S]:
-    """The handler, with an answer to every request. `why` says for each request what silence means.
+def answering(
+    handler: Handler[S],
+    bounds: Bounds,
+    why: Why = nothing_to_do,
+    lane: Callable[[S], str] | None = None,
+    rights: Rows = RIGHTS,
+) -> Handler[S]:
+    """The handler, which declares `ANSWERS`, with an answer to every request. Reports are believed within `bounds`; `why` says for each
+    request what silence means.
 
-    `lane` names the lane of a state, where a request may concern several: the first of them answers.
+    `lane` names the lane of a state, where a request may concern several: the first of them answers. `rights` are the rows to go by, for a
+    handler of a game's own `{**RIGHTS, **rows}`.
     """
-    rows: Rows = {kind: RIGHTS[kind] for kind in handler.listens_to if kind in RIGHTS}
+    rows: Rows = {kind: rights[kind] for kind in handler.listens_to if kind in rights}
     return replace(
         handler,
-        emits=(*handler.emits, RequestRefused, RequestFoundDone),
-        decide=partial(_decide, handler.name, rows, why, lane, handler.decide, handler.entities),
+        decide=partial(_decide, handler.name, rows, bounds, why, lane, handler.decide, handler.entities),
         entities=of_subject if handler.entities is of_subject else partial(_entities, handler.name, rows, handler.entities),
     )
 
@@ -72,6 +81,7 @@ def _entities(name: str, rows: Rows, inner: Callable[[Event], Iterable[str]], ev
 def _decide(
     name: str,
     rows: Rows,
+    bounds: Bounds,
     why: Why,
     lane: Callable[[S], str] | None,
     inner: Callable[[Event, S], Sequence[Message]],
@@ -85,7 +95,7 @@ def _decide(
     role = role_of(speaker, HANDLERS)
     code, problem = NOT_ALLOWED, right.problem(speaker, role)
     if not problem:
-        code, problem = IMPLAUSIBLE, implausible(BOUNDS, role, event.data)
+        code, problem = IMPLAUSIBLE, implausible(bounds, role, event.data)
     if right.answers != name:  # one of those whom the handler itself led here
         return () if problem else inner(event, state)
     concerned = tuple(entities(event))

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from bus.errors import BadSettings
-from handlers.names import DEFAULT_WORLD, WORLDS
+from bus import toml
 from handlers.permissions import ROLES
 from schemas.registry import by_name, message_class
 
 Fields = Mapping[str, int]  # field → the most that is believed
 Bounds = Mapping[str, Mapping[str, Fields]]  # simple name of the type → role or `any` → fields, those of `any` among each role's
 ANYBODY: Final = "any"
+UNBOUNDED: Final[Bounds] = {}
 _WHOLE: Final = frozenset({1, 2, 3, 4})  # cpp_type of whole numbers
 
 
 def load(path: Path) -> Bounds:
     """The bounds in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> Bounds:
     """The bounds in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    root = toml.of(table, name)
     found = [
         f"{role}.{kind}.{field}: {problem}"
         for role, kinds in table.items()
@@ -37,8 +34,7 @@ def parse(table: Mapping[str, Any], name: str) -> Bounds:
         for field, most in _tables(fields)
         if (problem := _problem(role, kind, field, most))
     ]
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root.refuse(found)
     return {kind: _by_role(table, kind) for kinds in table.values() for kind in kinds}
 
 
@@ -78,6 +74,3 @@ def implausible(bounds: Bounds, role: str, message: Message) -> str:
         if not 0 <= value <= most:
             return f"{field} of a {kind} by {role} must be 0 to {most}, found {value}: report it in parts if it is true"
     return ""
-
-
-BOUNDS: Final = load(WORLDS / DEFAULT_WORLD / "bounds.toml")

@@ -16,15 +16,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import answering
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, answering
 from handlers.display_name import BadName, shown
 from handlers.names import NAME_RULE, is_token
+from handlers.plausible import UNBOUNDED, Bounds
 from schemas.gen.worldbus.player.v1.player_pb2 import (
     PlayerArrived,
     PlayerDeparted,
@@ -39,6 +40,9 @@ from schemas.gen.worldbus.player.v1.player_pb2 import (
     PlayerSessionSummarised,
 )
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 PERIOD_MS: Final = 60_000  # real milliseconds between two looks at a player
 SKEW_MS: Final = 2_000  # that a publisher's clock may be ahead of the log's
@@ -63,12 +67,12 @@ class Player:
 
     @property
     def online(self) -> bool:
-        """Whether a session is open."""
+        """True if a session is open."""
         return self.zone != ""
 
 
 def decide(event: Event, player: Player) -> Said:
-    """What a game server's word, or the clock's, means for the player."""
+    """The events that a game server's report, or the clock's, leads to."""
     match event.data:
         case PlayerHeartbeat():
             return _alive(event, player)
@@ -215,7 +219,7 @@ def entities(event: Event) -> Sequence[str]:
     return (woken.entity,) if woken.subsystem == "player" and event.subsystem == "time" else ()
 
 
-_handler: Final = Handler(
+player: Final[ByWorld[Content]] = ByWorld(
     name="player",
     listens_to=(PlayerHeartbeat, PlayerMoved, PlayerJoined, PlayerLeft, WakeFired),
     emits=(
@@ -227,10 +231,18 @@ _handler: Final = Handler(
         PlayerSessionSummarised,
         PlayerReportRefused,
         WakeRequested,
+        *ANSWERS,
     ),
-    initial=lambda entity: Player(),
-    decide=decide,
-    evolve=evolve,
-    entities=entities,
+    make=lambda content: players(content.bounds),
 )
-player: Final = answering(_handler)
+
+
+def players(bounds: Bounds = UNBOUNDED) -> Handler[Player]:
+    """The handler; reports are believed within `bounds`."""
+    handler = player.with_rules(
+        initial=lambda entity: Player(),
+        decide=decide,
+        evolve=evolve,
+        entities=entities,
+    )
+    return answering(handler, bounds)

@@ -1,10 +1,13 @@
-"""The rows: who may ask for what in this world. Gates (gateway, command line) and handlers refuse by them alike.
+"""The rows: who may ask for what of the standard subsystems. Gates (gateway, command line) and handlers refuse by them alike.
+
+A game has rows of its own for its own types (`Game.rights`). Its handlers ask the standard subsystems with the rights of a game server.
 
 A request type without a row fails the tests; a plain fact without one may be said by game servers, and by no client.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -38,7 +41,7 @@ HANDLERS: Final = frozenset(
         "broker", "market", "trade", "narrative", "storyteller", "npc", "language",
     }
 )  # fmt: skip
-"""Names of this world's handlers (tests hold it against `handlers.ALL`, which cannot be imported here)."""
+"""Names of the handlers for whose events there are rows here (tests hold it against the sample game, which has all of them)."""
 
 PLAY: Final[dict[str, Scope]] = {GAME: ANY, CLIENT: OWN, OPERATOR: ANY}  # what a player does
 WITNESS: Final[dict[str, Scope]] = {GAME: ANY, OPERATOR: ANY}  # what only a game server can have seen
@@ -146,42 +149,48 @@ RIGHTS: Final[dict[type[Message], Right]] = {
 }
 
 
-_BY_NAME: Final = {kind.DESCRIPTOR.full_name: right for kind, right in RIGHTS.items()}
-
-
 def is_word_of(speaker: str, subsystem: str) -> bool:
     """True for the subsystem whose fact it is: `speaker`, or for `EDGE` anybody outside, since the rights have seen to who may say it."""
     return subsystem not in HANDLERS if speaker == EDGE else subsystem == speaker
 
 
-@lru_cache(maxsize=4096)
-def problem(subsystem: str, type_name: str) -> str:
-    """The reason why a source may not say a type, in words; empty if it may. A client says only what a row allows it."""
-    right, role = _BY_NAME.get(type_name), role_of(subsystem, HANDLERS)
-    if right is not None:
-        return right.problem(subsystem, role)
-    if role == CLIENT:
-        return f"wanted a type that a player's own program may say, found it from {subsystem!r}: let the game server say it"
-    return ""
+class Rights:
+    """The rows of a table by full type name, as gates ask them."""
+
+    def __init__(self, rows: Mapping[type[Message], Right]) -> None:
+        self._rows = {kind.DESCRIPTOR.full_name: right for kind, right in rows.items()}
+        self.problem = lru_cache(maxsize=4096)(self._problem)
+        self.scope = lru_cache(maxsize=4096)(self._scope)
+
+    def _problem(self, subsystem: str, type_name: str) -> str:
+        """The reason why a source may not say a type, in words; empty if it may. A client says only what a row allows it."""
+        right, role = self._rows.get(type_name), role_of(subsystem, HANDLERS)
+        if right is not None:
+            return right.problem(subsystem, role)
+        if role == CLIENT:
+            return f"wanted a type that a player's own program may say, found it from {subsystem!r}: let the game server say it"
+        return ""
+
+    def _scope(self, subsystem: str, type_name: str) -> Scope:
+        """The entities about which a source may say a type that it may say: its own or any."""
+        right, role = self._rows.get(type_name), role_of(subsystem, HANDLERS)
+        return ANY if right is None or subsystem in right.emitters else right.may.get(role, ANY)
+
+    def owner_field(self, type_name: str) -> str:
+        """The field of the payload that names whose business events of a type are; empty: the entity."""
+        right = self._rows.get(type_name)
+        return "" if right is None else right.owner
+
+    def owner_of(self, type_name: str, entity: str, message: Message) -> str:
+        """The entity whose business an event is."""
+        right = self._rows.get(type_name)
+        return right.owner_of(entity, message) if right is not None else entity
 
 
-@lru_cache(maxsize=4096)
-def scope(subsystem: str, type_name: str) -> Scope:
-    """The entities about which a source may say a type that it may say: its own or any."""
-    right, role = _BY_NAME.get(type_name), role_of(subsystem, HANDLERS)
-    return ANY if right is None or subsystem in right.emitters else right.may.get(role, ANY)
-
-
-def owner_field(type_name: str) -> str:
-    """The field of the payload that names whose business events of a type are; empty: the entity."""
-    right = _BY_NAME.get(type_name)
-    return "" if right is None else right.owner
-
-
-def owner_of(type_name: str, entity: str, message: Message) -> str:
-    """The entity whose business an event is."""
-    right = _BY_NAME.get(type_name)
-    return right.owner_of(entity, message) if right is not None else entity
-
+STANDARD: Final = Rights(RIGHTS)
+problem: Final = STANDARD.problem
+scope: Final = STANDARD.scope
+owner_field: Final = STANDARD.owner_field
+owner_of: Final = STANDARD.owner_of
 
 assert not ROLES & SPECIAL

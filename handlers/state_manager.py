@@ -13,14 +13,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import Silence, answering
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, Silence, answering
 from handlers.names import NAME_RULE, is_token
+from handlers.plausible import UNBOUNDED, Bounds
 from schemas.gen.worldbus.state.v1.state_pb2 import (
     LoadRefused,
     LoadRequested,
@@ -37,6 +38,9 @@ from schemas.gen.worldbus.state.v1.state_pb2 import (
     StateSnapshotTaken,
 )
 from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 ANY_VERSION: Final = -1
 SNAPSHOT_EVERY: Final = 100  # versions
@@ -244,7 +248,7 @@ def _silence(event: Event) -> Silence:
     return Silence("NO_SUCH_SLOT", f"wanted a slot of {event.entity}, found {ascii(it.slot)[:80]}: it may be deleted already")
 
 
-_handler: Final = Handler(
+state: Final[ByWorld[Content]] = ByWorld(
     name="state",
     listens_to=(StateChangeRequested, SaveRequested, LoadRequested, SlotDeleteRequested),
     emits=(
@@ -257,9 +261,18 @@ _handler: Final = Handler(
         StateLoaded,
         LoadRefused,
         SlotDeleted,
+        *ANSWERS,
     ),
-    initial=lambda entity: Entity(),
-    decide=decide,
-    evolve=evolve,
+    home=True,
+    make=lambda content: states(content.bounds),
 )
-state: Final = answering(_handler, _silence)
+
+
+def states(bounds: Bounds = UNBOUNDED) -> Handler[Entity]:
+    """The handler; reports are believed within `bounds`."""
+    handler = state.with_rules(
+        initial=lambda entity: Entity(),
+        decide=decide,
+        evolve=evolve,
+    )
+    return answering(handler, bounds, _silence)

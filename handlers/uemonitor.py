@@ -56,7 +56,7 @@ class Line:
 
 
 def decide(event: Event, line: Line) -> Said:
-    """What a reading, or a failure to read, means for the line."""
+    """The events that a reading of the feed, or a failure to read it, leads to."""
     match event.data:
         case ReleaseFeedRead() as it:
             return _read(it, line)

@@ -39,7 +39,7 @@ class Version(NamedTuple):
 
     @property
     def is_release(self) -> bool:
-        """Whether it is not a preview of any kind."""
+        """True for a release, false for a preview of any kind."""
         return self.stage == _RELEASE
 
     @property

@@ -48,12 +48,12 @@ class Estimate:
 
     @property
     def cautious(self) -> float:
-        """What it takes in all but a few cases."""
+        """The value that holds in all but a few cases."""
         return self.mean + 2 * self.deviation
 
 
 class Lag:
-    """How late the event loop comes to what is due: the most of lately, seconds. A machine that is too busy shows here first."""
+    """The lateness of the event loop: the most of lately, seconds. A machine that is too busy shows here first."""
 
     __slots__ = ("_peak",)
 
@@ -66,7 +66,7 @@ class Lag:
 
     @property
     def cautious(self) -> float:
-        """How late what is due next may come."""
+        """The lateness, in seconds, to reckon with for the next timer."""
         return self._peak
 
 
@@ -79,7 +79,7 @@ class Offer:
 
 
 class Admission:
-    """What one engine can do in a given time."""
+    """The work that one engine can do in a given time."""
 
     def __init__(self, tier: Tier) -> None:
         self.first_token = Estimate(tier.first_token_ms / 1000)
@@ -91,15 +91,15 @@ class Admission:
         self.lag = Lag()
 
     def seconds(self, tokens: int) -> float:
-        """How long a generation of so many tokens takes, cautiously."""
+        """The seconds that a generation of so many tokens takes, cautiously."""
         return self.first_token.cautious + max(0, tokens - 1) * self.per_token.cautious
 
     def likely_s(self, tokens: int) -> float:
-        """How long a generation with a limit of so many tokens probably takes: for sums over many, in which caution would add up."""
+        """The seconds that a generation limited to so many tokens probably takes: for sums, in which caution would add up."""
         return self.first_token.typical + max(0.0, tokens * min(1.0, self.used.mean) - 1) * self.per_token.typical
 
     def reserve_s(self, ladder: Ladder) -> float:
-        """What has to be left at the end: the rungs without a model, and the way back, by a process that is as late as it was lately."""
+        """The seconds to leave at the end: for rungs without a model, and for the way back by a process that is as late as lately."""
         return ladder.reserve_ms / 1000 + self.record.cautious + self.lag.cautious
 
     def offer(self, ladder: Ladder, wanted: int, choice_chars: int, left_s: float) -> Offer | None:

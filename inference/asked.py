@@ -1,4 +1,4 @@
-"""What was asked before: the ids of all requests that have an end, for ever, so that asking again changes nothing.
+"""An index of ended requests: the ids of all requests that have an end, for ever, so that asking again changes nothing.
 
 An id is kept as 16 bytes (a hash, and the position of the request that had it) in one of 262,144 buckets, each the last value of a subject
 of its own in the stream `ASKED`: so the server's memory does not grow with the number of requests, and a bucket of 100 million requests has
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 class _Place(NamedTuple):
-    """Where an id is kept."""
+    """The place in which an id is kept."""
 
     bucket: int
     key: bytes

@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 
 class Cancel(NamedTuple):
-    """Somebody wants an end. `at_ns` is when this worker heard of it, or when the log recorded it, on the server's clock."""
+    """A demand for an end. `at_ns` is when this worker heard of it, or when the log recorded it, on the server's clock."""
 
     world: str
     request_id: str

@@ -24,7 +24,7 @@ LAG_MATTERS_S: Final = 0.01
 
 
 class Chosen(Protocol):
-    """What happens to those who are chosen: the worker."""
+    """The worker's side of the choice: it begins the requests that are chosen."""
 
     @property
     def engine(self) -> Engine | None:
@@ -32,7 +32,7 @@ class Chosen(Protocol):
         ...
 
     def begin(self, work: Work, offer: Offer) -> None:
-        """It has a slot."""
+        """Begin a request that has a slot."""
         ...
 
     def give_up(self, work: Work, code: str, reason: str) -> None:
@@ -40,12 +40,12 @@ class Chosen(Protocol):
         ...
 
     def looked(self) -> None:
-        """Everybody was looked at: say what else may come."""
+        """Say what else may come: every waiting request was looked at."""
         ...
 
 
 class Choosing:
-    """Those who wait and those who run. `draining`: nobody begins any more."""
+    """The requests that wait and those that run. `draining`: no request begins any more."""
 
     def __init__(self, chosen: Chosen, admission: Admission, clock: ServerClock, look_ahead: int) -> None:
         self.waiting: FairQueue[Work] = FairQueue()
@@ -84,7 +84,7 @@ class Choosing:
         self.wake()
 
     def left(self, work: Work) -> None:
-        """It runs no longer."""
+        """Take note that a request runs no longer."""
         if work in self.running:
             self.running.remove(work)
             self.waiting.ended(work)
@@ -113,7 +113,7 @@ class Choosing:
         return self._chosen.engine is not None and self._clock.now_ns() + self.resting_s * 1e9 > self.latest_ns(work)
 
     def speaks(self, work: Work) -> bool:
-        """Whether the engine that is up has words for it."""
+        """Return whether the engine that is up has words for it."""
         engine = self._chosen.engine
         return engine is not None and engine.abilities.speaks(work.ask.grammar)
 

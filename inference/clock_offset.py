@@ -36,12 +36,12 @@ class Reading:
     bound_ns: int
 
     def bound_at(self, local_ns: int) -> int:
-        """How wrong it may be by then."""
+        """The most, in nanoseconds, by which it may be wrong at `local_ns`."""
         return self.bound_ns + int(DRIFT * abs(local_ns - self.local_ns))
 
 
 def better(known: Reading | None, new: Reading) -> Reading:
-    """Whichever is less wrong now."""
+    """The reading that is less wrong now."""
     return new if known is None or new.bound_ns <= known.bound_at(new.local_ns) else known
 
 
@@ -64,7 +64,7 @@ class ServerClock:
         return self.now_ns() - time.time_ns()
 
     def bound_ns(self) -> int:
-        """How wrong `now_ns` may be."""
+        """The most, in nanoseconds, by which `now_ns` may be wrong."""
         return self._reading.bound_at(self._monotonic()) if self._reading else 0
 
     async def measure(self) -> None:

@@ -114,7 +114,7 @@ class Consult:
             self._listener = None
 
     def worth(self, work: Work) -> bool:
-        """Whether asking could help: it was not asked before, nothing was generated, there is time, and another tier has an engine up.
+        """Return whether asking could help: first question, nothing generated, time left, and another tier with an engine up.
 
         Where no other tier seems able, the router is still told of some, so that the log says why; not of all, or a site that is full
         everywhere would be kept busy with questions.
@@ -126,7 +126,7 @@ class Consult:
         return bool(others) and (any(one.predicted_ms * MS <= slack for one in standing_for(work, others)) or self._in_vain())
 
     def _in_vain(self) -> bool:
-        """Whether one more question may be asked whose answer seems plain."""
+        """Return whether one more question may be asked whose answer seems plain."""
         now = asyncio.get_running_loop().time()
         if now - self._last_in_vain < IN_VAIN_S:
             return False
@@ -214,7 +214,7 @@ class Consult:
             self._spawn(self._let_go(key, one))
 
     async def _let_go(self, key: tuple[str, str], one: _Aside) -> None:
-        """What was heard on its way into the log counts once the log holds it: then others are bound to take it."""
+        """Let a request go once the log holds that another tier takes it, heard on its way into the log: then others are bound to it."""
         lane = lane_of(self._settings.tier, one.work.ask.id)
         partition = partition_of(WORLD, lane, self._log.partitions)
         lane_filter = stored_filter(partition=partition, world=WORLD, subsystem=ROUTER, entity=lane, name=NAME)

@@ -12,7 +12,7 @@ MAX_AHEAD_MS: Final = 86_400_000
 
 
 def deadline_of(request: InferenceRequested, recorded_ns: int) -> int:
-    """When the answer stops being useful: the earlier of `deadline_ms` and `budget_ms` behind the recording.
+    """The moment from which on the answer is of no use: the earlier of `deadline_ms` and `budget_ms` behind the recording.
 
     >>> deadline_of(InferenceRequested(budget_ms=100), 5_000_000)
     105000000
@@ -26,7 +26,7 @@ def deadline_of(request: InferenceRequested, recorded_ns: int) -> int:
 
 
 def deadline_problem(request: InferenceRequested, recorded_ns: int) -> str:
-    """Why the deadline is absurd, or nothing. A deadline that has passed is not absurd, only late."""
+    """The reason why the deadline is absurd; empty if it is not. A deadline that has passed is not absurd, only late."""
     if request.deadline_ms == 0 and request.budget_ms == 0:
         return "wanted deadline_ms or budget_ms, found neither: say when an answer stops being useful"
     if request.deadline_ms < 0 or not 0 <= request.budget_ms <= MAX_AHEAD_MS:

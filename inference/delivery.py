@@ -34,7 +34,7 @@ _EXISTS: Final = 10058
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was spoken of a request so far; `position` is the fence for whoever speaks next."""
+    """The chunks of a request that were spoken so far; `position` is the fence of the next one."""
 
     chunks: tuple[TokensDelivered, ...] = ()
     position: int = 0
@@ -94,7 +94,7 @@ class Delivery:
             await ensure(self._connection)
 
     async def heard(self, world: str, request_id: str) -> Heard:
-        """What was spoken so far. Raises `Transient`."""
+        """Read what was spoken so far. Raises `Transient`."""
         return await heard(self._answers, world, request_id)
 
 
@@ -135,7 +135,7 @@ async def _replace(connection: Connection, config: dict[str, Any]) -> None:
 
 
 async def heard(answers: Answers, world: str, request_id: str) -> Heard:
-    """What was spoken of a request, read from the stream."""
+    """Read from the stream what was spoken of a request."""
     chunks: list[TokensDelivered] = []
     position = 0
     while True:
@@ -218,7 +218,7 @@ class Tale:
 
     @property
     def started(self) -> bool:
-        """Whether anything was, or is about to be, heard."""
+        """True if anything was, or is about to be, heard."""
         return bool(self._delivered and any(self._delivered)) or bool(self._waiting) or self._pump is not None
 
     def say(self, text: str, tokens: int = 0, *, last: bool = False) -> None:
@@ -269,7 +269,7 @@ class Tale:
             self._pump = None
 
     async def _look(self, chunk: TokensDelivered) -> None:
-        """Nobody knows whether it was heard: look, and say it if it was not, for as long as the server is away."""
+        """Look whether a chunk without an answer was heard, and say it if it was not, for as long as the server is away."""
         for pause in (0.02, 0.1, 0.3, 0.5, 1.0, 1.0, 1.0):
             await asyncio.sleep(pause)
             try:

@@ -34,7 +34,7 @@ def speakable(declared: Sequence[str]) -> tuple[str, ...]:
 
 
 def fits(text: str, schema: str, choices: Sequence[str]) -> bool:
-    """Whether an answer is what was asked for; what that means for a schema says `inference.json_schema`."""
+    """Return whether an answer has the form that was asked for; for a schema, `inference.json_schema` decides."""
     if choices:
         return text in choices
     if not schema:

@@ -31,7 +31,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Everything that one generation is asked for. At most one of `json_schema` and `choices`; `parts` or `token_ids`."""
+    """The request for one generation. At most one of `json_schema` and `choices`; `parts` or `token_ids`."""
 
     parts: tuple[Part, ...] = ()
     token_ids: tuple[int, ...] = ()
@@ -63,7 +63,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What a whole generation came to."""
+    """The end of a whole generation, with its counts."""
 
     finish: Finish
     """`stop`: by itself or by a stop text; `length`: `max_tokens` reached; `matched`: the choice or the JSON is complete."""
@@ -96,7 +96,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What an engine declares that it can do; asking for more is `PromptRejected`, never a silent difference."""
+    """The abilities that an engine declares; asking for more is `PromptRejected`, never a silent difference."""
 
     json_schema: bool = False
     choices: bool = False
@@ -118,13 +118,13 @@ class Abilities:
     """Its answers begin inside a thought."""
 
     def speaks(self, grammar: str) -> bool:
-        """Whether the engine has words of its own for requests whose grammar is called `grammar` (empty: there is none)."""
+        """Return whether the engine has words of its own for requests whose grammar is called `grammar` (empty: there is none)."""
         return self.grammars is None or grammar in self.grammars
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How busy an engine is at this moment."""
+    """The work of an engine at this moment."""
 
     running: int
     waiting: int = 0
@@ -160,7 +160,7 @@ class Engine(Protocol):
         ...
 
     async def healthy(self) -> bool:
-        """Whether the engine would serve now; cheap, generates nothing, raises nothing."""
+        """Return whether the engine would serve now; cheap, generates nothing, raises nothing."""
         ...
 
     def generate(self, prompt: Prompt) -> AsyncGenerator[Chunk, None]:

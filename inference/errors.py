@@ -1,4 +1,4 @@
-"""What an engine can answer instead of text, in the tree of `bus.errors`: sorted by what the worker does next.
+"""The errors with which an engine answers instead of text, in the tree of `bus.errors`: sorted by what the worker does next.
 
 Rejected
 └── PromptRejected      no engine of this kind will ever answer this prompt: a lower rung

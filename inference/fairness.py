@@ -1,4 +1,4 @@
-"""Who is next: the most urgent request of whoever has not had their share.
+"""Fair queueing: the next request is the most urgent one of a player who has not had their share.
 
 Deficit round robin over players, nested in worlds: each round gives every world as many tokens as the largest request that waits, shared by
 those of its players who wait. Who comes new can pay for one request. Among the players whose credit covers their best request, those come
@@ -22,14 +22,14 @@ LEAST_SALIENCE: Final = 0.05
 
 
 class Flow(NamedTuple):
-    """Who shares: a player of a world."""
+    """A player of a world, who has a share."""
 
     world: str
     player: str
 
 
 class Waiting(Protocol):
-    """What can wait."""
+    """A request that can wait."""
 
     @property
     def flow(self) -> Flow: ...
@@ -98,7 +98,7 @@ class FairQueue(Generic[W]):
         return True
 
     def ended(self, one: W) -> None:
-        """It gives its slot back."""
+        """Take a request's slot back."""
         self._held[one.flow] -= 1
         if self._held[one.flow] <= 0:
             del self._held[one.flow]
@@ -112,23 +112,25 @@ class FairQueue(Generic[W]):
         return self._shares_with(flow)(flow)
 
     def over(self, flow: Flow) -> bool:
-        """Whether a player holds more than their share."""
+        """Return whether a player holds more than their share."""
         return self._held[flow] > self.share(flow)
 
     def may_take(self, taker: W, giver: W) -> bool:
-        """Whether a running request's slot may go to one that waits: within the taker's share, or from somebody greedier even then."""
+        """Return whether a slot may go from one request to another: within the taker's share, or from a greedier player."""
         return taker.flow == giver.flow or not self._excess(taker.flow, self.share(taker.flow)) or self.greedier(giver, taker)
 
     def greedier(self, giver: W, taker: W) -> bool:
-        """Whether the player of a running request holds more than their share, and would still hold no less of it, by what each of the
-        two requests matters, had its slot gone to the other player."""
+        """Return whether the giver's player holds more than their share, and no less than the taker's even after giving.
+
+        Shares are weighed by how much each of the two requests matters.
+        """
         if giver.flow == taker.flow or not self.over(giver.flow):
             return False
         given = (self._held[giver.flow] - 1) / self.share(giver.flow) / max(giver.salience, LEAST_SALIENCE)
         return given >= (self._held[taker.flow] + 1) / self.share(taker.flow) / max(taker.salience, LEAST_SALIENCE)
 
     def peek(self, now_ns: int) -> W | None:
-        """Who is next. Changes nothing."""
+        """The next request. Changes nothing."""
         return self._next(now_ns)[0]
 
     def take(self, now_ns: int, promised: W | None = None) -> W | None:
@@ -167,7 +169,7 @@ class FairQueue(Generic[W]):
         return () if share is None else share.waiting
 
     def _next(self, now_ns: int) -> tuple[W | None, Mapping[Flow, float]]:
-        """Who is next, and everybody's credit behind the rounds that this takes."""
+        """The next request, and the credit of all players behind the rounds that this takes."""
         if not self._shares:
             return None, {}
         best = {flow: self._most_urgent(share, now_ns) for flow, share in self._shares.items()}
@@ -180,7 +182,7 @@ class FairQueue(Generic[W]):
         return min((one for flow, one in best.items() if credit[flow] >= one.cost), key=rank), credit
 
     def _after_rounds(self, best: Mapping[Flow, W]) -> Mapping[Flow, float]:
-        """Everybody's credit behind as many rounds as it takes until somebody can pay."""
+        """The credit of all players behind as many rounds as it takes until one of them can pay."""
         players = Counter(flow.world for flow in best)
         largest = max(one.cost for one in best.values())
         quantum = {flow: largest / players[flow.world] for flow in best}
@@ -191,12 +193,12 @@ class FairQueue(Generic[W]):
         return {flow: min(largest, share.credit + rounds * quantum[flow]) for flow, share in self._shares.items()}
 
     def _shares_with(self, *more: Flow) -> Callable[[Flow], float]:
-        """Everybody's share, from who waits, who holds slots, and who else there is."""
+        """The share of each player, from those who wait, those who hold slots, and those in `more`."""
         players = Counter(flow.world for flow in {*self._shares, *self._held, *more})
         return lambda flow: max(1.0, self.slots / len(players) / players[flow.world])
 
     def _excess(self, flow: Flow, share: float) -> float:
-        """How much of a share one slot more would be beyond it."""
+        """The part of a share by which one slot more would be beyond it."""
         return max(0.0, (self._held[flow] + 1) / share - 1)
 
     def _most_urgent(self, share: _Share[W], now_ns: int) -> W:

@@ -108,7 +108,7 @@ class Grammar:
             f"rule {rule}: never comes to an end, give it an alternative without itself" for rule in parsed if rule not in grammar.heights
         ]
         if ORIGIN not in parsed:
-            faults.append(f"wanted a rule {ORIGIN!r} where texts begin, found none")
+            faults.append(f"rules: wanted a rule {ORIGIN!r} where texts begin, found none")
         if faults:
             raise BadSettings(f"grammar {name}: " + "; ".join(sorted(set(faults))), grammar=name, faults=tuple(faults))
         return grammar
@@ -151,11 +151,13 @@ class Grammar:
 
     def _unknown(self) -> Iterator[str]:
         known = {*self.rules, *self.slots, *(piece.name for piece in _pieces(self.rules) if isinstance(piece, Bind))}
-        for piece in _pieces(self.rules):
-            if isinstance(piece, Symbol):
-                wanted = [piece.name, *([piece.by] if piece.by else [])]
-                yield from (f"#{name}#: neither a rule nor a slot" for name in wanted if name not in known)
-                yield from (f".{name}: wanted one of {', '.join(MODIFIERS)}" for name in piece.modifiers if name not in MODIFIERS)
+        for rule, body in self.rules.items():
+            for piece in _pieces({rule: body}):
+                if isinstance(piece, Symbol):
+                    wanted = [piece.name, *([piece.by] if piece.by else [])]
+                    yield from (f"rule {rule}: #{name}#: neither a rule nor a slot" for name in wanted if name not in known)
+                    strange = (name for name in piece.modifiers if name not in MODIFIERS)
+                    yield from (f"rule {rule}: .{name}: wanted one of {', '.join(MODIFIERS)}" for name in strange)
         yield from (f"{name}: both a rule and a slot" for name in self.slots if name in self.rules)
 
 
@@ -203,7 +205,7 @@ def _pieces(rules: Mapping[str, Rule]) -> Iterator[str | Symbol | Bind]:
 
 
 def _heights(rules: Mapping[str, Rule]) -> dict[str, int]:
-    """How many rules the shortest expansion of each rule goes through; a rule that never ends has none."""
+    """The number of rules that the shortest expansion of each rule goes through; a rule that never ends has none."""
     heights: dict[str, int] = {}
     while True:
         before = len(heights)

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import json
-import tomllib
+import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
+from bus import toml
 from bus.errors import BadSettings
 from inference.grammar import Grammar
-
-WORLDS = Path(__file__).parents[1] / "worlds"
 
 
 def read(path: Path) -> Grammar:
     """The grammar of a file, named like it. Raises `BadSettings`."""
+    return _json(path) if path.suffix == ".json" else toml.read(path, partial(_grammar, path.stem))
+
+
+def _json(path: Path) -> Grammar:
     try:
-        table = json.loads(path.read_text("utf-8")) if path.suffix == ".json" else tomllib.loads(path.read_text("utf-8"))
+        table = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise BadSettings(f"{path}: wanted a grammar as {path.suffix.removeprefix('.')}, found: {error}", path=str(path)) from error
-    if not isinstance(table, dict) or not set(table) <= {"rules", "slots"} or not all(isinstance(part, dict) for part in table.values()):
-        raise BadSettings(f"{path}: wanted the tables 'rules' and 'slots' and nothing else, found {table!r:.200}", path=str(path))
-    return Grammar.of(path.stem, table.get("rules", {}), table.get("slots", {}))
+        place = f"{toml.shown(path)}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else toml.shown(path)
+        raise BadSettings(f"{place}: cannot be read as JSON: {error}", file=toml.shown(path)) from error
+    return _grammar(path.stem, table, toml.shown(path))
+
+
+def _grammar(name: str, table: Mapping[str, Any], file: str) -> Grammar:
+    root = toml.of(table, file)
+    root.only("rules", "slots")
+    rules, slots = root.table("rules", optional=True), root.table("slots", optional=True)
+    try:
+        return Grammar.of(name, rules, slots)
+    except BadSettings as error:
+        faults = error.facts["faults"]
+        assert isinstance(faults, tuple)
+        root.refuse(re.sub(r"^(rule|slot) ", r"\1s.", fault) for fault in faults)
+        raise
 
 
 @lru_cache(maxsize=16)
-def load(folder: Path = WORLDS / "duskmarket" / "grammars") -> Mapping[str, Grammar]:
+def load(folder: Path) -> Mapping[str, Grammar]:
     """All grammars of a folder by name. Raises `BadSettings` also if there are none."""
     files = sorted(path for path in folder.glob("*.*") if path.suffix in {".toml", ".json"})
     if not files:

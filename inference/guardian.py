@@ -85,7 +85,8 @@ class Guardian:
         self._ladders = ladders
         self._workers = workers
         self._vitals = vitals
-        self._clock = next(iter(workers.values())).clock
+        one = next(iter(workers.values()))
+        self._clock, self._played = one.clock, one.settings.played
         self._open: dict[Key, _Open] = {}
         self._loop = asyncio.get_running_loop()
         self._lateness = Lateness(Lag(), MATTERS_S, worse=self._watch_all, busy=lambda: bool(self._open), looked=lambda: None)
@@ -155,6 +156,8 @@ class Guardian:
         self._vain.on_past(event, it)
 
     def _on_request(self, event: Event, it: InferenceRequested) -> None:
+        if not self._played.has(event.world):
+            return
         now = self._clock.now_ns()
         recorded_ns, key = event.recorded_ns or now, (event.world, it.request_id)
         deadline = deadline_of(it, recorded_ns)

@@ -1,4 +1,4 @@
-"""What one worker has in its hands: requests that were delivered to it and are not settled, and the tasks that see them to their end."""
+"""The requests in one worker's hands, delivered to it and not settled, and the tasks that see them to their end."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Holding:
         return self.held.get(work.ask.event.position) is work
 
     def take(self, work: Work) -> None:
-        """It is in our hands from here on."""
+        """Take a request into this worker's hands."""
         self.held[work.ask.event.position] = work
 
     def settle(self, work: Work) -> None:
-        """It has its end in the log."""
+        """Settle a request that has its end in the log."""
         if work in self:
             self._queue.ack(work.ask.reply)
             self._drop(work)
 
     def hand_back(self, work: Work) -> None:
-        """Somebody else shall take it, now."""
+        """Hand a request back, for another worker to take now."""
         if work in self:
             self._metrics.counts["handed_back"] += 1
             self._queue.hand_back(work.ask.reply)

@@ -120,7 +120,7 @@ class Intake:
         self._asked.look(event.world, request_id, event.position, found)
 
     def on_cancel(self, cancel: Cancel) -> None:
-        """Somebody wants an end of something that we may hold."""
+        """End a request that is held here and that a cancel names."""
         for work in list(self.holding.held.values()):
             if work.ask.world == cancel.world and _ends(cancel, work):
                 work.reason = cancel.reason
@@ -182,7 +182,8 @@ class Intake:
             self.queue.ack(reply)
             return
         known = self.holding.held.get(it.position)
-        if it.tier != self.serving.settings.tier or it.tier == it.asked:
+        settings = self.serving.settings
+        if it.tier != settings.tier or it.tier == it.asked or not settings.played.has(it.world):
             self.queue.ack(reply)
         elif known is not None:
             known.ask.reply = reply
@@ -244,7 +245,7 @@ class Intake:
         self._asked.look(ask.world, ask.id, ask.event.position, found)
 
     def _fresh(self, work: Work) -> None:
-        """Nothing was heard of it so far."""
+        """Prepare a request of which nothing was heard so far."""
         if self._prepare is None or not work.ask.wants_passages or not self._up():
             self.ready(work)
         else:
@@ -258,7 +259,7 @@ class Intake:
         self.ready(work)
 
     async def _recover(self, work: Work) -> None:
-        """Somebody held it before us: see whether it has ended, and what was heard of it."""
+        """Take up a request that another worker held: see whether it has ended, and how much of it was heard."""
         ask = work.ask
         try:
             if await self._outcomes.ended(ask.event, ask.id):

@@ -54,7 +54,7 @@ def schema(text: str) -> JsonSchema:
 
 
 def fits(value: Any, shape: Any) -> bool:
-    """Whether a JSON value is what a schema (one that `schema` has let pass, or a part of it) asks for."""
+    """Return whether a JSON value fits a schema (one that `schema` has let pass, or a part of it)."""
     if not isinstance(shape, dict):
         return shape is not False
     if "enum" in shape and not any(_same(value, one) for one in shape["enum"]):
@@ -104,7 +104,7 @@ def _fits_some(value: Any, shape: JsonSchema) -> bool:
 
 
 def _strange(shapes: list[Any]) -> bool:
-    """Whether one of them says something that is not checked here: then a value may seem to fit that does not."""
+    """Return whether one of the schemas has a rule that is not checked here: then a value may seem to fit that does not."""
     return any(
         key in json.dumps(shapes) for key in ('"$ref"', '"pattern', '"format"', '"if"', '"contains"', '"multipleOf"', '"prefixItems"')
     )
@@ -139,7 +139,7 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def _faults(shape: object, at: str) -> Iterator[str]:
-    """What is wrong with a schema, from the outside in."""
+    """The faults of a schema, from the outside in."""
     if isinstance(shape, bool):
         return
     if not isinstance(shape, dict):

@@ -47,11 +47,11 @@ class Keeper:
         self._pause_s = reopen_s
 
     def used(self) -> None:
-        """It generates: no need to keep it warm."""
+        """Note that the engine generates: no need to keep it warm."""
         self._used = asyncio.get_running_loop().time()
 
     def proved(self) -> None:
-        """It gave a whole answer: the next failure is a first one."""
+        """Note that the engine gave a whole answer: the next failure is a first one."""
         self._pause_s = self._reopen_s
         self._suspects.clear()
 

@@ -5,21 +5,19 @@ Each kind of request has its own; the table says how long each rung needs, and t
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 
 RUNGS: Final = ("full", "shorter", "choice", "grammar", "authored")
 ENGINE_RUNGS: Final = RUNGS[:3]
 DEFAULT: Final = "default"
 MAX_MS: Final = 86_400_000
 OTHERS_SALIENCE: Final = 0.5
-_KEYS: Final = frozenset({"reserve_ms", "rungs", "lines", "grammar", "temperature", "askers", "others_salience"})
-_RUNG_KEYS: Final = frozenset({"rung", "needs_ms", "max_tokens"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +48,11 @@ class Ladder:
     """What a request of anybody else matters at most: a client cannot put itself before what the world finds important."""
 
     def trusts(self, subsystem: str) -> bool:
-        """Whether this subsystem is one of the kind's askers."""
+        """Return whether this subsystem is one of the kind's askers."""
         return not self.askers or subsystem in self.askers
 
     def most_salience(self, subsystem: str) -> float:
-        """How much a request of this kind may matter when this subsystem asks. Its subject says who asks; the server guards it."""
+        """The most that a request of this kind may matter when this subsystem asks. Its subject names the asker; the server guards it."""
         return 1.0 if self.trusts(subsystem) else self.others_salience
 
     @property
@@ -63,7 +61,7 @@ class Ladder:
         return tuple(rung for rung in self.rungs if rung.name in ENGINE_RUNGS)
 
     def has(self, name: str) -> bool:
-        """Whether it has this rung."""
+        """Return whether the ladder has this rung."""
         return any(rung.name == name for rung in self.rungs)
 
 
@@ -78,52 +76,30 @@ class Ladders:
         return self.by_kind.get(kind) or self.by_kind.get(DEFAULT)
 
 
-def load(path: Path) -> Ladders:
-    """The ladders in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
-    return ladders(table, path.name)
+def load(path: Path, grammars: Collection[str] | None = None) -> Ladders:
+    """The ladders in a TOML file; raises `BadSettings` with every problem found. `grammars`: those that they may name; None: any."""
+    return toml.read(path, partial(ladders, grammars=grammars))
 
 
-def ladders(table: Mapping[str, Any], name: str) -> Ladders:
+def ladders(table: Mapping[str, Any], name: str, grammars: Collection[str] | None = None) -> Ladders:
     """The ladders in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    problems: list[str] = []
-    found: dict[str, Ladder] = {}
-    for kind, body in table.items():
-        try:
-            problems += _unknown(kind, body)
-            found[kind] = _ladder(kind, body)
-            problems += _problems(found[kind])
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            problems.append(f"{kind}: is no ladder ({error!r}): compare it with worlds/duskmarket/ladder.toml")
-    if problems:
-        raise BadSettings(f"{name}: " + "; ".join(problems), problems=tuple(problems))
+    root = toml.of(table, name)
+    found = {kind: _ladder(kind, root.table(kind)) for kind in root}
+    problems = [problem for one in found.values() for problem in _problems(one)]
+    if grammars is not None:
+        known = ", ".join(sorted(grammars))
+        problems += [
+            f"{one.kind}.grammar: there is no grammar {one.grammar!r}, there are {known}"
+            for one in found.values()
+            if one.grammar and one.grammar not in grammars
+        ]
+    root.refuse(problems)
     return Ladders(found)
 
 
-def _ladder(kind: str, body: Mapping[str, Any]) -> Ladder:
-    rungs = tuple(
-        Rung(name=str(one["rung"]), needs_ms=int(one["needs_ms"]), max_tokens=int(one.get("max_tokens", 0))) for one in body["rungs"]
-    )
-    temperature = body.get("temperature")
-    return Ladder(
-        kind=kind,
-        rungs=rungs,
-        reserve_ms=int(body["reserve_ms"]),
-        lines=tuple(str(line) for line in body["lines"]),
-        grammar=str(body.get("grammar", "")),
-        temperature=None if temperature is None else float(temperature),
-        askers=tuple(map(str, body.get("askers", ()))),
-        others_salience=float(body.get("others_salience", OTHERS_SALIENCE)),
-    )
-
-
-def _unknown(kind: str, body: Mapping[str, Any]) -> list[str]:
-    unknown = set(body) - _KEYS
-    unknown |= {key for rung in body.get("rungs", ()) for key in set(rung) - _RUNG_KEYS}
-    return [f"{kind}: no such setting {key!r}" for key in sorted(unknown)]
+def _ladder(kind: str, body: toml.Table) -> Ladder:
+    rungs = tuple(one.into(Rung, renamed={"name": "rung"}) for one in body.rows("rungs"))
+    return body.into(Ladder, renamed={"kind": ""}, kind=kind, rungs=rungs)
 
 
 def _problems(ladder: Ladder) -> list[str]:
@@ -133,14 +109,14 @@ def _problems(ladder: Ladder) -> list[str]:
     if not ladder.lines or not all(line.strip() for line in ladder.lines):
         found.append(f"{kind}: wanted at least one line, none of them empty: the last rung says one of them")
     if not 0 <= ladder.reserve_ms <= MAX_MS:
-        found.append(f"{kind}: reserve_ms must be 0 to {MAX_MS}, found {ladder.reserve_ms}")
+        found.append(f"{kind}.reserve_ms: must be 0 to {MAX_MS}, found {ladder.reserve_ms}")
     needs = [rung.needs_ms for rung in ladder.rungs]
     if needs != sorted(needs, reverse=True) or not all(0 <= one <= MAX_MS for one in needs):
-        found.append(f"{kind}: needs_ms must be 0 to {MAX_MS} and fall from rung to rung, found {needs}")
+        found.append(f"{kind}.rungs: needs_ms must be 0 to {MAX_MS} and fall from rung to rung, found {needs}")
     if "grammar" in names and not ladder.grammar:
         found.append(f"{kind}: a rung `grammar` wants the name of a `grammar`")
     if not 0 <= ladder.others_salience <= 1:
-        found.append(f"{kind}: others_salience must be 0 to 1, found {ladder.others_salience}")
+        found.append(f"{kind}.others_salience: must be 0 to 1, found {ladder.others_salience}")
     if any(rung.max_tokens < 0 for rung in ladder.rungs):
-        found.append(f"{kind}: max_tokens must be 0 or more")
+        found.append(f"{kind}.rungs: max_tokens must be 0 or more")
     return found

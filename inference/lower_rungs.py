@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class Line(NamedTuple):
-    """What is answered, what of it is spoken, and by which rung."""
+    """The answer of a rung: its text, the part of it that is spoken, and the rung."""
 
     text: str
     spoken: str

@@ -1,4 +1,4 @@
-"""What a worker counts and times, for Prometheus, with buckets that can see 5 to 200 milliseconds.
+"""The counts and times of a worker, for Prometheus, with buckets that can see 5 to 200 milliseconds.
 
 Attainment is counted over offered requests: `attained` are those that a model answered in time, so whatever was shed, expired or answered
 from a grammar or an authored line is a miss of it. `spoken` are those for which something was said in time, whoever said it.
@@ -57,7 +57,7 @@ class Histogram:
         self.total += seconds
 
     def below(self) -> list[tuple[str, float]]:
-        """How many were at most so long, by bound."""
+        """The number of values up to each bound, by bound."""
         return list(zip((*map(str, BUCKETS), "+Inf"), map(float, accumulate(self.counts)), strict=True))
 
 
@@ -78,7 +78,7 @@ class Metrics:
         self.times[name].observe(seconds)
 
     def exposition(self, **gauges: float) -> str:
-        """Everything, as Prometheus reads it; `gauges` are figures of the moment."""
+        """All counts and times, as Prometheus reads them; `gauges` are figures of the moment."""
         registry = CollectorRegistry()
         registry.register(_Shown([(self, gauges)]))
         return generate_latest(registry).decode()

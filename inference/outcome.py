@@ -51,11 +51,11 @@ class Outcomes:
         self._ended: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def known_ended(self, event: Event, request_id: str) -> bool:
-        """Whether this worker wrote or saw the end of a request with this id."""
+        """Return whether this worker wrote or saw the end of a request with this id."""
         return (event.world, request_id) in self._ended
 
     async def ended(self, event: Event, request_id: str) -> bool:
-        """Whether the log holds an end behind the request. Raises `Transient`."""
+        """Return whether the log holds an end behind the request. Raises `Transient`."""
         if self.known_ended(event, request_id):
             return True
         fence = self._fence(event)

@@ -36,7 +36,7 @@ _QUOTED: Final = str.maketrans({'"': "\u201d"})
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What was found, and where its words come from."""
+    """A passage that was found, and the source of its words."""
 
     text: str
     citation: Citation
@@ -67,7 +67,7 @@ def fitting(passages: Sequence[Passage], most: int, token_budget: int) -> tuple[
 
 
 def tokens(text: str) -> int:
-    """How many tokens a text takes at most, by a cautious rule that needs no model."""
+    """The most tokens that a text takes, by a cautious rule that needs no model."""
     return -(-len(text.encode()) // int(CHARS_PER_TOKEN))
 
 

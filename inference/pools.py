@@ -1,4 +1,4 @@
-"""Which engine serves which tier on this machine: a TOML file with a table per tier.
+"""The engine of each tier on this machine: a TOML file with a table per tier.
 
     [gold]
     engine = "vllm"                      # vllm, openai, grammar or timed
@@ -20,9 +20,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
-from inference import grammars
+from bus.errors import BadSettings, MissingExtra
 from inference.engine import Engine
+from inference.grammar import Grammar
+from inference.grammars import load as load_grammars
 from inference.settings import WorkerSettings
 from inference.tiers import TIERS
 
@@ -46,8 +47,16 @@ def load(path: Path | None) -> Mapping[str, Mapping[str, Any]]:
     return tables
 
 
-def pool_of(tier: str, table: Mapping[str, Any], *, labels: Mapping[str, str] | None = None) -> tuple[WorkerSettings, Engine | None]:
+def pool_of(
+    tier: str,
+    table: Mapping[str, Any],
+    *,
+    labels: Mapping[str, str] | None = None,
+    grammars: Mapping[str, Grammar] | None = None,
+) -> tuple[WorkerSettings, Engine | None]:
     """The worker and the engine of one tier, on a machine with such labels; an empty table is a worker without a model.
+
+    Engines of grammars speak by `grammars`, the world's own, where the table names no folder of others.
 
     Raises `BadSettings`, also when the pool belongs on another kind of machine.
     """
@@ -64,7 +73,7 @@ def pool_of(tier: str, table: Mapping[str, Any], *, labels: Mapping[str, str] | 
         settings = WorkerSettings.of_this_process(tier, **worker)
         if name is None and rest:
             raise BadSettings(f"{tier}: found {', '.join(rest)} but no engine: name one of {', '.join(ENGINES)}")
-        return settings, None if name is None else _engine(name, rest)
+        return settings, None if name is None else _engine(name, rest, grammars or {})
     except TypeError as error:
         raise BadSettings(f"{tier}: {error}: compare with docs/reference/tiers.md") from error
 
@@ -85,32 +94,33 @@ def _check_label(tier: str, wanted: Any, labels: Mapping[str, str]) -> None:
         )
 
 
-def _engine(name: str, settings: Mapping[str, Any]) -> Engine:
+def _engine(name: str, settings: Mapping[str, Any], grammars: Mapping[str, Grammar]) -> Engine:
     match name:
         case "vllm":
             from inference.engines.vllm import VllmEngine, VllmSettings
 
             return VllmEngine(VllmSettings(**settings))
         case "openai":
-            from inference.engines.openai import OpenAiEngine, OpenAiSettings
+            try:
+                from inference.engines.openai import OpenAiEngine, OpenAiSettings
+            except ModuleNotFoundError as error:
+                raise MissingExtra.of("engine openai", ("inference",), (error.name or "aiohttp",)) from error
 
             return OpenAiEngine(OpenAiSettings(**settings))
         case "grammar":
             from inference.engines.grammar import GrammarEngine
 
-            return GrammarEngine(**_with_grammars(settings))
+            return GrammarEngine(**_with_grammars(settings, grammars))
         case "timed":
             from inference.engines.timed import Pace, TimedEngine
 
             pace = {field.name: settings[field.name] for field in fields(Pace) if field.name in settings}
-            return TimedEngine(Pace(**pace), **_with_grammars({key: value for key, value in settings.items() if key not in pace}))
+            return TimedEngine(Pace(**pace), **_with_grammars({key: value for key, value in settings.items() if key not in pace}, grammars))
         case _:
             raise BadSettings(f"wanted an engine of {', '.join(ENGINES)}, found {name!r}")
 
 
-def _with_grammars(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`grammars` is a folder in the file, and what is in it for the engine."""
-    given = dict(settings)
-    if "grammars" in given:
-        given["grammars"] = grammars.load(Path(str(given["grammars"])).expanduser())
-    return given
+def _with_grammars(settings: Mapping[str, Any], grammars: Mapping[str, Grammar]) -> dict[str, Any]:
+    """`grammars` is a folder in the file, and what is in it for the engine; the world's own if the file names none."""
+    folder = settings.get("grammars")
+    return {**settings, "grammars": grammars if folder is None else load_grammars(Path(str(folder)).expanduser())}

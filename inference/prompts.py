@@ -1,4 +1,4 @@
-"""What every engine refuses, in one place: prompts that contradict themselves, ask for what the engine has not, or cannot mean anything."""
+"""The prompts that every engine refuses, in one place: those that contradict themselves, ask for missing abilities, or mean nothing."""
 
 from __future__ import annotations
 

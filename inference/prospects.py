@@ -18,7 +18,7 @@ MOST_PREEMPTIONS: Final = 3
 
 
 def may_yield(work: Work, engine: Engine) -> bool:
-    """Whether a running generation can be stopped and go on later: nothing of it was heard, or the engine can go on behind it."""
+    """Return whether a running generation can be stopped and go on later: nothing was heard of it, or the engine can go on behind it."""
     if work.generating is None or work.stopped is not None or work.preemptions >= MOST_PREEMPTIONS:
         return False
     return not work.tale.started or (engine.abilities.resume and not work.shaped)
@@ -44,10 +44,10 @@ class Prospects:
     def refused(
         self, waiting: Iterable[Work], running: Collection[Work], engine: Engine, choose: Callable[[Sequence[Work]], Work | None]
     ) -> list[Work]:
-        """Whom to refuse, because all that wait cannot be answered in full and in time; `choose` picks each among those who could make
-        the rest be in time, or nobody.
+        """Pick the requests to refuse when those that wait cannot all be answered in full and in time.
 
-        Whoever has less time goes first, in place of running ones that can wait for it.
+        `choose` picks each among those without which the rest could be in time, or none. A request with less time goes first, in
+        place of running ones that can wait for it.
         """
         now = self._clock.now_ns()
         fixed = [one for one in running if not may_yield(one, engine)]
@@ -68,13 +68,13 @@ class Prospects:
         return found
 
     def pressed(self, work: Work, running: Collection[Work], engine: Engine) -> bool:
-        """Whether it would lose a rung if it waited for the next slot to become free by itself."""
+        """Return whether a request would lose a rung if it waited for the next slot to become free by itself."""
         step = self._admission.per_token.cautious
         free_in = min((max(0, one.allowed - one.kept) * step for one in running), default=0.0)
         return self._clock.now_ns() + int(free_in * 1e9) > self.latest_ns(work, engine)
 
     def relaxed(self, victim: Work, candidate: Work) -> bool:
-        """Whether a running one can wait for another one and still be whole."""
+        """Return whether a running request can wait for another one and still be whole."""
         seconds = self._admission.seconds(candidate.wanted()) + 2 * self._admission.seconds(victim.wanted())
         return self._clock.now_ns() + int(seconds * 1e9) < self.end_ns(victim)
 

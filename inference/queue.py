@@ -22,6 +22,7 @@ from bus.consumer import NOT_FOUND
 from bus.consumer_config import FIXED, SKIPS, config_of, differences, repaired
 from bus.errors import Disconnected, Misuse, WorldbusError
 from bus.event import Event
+from bus.played import EVERYTHING, Played
 from bus.subjects import place, stored_filter
 from inference.tiers import Tier
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
@@ -43,19 +44,19 @@ OnRequest = Callable[[Event, int, bytes], None]
 """(event, attempt, reply): called inside the parser, must not block and must not raise. Whoever takes it says anew what they `want`."""
 
 
-def queue_name(tier: str) -> str:
+def queue_name(tier: str, played: Played = EVERYTHING) -> str:
     """The consumer that all workers of a tier share."""
-    return f"inference_{tier}"
+    return played.label(f"inference_{tier}")
 
 
-def routed_name(tier: str) -> str:
+def routed_name(tier: str, played: Played = EVERYTHING) -> str:
     """The consumer by which the workers of a tier take what the router sends them."""
-    return f"inference_{tier}_routed"
+    return played.label(f"inference_{tier}_routed")
 
 
-def queue_config(tier: Tier, *, routed: bool = False) -> dict[str, Any]:
+def queue_config(tier: Tier, *, routed: bool = False, played: Played = EVERYTHING) -> dict[str, Any]:
     """The configuration of a tier's consumer; with `routed`, of the one for what the router sends."""
-    name = routed_name(tier.name) if routed else queue_name(tier.name)
+    name = routed_name(tier.name, played) if routed else queue_name(tier.name, played)
     kind: type[Message] = InferenceRouted if routed else InferenceRequested
     return {
         "name": name,
@@ -74,13 +75,13 @@ def queue_config(tier: Tier, *, routed: bool = False) -> dict[str, Any]:
 
 
 def _attempt(reply: bytes) -> int:
-    """How often it was delivered, this time included; see `bus.answers.parse_ack` for the forms."""
+    """The number of deliveries of a request, this one included; see `bus.answers.parse_ack` for the forms."""
     tokens = reply.split(b".")
     return int(tokens[4 if len(tokens) == 9 else 6])
 
 
 class _Pull:
-    """What was asked for at one priority, and has not come yet."""
+    """The pulls of one priority whose requests have not come yet."""
 
     def __init__(self, priority: int, inbox: bytes) -> None:
         self.priority = priority
@@ -99,8 +100,18 @@ class _Pull:
 class TierQueue:
     """One worker's end of the queue of requests; with `routed`, of the one of the router's words, `InferenceRouted`."""
 
-    def __init__(self, connection: Connection, stream: str, tier: Tier, on_request: OnRequest, *, routed: bool = False) -> None:
-        self.name = routed_name(tier.name) if routed else queue_name(tier.name)
+    def __init__(
+        self,
+        connection: Connection,
+        stream: str,
+        tier: Tier,
+        on_request: OnRequest,
+        *,
+        routed: bool = False,
+        played: Played = EVERYTHING,
+    ) -> None:
+        self.name = routed_name(tier.name, played) if routed else queue_name(tier.name, played)
+        self._played = played
         self._routed = routed
         self._connection = connection
         self._stream = stream
@@ -138,7 +149,7 @@ class TierQueue:
             await pull.close()
 
     def want(self, free: int, ahead: int, last: int) -> None:
-        """How many requests may come at each priority, those already asked for included."""
+        """Set the number of requests that may come at each priority, those already asked for included."""
         for priority, wanted in ((FREE, free), (AHEAD, ahead), (LAST, last)):
             self._pulls[priority].wanted = wanted
             self._top_up(self._pulls[priority])
@@ -163,11 +174,11 @@ class TierQueue:
         self._settle(reply, b"+ACK")
 
     def hand_back(self, reply: bytes) -> None:
-        """Somebody else shall take it, now."""
+        """Hand a request back, for another worker to take now."""
         self._settle(reply, b"-NAK")
 
     def working(self, reply: bytes) -> None:
-        """It is still in work: not to be given to others for another `ack_wait_s`."""
+        """Keep a request that is still in work from being given to others for another `ack_wait_s`."""
         self._settle(reply, b"+WPI")
 
     def _settle(self, reply: bytes, word: bytes) -> None:
@@ -194,6 +205,10 @@ class TierQueue:
             pull.asked -= 1
             delivered = parse_ack(reply)
             partition, tokens = place(subject)
+            if not self._routed and not self._played.has(tokens.world):  # another game's workers have a queue of their own
+                self.ack(reply)
+                self._top_up(pull)
+                return
             position, recorded_ns = delivered.position, delivered.recorded_ns
             event = Event(raw=payload, subject=tokens, partition=partition, position=position, recorded_ns=recorded_ns, header=header)
             self._on_request(event, _attempt(reply), reply)
@@ -241,7 +256,7 @@ class TierQueue:
 
     async def _ensure(self) -> None:
         """Make the consumer if it is not there, and mend what somebody made of it."""
-        wanted = queue_config(self._tier, routed=self._routed)
+        wanted = queue_config(self._tier, routed=self._routed, played=self._played)
         try:
             info = await self.info()
         except ApiError as error:

@@ -83,7 +83,7 @@ class Ask:
 
     @property
     def wants_passages(self) -> bool:
-        """Whether there is anything to look up for it."""
+        """True if there is anything to look up for it."""
         return self.request.HasField("knowledge") and not self.request.token_ids
 
     def choices(self) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def request_of(event: Event) -> InferenceRequested:
 
 
 def who_of(event: Event) -> dict[str, Any]:
-    """What every end of a request says about who asked for what."""
+    """The fields that every end of a request has about its asker and its subject."""
     request = request_of(event)
     return {
         "request_id": request.request_id[:64],
@@ -116,7 +116,7 @@ def ask_of(event: Event, ladder: Ladder, attempt: int, reply: bytes) -> Ask:
 
 
 def prompt_of(ask: Ask, max_tokens: int, *, choice: bool = False) -> Prompt:
-    """What an engine is asked for. With `choice` it only chooses among the prepared lines."""
+    """Make the engine's prompt. With `choice` the engine only chooses among the prepared lines."""
     request = ask.request
     narrow = choice and not request.choices
     temperature = request.temperature if request.HasField("temperature") else ask.ladder.temperature

@@ -48,7 +48,7 @@ class Retriever(Protocol):
 
 
 class Lookup:
-    """What a worker does before a request waits for its turn (`inference.intake.Prepare`). Belongs to one event loop; never raises."""
+    """The look-up before a request waits for its turn (`inference.intake.Prepare`). Belongs to one event loop; never raises."""
 
     def __init__(self, retriever: Retriever, *, share: float = SHARE, most_s: float = MOST_S) -> None:
         self._retriever = retriever
@@ -92,7 +92,7 @@ class Lookup:
 
 
 def shown_of(request: InferenceRequested, found: Sequence[Passage]) -> tuple[Passage, ...]:
-    """What of the passages that were found is shown to the model with this request."""
+    """The passages, of those that were found, that are shown to the model with this request."""
     room = MAX_CHARS - sum(len(part.text) for part in request.prompt)
     wanted = request.knowledge
     return fitting(found, wanted.most, min(wanted.token_budget, int(room / CHARS_PER_TOKEN)))
@@ -114,7 +114,7 @@ class _Found(msgspec.Struct):
 
 
 class _Reply(msgspec.Struct):
-    """What the knowledge base answers: passages, or why there are none."""
+    """The answer of the knowledge base: passages, or the reason why there are none."""
 
     passages: list[_Found] = msgspec.field(default_factory=list)
     error: str = ""

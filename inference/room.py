@@ -19,7 +19,7 @@ W = TypeVar("W", bound=Waiting)
 
 
 def yielding(candidate: W, victims: Sequence[W], queue: FairQueue[W], in_need: Callable[[W], bool]) -> W | None:
-    """Which of the `victims`, all running, gives its slot to `candidate`, who is next; None: nobody does.
+    """Pick the one of the `victims`, all running, that gives its slot to `candidate`, the next in turn; None: none does.
 
     `in_need(victim)` says that the candidate would be late if it waited, and that the victim would not be if it did.
     """

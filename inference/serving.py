@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 
 class Serving:
-    """How this worker answers. Holds no requests: the worker does."""
+    """The way in which this worker answers. Holds no requests: the worker does."""
 
     def __init__(
         self,

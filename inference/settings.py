@@ -1,4 +1,4 @@
-"""What a worker is told: its tier and pool, its name, and how it holds on and lets go. Values; nothing here reads the environment."""
+"""The settings of a worker: its tier and pool, its name, its times and limits. Values; nothing here reads the environment."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bus.errors import BadSettings
+from bus.played import EVERYTHING, Played
 from inference.tiers import TIERS, Tier
 
 KEEP_WARM_S = 10.0
@@ -57,6 +58,8 @@ class WorkerSettings:
     prompt_nano_usd: int = 0
     completion_nano_usd: int = 0
     """Price of one token, in billionths of a US dollar."""
+    played: Played = EVERYTHING
+    """The share of the bus that its game plays: it answers requests of those worlds."""
 
     def __post_init__(self) -> None:
         problems = []

@@ -186,7 +186,7 @@ class Voice:
         return said
 
     def finish(self) -> str:
-        """What is left to speak."""
+        """The rest that is still to be spoken."""
         kept, self._kept = self._kept, ""
         rest = plain(self._cleaner.finish()) if self._cleaner is not None else ""
         return kept + self._chunker.finish() + rest

@@ -1,4 +1,4 @@
-"""How a worker stands, and what the tiers could do for one request: predictions, made of what engines showed lately."""
+"""A worker's standing, and the prospects of one request in each tier: predictions, made of what engines showed lately."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLEARLY: Final = 0.2
 
 
 def stands(worker: Worker, *, leaving: bool = False) -> WorkerStands:
-    """How it stands now; `leaving`: its last word."""
+    """The standing of a worker now; `leaving`: its last report."""
     settings, admission = worker.settings, worker.admission
     takes = worker.up and not worker.choosing.draining and not leaving
     return WorkerStands(
@@ -42,7 +42,7 @@ def stands(worker: Worker, *, leaving: bool = False) -> WorkerStands:
 
 
 def wait_s(worker: Worker) -> float:
-    """How long a request that comes now waits for a slot, if everybody before it is served; 0 with a free slot."""
+    """The seconds that a request that comes now waits for a slot, if all before it are served; 0 with a free slot."""
     running, waiting, slots = worker.running, worker.waiting, worker.slots
     if not slots or len(running) + len(waiting) < slots:
         return 0.0
@@ -55,7 +55,7 @@ def wait_s(worker: Worker) -> float:
 
 
 def late_here(worker: Worker, work: Work, now_ns: int) -> bool:
-    """Whether a request that has come would wait too long for a slot to be answered in full and in time, as things stand."""
+    """Return whether a request that has come would wait too long for a slot to be answered in full and in time, as things stand."""
     running, slots = worker.running, worker.slots
     if not slots or len(running) + len(worker.waiting) < slots or any(one.salience + CLEARLY <= work.salience for one in running):
         return False
@@ -69,7 +69,7 @@ def late_here(worker: Worker, work: Work, now_ns: int) -> bool:
 
 
 def standing_for(work: Work, workers: Iterable[WorkerStands]) -> list[TierStanding]:
-    """What each tier could do for one request: of the pools of a tier the one that would be quickest."""
+    """The prospects of one request in each tier: of the pools of a tier the one that would be quickest."""
     pools: dict[tuple[str, str], list[WorkerStands]] = defaultdict(list)
     for one in workers:
         pools[one.tier, one.pool].append(one)

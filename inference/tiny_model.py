@@ -114,7 +114,7 @@ def _letters() -> dict[int, str]:
 
 
 def _merges(words: list[list[str]]) -> list[tuple[str, str]]:
-    """As many merges as the vocabulary has room for, the most frequent pair first, ties by spelling."""
+    """The merges for which the vocabulary has room, the most frequent pair first, ties by spelling."""
     merges: list[tuple[str, str]] = []
     while len(merges) < VOCABULARY - 256 - len(SPECIAL):
         pairs = Counter(pair for word in words for pair in pairwise(word))

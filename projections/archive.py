@@ -45,7 +45,7 @@ Progress = Callable[[int, int], None]
 
 
 class LogState(Protocol):
-    """What the log says of itself."""
+    """The log's word on itself: its length."""
 
     @property
     def last(self) -> int: ...
@@ -59,7 +59,7 @@ class CheckedLog(Reader, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What was found. `problem` is empty when log and archive agree, else one line that names the first damaged position."""
+    """The findings. `problem` is empty when log and archive agree, else one line that names the first damaged position."""
 
     mode: str
     archive: int  # last archived position
@@ -167,7 +167,7 @@ async def check(connection: Connection, state: LogState, reader: Reader, *, full
 
 
 async def check_log(connection: Connection, log: CheckedLog, *, full: bool = False, progress: Progress | None = None) -> Report:
-    """As `check`, of a log that is in use: a projector beside us may archive what was not there yet when we asked how long the log is."""
+    """Check a log that is in use, like `check`: a projector beside us may archive events that came after its length was asked for."""
     report = await check(connection, await log.state(), log, full=full, progress=progress)
     for _ in range(2):
         if report.ok or report.log >= report.archive:

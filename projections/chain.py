@@ -65,7 +65,7 @@ def record(event: Event, chain: bytes) -> tuple[Any, ...]:
 
 
 def _described(event: Event) -> tuple[Any, ...]:
-    """What the envelope says: the same as the properties of `Event`, in one pass, because every event goes through here."""
+    """The columns that the envelope holds: like the properties of `Event`, in one pass, because every event goes through here."""
     envelope = event.envelope
     attributes = envelope.attributes
     time = _micros(attributes["time"]) if "time" in attributes else None

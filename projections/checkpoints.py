@@ -1,4 +1,4 @@
-"""How far the projections are, and waiting until they are further (read your writes)."""
+"""The position of the projections, and waiting until they are further (read your writes)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ADVANCE = f"""
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Everything up to `position` is archived and projected; `chain` is the archive's hash there."""
+    """A position up to which all events are archived and projected; `chain` is the archive's hash there."""
 
     position: int
     chain: bytes
@@ -73,7 +73,7 @@ class Checkpoints:
             yield checkpoints
 
     async def position(self) -> int:
-        """Where the projections are now. Raises `StoreUnavailable`."""
+        """The position of the projections now. Raises `StoreUnavailable`."""
         try:
             async with self._lock:
                 with in_our_words("the checkpoint was read", self._connection, at_work=True):
@@ -120,7 +120,7 @@ class Moves:
         self._moved = asyncio.Event()
 
     def tell(self, *_: Any) -> None:
-        """It has, or somebody has another reason to look."""
+        """Note that the checkpoint moved, or that there is another reason to look."""
         self._moved.set()
 
     async def again(self, within_s: float = SELDOM_S) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableDiff:
-    """How a table's rows changed. `sample` holds some of the differences: (key, before, after), None where there is no row."""
+    """The changes of a table's rows. `sample` holds some of the differences: (key, before, after), None where there is no row."""
 
     table: str
     before: int
@@ -28,7 +28,7 @@ class TableDiff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """What a rebuild changed, as of `position`. `before` is the version that served, 0 if none did; `before_position` where it stood."""
+    """The changes of a rebuild, as of `position`. `before` is the version that served, 0 for none; `before_position` its position."""
 
     projection: str
     position: int

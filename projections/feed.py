@@ -32,7 +32,7 @@ class Feed:
             await self._task
 
     async def wait(self) -> bool:
-        """Until there are events or somebody called `wake`. False: there are none and there will be none."""
+        """Wait until there are events or `wake` was called. False: there are none and there will be none."""
         if not self.events and not self._ended:
             self._ready.clear()
             await self._ready.wait()

@@ -80,7 +80,7 @@ class Shape:
 
 
 class TableFold:
-    """What becomes of the rows of one table. Drops come first, then the rows."""
+    """The changes of the rows of one table. Drops come first, then the rows."""
 
     __slots__ = ("dropped", "rows", "shape", "special", "stamped")
 
@@ -138,7 +138,7 @@ class TableFold:
 
 
 class Fold:
-    """What a batch does to one projection."""
+    """The changes that a batch makes to one projection."""
 
     __slots__ = ("projection", "said_by", "tables")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from bus.errors import BadSettings
 from projections.fold import Column, Shape
+from projections.made import made_by
 from projections.projection import Projection
 from projections.store import VIEWS
 
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
 
 READERS = "worldbus_reader"
 
-_LOAD = "SELECT projection, generation, version, schema_name, stopped_at, live FROM worldbus.generations ORDER BY projection, generation"
+_LOAD = """
+    SELECT projection, generation, version, schema_name, stopped_at, live,
+           coalesce(obj_description(to_regnamespace(quote_ident(schema_name)), 'pg_namespace'), '') AS made_by
+      FROM worldbus.generations ORDER BY projection, generation
+"""
 _ADD = """
     INSERT INTO worldbus.generations (projection, generation, version, schema_name, stopped_at, live, switched_at)
     SELECT $1, g, $2, format('p_%s_%s_%s', $1::text, $2::int, g), $3, $4, CASE WHEN $4 THEN now() END
       FROM (SELECT coalesce(max(generation), 0) + 1 FROM worldbus.generations WHERE projection = $1) AS n(g)
-    RETURNING projection, generation, version, schema_name, stopped_at, live
+    RETURNING projection, generation, version, schema_name, stopped_at, live, '' AS made_by
 """
 _COLUMNS = """
     SELECT c.relname AS table, a.attname AS column, t.typname AS udt, a.atttypmod AS modifier, a.attnotnull AS not_null,
@@ -62,7 +67,10 @@ _TO_GATEWAY = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One filled or filling copy of a projection. `stopped_at` is its last position; None while it moves in step with the checkpoint."""
+    """One filled or filling copy of a projection. `stopped_at` is its last position; None while it moves in step with the checkpoint.
+
+    `made_by` is the digest of the projection that it was made for (`projections.made`); empty: an older release made it.
+    """
 
     projection: str
     generation: int
@@ -70,12 +78,13 @@ class Generation:
     schema: str
     stopped_at: int | None
     live: bool
+    made_by: str = ""
 
 
 def _generation(row: asyncpg.Record) -> Generation:
     return Generation(
         projection=row["projection"], generation=row["generation"], version=row["version"], schema=row["schema_name"],
-        stopped_at=row["stopped_at"], live=row["live"],
+        stopped_at=row["stopped_at"], live=row["live"], made_by=row["made_by"],
     )  # fmt: skip
 
 
@@ -88,7 +97,9 @@ async def create(connection: Connection, projection: Projection, *, stopped_at: 
     """Make the next generation's schema and empty tables. Call it inside a transaction."""
     made = _generation(await connection.fetchrow(_ADD, projection.name, projection.version, stopped_at, live))
     await build(connection, projection, made.schema)
-    return made
+    digest = made_by(projection)
+    await connection.execute(f"COMMENT ON SCHEMA \"{made.schema}\" IS '{digest}'")
+    return replace(made, made_by=digest)
 
 
 async def build(connection: Connection, projection: Projection, schema: str) -> dict[str, Shape]:
@@ -96,7 +107,7 @@ async def build(connection: Connection, projection: Projection, schema: str) -> 
     try:
         await connection.execute(f'CREATE SCHEMA "{schema}"')
         async with _Searching(connection, schema):
-            await connection.execute(projection.schema)
+            await connection.execute(projection.sql)
     except asyncpg.PostgresSyntaxError as error:
         raise BadSettings(f"the SQL of projection {projection.name} is not valid: {error}") from error
     return await shapes(connection, projection, schema)

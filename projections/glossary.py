@@ -58,7 +58,7 @@ def meaning(view: str, column: str) -> str | None:
 
 def titles(projections: Iterable[Projection]) -> dict[str, str]:
     """By table, what its projection's SQL says above it."""
-    found = (match for projection in projections for match in _TABLE.finditer(projection.schema))
+    found = (match for projection in projections for match in _TABLE.finditer(projection.sql))
     return {match["name"]: " ".join(match["said"].replace("\n-- ", " ").split()) for match in found}
 
 

@@ -51,7 +51,7 @@ def _ended(event: Event, it: Any, outcome: str, took: Measured, **more: Any) -> 
 
 
 def _cited(event: Event, it: Any) -> list[Change]:
-    """What the model was shown of the knowledge base."""
+    """The passages of the knowledge base that the model was shown."""
     return [
         CITATIONS.put(
             *(event.world, it.request_id, number),

@@ -1,4 +1,4 @@
-"""What players carry as tables: the stacks now, and everything that came or went."""
+"""Items of players as tables: the stacks now, and each coming and going."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The past, as SQL: the projections folded anew up to a position, in a transaction that is never committed.
 
-    async with past(dsn) as then:
+    async with past(dsn, projections) as then:
         await then.advance(4711)
         answer = await then.ask("SELECT sky FROM weather WHERE zone = 'harbour'")
 
@@ -22,7 +22,6 @@ import asyncpg
 from bus.errors import BadSettings, Misuse
 from projections import checkpoints, generations
 from projections.archive import archived
-from projections.catalogue import PROJECTIONS
 from projections.fold import Shape
 from projections.generations import READERS
 from projections.projection import Projection
@@ -100,7 +99,7 @@ class Past:
 
 
 @asynccontextmanager
-async def past(dsn: str, projections: Iterable[Projection] = PROJECTIONS) -> AsyncIterator[Past]:
+async def past(dsn: str, projections: Iterable[Projection]) -> AsyncIterator[Past]:
     """Open the past at position 0. `dsn` is the owner's: it reads the archive and makes scratch tables, which nobody else ever sees."""
     async with connected(dsn) as connection:
         with in_our_words("the past was asked", connection):
@@ -121,9 +120,7 @@ async def position_at(dsn: str, moment: datetime) -> int:
     return found
 
 
-async def ask_past(
-    dsn: str, sql: str, at: int | datetime, *, projections: Iterable[Projection] = PROJECTIONS, **limits: Any
-) -> tuple[int, Answer]:
+async def ask_past(dsn: str, sql: str, at: int | datetime, *, projections: Iterable[Projection], **limits: Any) -> tuple[int, Answer]:
     """The answer that `sql` had at a position or moment, and that position."""
     position = at if isinstance(at, int) else await position_at(dsn, at)
     async with past(dsn, projections) as then:

@@ -1,4 +1,4 @@
-"""What a projection is: a name, tables in SQL, and for each event type a pure function that says which rows change.
+"""A projection: a name, tables in SQL, and for each event type a pure function that says which rows change.
 
     ZONES = Table("zones", key=("world", "zone"))
 
@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
+from bus.errors import BadSettings
 from bus.event import Event
 
 Key = tuple[Any, ...]
@@ -80,18 +81,26 @@ class Table:
 class Projection:
     """A read model. A new `version` is built from the whole log beside the old one, then takes its place: raise it with its meaning.
 
-    schema  the SQL that creates its tables and views; run with its own schema as search_path, so names stand unqualified
+    schema  the SQL that creates its tables and views, or the file that holds it; run with its own schema as search_path, so names stand
+            unqualified
     said_by the subsystem whose word counts; the same event type said by another one is passed over. Empty: anybody's
     on      message type -> function (event, its payload) -> changes. Pure, and it copes: if it raises, this projection skips the event,
             on record
+    others  a type of a game's own packages -> the function for it, or None; for projections that read whatever a game says
     """
 
     name: str
     version: int
-    schema: str
+    schema: str | Path
     tables: tuple[Table, ...]
     on: Mapping[type[Message], When]
     said_by: str = ""
+    others: Callable[[type[Message]], When | None] | None = None
+
+    def among(self, kinds: Iterable[type[Message]]) -> Projection:
+        """The projection as it reads a log that holds these types of a game's own as well; itself where they are nothing to it."""
+        more = {kind: when for kind in kinds if self.others and kind not in self.on and (when := self.others(kind))}
+        return replace(self, on={**self.on, **more}) if more else self
 
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.name) is None:
@@ -100,7 +109,20 @@ class Projection:
         if len(names) != len(self.on):
             raise ValueError(f"projection {self.name} listens to two types of one simple name: name the newest version only")
 
+    @property
+    def sql(self) -> str:
+        """The SQL that creates its tables and views. Raises `BadSettings` where its file cannot be read."""
+        if isinstance(self.schema, str):
+            return self.schema
+        try:
+            return self.schema.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadSettings(
+                f"wanted the SQL of projection {self.name} in {self.schema}, found {error}: write its CREATE TABLE statements there, "
+                "and package that file with the module"
+            ) from error
 
-def sql_beside(module_file: str) -> str:
-    """The text of the .sql file with the module's own name."""
-    return Path(module_file).with_suffix(".sql").read_text(encoding="utf-8")
+
+def sql_beside(module_file: str) -> Path:
+    """The .sql file with the module's own name, `sql_beside(__file__)`; read when the tables are made."""
+    return Path(module_file).with_suffix(".sql")

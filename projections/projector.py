@@ -25,6 +25,7 @@ from projections.checkpoints import ADVANCE, Checkpoint
 from projections.feed import Feed
 from projections.generations import Generation
 from projections.glossary import describe
+from projections.made import made_by
 from projections.projection import Projection
 from projections.reader import Reader
 from projections.rebuild import catch_up
@@ -51,11 +52,24 @@ class _EpochMoved(Exception):
 class Projector:
     """Runs `projections` against one database. One of them works at a time: another one that moves the checkpoint ends this one."""
 
-    def __init__(self, dsn: str, projections: Iterable[Projection], *, max_batch: int = MAX_BATCH, part: Part | None = None) -> None:
-        """`part` is told how it stands, and how far it is."""
+    def __init__(
+        self,
+        dsn: str,
+        projections: Iterable[Projection],
+        *,
+        max_batch: int = MAX_BATCH,
+        part: Part | None = None,
+        by_digest: bool = False,
+    ) -> None:
+        """`part` is told how it stands, and how far it is.
+
+        With `by_digest` a generation that other SQL or other functions made is left behind, too, although its version is the same.
+        """
+        self._by_digest = by_digest
         self._part = part or Part("projector")
         self._dsn = dsn
         self._projections = {projection.name: projection for projection in projections}
+        self._digests: dict[str, str] = {}
         self._max_batch = max_batch
         self._possible: set[tuple[int, bytes]] = set()  # where the checkpoint may be if nobody but us moved it; empty: not known yet
         self._catching_up: dict[str, asyncio.Task[None]] = {}
@@ -153,7 +167,15 @@ class Projector:
 
     def _knows(self, generation: Generation) -> bool:
         projection = self._projections.get(generation.projection)
-        return projection is not None and projection.version == generation.version
+        if projection is None or projection.version != generation.version:
+            return False
+        return not self._by_digest or generation.made_by == self._digest(projection)
+
+    def _digest(self, projection: Projection) -> str:
+        digest = self._digests.get(projection.name)
+        if digest is None:
+            digest = self._digests[projection.name] = made_by(projection)
+        return digest
 
     async def _lineup(self, connection: Connection, known: list[Generation]) -> Lineup:
         in_step = [generation for generation in known if generation.stopped_at is None]

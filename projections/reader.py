@@ -1,4 +1,4 @@
-"""Where events come from: the log, or anything else that yields them in order."""
+"""Sources of events: the log, or anything else that yields them in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Reader(Protocol):
 
 @asynccontextmanager
 async def reading(reader: Reader, *, after: int, follow: bool = False) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
-    """What `reader` reads, and its connection given back at the end, however that comes."""
+    """Read from `reader`, and give its connection back at the end, however that comes."""
     batches = reader.read(after=after, follow=follow)
     try:
         yield batches

@@ -278,5 +278,5 @@ async def transaction(connection: Connection, *, settings: str = "", undo: bool 
 
 
 def migrated(error: Any) -> BadSettings:
-    """What to say when worldbus' own tables are not there."""
+    """The error for a database in which worldbus' own tables are not there."""
     return BadSettings(f"wanted worldbus' tables in this database, found {error}: run `worldbus migrate`")

@@ -59,7 +59,7 @@ def is_about_a_value(error: Exception) -> bool:
 
 
 async def write_carefully(connection: Connection, batch: Batch) -> None:
-    """What `Batch.write_folds` does, when Postgres refused that."""
+    """Write like `Batch.write_folds`, after Postgres refused that: a value that it does not take costs its own event alone."""
     refused = {(skip.position, skip.projection) for skip in batch.skips}
     for name, (projection, shapes) in batch.lineup.shapes.items():
         events = [event for event in batch.events if not {(event.position, name), (event.position, EVERY)} & refused]

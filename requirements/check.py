@@ -9,6 +9,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -49,20 +50,24 @@ def wishes(name: str) -> list[str]:
     return [line for line in (HERE / f"{name}.in").read_text().splitlines() if line and not line.startswith("#")]
 
 
+def asked(project: dict[str, Any], *extras: str) -> list[str]:
+    """The requirements of the project with these extras, and with those that they name in turn."""
+    found: list[str] = list(project["dependencies"])
+    for extra in extras:
+        for line in project["optional-dependencies"][extra]:
+            requirement = Requirement(line)
+            found += asked(project, *requirement.extras) if requirement.name == project["name"] else [line]
+    return found
+
+
 def faults() -> list[str]:
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    base = project["dependencies"]
-    locks = {"build": wishes("build"), "embedder": wishes("embedder"), "base": base}
-    locks |= {
-        "dev": base + extras["dev"],
-        "bench": base + extras["dev"] + extras["bench"],
-        "documents": base + extras["dev"] + extras["documents"],
-        "browser": base + extras["dev"] + extras["browser"],
-    }
-    locks |= {name: base + wishes(name) for name in APART}
+    locks = {"build": wishes("build"), "embedder": wishes("embedder"), "base": asked(project), "all": asked(project, "all")}
+    locks |= {"dev": asked(project, "dev")}
+    locks |= {extra: asked(project, "dev", extra) for extra in ("bench", "documents", "browser")}
+    locks |= {name: asked(project, "all") + wishes(name) for name in APART}
     locks |= {name: wishes(name) for name in ALONE}
-    shared, _ = pins(HERE / "base.txt")
+    shared, _ = pins(HERE / "all.txt")
     problems: list[str] = []
     versions: dict[str, dict[str, set[str]]] = {}
     for name, wanted in locks.items():

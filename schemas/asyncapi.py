@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from schemas.errors import ToolMissing
 from schemas.examples import example
 from schemas.jsonschema import comments, schemas
 
@@ -57,7 +56,7 @@ _ENVELOPE: Final[Document] = {
 
 
 class HandlerLike(Protocol):
-    """What this document needs to know of a handler."""
+    """The parts of a handler that this document is made of."""
 
     @property
     def name(self) -> str: ...
@@ -178,7 +177,7 @@ def _example(cls: type[Message], speaker: str) -> Document:
         "source": f"/worldbus/{speaker}",
         "type": cls.DESCRIPTOR.full_name,
         "subject": "mira",
-        "world": "duskmarket",
+        "world": "main",
         "time": "2026-01-01T12:00:00Z",
         "data": MessageToDict(example(cls), preserving_proto_field_name=True),
     }
@@ -190,10 +189,8 @@ def to_json(found: Document) -> str:
 
 
 def to_yaml(found: Document) -> str:
-    """The document as YAML text. Raises `ToolMissing` without PyYAML, which is a development package."""
-    try:
-        import yaml
-    except ImportError as error:
-        raise ToolMissing("wanted PyYAML to write YAML, found none: run `make setup`, or ask for JSON") from error
+    """The document as YAML text. Needs PyYAML, of the extra `gateway`."""
+    import yaml
+
     text: str = yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=140)
     return text

@@ -1,4 +1,5 @@
-"""Refuse changes that would make recorded events unreadable: `python -m schemas.compat [--accept [--before-first-release]]`.
+"""Refuse changes that would make recorded events unreadable: `python -m schemas.compat [--accept [--before-first-release]]` for ours,
+`worldbus proto` for those of a game.
 
 Additions pass. Whatever was released stays: messages, fields and enum values with their names, numbers, JSON names, types and labels;
 reserved numbers and names; the lines of the corpus. A type that must change gets a new package version and an upcast (`schemas/upcast.py`).
@@ -8,13 +9,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from schemas.errors import BadCorpus, SchemaError
-from schemas.generate import descriptors
-from schemas.record import CORPUS, load
-from schemas.released import RELEASED, Facts, Promises, corpus_promises, digest, parse, promises, render
+from schemas.errors import BadCorpus, BrokenPromise, SchemaError
+from schemas.generate import descriptors, own
+from schemas.layout import OURS, Layout
+from schemas.places import place_of, places
+from schemas.record import Types, declared, known, load
+from schemas.released import Facts, Promises, corpus_promises, digest, parse, promises, render
 
 Range = tuple[int, int]
 MEANS = {
@@ -87,21 +90,55 @@ def _unreserved(key: str, old: Facts, new: Promises) -> Iterator[str]:
             yield f"name {name} is no longer reserved"
 
 
-def corpus_breaks(old: Promises, folder: Path = CORPUS) -> list[str]:
+def _placed(lines: list[str], known: Mapping[str, str]) -> list[str]:
+    """The lines behind the file and line where what they speak of is declared, or was."""
+    found = ((place_of(line.partition(":")[0].partition(" ")[0], known), line) for line in lines)
+    return [f"{place}: {line}" if place else line for place, line in found]
+
+
+def corpus_breaks(old: Promises, folder: Path = OURS.corpus, types: Types | None = None) -> list[str]:
     """Recorded events that were changed or removed, or that no longer read as recorded."""
     found: list[str] = []
     for key, facts in old.items():
         if key.startswith("corpus/"):
             path, count = folder / key.removeprefix("corpus/"), int(facts["lines"])
-            lines = path.read_text().splitlines() if path.exists() else []
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
             if digest(lines[:count]) != facts["sha256"]:
                 found.append(f"{key}: the first {count} lines changed; lines are only ever added at the end")
     for entry in load(folder):
         try:
-            entry.read()
+            entry.read(types)
         except BadCorpus as error:
             found.append(str(error))
     return found
+
+
+def compare(layout: Layout = OURS, *, accept: bool = False, before_first_release: bool = False) -> str:
+    """Hold a repository's sources against what was released; returns what was found, in words. Raises `BrokenPromise` with all that breaks.
+
+    `accept` takes today's additions into its promises, and with `before_first_release` what breaks them as well.
+    """
+    described = descriptors(layout)
+    ours = own(described, layout)
+    current = promises(ours)
+    old = parse(layout.released.read_text(encoding="utf-8")) if layout.released.exists() else {}
+    types = declared(described, layout) if layout.of_a_game else known()
+    found = [*_placed(breaks(old, current), places(ours, layout)), *corpus_breaks(old, layout.corpus, types)]
+    if found and not before_first_release:
+        raise BrokenPromise(
+            "\n".join(
+                (
+                    "these changes break events that are already recorded:",
+                    *(f"  {line}" for line in found),
+                    "put them back, or declare a new package version and an upcast (docs/reference/schemas.md)",
+                )
+            )
+        )
+    added = len(current.keys() - old.keys())
+    if not accept:
+        return f"schemas: {len(old)} promises kept, {added} additions"
+    layout.released.write_text(render({**current, **corpus_promises(layout.corpus)}), encoding="utf-8")
+    return f"{layout.shown(layout.released)}: {len(current)} promises, {added} new, {len(found)} broken"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,22 +147,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--before-first-release", action="store_true", help="with --accept: take breaking changes too; no log exists yet")
     options = parser.parse_args(arguments)
     try:
-        current = promises(descriptors())
+        print(compare(accept=options.accept, before_first_release=options.accept and options.before_first_release))
     except SchemaError as error:
         print(error, file=sys.stderr)
         return 1
-    old = parse(RELEASED.read_text()) if RELEASED.exists() else {}
-    found = [*breaks(old, current), *corpus_breaks(old)]
-    if found and not (options.accept and options.before_first_release):
-        print("these changes break events that are already recorded:", *(f"  {line}" for line in found), sep="\n", file=sys.stderr)
-        print("put them back, or declare a new package version and an upcast (docs/reference/schemas.md)", file=sys.stderr)
-        return 1
-    added = len(current.keys() - old.keys())
-    if options.accept:
-        RELEASED.write_text(render({**current, **corpus_promises()}))
-        print(f"schemas/released.txt: {len(current)} promises, {added} new, {len(found)} broken")
-    else:
-        print(f"schemas: {len(old)} promises kept, {added} additions")
     return 0
 
 

@@ -1,11 +1,14 @@
-"""What can go wrong with schemas.
+"""Errors of schemas.
 
     SchemaError
     ├── UnknownMessage      no message of that name is generated (also a KeyError)
+    ├── BadPackage          a game's package cannot be added to the registry
     ├── NotPortable         a .proto uses what the second codec or the log cannot carry
     ├── ToolMissing         the protobuf compiler or one of its plugins is not installed
     ├── BadUpcast           an upcaster is missing, doubled, in a ring, or returned something else than it promised
-    └── BadCorpus           a recorded event no longer decodes to what was recorded
+    ├── BadCorpus           a recorded event no longer decodes to what was recorded
+    ├── BrokenPromise       a change would make recorded events unreadable
+    └── Behind              generated code or recorded examples are not those of the sources
 
 Every message says what was wanted, what was found and the next step.
 """
@@ -30,6 +33,10 @@ class UnknownMessage(SchemaError, KeyError):
         return str(self.args[0])
 
 
+class BadPackage(SchemaError):
+    """A package of events that cannot be known here: no such module, no event in it, or a name that is taken."""
+
+
 class NotPortable(SchemaError):
     """A .proto source breaks the house rules. `problems` lists all of them."""
 
@@ -48,3 +55,11 @@ class BadUpcast(SchemaError):
 
 class BadCorpus(SchemaError):
     """A recorded event and today's code disagree."""
+
+
+class BrokenPromise(SchemaError):
+    """The .proto sources no longer keep what was released."""
+
+
+class Behind(SchemaError):
+    """Files on disk that do not follow from the .proto sources."""

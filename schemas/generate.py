@@ -1,10 +1,12 @@
-"""Generate Python code from every file under `schemas/proto`: `python -m schemas.generate [--check]`.
+"""Generate Python code from every .proto file of a repository: `python -m schemas.generate [--check]` for this one, `worldbus proto` for
+that of a game.
 
-    schemas/gen/          protobuf (upb) classes with type stubs: the codec of every server path
-    schemas/gen/docs.json the comments of messages, fields and enum values, for the documents
-    schemas/gen_better/   betterproto2 dataclasses: tools, engines, and the second opinion in tests
+    gen/          protobuf (upb) classes with type stubs: the codec of every server path
+    gen/docs.json the comments of messages, fields and enum values, for the documents
+    clients/python/worldbus_client/gen/
+                  betterproto2 dataclasses: tools, engines, and the second opinion in tests; of a game where it names a folder for them
 
-The same sources give the same bytes; the versions of the tools are locked. Both trees are ordinary packages: nothing goes on `sys.path`,
+The same sources give the same bytes; the versions of the tools are locked. All are ordinary packages: nothing goes on `sys.path`,
 and the standard library's `io` and our own `worldbus` stay untouched, because imports between generated modules are rewritten.
 """
 
@@ -18,28 +20,30 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from schemas.comments import comments
-from schemas.errors import NotPortable, SchemaError, ToolMissing
+from schemas.errors import Behind, NotPortable, SchemaError, ToolMissing
+from schemas.layout import OURS, Layout
 from schemas.portable import problems
 
-HERE: Final = Path(__file__).parent
-PROTO: Final = HERE / "proto"
-TREES: Final = ("gen", "gen_better")
+Tree = dict[str, bytes]  # path relative to the repository → content
 
-Tree = dict[str, bytes]  # path relative to `schemas/` → content
+_IMPORT: Final = re.compile(r"^from (?P<package>[\w.]+?)(?P<module>\.\w+_pb2)? import ", re.MULTILINE)
+BETTER: Final = "worldbus_client.gen"  # the dataclasses of worldbus's own events
+_RELATIVE: Final = re.compile(r"^from (?P<dots>\.+)(?P<package>[\w.]+) import ", re.MULTILINE)
+_MODULE: Final = re.compile(r"(BuildTopDescriptorsAndMessages\(DESCRIPTOR, ')")
+_MISSING: Final = ("No module named", "program not found", "protoc-gen-mypy: not found")
 
-_UPB_IMPORT = re.compile(r"^from ((?:worldbus|io\.cloudevents)[\w.]*) import ", re.MULTILINE)
-_UPB_MODULE = re.compile(r"(BuildTopDescriptorsAndMessages\(DESCRIPTOR, ')")
 
-
-def sources(root: Path = PROTO) -> list[str]:
-    """Every .proto below `root`, relative to it, sorted."""
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.proto"))
+def sources(layout: Layout = OURS) -> list[str]:
+    """Every .proto of a repository, relative to its folder of sources, sorted."""
+    return sorted(path.relative_to(layout.proto).as_posix() for path in layout.proto.rglob("*.proto"))
 
 
 def protoc(*arguments: str) -> None:
@@ -51,59 +55,114 @@ def protoc(*arguments: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "grpc_tools.protoc", *arguments], capture_output=True, text=True, env=environment, check=False
     )
-    if "No module named" in done.stderr:
-        raise ToolMissing("wanted grpc_tools to compile .proto files, found none in this environment: run `make setup`")
+    if any(words in done.stderr for words in _MISSING):
+        raise ToolMissing(
+            "wanted grpcio-tools and mypy-protobuf to compile .proto files, and betterproto2-compiler for dataclasses, found not all: "
+            "pip install 'worldbus[proto]', and betterproto2-compiler where `dataclasses` are wanted (in worldbus's own repository: "
+            f"`make setup`); {done.stderr.strip()[:200]}"
+        )
     if done.returncode:
         raise SchemaError(f"protoc refused the sources:\n{done.stderr.strip()}")
 
 
-def descriptors(root: Path = PROTO) -> FileDescriptorSet:
+def _paths(layout: Layout) -> list[str]:
+    return [f"-I{folder}" for folder in (layout.proto, *([OURS.proto] if layout.of_a_game else []))]
+
+
+def descriptors(layout: Layout = OURS) -> FileDescriptorSet:
     """The sources as one descriptor set with comments, dependencies included, in protoc's order (dependencies first)."""
+    found = sources(layout)
+    if not found:
+        raise SchemaError(f"wanted .proto files below {layout.shown(layout.proto)}/, found none: declare an event there")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "set.binpb"
-        protoc(f"-I{root}", "--include_imports", "--include_source_info", f"--descriptor_set_out={out}", *sources(root))
+        protoc(*_paths(layout), "--include_imports", "--include_source_info", f"--descriptor_set_out={out}", *found)
         return FileDescriptorSet.FromString(out.read_bytes())
 
 
-def _packages(tree: Tree, name: str) -> Tree:
-    """`tree` with an `__init__.py` in every folder."""
-    folders = {parent.as_posix() for path in tree for parent in Path(path).parents} - {"."}
+def own(described: FileDescriptorSet, layout: Layout = OURS) -> FileDescriptorSet:
+    """The files of the repository itself."""
+    names = set(sources(layout))
+    return FileDescriptorSet(file=[file for file in described.file if file.name in names])
+
+
+def _packages(tree: Tree, layout: Layout, top: Path) -> Tree:
+    """`tree` with an `__init__.py` in every folder from `top` on."""
+    name = layout.shown(top)
+    folders = {parent.as_posix() for path in tree for parent in Path(path).parents if parent.is_relative_to(name)}
     inits = {f"{folder}/__init__.py": b"" for folder in folders if f"{folder}/__init__.py" not in tree}
-    inits[f"{name}/__init__.py"] = b'"""Generated by `python -m schemas.generate`. Do not edit."""\n'
+    inits[f"{name}/__init__.py"] = f'"""Generated by `{layout.command}`. Do not edit."""\n'.encode()
     return {**tree, **inits}
 
 
-def _upb(root: Path) -> Tree:
+def _homes(layout: Layout) -> Callable[[re.Match[str]], str]:
+    """Rewrites an import to where the module lies: with ours, with worldbus's, or where it was (Google's)."""
+    packages = {name.rpartition("/")[0].replace("/", ".") for name in sources(layout)}
+    others = {name.rpartition("/")[0].replace("/", ".") for name in sources(OURS)} if layout.of_a_game else set()
+
+    def rewrite(found: re.Match[str]) -> str:
+        package = found["package"]
+        home = f"{layout.module}." if package in packages else f"{OURS.module}." if package in others else ""
+        return f"from {home}{package}{found['module'] or ''} import "
+
+    return rewrite
+
+
+def _upb(layout: Layout) -> Tree:
     with tempfile.TemporaryDirectory() as folder:
-        protoc(f"-I{root}", f"--python_out={folder}", f"--mypy_out=quiet:{folder}", *sources(root))
-        tree: Tree = {}
+        protoc(*_paths(layout), f"--python_out={folder}", f"--mypy_out=quiet:{folder}", *sources(layout))
+        rewrite, tree = _homes(layout), Tree()
         for path in sorted(Path(folder).rglob("*.py*")):
-            text = _UPB_IMPORT.sub(r"from schemas.gen.\1 import ", path.read_text())
-            text = _UPB_MODULE.sub(r"\1schemas.gen.", text)
-            tree[f"gen/{path.relative_to(folder).as_posix()}"] = text.encode()
-    return _packages(tree, "gen")
+            text = _IMPORT.sub(rewrite, path.read_text(encoding="utf-8"))
+            text = _MODULE.sub(rf"\1{layout.module}.", text)
+            tree[layout.shown(layout.gen / path.relative_to(folder))] = text.encode()
+    return _packages(tree, layout, layout.gen)
 
 
-def _better(root: Path) -> Tree:
+def _better(layout: Layout, top: Path) -> Tree:
     with tempfile.TemporaryDirectory() as folder:
-        protoc(f"-I{root}", f"--python_betterproto2_out={folder}", *sources(root))
-        files = sorted(Path(folder).rglob("*.py"))
-        return _packages({f"gen_better/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in files}, "gen_better")
+        protoc(*_paths(layout), f"--python_betterproto2_out={folder}", *sources(layout))
+        tree = {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(Path(folder).rglob("*.py"))}
+    if layout.of_a_game:
+        tree = _beside_ours(tree, {source.rpartition("/")[0] for source in sources(layout)})
+    return _packages({layout.shown(top / path): content for path, content in tree.items()}, layout, top)
 
 
-def build(root: Path = PROTO) -> Tree:
+def _beside_ours(tree: Tree, own: set[str]) -> Tree:
+    """The dataclasses of a game's own packages, in the pool of worldbus's: one client reads both. What they import of others is ours."""
+    kept = {path: text.decode() for path, text in tree.items() if path.rpartition("/")[0] in own}
+    return {path: _RELATIVE.sub(partial(_home, path, own), text).encode() for path, text in kept.items()}
+
+
+def _home(path: str, own: set[str], found: re.Match[str]) -> str:
+    folders = path.split("/")[:-1]
+    reached = [*folders[: len(folders) - len(found["dots"]) + 1], *found["package"].split(".")]
+    inside = any(f"{one}/".startswith("/".join((*reached, ""))) for one in own)
+    return found[0] if inside else f"from {BETTER}.{'.'.join(reached)} import "
+
+
+def build(layout: Layout = OURS) -> Tree:
     """All generated files. Raises `NotPortable` with every broken rule before anything is generated."""
-    described = descriptors(root)
-    if found := problems(described):
+    described = own(descriptors(layout), layout)
+    if found := problems(described, _taken() if layout.of_a_game else None):
         raise NotPortable(tuple(found))
     docs = json.dumps(comments(described), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    return {**_upb(root), **_better(root), "gen/docs.json": docs.encode()}
+    better = _better(layout, layout.better) if layout.better else {}
+    return {**_upb(layout), **better, layout.shown(layout.gen / "docs.json"): docs.encode()}
 
 
-def committed(home: Path = HERE) -> Tree:
+def _taken() -> dict[str, str]:
+    """Simple names of worldbus's events → their packages."""
+    from schemas.registry import all_events, is_ours
+
+    return {cls.DESCRIPTOR.name: cls.DESCRIPTOR.file.package for cls in all_events() if is_ours(cls)}
+
+
+def committed(layout: Layout = OURS) -> Tree:
     """The generated files as they lie on disk."""
-    files = (path for tree in TREES for path in (home / tree).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {path.relative_to(home).as_posix(): path.read_bytes() for path in files}
+    tops = [layout.gen, *([layout.better] if layout.better else [])]
+    files = (path for top in tops for path in top.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {layout.shown(path): path.read_bytes() for path in files}
 
 
 def difference(wanted: Tree, found: Tree) -> list[str]:
@@ -111,27 +170,38 @@ def difference(wanted: Tree, found: Tree) -> list[str]:
     lines: list[str] = []
     for path in sorted(wanted.keys() | found.keys()):
         if path not in found:
-            lines.append(f"missing: schemas/{path}")
+            lines.append(f"missing: {path}")
         elif path not in wanted:
-            lines.append(f"left over: schemas/{path}")
+            lines.append(f"left over: {path}")
         elif wanted[path] != found[path]:
-            lines.append(f"stale: schemas/{path}")
+            lines.append(f"stale: {path}")
             diff = difflib.unified_diff(found[path].decode().splitlines(), wanted[path].decode().splitlines(), n=0, lineterm="")
             lines += [f"    {line[:120]}" for line in list(diff)[2:10]]
     return lines
 
 
-def write(tree: Tree, home: Path = HERE) -> list[str]:
+def write(tree: Tree, layout: Layout = OURS) -> list[str]:
     """Bring the disk in step with `tree`; returns what changed. Files that are right already are not touched."""
-    found = committed(home)
+    found = committed(layout)
     changed = difference(tree, found)
     for path in found.keys() - tree.keys():
-        (home / path).unlink()
+        (layout.root / path).unlink()
     for path, content in tree.items():
         if found.get(path) != content:
-            (home / path).parent.mkdir(parents=True, exist_ok=True)
-            (home / path).write_bytes(content)
+            (layout.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (layout.root / path).write_bytes(content)
     return changed
+
+
+def generate(layout: Layout = OURS, *, check: bool = False) -> str:
+    """Bring generated code in step with its sources; returns what was done, in words. With `check` it changes nothing, and raises `Behind`
+    where something would change."""
+    tree = build(layout)
+    changed = difference(tree, committed(layout)) if check else write(tree, layout)
+    if check and changed:
+        raise Behind("\n".join((f"generated code is stale: run `{layout.command}` and commit the result", *changed)))
+    names = [line for line in changed if not line.startswith(" ")]
+    return f"schemas: {len(sources(layout))} sources, {len(tree)} generated files, {len(names)} changed"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,16 +209,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; fail when the committed code is stale")
     options = parser.parse_args(arguments)
     try:
-        tree = build()
+        print(generate(check=options.check))
     except SchemaError as error:
         print(error, file=sys.stderr)
         return 1
-    changed = difference(tree, committed()) if options.check else write(tree)
-    if options.check and changed:
-        print("generated code is stale: run `make proto` and commit the result", *changed, sep="\n", file=sys.stderr)
-        return 1
-    names = [line for line in changed if not line.startswith(" ")]
-    print(f"schemas: {len(sources())} sources, {len(tree)} generated files, {len(names)} changed")
     return 0
 
 

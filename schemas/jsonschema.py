@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from schemas import registry
+
 Schema = dict[str, Any]
 Named = Callable[[Any], str]
 """From a message's descriptor to the name of its schema."""
 
-DOCS: Final = Path(__file__).parent / "gen" / "docs.json"
+DOCS: Final = "docs.json"  # beside generated code
 REF: Final = "#/components/schemas/"
 
 _F: Final = FieldDescriptor
@@ -54,9 +55,15 @@ _WELL_KNOWN: Final[dict[str, Schema]] = {
 
 @cache
 def comments() -> dict[str, str]:
-    """The comment of every message, field and enum value in the .proto sources, by full name."""
-    read: dict[str, str] = json.loads(DOCS.read_text())
+    """The comment of every message, field and enum value in the .proto sources, by full name. Code that came without any has none."""
+    read: dict[str, str] = {}
+    for folder in registry.folders():
+        if (folder / DOCS).is_file():
+            read |= json.loads((folder / DOCS).read_text(encoding="utf-8"))
     return read
+
+
+registry.made_of_it(comments.cache_clear)
 
 
 def schemas(cls: type[Message], named: Named = lambda it: it.full_name) -> dict[str, Schema]:

@@ -1,6 +1,6 @@
-"""What a schema promises to everything already recorded, as lines of text: one per message, field, enum and enum value.
+"""The promises of a schema to all that is recorded, as lines of text: one per message, field, enum and enum value.
 
-`schemas/released.txt` holds the promises of the last release. Text, because a change to it is read in review; each line is a full name
+`released.txt` holds the promises of the last release. Text, because a change to it is read in review; each line is a full name
 (with the number of a field or enum value behind a `#`) and its facts, `key=value`.
 """
 
@@ -13,9 +13,10 @@ from typing import Final
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet
 
-from schemas.record import CORPUS
+from schemas.errors import BrokenPromise
+from schemas.layout import OURS
 
-RELEASED: Final = Path(__file__).parent / "released.txt"
+RELEASED: Final = OURS.released
 
 Facts = dict[str, str]
 Promises = dict[str, Facts]
@@ -24,7 +25,7 @@ _F: Final = FieldDescriptorProto
 
 
 def promises(described: FileDescriptorSet) -> Promises:
-    """Everything that recorded bytes, recorded JSON or code may rely on, by name. Google's own files are left out."""
+    """The names that recorded bytes, recorded JSON or code may rely on, with their facts. Google's own files are left out."""
     found: Promises = {}
     for file in described.file:
         if file.package.startswith("google."):
@@ -76,8 +77,8 @@ def _reserved(ranges: Iterable[tuple[int, int]], names: Iterable[str]) -> Facts:
     return {key: value for key, value in (("reserved", numbers), ("reserved_names", ",".join(sorted(names)))) if value}
 
 
-def corpus_promises(folder: Path = CORPUS) -> Promises:
-    """How many events each corpus file holds, and their hash: lines are only ever added."""
+def corpus_promises(folder: Path = OURS.corpus) -> Promises:
+    """The number of events in each corpus file, and their hash: lines are only ever added."""
     return {
         f"corpus/{path.name}": {"lines": str(len(lines)), "sha256": digest(lines)}
         for path in sorted(folder.glob("*.jsonl"))
@@ -101,9 +102,11 @@ def render(found: Promises) -> str:
 
 
 def parse(text: str) -> Promises:
-    """The inverse of `render`."""
+    """The inverse of `render`. Raises `BrokenPromise` for a line that is none."""
     found: Promises = {}
-    for line in text.splitlines():
-        key, *facts = line.split()
+    for number, line in enumerate(text.splitlines(), 1):
+        key, *facts = line.split() or [""]
+        if not key or not all("=" in fact for fact in facts):
+            raise BrokenPromise(f"released.txt:{number}: wanted a name and its facts as key=value, found {line[:60]!r}: put it back")
         found[key] = dict(fact.split("=", 1) for fact in facts)
     return found

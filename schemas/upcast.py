@@ -6,6 +6,8 @@ version, the old one stays.
 
     UPCASTS = (Upcast(v1.WeatherChanged, v2.WeatherChanged, celsius_to_kelvin),)
 
+Those above are worldbus's own; a game adds its steps with its packages (`Game.upcasts`).
+
 A type may be renamed in the same way. What was recorded keeps its subject, and with it the old name: readers choose by `recorded_names`.
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -35,22 +37,22 @@ class Upcasters:
 
     def __init__(self, steps: Iterable[Upcast] = ()) -> None:
         self._next: dict[str, Upcast] = {}
+        self._chains: dict[str, tuple[Upcast, ...]] = {}
+        self.renamed: Mapping[str, str] = {}
+        """Simple names that are read under another one today, and which."""
+        self.add(steps)
+
+    def add(self, steps: Iterable[Upcast]) -> None:
+        """Take in more steps; those that are there already change nothing. Raises `BadUpcast`, and takes none."""
+        known = dict(self._next)
         for step in steps:
             name = step.old.DESCRIPTOR.full_name
-            if name in self._next:
-                raise BadUpcast(f"wanted one step from {name}, found two: to {_to(self._next[name])} and to {_to(step)}; remove one")
-            self._next[name] = step
-        self._chains = {name: self._chain(name) for name in self._next}
-
-    def _chain(self, start: str) -> tuple[Upcast, ...]:
-        chain: list[Upcast] = []
-        seen = [start]
-        while (step := self._next.get(seen[-1])) is not None:
-            chain.append(step)
-            seen.append(_to(step))
-            if seen[-1] in seen[:-1]:
-                raise BadUpcast(f"upcasts come back to where they began: {' -> '.join(seen)}; an upcast leads to a newer type")
-        return tuple(chain)
+            if known.setdefault(name, step) != step:
+                raise BadUpcast(f"wanted one step from {name}, found two: to {_to(known[name])} and to {_to(step)}; remove one")
+        chains = {name: _chain(name, known) for name in known}
+        pairs = [(_simple(start), _simple(_to(chain[-1]))) for start, chain in chains.items()]
+        self._next, self._chains, self.renamed = known, chains, {old: new for old, new in pairs if old != new}
+        Upcasters.recorded.cache_clear()
 
     def upcast(self, full_name: str, message: Message) -> Message:
         """`message`, which was recorded as `full_name`, in its newest form; the very same object when there is nothing to do."""
@@ -68,15 +70,9 @@ class Upcasters:
         """The types whose messages become one of `full_name` on their way, over any number of steps."""
         return tuple(start for start, chain in self._chains.items() if any(_to(step) == full_name for step in chain))
 
-    @cached_property
-    def renamed(self) -> Mapping[str, str]:
-        """Simple names that are read under another one today, and which."""
-        pairs = ((_simple(start), _simple(_to(chain[-1]))) for start, chain in self._chains.items())
-        return {old: new for old, new in pairs if old != new}
-
     @cache  # noqa: B019 - there is one for each process
     def recorded(self, kinds: tuple[type[Message], ...]) -> frozenset[str]:
-        """As `recorded_names`."""
+        """The simple names under which events of these kinds may be recorded, like `recorded_names`."""
         names: set[str] = set()
         for kind in kinds:
             full_name = kind.DESCRIPTOR.full_name
@@ -91,6 +87,17 @@ class Upcasters:
         return _to(chain[-1]) if chain else full_name
 
 
+def _chain(start: str, steps: Mapping[str, Upcast]) -> tuple[Upcast, ...]:
+    chain: list[Upcast] = []
+    seen = [start]
+    while (step := steps.get(seen[-1])) is not None:
+        chain.append(step)
+        seen.append(_to(step))
+        if seen[-1] in seen[:-1]:
+            raise BadUpcast(f"upcasts come back to where they began: {' -> '.join(seen)}; an upcast leads to a newer type")
+    return tuple(chain)
+
+
 def _to(step: Upcast) -> str:
     return step.new.DESCRIPTOR.full_name
 
@@ -99,10 +106,11 @@ def _simple(full_name: str) -> str:
     return full_name.rpartition(".")[2]
 
 
-UPCASTS: Final[tuple[Upcast, ...]] = ()  # every step there is, oldest type first
+UPCASTS: Final[tuple[Upcast, ...]] = ()  # every step of worldbus's own types, oldest type first; a game adds those of its own
 _SHIPPED = Upcasters(UPCASTS)
 upcast: Final = _SHIPPED.upcast
 newest: Final = _SHIPPED.newest
+add: Final = _SHIPPED.add
 
 
 def recorded_names(kinds: Iterable[type[Message]]) -> frozenset[str]:

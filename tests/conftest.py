@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 import random
-import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from migrations import migrate
 from tests import laws
 from worldbus.embedded import NatsServer, PostgresServer
+from worldbus.testing import servers
 
 laws.load()
-
-PASSWORDS = {role: f"only-for-tests-{role}" for role in ("worldbus_admin", "worldbus_owner", "worldbus_reader", "worldbus_gateway")}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -107,86 +100,51 @@ def loop_without_complaints() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def servers_folder() -> Iterator[Path]:
-    """A short path (sockets have a limit), passable for the user that Postgres runs as."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-test-"))
-    folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    yield folder
-    shutil.rmtree(folder)
+    """The folder of the run's servers."""
+    with servers.servers_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
 def nats_server(servers_folder: Path) -> Iterator[NatsServer]:
     """A running nats-server. Whoever stops it starts it again."""
-    server = NatsServer(servers_folder / "nats", password="only-for-tests", strict=False)
-    server.start()
-    yield server
-    server.stop()
+    with servers.running_nats(servers_folder / "nats") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def postgres_server(servers_folder: Path) -> Iterator[PostgresServer]:
     """A running Postgres with the `worldbus` database and its roles. Whoever stops it starts it again."""
-    server = PostgresServer(servers_folder / "postgres", secret=PASSWORDS.__getitem__, strict=False)
-    server.start()
-    yield server
-    server.stop()
+    with servers.running_postgres(servers_folder / "postgres") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres_server: PostgresServer) -> Iterator[str]:
     """A database with every migration applied, copied for each test that asks for `fresh_database`."""
-    template = _database(postgres_server, template="template1")
-    dsn = next(template)
-    migrate(dsn)
-    yield dsn.partition("?")[0].rpartition("/")[2]
-    next(template, None)
+    with servers.migrated_template(postgres_server) as name:
+        yield name
 
 
 @pytest.fixture
 def fresh_database(postgres_server: PostgresServer, migrated_template: str) -> Iterator[str]:
     """The owner's address of a migrated database of this test's own. `as_reader` makes the reader's of it."""
-    yield from _database(postgres_server, template=migrated_template)
+    with servers.fresh_database(postgres_server, template=migrated_template) as dsn:
+        yield dsn
 
 
 @pytest.fixture
 def empty_database(postgres_server: PostgresServer) -> Iterator[str]:
     """The owner's address of a database of this test's own: pgvector and the roles, no tables."""
-    yield from _database(postgres_server, template="template1")
-
-
-def _database(server: PostgresServer, *, template: str) -> Iterator[str]:
-    name = f"t_{uuid.uuid4().hex[:16]}"
-    _as_admin(server, f"CREATE DATABASE {name} TEMPLATE {template} OWNER worldbus_owner STRATEGY file_copy")
-    _as_admin(server, f"GRANT CONNECT ON DATABASE {name} TO worldbus_reader, worldbus_gateway")
-    yield server.address("worldbus_owner", name)
-    _as_admin(server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def as_reader(dsn: str) -> str:
-    """The read-only role's address of a test's database."""
-    owner = f"worldbus_owner:{PASSWORDS['worldbus_owner']}@"
-    assert owner in dsn
-    return dsn.replace(owner, f"worldbus_reader:{PASSWORDS['worldbus_reader']}@")
-
-
-def _as_admin(server: PostgresServer, statement: str) -> None:
-    async def execute() -> None:
-        connection = await asyncpg.connect(server.address(database="postgres"))
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    asyncio.run(execute())
+    with servers.fresh_database(postgres_server) as dsn:
+        yield dsn
 
 
 @pytest.fixture
 def data_folder() -> Iterator[Path]:
     """A folder for embedded servers of this test's own."""
-    folder = Path(tempfile.mkdtemp(prefix="wb-data-"))
-    folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    yield folder
-    shutil.rmtree(folder)
+    with servers.servers_folder("wb-data-") as folder:
+        yield folder
 
 
 @pytest.fixture

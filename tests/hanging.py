@@ -153,8 +153,9 @@ rest: Final = Handler(
 )
 
 if __name__ == "__main__":
-    import handlers
+    from tests.duskmarket import PROJECTIONS, content
+    from worldbus import Game, choose
     from worldbus.cli import main
 
-    vars(handlers)["ALL"] = (hanger, rest)
+    choose(Game(name="hanging", mark="", handlers=(hanger, rest), projections=PROJECTIONS, content=content))
     main()

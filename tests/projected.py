@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-
 import asyncpg
 from google.protobuf.message import Message
 
@@ -107,17 +105,6 @@ def places(version: int = 1, schema: str = SCHEMA, **on: object) -> Projection:
         tables=(PLACES, VISITS),
         on={PlayerEnteredZone: moved, PlayerSessionSummarised: played, SlotDeleted: gone},
     )
-
-
-class Batches:
-    """A reader that yields exactly these batches, whatever it is asked for: deliveries repeated included."""
-
-    def __init__(self, batches: Iterable[Sequence[Event]]) -> None:
-        self._batches = list(batches)
-
-    async def read(self, *, after: int, follow: bool = False) -> AsyncIterator[Sequence[Event]]:
-        for batch in self._batches:
-            yield batch
 
 
 async def rows(connection: asyncpg.Connection, query: str, *args: object) -> list[tuple[object, ...]]:

@@ -1,15 +1,13 @@
-"""Who asks: a name as the tokens of what it may know."""
+"""Askers of the knowledge base: a name as the tokens of what it may know."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
 from bus.subjects import check_token
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.npc_behavior.read import load
+from worldbus.games import current
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -20,8 +18,8 @@ ANYONE: Final = "anyone"
 _PROGRESS: Final = "SELECT token FROM world.progress WHERE world = $1 AND holder = $2 AND since <= $3 ORDER BY token"
 
 
-async def tokens_of(connection: Connection, world: str, who: str, as_of: int | None, *, tables: Path | None = None) -> tuple[str, ...]:
-    """What `who` may know as of a position: `anyone`, the `storyteller`, a character with its factions, or a player by what they achieved.
+async def tokens_of(connection: Connection, world: str, who: str, as_of: int | None) -> tuple[str, ...]:
+    """The tokens of an asker as of a position: `anyone`, the `storyteller`, a character with its factions, or a player by achievements.
 
     Raises `BadSubject` for what is no name, `BadSettings` for broken tables of characters.
     """
@@ -30,7 +28,7 @@ async def tokens_of(connection: Connection, world: str, who: str, as_of: int | N
     if who == STORYTELLER:
         return (PUBLIC, STORYTELLER)
     check_token(who, "asker")
-    persona = load(tables or WORLDS / DEFAULT_WORLD / "npcs.toml").npcs.get(who)
+    persona = current().content_of(world).npcs.npcs.get(who)
     if persona is not None:
         return persona.knows
     at = 2**62 if as_of is None else as_of

@@ -8,25 +8,27 @@ from typing import TYPE_CHECKING, Any
 from bus.consumer_config import config_of, differences
 from bus.errors import Misuse
 from bus.keeper import list_consumers, wanted, wider
+from bus.played import EVERYTHING
 from bus.runtime import places
 from bus.session import Pace
 from inference.queue import queue_config
 from inference.tiers import TIERS
 
 if TYPE_CHECKING:
-    from bus.handler import Handler
+    from bus.handler import Subsystem
     from bus.log import Log
 
 SHOWN = 5  # consumers that are named
 
 
-async def drifted(log: Log, handlers: Iterable[Handler[Any]]) -> dict[str, list[str]]:
+async def drifted(log: Log, handlers: Iterable[Subsystem]) -> dict[str, list[str]]:
     """The faults of each consumer that is not as it has to be, by name.
 
     A handler of which none is there never ran here, and a tier without a queue never had a worker: nothing is wrong with either.
     """
     found = await list_consumers(log)
     wrong: dict[str, list[str]] = {}
+    handlers = list(handlers)
     for handler in handlers:
         held = places(handler, log.partitions)
         if not any(place.name in found.infos for place in held):
@@ -34,9 +36,10 @@ async def drifted(log: Log, handlers: Iterable[Handler[Any]]) -> dict[str, list[
         for place in held:
             if place.name not in found.missing:
                 _compare(wrong, place.name, wanted(place, Pace()), found.infos.get(place.name), wider(place))
+    played = next((handler.played for handler in handlers), EVERYTHING)
     for tier in TIERS.values():
         for routed in (False, True):
-            config = queue_config(tier, routed=routed)
+            config = queue_config(tier, routed=routed, played=played)
             if config["name"] in found.infos:
                 _compare(wrong, config["name"], config, found.infos[config["name"]], [])
     return wrong
@@ -48,7 +51,7 @@ def _compare(wrong: dict[str, list[str]], name: str, config: Mapping[str, Any], 
         wrong[name] = problems
 
 
-async def as_wanted(log: Log, handlers: Iterable[Handler[Any]]) -> str:
+async def as_wanted(log: Log, handlers: Iterable[Subsystem]) -> str:
     """A word on consumers that are all well. Raises `Misuse` with what is wrong with which, and the next step."""
     wrong = await drifted(log, handlers)
     if not wrong:

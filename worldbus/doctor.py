@@ -16,13 +16,13 @@ from bus.durability import RELAXED_LOSS, prove
 from bus.errors import NoWorld, WorldbusError
 from bus.existing import open_existing
 from bus.log import LogConfig
-from handlers import ALL
 from worldbus.checks import records, running, tables
 from worldbus.checks.capacity import capacity
 from worldbus.checks.clocks import clocks
 from worldbus.checks.finding import PATIENCE_S, Bounds, Finding, attempt, failed
 from worldbus.checks.ticker import TICKER, ticker
 from worldbus.consumers import as_wanted
+from worldbus.games import current
 from worldbus.lag import Lag, measure
 from worldbus.roll_call import Member
 from worldbus.servers import open_servers
@@ -102,7 +102,7 @@ class Examination:
         try:
             yield await attempt("log", _state(log))
             yield await attempt("durability", _durability(log, self._settings, self._servers))
-            yield await attempt("consumers", as_wanted(log, ALL))
+            yield await attempt("consumers", as_wanted(log, current().handlers))
             yield await attempt("capacity", capacity(log, self._servers, self._settings, self._bounds))
             away = (await tabled).unreachable  # then nothing more is asked of Postgres, which may hang
             yield await attempt("clocks", clocks(log, "" if away else self._servers.postgres_dsn, self._bounds))
@@ -118,7 +118,7 @@ class Examination:
 
     async def _measure(self, log: Log, tabled: Awaitable[Finding]) -> Lag:
         away = (await tabled).unreachable
-        return await measure(log, "" if away else self._servers.reader_dsn, ALL)
+        return await measure(log, "" if away else self._servers.reader_dsn, current().handlers)
 
     async def _of_who_runs(self, log: Log, lag: Lag) -> AsyncIterator[Finding]:
         if self._bounds.stopped:
@@ -129,6 +129,7 @@ class Examination:
             return
         yield running.members(self._heard, self._bounds)
         yield running.versions(self._heard)
+        yield running.games(self._heard)
         yield await attempt("handlers", running.handlers(log, lag, self._heard, self._bounds))
         yield await attempt("workers", running.tiers(lag, self._bounds))
         if TICKER not in self._bounds.without:

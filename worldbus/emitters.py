@@ -1,19 +1,17 @@
-"""The subsystems of this world, and the event types that each may emit (`bus.emitters`)."""
+"""The event types that the edges which come along may say (`bus.emitters`)."""
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
 
 from bus.decision import CONTROL
-from bus.emitters import Emitters
-from handlers import rights
 from schemas.gen.worldbus.inference.v1 import inference_pb2 as inference
 from schemas.gen.worldbus.knowledge.v1 import knowledge_pb2 as knowledge
 from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
 from schemas.gen.worldbus.uemonitor.v1 import uemonitor_pb2 as uemonitor
+from worldbus.former import Now, former
 
 EDGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "operator": CONTROL,
@@ -49,9 +47,11 @@ EDGES: Final[dict[str, tuple[type[Message], ...]]] = {
 """The words of each edge alone: whoever hears it takes its word for the word of that edge."""
 
 
-@cache
-def emitters() -> Emitters:
-    """The table of every handler and edge; made when it is first asked for, since the handlers read the world's tables."""
-    from handlers import ALL
+def _of_the_game() -> Any:
+    from worldbus.games import current
 
-    return Emitters(ALL, EDGES, rights.problem)
+    return current().emitters
+
+
+if not TYPE_CHECKING:  # with it, type checkers would take any name
+    __getattr__ = former(__name__, {"emitters": Now("worldbus.games.current().emitters", lambda: _of_the_game)})

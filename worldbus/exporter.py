@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
@@ -18,6 +17,9 @@ from prometheus_client.registry import Collector
 
 from bus.errors import BadSettings
 from inference.metrics import Metrics, families
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 PATH: Final = "/metrics"
 Gauges = Callable[[], Mapping[str, float]]
@@ -49,7 +51,12 @@ REGISTRY.register(WORKERS)
 
 @asynccontextmanager
 async def exporting(address: str, registry: CollectorRegistry = REGISTRY) -> AsyncIterator[str]:
-    """Serve `registry` at HOST:PORT for the block; gives the URL. Port 0 takes a free one. Raises `BadSettings` if that is impossible."""
+    """Serve `registry` at HOST:PORT for the block; gives the URL. Port 0 takes a free one. Raises `BadSettings` if that is impossible.
+
+    Needs the extra `inference`.
+    """
+    from aiohttp import web
+
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
 

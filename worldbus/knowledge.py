@@ -25,6 +25,7 @@ from projections.knowledge.serving import Serving, open_serving
 from projections.store import TROUBLE, connected, in_our_words
 from worldbus.edges.recall import serve_recall
 from worldbus.edges.search import serve_search
+from worldbus.games import current
 
 if TYPE_CHECKING:
     from projections.checkpoints import Moves
@@ -59,7 +60,7 @@ async def _serve_for_ever(world: World, part: Part) -> None:
 
 async def _begin(world: World, stack: AsyncExitStack) -> None:
     """Return when something is known; until the stack is closed, questions are answered without an embedder."""
-    dsn = world.servers.postgres_dsn
+    dsn, worlds = world.servers.postgres_dsn, current().plays
     connection = await stack.enter_async_context(connected(dsn))
     moved = await stack.enter_async_context(moves(connection))
     search = await stack.enter_async_context(open_search(dsn, None))
@@ -67,8 +68,8 @@ async def _begin(world: World, stack: AsyncExitStack) -> None:
     beginning = Beginning(connection, moved, search, recall)
     if await beginning.known():
         return
-    await stack.enter_async_context(serve_search(world.connection, beginning, world.publisher))
-    await stack.enter_async_context(serve_recall(world.connection, beginning))
+    await stack.enter_async_context(serve_search(world.connection, beginning, world.publisher, worlds))
+    await stack.enter_async_context(serve_recall(world.connection, beginning, worlds))
     while not await beginning.known():
         await asyncio.sleep(LEAST_S)
         await moved.again()
@@ -93,7 +94,7 @@ class Beginning:
                 return False
 
     async def search(self, query: Query) -> Answer:
-        """As `Search.search`: nothing is found where nothing is known."""
+        """Search like `Search.search`: nothing is found where nothing is known."""
         check(query)
         began = time.perf_counter()
         if not await self._asked():
@@ -105,11 +106,11 @@ class Beginning:
         return await self._search.search(query)
 
     async def passages(self, wanted: Wanted) -> list[Found]:
-        """As `Recall.passages`."""
+        """Find passages like `Recall.passages`."""
         return await self._recall.passages(wanted) if await self._asked() else []
 
     async def _asked(self) -> bool:
-        """As `known`, for somebody who waits; whoever waits for something to be known is woken."""
+        """Ask `known` for a caller who waits, and wake whoever waits for something to be known."""
         with in_our_words(ASKED, self._connection, at_work=True):
             known = await self.known()
         if known:
@@ -124,7 +125,7 @@ class Beginning:
 
 async def _serve(world: World, beginning: AsyncExitStack, part: Part) -> None:
     """Answer with vectors; what answered in the beginning ends once this does."""
-    dsn, settings = world.servers.postgres_dsn, world.settings
+    dsn, settings, worlds = world.servers.postgres_dsn, world.settings, current().plays
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(connected(dsn))
         serving: Serving | None = None
@@ -137,10 +138,10 @@ async def _serve(world: World, beginning: AsyncExitStack, part: Part) -> None:
         await search.search(
             Query(world=settings.world, text="Who is there?")
         )  # so that the first who asks does not wait for plans and pages
-        await stack.enter_async_context(serve_search(world.connection, search, world.publisher))
+        await stack.enter_async_context(serve_search(world.connection, search, world.publisher, worlds))
         part.stands("serves", "" if serving is not None else "by words alone: no embedder")
         recall = await stack.enter_async_context(open_recall(dsn, serving))
-        await stack.enter_async_context(serve_recall(world.connection, recall))
+        await stack.enter_async_context(serve_recall(world.connection, recall, worlds))
         await beginning.aclose()
         if serving is not None:
             await embed_missing(dsn, serving)

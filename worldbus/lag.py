@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bus.connection import ApiError
 from bus.consumer import NOT_FOUND, pin_of
 from bus.errors import BadSettings, StoreUnavailable, Transient
+from bus.played import EVERYTHING, Played
 from bus.progress import has_record
 from bus.runtime import places
 from bus.session import Place
@@ -31,7 +32,7 @@ from projections.store import TROUBLE, connected
 from worldbus.roll_call import Member, holders, roll_call
 
 if TYPE_CHECKING:
-    from bus.handler import Handler
+    from bus.handler import Subsystem
     from bus.log import Log
     from bus.presence import Hold
 
@@ -93,7 +94,7 @@ class TablesLag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """Everybody, as of `now_ms` by the server's clock."""
+    """The lag of all handlers, tiers and tables, as of `now_ms` by the server's clock."""
 
     last: int
     now_ms: int
@@ -108,15 +109,16 @@ def seconds(since_ms: int, now_ms: int) -> float:
     return max(0, now_ms - since_ms) / 1000 if since_ms else 0.0
 
 
-async def measure(log: Log, reader_dsn: str, handlers: Sequence[Handler[Any]]) -> Lag:
-    """Everybody's lag, and who was heard. Behind is what was in the log when it was asked, and has no answer or is in no table later.
+async def measure(log: Log, reader_dsn: str, handlers: Sequence[Subsystem]) -> Lag:
+    """Measure the lag, and list the members that were heard.
 
     Takes as long as a roll call: 0.6 s, and 1.2 s where nobody runs.
     """
     asked = await _asked(log, handlers)
     members = await roll_call(log.connection, log.name)
     state = await log.state()
-    found, tiers, tables = await asyncio.gather(_told(log, asked, members), queues(log), _tables(reader_dsn))
+    played = next((handler.played for handler in handlers), EVERYTHING)
+    found, tiers, tables = await asyncio.gather(_told(log, asked, members), queues(log, played), _tables(reader_dsn))
     return Lag(
         last=max(state.last, tables.position),
         now_ms=state.asked_ns // MS or _now_ms(),
@@ -127,16 +129,16 @@ async def measure(log: Log, reader_dsn: str, handlers: Sequence[Handler[Any]]) -
     )
 
 
-async def consumers(log: Log, handlers: Iterable[Handler[Any]]) -> list[ConsumerLag]:
+async def consumers(log: Log, handlers: Iterable[Subsystem]) -> list[ConsumerLag]:
     """The position of each handler, partition by partition. Costs a roll call (0.6 s) only where the server waits for acknowledgements."""
     asked = await _asked(log, handlers)
     waits = any(one.open for one in asked)
     return await _told(log, asked, await roll_call(log.connection, log.name) if waits else [])
 
 
-async def queues(log: Log) -> list[ConsumerLag]:
+async def queues(log: Log, played: Played = EVERYTHING) -> list[ConsumerLag]:
     """Requests waiting for a tier's workers, `handler` being the tier. Of `waiting`, other tiers' requests are passed over in no time."""
-    found = await asyncio.gather(*(_consumer(log, tier, queue_name(tier)) for tier in TIERS))
+    found = await asyncio.gather(*(_consumer(log, tier, queue_name(tier, played)) for tier in TIERS))
     return await _aged(log, [replace(one, subject_filter=stored_filter(name=REQUESTED)) for one in found])
 
 
@@ -166,9 +168,9 @@ async def _info(log: Log, name: str) -> dict[str, Any] | None:
         raise
 
 
-async def _asked(log: Log, handlers: Iterable[Handler[Any]]) -> list[ConsumerLag]:
+async def _asked(log: Log, handlers: Iterable[Subsystem]) -> list[ConsumerLag]:
     """By the server's word."""
-    wanted = [(handler.name, place) for handler in handlers for place in places(handler, log.partitions)]
+    wanted = [(handler.label, place) for handler in handlers for place in places(handler, log.partitions)]
     found = await asyncio.gather(*(_consumer(log, handler, place.name) for handler, place in wanted))
     return [
         replace(one, partition=_number(place), subject_filter=place.subject_filter) for one, (_, place) in zip(found, wanted, strict=True)
@@ -191,7 +193,7 @@ async def _told(log: Log, asked: Sequence[ConsumerLag], members: Sequence[Member
 async def _pinned(
     log: Log, asked: Sequence[ConsumerLag], told: Sequence[ConsumerLag], held: Mapping[tuple[str, int], tuple[Member, Hold]]
 ) -> list[ConsumerLag]:
-    """What holders `told` where the server, asked again, still knows them by the same pin; else what it said when it was `asked`."""
+    """The holders' word where the server, asked again, still knows them by the same pin; else its own word of when it was `asked`."""
 
     async def true(before: ConsumerLag, one: ConsumerLag) -> ConsumerLag:
         if one.open >= before.open:

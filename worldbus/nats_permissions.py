@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from bus.errors import BadSettings
 from bus.subjects import ROOT, SIGNAL_ROOT, check_token
-from handlers import rights
 from handlers.permissions import CLIENT, OWN, SPECIAL
+from handlers.rights import HANDLERS
 from schemas.registry import all_events
 from worldbus.embedded.conf import listed
-from worldbus.emitters import emitters
+from worldbus.games import current
 
 LOG: Final = "LOG"
 EVERY: Final = "*"
@@ -63,7 +63,7 @@ class Permissions:
 def said_by(role: str) -> list[Said]:
     """Every type that a role may say, by name. Raises `BadSettings` for a part of worldbus itself."""
     check_token(role, "role")
-    if role in rights.HANDLERS | SPECIAL:
+    if role in HANDLERS | SPECIAL | current().by_name.keys():
         raise BadSettings(
             f"{role} is a part of worldbus, which reads, keeps books and makes streams: give its process a NATS user without permissions"
         )
@@ -71,7 +71,7 @@ def said_by(role: str) -> list[Said]:
 
 
 def _said_by(role: str) -> Iterator[Said]:
-    table = emitters()
+    table, rights = current().emitters, current().allowed
     versions: dict[str, list[str]] = {}
     for kind in all_events():
         versions.setdefault(kind.DESCRIPTOR.name, []).append(kind.DESCRIPTOR.full_name)

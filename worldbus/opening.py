@@ -39,7 +39,7 @@ class Bus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World(Bus):
-    """Everything that `open_world` holds open."""
+    """The open parts of a world, made by `open_world`."""
 
     publisher: Publisher
     presence: Presence = field(default_factory=lambda: Presence(version=__version__))
@@ -65,8 +65,11 @@ async def open_bus(
 async def open_world(
     settings: Settings, *, own: bool = False, name: str = "worldbus", postgres: bool = True, create: bool = True
 ) -> AsyncIterator[World]:
-    """As `open_bus`, and a publisher: the first event makes the log. Raises `NotDurable` when the server does not prove what the settings
-    promise, `LogDamaged` when the log is not the one that was archived: what is published then would take the places of lost events."""
+    """Open a bus like `open_bus`, and a publisher: the first event makes the log.
+
+    Raises `NotDurable` when the server does not prove what the settings promise, and `LogDamaged` when the log is not the one that was
+    archived: an event that is published then would take the place of a lost one.
+    """
     from bus.publisher import open_publisher
 
     async with open_bus(settings, own=own, name=name, postgres=postgres, create=create) as bus:

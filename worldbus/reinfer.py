@@ -67,22 +67,22 @@ class Compared:
 
 @dataclass(slots=True)
 class Reinferred:
-    """What came of it."""
+    """The outcome of asking models again."""
 
     compared: list[Compared] = field(default_factory=list)
 
     def count(self, outcome: Outcome) -> int:
-        """How many ended so."""
+        """The number of answers that ended so."""
         return sum(one.outcome == outcome for one in self.compared)
 
     @property
     def other_prompts(self) -> int:
-        """How many prompts could not be made anew as they were."""
+        """The number of prompts that could not be made anew as they were."""
         return sum(not one.prompt_same for one in self.compared)
 
     @property
     def alike(self) -> bool:
-        """Whether every model that was asked says today what it said then."""
+        """True if every model that was asked says today what it said then."""
         return all(one.outcome in ("same", "beginning") for one in self.compared)
 
 

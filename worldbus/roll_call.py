@@ -29,6 +29,8 @@ class Member:
     started_ms: int = 0
     handlers: list[str]
     health: list[str] = field(default_factory=list)
+    game: str = ""
+    worlds: list[str] = field(default_factory=list)
     reports: dict[str, HandlerReport] = field(default_factory=dict)
     parts: list[PartReport] = field(default_factory=list)
     told: bool = False
@@ -37,7 +39,7 @@ class Member:
 
     @property
     def name(self) -> str:
-        """As people know it."""
+        """The member's name for people."""
         return f"{self.host}:{self.pid}" if self.pid else f"a process of an older release ({self.id})"
 
     @property
@@ -65,6 +67,7 @@ class RollCall:
         member = self.members.setdefault(beat.member, Member(id=beat.member, handlers=beat.handlers))
         member.host, member.pid, member.version, member.started_ms = beat.host, beat.pid, beat.version, beat.started_ms
         member.handlers, member.health = beat.handlers, beat.health
+        member.game, member.worlds = beat.game, beat.worlds
         if beat.asked == self.asked:
             self._answer(member, beat)
 
@@ -76,12 +79,12 @@ class RollCall:
 
     @property
     def complete(self) -> bool:
-        """Everybody who was heard, and can, has answered."""
+        """True if every member that was heard, and can answer, has answered."""
         return bool(self.members) and all(member.told for member in self.members.values() if member.speaks)
 
 
 async def roll_call(connection: Connection, log_name: str, *, listen_s: float = LISTEN_S, patience_s: float = PATIENCE_S) -> list[Member]:
-    """Everybody who is there, oldest first.
+    """List the members that are there, oldest first.
 
     Takes `listen_s`, and up to `patience_s` where somebody's answer is missing or nobody is heard.
     """

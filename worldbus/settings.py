@@ -18,6 +18,7 @@ from bus.errors import BadSettings
 
 PREFIX = "WORLDBUS_"
 ALSO = {"WORLDBUS_DATA": "WORLDBUS_DATA_DIR"}  # as the option is called
+GAME = "WORLDBUS_GAME"  # names what is played, which is no setting of the bus (worldbus.games)
 MAX_PARTITIONS = 256
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the alphabet of bus.subjects
 
@@ -28,7 +29,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
-    """Where things are and what they promise. `repr` hides the passwords inside addresses."""
+    """The addresses of servers, and their promises. `repr` hides the passwords inside addresses."""
 
     nats_url: str | None = field(
         default=None, metadata={"help": "NATS server, nats://[user:password@]host:port[,…]; none: an embedded one"}
@@ -170,13 +171,13 @@ def _found(environ: Mapping[str, str], name: str, problems: list[str]) -> str:
 
 def _misspelt(environ: Mapping[str, str]) -> list[str]:
     """Variables that are almost a setting. Others may be the platform's (Kubernetes sets WORLDBUS_PORT for a service of that name)."""
-    known = {item.name.upper() for item in _settings()} | {name.removeprefix(PREFIX) for name in ALSO.values()}
+    known = {item.name.upper() for item in _settings()} | {name.removeprefix(PREFIX) for name in (*ALSO.values(), GAME)}
     problems = []
     for name in sorted(environ):
         word = name.removeprefix(PREFIX)
         if word == name or word in known:
             continue
-        meant = difflib.get_close_matches(word, known, n=1, cutoff=0.9)
+        meant = difflib.get_close_matches(word, known, n=1, cutoff=0.85)
         if meant:
             problems.append(f"{name}: no such setting; did you mean {PREFIX}{meant[0]}?")
     return problems

@@ -32,8 +32,8 @@ LAST_PAUSE_S: Final = 5.0
 log_ = structlog.get_logger(__name__)
 
 
-async def project(dsn: str, projections: Sequence[Projection], log: Log, part: Part | None = None) -> None:
-    """Project whenever it is our turn, until cancelled; `part` is told how it stands.
+async def project(dsn: str, projections: Sequence[Projection], log: Log, part: Part | None = None, *, by_digest: bool = False) -> None:
+    """Project whenever it is our turn, until cancelled; `part` is told how it stands. `by_digest`: see `Projector`.
 
     Raises `LogDamaged` when the log is not the one that was archived. What Postgres refuses is raised until something was projected.
     """
@@ -41,7 +41,7 @@ async def project(dsn: str, projections: Sequence[Projection], log: Log, part: P
     pause = FIRST_PAUSE_S
     while True:
         try:
-            await _lead(dsn, projections, log, part)
+            await _lead(dsn, projections, log, part, by_digest)
         except CheckpointMoved as error:
             log_.warning("projector_stands_by", reason=str(error))
             part.stands("stands by", str(error))
@@ -58,7 +58,7 @@ async def project(dsn: str, projections: Sequence[Projection], log: Log, part: P
         await asyncio.sleep(pause)
 
 
-async def _lead(dsn: str, projections: Sequence[Projection], log: Log, part: Part) -> None:
+async def _lead(dsn: str, projections: Sequence[Projection], log: Log, part: Part, by_digest: bool) -> None:
     def waiting() -> None:
         log_.info("projector_stands_by", reason="another one projects")
         part.stands("stands by", "another one projects")
@@ -71,4 +71,4 @@ async def _lead(dsn: str, projections: Sequence[Projection], log: Log, part: Par
         if not report.ok:
             raise LogDamaged(f"{report.problem}: look with `worldbus check --full`, restore with `worldbus log repair --from-archive`")
         log_.info("projector_works", position=report.archive)
-        await Projector(dsn, projections, part=part).run(log)
+        await Projector(dsn, projections, part=part, by_digest=by_digest).run(log)

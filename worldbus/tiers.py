@@ -6,14 +6,17 @@ guardian, which answers what a worker took into its death.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
+from bus.errors import BadSettings
 from bus.presence import Presence
-from handlers.names import DEFAULT_WORLD, WORLDS
-from inference import ladder, pools
+from inference import grammars, ladder, pools
 from inference.engines.grammar import GrammarEngine
 from inference.guardian import run_guardian
 from inference.retrieval import KnowledgeClient, Lookup
@@ -22,17 +25,38 @@ from inference.tiers import TIERS
 from inference.vitals import Vitals
 from inference.worker import Worker, run_worker
 from worldbus.exporter import WORKERS
+from worldbus.games import current
 from worldbus.warm import prompts
 
 if TYPE_CHECKING:
     from bus.connection import Connection
     from bus.log import Log
     from bus.publisher import Publisher
-    from inference.engine import Engine
+    from handlers.content import Content
+    from inference.engine import Engine, Prompt
+    from inference.grammar import Grammar
+    from inference.ladder import Ladders
     from worldbus.settings import Settings
 
 LADDER: Final = "ladder"
 NAMES: Final = (*TIERS, LADDER)
+
+log_ = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The tables from which answers without a model are made."""
+
+    ladders: Ladders
+    grammars: Mapping[str, Grammar]
+
+
+def answers(content: Content) -> Answers:
+    """The ladders and grammars of a world; a game of which nobody asks a model has neither. Raises `BadSettings`."""
+    written, path = content.folder / "grammars", content.folder / "ladder.toml"
+    found = grammars.load(written) if written.is_dir() else {}
+    return Answers(ladder.load(path, found) if path.exists() else ladder.Ladders({}), found)
 
 
 @asynccontextmanager
@@ -42,24 +66,30 @@ async def run_tiers(
     """Run the named ones for the block; leaving it drains them. `presence` is what operators are told of them. Raises `BadSettings`."""
     presence = presence or Presence()
     wanted = frozenset(names)
-    tables, ladders = pools.load(settings.inference), ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml")
+    game = current()
+    content = game.content_of(settings.world)
+    tables, without_model = pools.load(settings.inference), answers(content)
+    ladders = without_model.ladders
     workers: list[tuple[WorkerSettings, Engine | None]] = [
-        pools.pool_of(tier, tables.get(tier, {}), labels=settings.node_labels) for tier in TIERS if tier in wanted
+        pools.pool_of(tier, tables.get(tier, {}), labels=settings.node_labels, grammars=without_model.grammars)
+        for tier in TIERS
+        if tier in wanted
     ]
     if LADDER in wanted:
         workers += [(WorkerSettings.of_this_process(tier, role=LADDER), None) for tier in TIERS]
+    workers = [(replace(given, played=game.played), engine) for given, engine in workers]
     async with AsyncExitStack() as stack:
-        grammar = GrammarEngine(slots=1024)
+        grammar = GrammarEngine(slots=1024, grammars=without_model.grammars)
         await stack.enter_async_context(grammar.open())
         library = KnowledgeClient(connection)
         await library.open()
         stack.push_async_callback(library.close)
-        look_up, vitals = Lookup(library), Vitals(connection)
+        look_up, vitals = Lookup(library), Vitals(connection, game.played)
         await vitals.open()
         stack.push_async_callback(vitals.aclose)
         voices: dict[str, Worker] = {}
         for given, engine in workers:
-            warm = prompts() if engine is not None else ()
+            warm = _warm(content) if engine is not None else ()
             worker = await stack.enter_async_context(
                 run_worker(
                     *(connection, log, publisher, ladders, given),
@@ -80,8 +110,17 @@ async def run_tiers(
         yield
 
 
+def _warm(content: Content) -> tuple[Prompt, ...]:
+    """Prompts to warm an engine up with; none where the characters or stories that they are made of cannot be read."""
+    try:
+        return prompts(content)
+    except BadSettings as error:  # their handlers refuse to run; requests of others are answered all the same
+        log_.warning("not_warmed_up", reason=str(error))
+        return ()
+
+
 def _stands(worker: Worker, model: bool) -> tuple[str, str]:
-    """As operators are told."""
+    """The worker's state and its reason, for operators."""
     busy = f"{len(worker.running)} running, {len(worker.waiting)} waiting"
     if not model:
         return "answers without a model", busy

@@ -1,4 +1,4 @@
-"""Why something happened: the events that led to it, one behind the other, with what models were shown, what it took, and what it cost.
+"""Causes of an event: the events that led to it, one behind the other, with prompts, passages, durations and costs.
 
 Read from the archive, which keeps every event with its cause; passages are read from the knowledge base, where they stay after they ended.
 """
@@ -71,7 +71,7 @@ class Link:
 
     @property
     def measured(self) -> Measured | None:
-        """What an answer of a model took; None for any other event."""
+        """The measurements of a model's answer; None for any other event."""
         if self.event.subsystem != "inference" or "data" not in self.document:
             return None
         return getattr(self.event.data, "measured", None)
@@ -95,7 +95,7 @@ class Chain:
 
     @property
     def cost_nano_usd(self) -> int:
-        """What the models' answers in the chain cost."""
+        """The cost of the models' answers in the chain."""
         return sum(link.measured.cost_nano_usd for link in self.links if link.measured is not None)
 
 

@@ -1,4 +1,4 @@
-"""How many concurrent players the bus carries on this machine: bots at their stated rates on a server of this run's own.
+"""Concurrent players that the bus carries on this machine: bots at their stated rates on a server of this run's own.
 
 The server is `worldbus up` in a process of its own, with embedded servers, strict as it comes: every handler, the projector, the clock, and
 the ladder that answers lines without a model. The bots (`worlds/duskmarket/bots.toml`) publish from this process. Players come in steps;
@@ -19,19 +19,19 @@ from pathlib import Path
 from typing import Final
 
 from bench.capacity.machine import cpu_s
+from bench.duskmarket import ALL, content
 from bench.harness import folder
 from bench.load.account import percentile
 from bus.durability import Durability
 from bus.event import Event
-from handlers import ALL
 from projections.store import connected
-from worldbus.demo.players import Player, zones
-from worldbus.demo.seen import Seen
-from worldbus.demo.studio import Studio
 from worldbus.demo.witness import Witness
 from worldbus.lag import consumers
 from worldbus.opening import World, open_world
 from worldbus.settings import Settings
+from worlds.duskmarket.bots.players import Player, zones
+from worlds.duskmarket.bots.seen import Seen
+from worlds.duskmarket.bots.studio import Studio
 
 EFFECT_MS: Final = 250.0  # from a bot's due moment to the first answer in the log, 99 of 100
 TABLES_MS: Final = 1000.0  # to the commit that shows the event in SQL, 99 of 100
@@ -73,7 +73,7 @@ class Step:
 
 @dataclass(slots=True)
 class Books:
-    """When each event was due, acknowledged, answered. Nanoseconds since 1970; the server's clock is this machine's."""
+    """The times at which each event was due, acknowledged, answered. Nanoseconds since 1970; the server's clock is this machine's."""
 
     due: dict[str, int] = field(default_factory=dict)
     at: dict[int, int] = field(default_factory=dict)
@@ -135,7 +135,7 @@ class Crowd:
 
     def __init__(self, world: World, witness: Witness, pid: int) -> None:
         self.world, self.witness, self.pid = world, witness, pid
-        self.seen, self.books = Seen(), Books()
+        self.seen, self.books = Seen(content), Books()
         self._dice = random.Random(SEED)
         self._players: list[Player] = []
         self._calls: list[tuple[float, int]] = []  # a heap of (due, number of the player)
@@ -152,7 +152,7 @@ class Crowd:
         """Hold so many players for so long, and judge the last two thirds of it: in the first, the new ones join."""
         begin = time.time()
         for number in range(len(self._players) + 1, players + 1):
-            self._players.append(Player.of(self.world.settings.world, SEED, number))
+            self._players.append(Player.of(self.world.settings.world, SEED, number, self.seen))
             heapq.heappush(self._calls, (begin + self._dice.uniform(0, seconds / 3), number - 1))
         await self._play(begin + seconds / 3, players)
         self.books.clear()
@@ -195,17 +195,22 @@ class Crowd:
         while self._calls and self._calls[0][0] < until:
             due, number = heapq.heappop(self._calls)
             if number >= players:
-                heapq.heappush(self._calls, (until + self._players[number].pause_s(1.0), number))
+                heapq.heappush(self._calls, (until + self._pause_s(number), number))
                 continue
             if (pause := due - time.time()) > 0:
                 await asyncio.sleep(pause)
             await self.world.publisher.room()
             self._say(self._players[number], due)
-            heapq.heappush(self._calls, (due + self._players[number].pause_s(1.0), number))
+            heapq.heappush(self._calls, (due + self._pause_s(number), number))
         await asyncio.sleep(max(0.0, until - time.time()))
 
+    def _pause_s(self, number: int) -> float:
+        """The seconds until that player's next deed, at the stated rates."""
+        player = self._players[number]
+        return player.kind.pause_s(player.dice)
+
     def _say(self, player: Player, due: float) -> None:
-        draft, due_ns = player.say(self.seen), int(due * 1e9)
+        draft, due_ns = player.say(), int(due * 1e9)
         self.books.due[draft.id] = due_ns
         self.books.late.append((time.time_ns() - due_ns) / 1e6)
         future = self.world.publisher.submit(draft)

@@ -1,4 +1,4 @@
-"""What a server and its children cost: seconds of CPU, by program."""
+"""Costs of a server and its children: seconds of CPU, by program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many players an engine carries, and whether a plan of GPUs holds: simulated from service times and the definition of a player."""
+"""Players that an engine carries, and whether a plan of GPUs holds: simulated from service times and the definition of a player."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 
 from bench.capacity.queue import Outcome, Tier, bearable, simulate, warm
 from bench.capacity.speed import STATED, Speed, read
+from bench.duskmarket import BOTS
 from bench.harness import Result
 from bench.load.profile import Profile
 from bench.load.script import Script
-from worldbus.demo.bots import BOTS
-from worldbus.demo.concurrent import Concurrent
+from worlds.duskmarket.bots.concurrent import Concurrent
 
 __all__ = ["PLANS", "STATED", "Plan", "Speed", "check", "per_gpu", "read", "report"]
 ATTAINED: Final = 0.99
@@ -82,7 +82,7 @@ def _words(speed: Speed, lengths: int | Profile) -> str:
 
 
 def check(plan: Plan, speeds: Mapping[str, Speed], one: Concurrent, seconds: float, lengths: int | Profile) -> Iterator[Result]:
-    """Whether the plan's Gold GPUs hold its players, pooled and each alone, and what of Silver is left."""
+    """Test whether the plan's Gold GPUs hold its players, pooled and each alone, and how much of Silver is left."""
     rate = plan.players * one.asked["gold"]
     gold, silver = speeds["gold"], speeds["silver"]
     name = f"plan_{plan.players}"

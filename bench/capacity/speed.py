@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from bench.capacity.queue import Tier, lines
+from bench.duskmarket import BOTS
 from bench.load import engines
 from bench.load.profile import Profile
 from bus.errors import BadSettings
 from inference.engines.timed import Pace
-from worldbus.demo.bots import BOTS
 
 WANTED: Final = re.compile(
     r"(?P<engine>[a-z]+)_"
@@ -66,14 +66,14 @@ class Speed:
         return self.slots / self.capacity * tokens / BOTS.line.tokens
 
     def tier(self, gpus: int, asked: int | Profile, *, shared: bool = True) -> Tier:
-        """So many of these GPUs, asked for lines of so many tokens to prompts that cost nothing, or as a world asks."""
+        """A tier of so many GPUs, asked for lines of so many tokens to prompts that cost nothing, or as a world asks."""
         if not isinstance(asked, int):
             return self.tier_of(gpus, asked, shared=shared)
         service = lines(self.service_s(asked))
         return Tier(gpus=gpus, slots=self.slots, service=service, deadline_s=BOTS.line.deadline_ms / 1000, shared=shared)
 
     def tier_of(self, gpus: int, profile: Profile, *, shared: bool = True) -> Tier:
-        """So many of these GPUs, asked as a world asks them."""
+        """A tier of so many GPUs, asked as a world asks them."""
         deadline_s = min(one.budget_ms for one in profile.of(self.asked_as)) / 1000
         prefill_s = self.scale * self.pace.per_prompt_token * profile.means(self.asked_as).fresh
         return Tier(gpus=gpus, slots=self.slots, service=self._drawn(profile), deadline_s=deadline_s, shared=shared, prefill_s=prefill_s)

@@ -22,16 +22,15 @@ from bench.chaos.checks import handlers as handler_checks
 from bench.chaos.cluster import PASSWORD, in_thread
 from bench.chaos.history import History, Violation, digest
 from bench.chaos.kills import folder
+from bench.duskmarket import PROJECTIONS, player
 from bus.connection import connect
 from bus.errors import LogDamaged, ServerFailed, WorldbusError
 from bus.event import Draft
 from bus.log import Log, LogConfig, open_log
 from bus.publisher import open_publisher
 from bus.runtime import run_handlers
-from handlers import player
 from migrations import migrate
 from projections.archive import check
-from projections.catalogue import PROJECTIONS
 from projections.projector import Projector
 from projections.store import connected
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerHeartbeat, PlayerJoined, PlayerMoved
@@ -133,8 +132,8 @@ async def _fill(path: Path, postgres: PostgresServer, events: int, seed: int) ->
         async with connect(server.url, name="fill") as connection:
             log = await open_log(connection)
             await _publish(log, server, events // 2, seed)
-            async with run_handlers(connection, log, [player.player]):
-                while not all(one.done for one in await consumers(log, [player.player])):
+            async with run_handlers(connection, log, [player]):
+                while not all(one.done for one in await consumers(log, [player])):
                     await asyncio.sleep(0.1)
             await _publish(log, server, events // 4, seed + 1)  # nobody has handled these: floors stand before the end
             await Projector(postgres.dsn, PROJECTIONS).run(log, follow=False)
@@ -257,7 +256,7 @@ async def _start_check(server: NatsServer, dsn: str) -> tuple[str, str]:
 
 
 async def _floors(log: Log) -> dict[str, int]:
-    return {one.name: one.settled for one in await consumers(log, [player.player]) if one.exists}
+    return {one.name: one.settled for one in await consumers(log, [player]) if one.exists}
 
 
 async def _moved(log: Log, whole: Whole) -> dict[str, int]:
@@ -300,10 +299,10 @@ async def _without_consumer(server: NatsServer, name: str, facts: dict[str, obje
 async def _resume(log: Log) -> str:
     """Let the handler go on from what its consumers believe; every input must find its answer, once. Says what is wrong."""
     until = time.monotonic() + RESUME_S
-    async with run_handlers(log.connection, log, [player.player]):
+    async with run_handlers(log.connection, log, [player]):
         while True:
             history = History([event async for batch in log.read() for event in batch])
-            found = handler_checks.check(history, [player.player])
+            found = handler_checks.check(history, [player])
             if not found or time.monotonic() > until:
                 return str(found[0]) if found else ""
             await asyncio.sleep(0.3)

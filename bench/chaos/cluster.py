@@ -60,7 +60,7 @@ class Worker:
 
 @dataclass(slots=True)
 class Cluster:
-    """Everything that runs. `nats_folder` and `postgres_folder` may lie on a file system of their own."""
+    """The processes of one run. `nats_folder` and `postgres_folder` may lie on a file system of their own."""
 
     folder: Path
     seed: int
@@ -156,7 +156,7 @@ class Cluster:
 
     @property
     def journals(self) -> list[Path]:
-        """Those of every writer there was."""
+        """The journals of all writers that there were."""
         return sorted(self.folder.glob("writer-*.journal"))
 
     async def start(self, worker: Worker) -> None:

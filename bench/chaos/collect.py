@@ -15,12 +15,12 @@ from bench.chaos.checks.projections import Archived, Sample
 from bench.chaos.checks.sums import QUERIES, Sums
 from bench.chaos.history import Claim, History, Violation, digest
 from bench.chaos.journal import read as read_journal
+from bench.duskmarket import PROJECTIONS
 from bus.errors import StoreUnavailable
 from bus.event import Event
 from bus.log import Log
 from migrations import migrate
 from projections import checkpoints
-from projections.catalogue import PROJECTIONS
 from projections.dump import dump
 from projections.projector import Projector
 from projections.reader import Listed

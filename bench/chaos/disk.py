@@ -22,7 +22,7 @@ _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 
 
 class NoDisk(Exception):
-    """This machine cannot mount an image; the message says what is missing."""
+    """A machine that cannot mount an image; the message says what is missing."""
 
 
 class Disk:
@@ -47,7 +47,7 @@ class Disk:
         self.path.chmod(0o711)
 
     def sync(self) -> None:
-        """Everything written so far survives."""
+        """Make all that was written so far survive."""
         handle = os.open(self.path, os.O_RDONLY)
         try:
             ctypes.CDLL(None).syncfs(handle)

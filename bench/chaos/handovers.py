@@ -18,9 +18,9 @@ from bench.chaos.history import History, Violation, id_of
 from bench.chaos.kills import Watcher, folder, judge, settle
 from bench.chaos.load import Mix
 from bench.chaos.nemesis import Nemesis
+from bench.duskmarket import ALL
 from bus.connection import connect
 from bus.log import open_log
-from handlers import ALL
 from worldbus.lag import consumers
 
 LIMIT_S = 3.0

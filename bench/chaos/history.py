@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """Everything a writer needs to publish the same event again."""
+    """The parts that a writer needs to publish the same event again."""
 
     entity: str
     type: str  # full protobuf name
@@ -94,7 +94,7 @@ class History:
         return {event.position: event for event in self.events}
 
     def in_log_order(self, claims: Iterable[Claim]) -> list[Claim]:
-        """Those that are in the log, by the position at which they stand first."""
+        """The claims that are in the log, by the position at which each stands first."""
         there = [claim for claim in claims if claim.id in self.places]
         return sorted(there, key=lambda claim: self.places[claim.id][0])
 

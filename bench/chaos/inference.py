@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
+from bench.duskmarket import FOLDER, GRAMMARS
 from bench.harness import nats
 from bus.connection import Connection, connect
 from bus.event import Draft
 from bus.log import Log, open_log
 from bus.publisher import Publisher, open_publisher
-from handlers.names import DEFAULT_WORLD, WORLDS
 from inference import ladder
 from inference.delivery import ensure
 from inference.engines.grammar import GrammarEngine
@@ -100,7 +100,7 @@ async def run(kills: int, seed: int) -> Found:
 @asynccontextmanager
 async def _ladder(connection: Connection, log: Log, publisher: Publisher) -> AsyncIterator[Worker]:
     """The ladder that runs beside the handlers."""
-    ladders, grammar, vitals = ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml"), GrammarEngine(), Vitals(connection)
+    ladders, grammar, vitals = ladder.load(FOLDER / "ladder.toml"), GrammarEngine(GRAMMARS), Vitals(connection)
     settings = WorkerSettings(tier="gold", name="ladder")
     await vitals.open()
     async with (

@@ -9,10 +9,10 @@ import sys
 import structlog
 import uvloop
 
+from bench.duskmarket import FOLDER, GRAMMARS
 from bus.connection import connect
 from bus.log import open_log
 from bus.publisher import open_publisher
-from handlers.names import WORLDS
 from inference import ladder
 from inference.engines.grammar import GrammarEngine
 from inference.engines.timed import Pace, TimedEngine
@@ -24,8 +24,8 @@ async def main(url: str, name: str) -> None:
     """Serve Gold until SIGTERM."""
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    ladders = ladder.load(WORLDS / "duskmarket" / "ladder.toml")
-    engine, grammar = TimedEngine(Pace(first=0.01, per_token=0.008)), GrammarEngine()
+    ladders = ladder.load(FOLDER / "ladder.toml")
+    engine, grammar = TimedEngine(Pace(first=0.01, per_token=0.008), grammars=GRAMMARS), GrammarEngine(GRAMMARS)
     async with connect(url, name=name) as connection:
         log = await open_log(connection)
         async with (

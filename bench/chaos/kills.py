@@ -26,11 +26,11 @@ from bench.chaos.cluster import Cluster
 from bench.chaos.history import History, Violation, digest, id_of
 from bench.chaos.load import HEX, Mix
 from bench.chaos.nemesis import Nemesis
+from bench.duskmarket import ALL
 from bus.connection import connect
 from bus.durability import Durability
 from bus.errors import WorldbusError
 from bus.log import Log, open_log
-from handlers import ALL
 from projections.store import TROUBLE, connected
 from worldbus.lag import consumers
 

@@ -90,7 +90,7 @@ class Lane:
 
 @dataclass(slots=True)
 class Writer:
-    """Everything one writer process says."""
+    """A writer process: it publishes numbered events, and notes each before and after."""
 
     name: str
     seed: int

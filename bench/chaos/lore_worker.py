@@ -9,16 +9,16 @@ import asyncio
 import sys
 from pathlib import Path
 
+from bench.duskmarket import FOLDER
 from bus.connection import connect
 from bus.log import open_log
 from bus.publisher import open_publisher
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import load
 from worldbus.edges.lore import Ingest, documents
 
 
 async def main(url: str, folder: Path, world: str) -> None:
-    found = documents(folder, load(WORLDS / DEFAULT_WORLD / "calendar.toml"))
+    found = documents(folder, load(FOLDER / "calendar.toml"))
     async with connect(url, name="chaos-lore") as connection:
         log = await open_log(connection)
         async with open_publisher(connection, log, "relaxed") as publisher:

@@ -230,7 +230,7 @@ class Nemesis:
 
 
 async def _steps_down(worker: Worker, said: int) -> bool:
-    """It ended, or it says that it stands by."""
+    """Return whether the worker ended, or says that it stands by."""
     return worker.process.pid is None or "another projector runs" in _words(worker)[said:]
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from bench.duskmarket import inventory, trade
 from bus.connection import connect
 from bus.log import open_log
 from bus.runtime import run_handlers
-from handlers.inventory import inventory
-from handlers.trade import trade
 
 
 async def main(url: str) -> None:

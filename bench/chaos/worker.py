@@ -20,18 +20,17 @@ import msgspec
 
 from bench.chaos.journal import Journal, read
 from bench.chaos.load import WORLD, Mix, Writer
+from bench.duskmarket import ALL, PROJECTIONS
 from bus.connection import Connection, connect
 from bus.durability import Durability, prove
 from bus.log import Log, open_log
 from bus.publisher import DEADLINE, Publisher
 from bus.runtime import run_handlers
-from handlers import ALL
-from projections.catalogue import PROJECTIONS
 from projections.projector import Projector
-from worldbus.demo.players import zones
 from worldbus.logging import configure
 from worldbus.standby import project
 from worldbus.ticker import start_clock, tick
+from worlds.duskmarket.bots.players import zones
 
 SCALE = 1_440_000  # world milliseconds per real second: a day in a minute
 

@@ -31,7 +31,7 @@ def percentiles(name: str, seconds: Sequence[float], against: str, shares: Seque
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What became of one load."""
+    """The outcome of one load."""
 
     offered: Sequence[Asked]
 
@@ -58,7 +58,7 @@ class Account:
 
     @property
     def admitted(self) -> Sequence[Asked]:
-        """Those that an engine was called for."""
+        """The requests for which an engine was called."""
         return [one for one in self.offered if one.engine not in ("", "grammar", "authored")]
 
     @property
@@ -69,7 +69,7 @@ class Account:
 
     @property
     def worst_player(self) -> float:
-        """How many points the attainment of the worst served player lies below everybody's."""
+        """The points by which the attainment of the worst served player lies below that of all."""
         by_player: dict[str, list[bool]] = {}
         for one in self.offered:
             by_player.setdefault(one.player, []).append(one.full)

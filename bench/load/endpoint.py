@@ -10,12 +10,13 @@ import sys
 
 import uvloop
 
+from bench.duskmarket import GRAMMARS
 from inference.engines.timed import Pace, TimedEngine
 from tests.conformance.openai_server import serving
 
 
 async def main(first: float, per_token: float, slots: int) -> None:
-    async with serving(TimedEngine(Pace(first=first, per_token=per_token), slots=slots)) as server:
+    async with serving(TimedEngine(Pace(first=first, per_token=per_token), slots=slots, grammars=GRAMMARS)) as server:
         print(server.url, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

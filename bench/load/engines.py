@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bench.duskmarket import GRAMMARS
 from bench.load import shapes
 from bench.load.profile import Profile
 from bench.load.script import Script
@@ -30,7 +31,7 @@ reads 600 GB/s. Such GPUs do about 125 TFLOP/s; at half of that, with two operat
 
 def timed(pace: Pace = PACE, slots: int = SLOTS) -> Watched:
     """An engine of stated speed: near a 3B model on one modern GPU."""
-    return Watched(TimedEngine(pace, slots=slots))
+    return Watched(TimedEngine(pace, slots=slots, grammars=GRAMMARS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Watched:
         return getattr(self.engine, name)
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Chunk, None]:
-        """As the engine does."""
+        """Generate like the engine, and note the times."""
         self.called.setdefault(prompt.id, time.perf_counter())
         moments = self.moments.setdefault(prompt.id, [])
         try:

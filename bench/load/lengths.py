@@ -112,7 +112,7 @@ class Gathering:
         return characters, min(known, characters)
 
     def _shape(self, asked: InferenceRequested, end: Any, own: int, shared: int) -> tuple[Shape, bool]:
-        """Its lengths, and whether the model's tokenizer counted them."""
+        """The lengths of a request, and whether the model's tokenizer counted them."""
         by_model = end.measured.engine not in NO_MODEL and isinstance(end, InferenceCompleted)
         lore = self._cited(end) if by_model else _budget(asked)
         if lore:

@@ -27,7 +27,7 @@ START_S: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Where it is."""
+    """The address of the proxy."""
 
     url: str
     key: str

@@ -39,7 +39,7 @@ class Asked:
 
     @property
     def rung(self) -> str:
-        """What answered it, or how it ended without an answer."""
+        """The rung that answered, or the kind of end without an answer."""
         return getattr(self.end, "rung", "") or self.kind or "none"
 
     @property
@@ -49,7 +49,7 @@ class Asked:
 
     @property
     def in_time(self) -> bool:
-        """Something speakable was heard by the deadline."""
+        """True if something speakable was heard by the deadline."""
         return 0 < self.heard <= self.deadline
 
     @property

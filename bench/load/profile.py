@@ -87,7 +87,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         )
 
     def problems(self) -> Iterator[str]:
-        """Its faults beyond the ranges of single numbers."""
+        """The profile's faults beyond the ranges of single numbers."""
         for one in self.kinds:
             if any(shape.shared > shape.characters for shape in one.shapes):
                 yield f"{one.kind}: wanted a common beginning within its prompt, found a longer one"

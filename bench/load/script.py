@@ -1,4 +1,4 @@
-"""What one player does: how often they ask, what the model is shown, how much it may say, and when the answer is worth nothing any more."""
+"""The script of one player: the rate of requests, the prompts, the lengths of answers, and the time for which they are of use."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ async def loads(scale: float, engine_name: str = "timed", profile: Profile | Non
 
 
 async def _capacity(engine: Watched, script: Script, scale: float) -> tuple[float, float, float]:
-    """What the engine does at its best of three times: what disturbed a machine once is not its limit."""
+    """Measure the engine at its best of three times: a disturbance of the machine is not its limit."""
     await engines.direct(engine, script, 2 * engine.slots)
     count = round(engine.slots * max(4.0, 8 * scale))
     return max([await engines.direct(engine, script, count) for _ in range(3)], key=lambda found: found[0])
@@ -130,7 +130,7 @@ async def _held(players: Players, script: Script, rate: float, seconds: float, b
 
 
 def _keeps(account: Account, line: float) -> bool:
-    """Whether the promise held. A player of a short run has too few requests for a share of their own: then only the others count."""
+    """Return whether the promise held. In a short run a player has too few requests for a share: then only the others count."""
     fair = len(account.offered) < 20 * 100 or account.worst_player <= UNFAIR
     return account.full >= line and account.fallback < max(FALLBACK, 1 - line) and fair
 

@@ -1,4 +1,4 @@
-"""Where the load is played: a nats-server of its own, the players, and workers in this process."""
+"""The stage of a load: a nats-server of its own, the players, and workers in this process."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from bench.duskmarket import FOLDER, GRAMMARS
 from bench.harness import nats
 from bench.load.players import Players
 from bus.connection import Connection, connect
 from bus.log import open_log
 from bus.publisher import open_publisher
-from handlers.names import WORLDS
 from inference import ladder
 from inference.engines.grammar import GrammarEngine
 from inference.settings import WorkerSettings
 from inference.worker import Worker, run_worker
 
-LADDERS = ladder.load(WORLDS / "duskmarket" / "ladder.toml")
+LADDERS = ladder.load(FOLDER / "ladder.toml")
 # What a token of a rented GPU costs about, so that the column is not empty: 1 US dollar an hour, 600 tokens a second.
 PROMPT_NANO_USD, COMPLETION_NANO_USD = 50, 460
 
@@ -35,7 +35,7 @@ class Stage:
     @asynccontextmanager
     async def worker(self, engine: Any, tier: str = "gold", name: str = "w1") -> AsyncIterator[Worker]:
         """A worker on a connection of its own, once its engine is up; without an engine one that answers from the ladder."""
-        grammar = GrammarEngine(slots=1024)
+        grammar = GrammarEngine(GRAMMARS, slots=1024)
         settings = WorkerSettings(
             tier=tier,
             name=name,

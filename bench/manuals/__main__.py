@@ -22,8 +22,8 @@ from typing import Final
 
 import msgspec
 
+from bench.duskmarket import FOLDER
 from bus.errors import BadSettings
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import load as load_calendar
 from projections.knowledge.embedders import open_embedder
 from worldbus.cli.output import say, table
@@ -70,7 +70,7 @@ def fetched(source: Source, into: Path) -> Path:
 
 def read(source: Source, package: Path) -> list[Document]:
     """The manual's documents. Raises `BadSettings` for a text that is another one than the questions are about."""
-    calendar = load_calendar(WORLDS / DEFAULT_WORLD / "calendar.toml")
+    calendar = load_calendar(FOLDER / "calendar.toml")
     found = []
     for name, wanted in sorted(source.files.items()):
         raw = (package / source.folder / name).read_bytes()

@@ -32,7 +32,7 @@ class Scratch:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Nothing but the copy is imported, and nothing differs from what `make test` sees."""
+        """The environment in which only the copy is imported, and nothing differs from `make test`."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("WORLDBUS_", "PYTEST_", "HYPOTHESIS_", "LAWS_"))}
         return kept | {
             "PYTHONPATH": os.pathsep.join(str(self.root / package) for package in PACKAGES),

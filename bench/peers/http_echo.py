@@ -1,4 +1,4 @@
-"""What aiohttp can do at all: read the body, answer with a few bytes of JSON. No token, no parsing, no log.
+"""The limit of aiohttp: read the body, answer with a few bytes of JSON. No token, no parsing, no log.
 `python -m bench.peers.http_echo` prints its port.
 """
 
@@ -19,7 +19,7 @@ async def echo(request: web.Request) -> web.Response:
 
 
 async def serve() -> None:
-    """Until killed."""
+    """Serve until killed."""
     app = web.Application()
     app.router.add_post("/v1/events", echo)
     runner = web.AppRunner(app, access_log=None)

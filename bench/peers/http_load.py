@@ -11,7 +11,7 @@ from typing import cast
 
 @dataclass(slots=True)
 class Load:
-    """What came back. `latencies` in seconds, one for each request."""
+    """The answers to a load. `latencies` in seconds, one for each request."""
 
     statuses: dict[int, int] = field(default_factory=dict)
     latencies: list[float] = field(default_factory=list)

@@ -117,7 +117,7 @@ async def consume(
 
 
 async def fetch(client: Client, stream: str, consumer: str, count: int, on_message: Callable[[Msg], None], *, batch: int = 500) -> None:
-    """What the documentation shows: fetch, handle, acknowledge each."""
+    """Consume as NATS's documentation shows: fetch, handle, acknowledge each."""
     subscription = await client.jetstream().pull_subscribe_bind(consumer, stream=stream)
     got = 0
     while got < count:

@@ -114,7 +114,7 @@ def _written(numbers: Numbers | None) -> str:
 
 
 def _upgrades(line: Line, registry: Registry, version: Version, platform: str, asked: Iterable[str]) -> list[parts.Upgrade]:
-    """What the newest known releases above `version` would change, oldest first."""
+    """The changes that the newest known releases above `version` would bring, oldest first."""
     newer = sorted({other for other in (*line.versions, *registry.known) if other > version and other.is_release})
     known = [name for name in asked if name in line.features]
     upgrades = [_upgrade(line.features, version, other, platform, known) for other in newer[-MAX_UPGRADES:]]

@@ -46,7 +46,7 @@ class Wanted(NamedTuple):
         return cls(need.capability, parse(need.min_version), need.platform, labels)
 
     def met_by(self, service: Service) -> bool:
-        """Whether the service offers it: capability, platform, labels and version."""
+        """Return whether the service offers it: capability, platform, labels and version."""
         offer = service.offers.get(self.capability)
         if offer is None or (self.platform and offer.platforms and self.platform not in offer.platforms):
             return False

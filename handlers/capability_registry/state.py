@@ -1,4 +1,4 @@
-"""What the registry knows, folded from what it said: the services on the lane `registry`, an engine's line on a lane of its own."""
+"""The registry's knowledge, folded from its own events: the services on the lane `registry`, an engine's line on a lane of its own."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """What the game runs on, and which features its team waits for (none named: all)."""
+    """The engine version of the game, and the features that its team waits for (none named: all)."""
 
     version: Version
     platform: str

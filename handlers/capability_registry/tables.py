@@ -1,14 +1,13 @@
-"""Which feature is in which version of an engine, as a designer writes it (TOML), read and checked: every problem is named."""
+"""The features of each version of an engine, as a designer writes them (TOML), read and checked: every problem is named."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 from handlers.versions import VERSION_RULE, Version, parse
 
@@ -32,12 +31,12 @@ class Feature:
         return self.on.get(platform) if platform else min(self.on.values())
 
     def in_version(self, numbers: Numbers, platform: str) -> bool:
-        """Whether that version has the feature on that platform (empty: on any)."""
+        """Return whether that version has the feature on that platform (empty: on any)."""
         since = self.since(platform)
         return since is not None and since <= numbers and (self.until is None or numbers < self.until)
 
     def maturity_in(self, numbers: Numbers) -> str:
-        """How far the feature is in that version."""
+        """The feature's maturity in that version."""
         return next((name for since, name in reversed(self.maturity) if since <= numbers), MATURITIES[0])
 
 
@@ -54,20 +53,18 @@ Tables = Mapping[str, Line]
 
 def load(path: Path) -> Tables:
     """The lines in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return lines(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, lines)
 
 
 def lines(table: Mapping[str, Any], name: str) -> Tables:
     """The lines in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    root = toml.of(table, name)
+    root.only("lines")
     found: list[str] = []
-    known = {line: _line(line, body, found) for line, body in _table(table.get("lines"), "lines", found).items()}
+    known = {line: _line(line, body, found) for line, body in _table(root.get("lines"), "lines", found).items()}
     if not known:
-        found.append("wanted at least one line, found none")
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+        found.append("lines: wanted at least one line, found none")
+    root.refuse(found)
     return known
 
 
@@ -109,9 +106,12 @@ def _feature(body: object, found: list[str], where: str) -> Feature | None:
     maturity = sorted((_numbers(text, found, f"{where}.maturity.{name}"), name) for name, text in stages.items())
     if [name for _, name in maturity] != [name for name in MATURITIES if name in stages]:
         found.append(f"{where}.maturity: must rise from {' to '.join(MATURITIES)}, found {dict(stages)}")
+    requirement = table.get("requirement", "")
+    if not isinstance(requirement, str):
+        found.append(f"{where}.requirement: wanted a text, found {ascii(requirement)[:80]}")
     if len(found) > before:
         return None
-    return Feature(on=on, until=until, requirement=str(table.get("requirement", "")), maturity=tuple(maturity))
+    return Feature(on=on, until=until, requirement=requirement, maturity=tuple(maturity))
 
 
 def _version(text: object, found: list[str], where: str) -> Version | None:

@@ -7,25 +7,25 @@
 
 Everything has one owner, and a stack is never below zero. Others hold reservations: what is aside is neither used, given, sold nor
 traded. What was paid for or earned always fits; what is merely found has to find room. A thing keeps its id whoever owns it. The rules
-are data: `inventories(rules)` makes the handler of a world, `inventory` is the one of Duskmarket.
+are data: `inventories(rules)` makes the handler under given ones; a game gives `inventory` its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import answering
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, answering
 from handlers.inventory.decide import Rules, decide
 from handlers.inventory.state import Inventory, evolve
-from handlers.names import DEFAULT_WORLD, WORLDS, is_token
-from handlers.npc_behavior.read import load
+from handlers.names import is_token
 from handlers.npc_behavior.tables import Tables
+from handlers.plausible import UNBOUNDED, Bounds
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, GoodAcquired, GoodDiscarded, GoodSpoiled, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import GiftGiven, ItemCollected
 from schemas.gen.worldbus.inventory.v1 import inventory_pb2 as said
@@ -34,6 +34,9 @@ from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcActed
 from schemas.gen.worldbus.payment.v1.payment_pb2 import PurchaseCompleted, RefundCompleted
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
 from schemas.gen.worldbus.trade.v1.trade_pb2 import TradeSettled
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 __all__ = ["Inventory", "inventories", "inventory", "rules_of"]
 
@@ -80,36 +83,39 @@ def rules_of(tables: Tables) -> Rules:
     return Rules(characters=frozenset(tables.npcs), giving=giving)
 
 
-def inventories(rules: Rules) -> Handler[Inventory]:
+inventory: Final[ByWorld[Content]] = ByWorld(
+    name="inventory",
+    listens_to=(
+        said.ItemUseRequested,
+        said.ItemGrantRequested,
+        said.ItemReserveRequested,
+        said.ItemReleaseRequested,
+        ItemCollected,
+        GiftGiven,
+        *_SPEAKERS,
+    ),
+    emits=(
+        said.ItemGranted,
+        said.ItemRemoved,
+        said.ItemUsed,
+        said.ItemGiven,
+        said.ItemsReserved,
+        said.ItemReserveRefused,
+        said.ItemsReleased,
+        said.ItemRefused,
+        said.ItemRequestRepeated,
+        *ANSWERS,
+    ),
+    make=lambda content: inventories(rules_of(content.npcs), content.bounds),
+)
+
+
+def inventories(rules: Rules, bounds: Bounds = UNBOUNDED) -> Handler[Inventory]:
     """The handler under the given rules."""
-    handler = Handler(
-        name="inventory",
-        listens_to=(
-            said.ItemUseRequested,
-            said.ItemGrantRequested,
-            said.ItemReserveRequested,
-            said.ItemReleaseRequested,
-            ItemCollected,
-            GiftGiven,
-            *_SPEAKERS,
-        ),
-        emits=(
-            said.ItemGranted,
-            said.ItemRemoved,
-            said.ItemUsed,
-            said.ItemGiven,
-            said.ItemsReserved,
-            said.ItemReserveRefused,
-            said.ItemsReleased,
-            said.ItemRefused,
-            said.ItemRequestRepeated,
-        ),
+    handler = inventory.with_rules(
         initial=lambda entity: Inventory(owner=entity),
         decide=partial(decide, rules),
         evolve=evolve,
         entities=partial(entities, rules.giving),
     )
-    return answering(handler)
-
-
-inventory: Final = inventories(rules_of(load(WORLDS / DEFAULT_WORLD / "npcs.toml")))
+    return answering(handler, bounds)

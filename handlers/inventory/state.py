@@ -140,7 +140,7 @@ def _taken(inventory: Inventory, name: str, sku: str, quantity: int, thing: str)
 
 
 def _fitting(inventory: Inventory, sku: str) -> Inventory:
-    """As many things of a kind as there are pieces: former releases took any of a kind and did not say which."""
+    """Keep as many things of a kind as there are pieces: former releases took any of a kind and did not say which."""
     of_kind = [thing for thing, kind in inventory.things.items() if kind == sku]
     extra = len(of_kind) - inventory.items[sku]
     return _less(inventory, of_kind[:extra]) if extra > 0 else inventory

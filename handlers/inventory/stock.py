@@ -40,7 +40,7 @@ def not_free(inventory: Inventory, sku: str, quantity: int) -> Problem | None:
 
 
 def chosen(inventory: Inventory, sku: str, quantity: int) -> tuple[Piece, ...]:
-    """So many free pieces of a kind: plain ones first, then the oldest things. The caller knows that they are free."""
+    """Choose so many free pieces of a kind: plain ones first, then the oldest things. The caller knows that they are free."""
     things = [thing for thing, kind in inventory.things.items() if kind == sku]
     of_things = [thing for thing in things if not inventory.is_aside(thing)]
     plain = min(quantity, inventory.free(sku) - len(of_things))

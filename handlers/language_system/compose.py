@@ -25,7 +25,7 @@ class Word(NamedTuple):
 
 
 def problem(meaning: Meaning) -> str:
-    """What is wrong with a meaning, for people; empty if it can be said."""
+    """The fault of a meaning, for people; empty if it can be said."""
     if not meaning.verb and not meaning.complement:
         return "wanted a verb, or a complement for the subject, found neither"
     if meaning.complement and (meaning.verb or meaning.HasField("object") or not meaning.subject.noun):

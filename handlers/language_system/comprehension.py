@@ -1,4 +1,4 @@
-"""How much of a language a player understands: a level that grows with every word heard, and from which level on each word is clear."""
+"""Comprehension of a language by a player: a level that grows with every word heard, and from which level on each word is clear."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def level(language: Language, exposure: int) -> int:
 
 
 def ear(language: Language, player: str, common_words: frozenset[str]) -> Callable[[str, int], bool]:
-    """Whether this player understands a word (by its gloss) at a level. Once understood, a word stays so at every higher level.
+    """Make the test that tells at which level this player understands a word (by its gloss). Understood once, it stays so at higher levels.
 
     Common words are clear from levels 10 to 300 on, the others from 100 to 899; which one when is the player's own die.
     """

@@ -1,4 +1,4 @@
-"""What a player hears of a language, and how that grows."""
+"""Decisions about the languages that a player hears, and about the player's growing understanding."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def ready(tables: Tables) -> Languages:
 
 
 def decide(languages: Languages, event: Event, player: Listener) -> Said:
-    """What the player makes of `event`."""
+    """The events that follow for the player's understanding."""
     match event.data:
         case NpcSpoke() as it:
             return tuple(_listened(languages, event, it, player))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 
 ORDERS: Final = ("SVO", "SOV", "VSO", "VOS", "OSV", "OVS")
@@ -58,7 +57,7 @@ class Language:
                     yield syllable
 
     def allows(self, word: str) -> bool:
-        """Whether no forbidden run of sounds is in it."""
+        """Return whether no forbidden run of sounds is in it."""
         return not any(run in word for run in self.forbidden)
 
 
@@ -87,39 +86,27 @@ class Tables:
 
 def load(path: Path) -> Tables:
     """The languages in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> Tables:
     """The languages in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        tables = Tables(
-            common=table["common"],
-            stages=tuple(Stage(**stage) for stage in table["stages"]),
-            common_words=tuple(dict.fromkeys(table["common_words"])),
-            irregular={form: _form(each) for form, each in table["irregular"].items()},
-            languages={each: _language(each, body) for each, body in table["languages"].items()},
-        )
-        found = [*_problems(tables)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"{name} is not a table of languages: {error!r}; compare it with worlds/duskmarket/languages.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("common", "stages", "common_words", "irregular", "languages")
+    tables = Tables(
+        common=root.value("common", str),
+        stages=tuple(stage.into(Stage) for stage in root.rows("stages")),
+        common_words=tuple(dict.fromkeys(root.value("common_words", tuple[str, ...]))),
+        irregular={form: _form(each) for form, each in root.value("irregular", Mapping[str, str]).items()},
+        languages={each: body.into(Language, name=each) for each, body in root.tables("languages").items()},
+    )
+    root.refuse(_problems(tables))
     return tables
 
 
 def _form(text: str) -> tuple[str, str]:
     word, _, ending = text.partition(" ")
     return word, ending
-
-
-def _language(name: str, body: Mapping[str, Any]) -> Language:
-    low, high = body["syllables"]
-    lists = {key: tuple(body[key]) for key in ("consonants", "vowels", "patterns", "forbidden")}
-    return Language(**{**body, **lists, "name": name, "syllables": (low, high)})
 
 
 def _problems(tables: Tables) -> Iterator[str]:

@@ -5,25 +5,28 @@
     ModelAddRequested ──▶ ModelAdded     ModelRetireRequested ──▶ ModelRetired     ModelChoiceRequested ──▶ ModelChosen
 
 A lane is a tier. A stage lasts its real time and until enough requests were told of. A sick model is taken back at the very report.
-The first catalogue is data: `model_management(tables)` makes the handler of a world, `models` is the one of Duskmarket.
+The first catalogue is data: `model_management(tables)` makes the handler under given ones; a game gives `models` its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import answering
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, answering
 from handlers.model_management.decide import decide
 from handlers.model_management.state import Tier, evolve, model_for
-from handlers.model_management.tables import TIERS, Tables, load
-from handlers.names import DEFAULT_WORLD, WORLDS
+from handlers.model_management.tables import TIERS, Tables
+from handlers.plausible import UNBOUNDED, Bounds
 from schemas.gen.worldbus.inference.v1.inference_pb2 import ModelHealthReported
 from schemas.gen.worldbus.models.v1 import models_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 __all__ = ["Tier", "entities", "model_for", "model_management", "models"]
 
@@ -46,39 +49,42 @@ def _initial(tables: Tables, tier: str) -> Tier:
     return Tier(name=tier) if table is None else Tier(name=tier, serves=table.serves, models=table.models)
 
 
-def model_management(tables: Tables) -> Handler[Tier]:
+models: Final[ByWorld[Content]] = ByWorld(
+    name="models",
+    listens_to=(
+        said.ModelAddRequested,
+        said.ModelRetireRequested,
+        said.RolloutStartRequested,
+        said.RollbackRequested,
+        said.ModelChoiceRequested,
+        ModelHealthReported,
+        WakeFired,
+    ),
+    emits=(
+        said.ModelAdded,
+        said.ModelRetired,
+        said.RolloutStarted,
+        said.RolloutStageReached,
+        said.RolloutHealthCounted,
+        said.RolloutStageExtended,
+        said.RolloutCompleted,
+        said.RolloutRolledBack,
+        said.ModelChosen,
+        said.ModelRequestRefused,
+        WakeRequested,
+        WakeCancelRequested,
+        *ANSWERS,
+    ),
+    make=lambda content: model_management(content.models, content.bounds),
+)
+
+
+def model_management(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Tier]:
     """The handler under the given tables."""
-    handler = Handler(
-        name="models",
-        listens_to=(
-            said.ModelAddRequested,
-            said.ModelRetireRequested,
-            said.RolloutStartRequested,
-            said.RollbackRequested,
-            said.ModelChoiceRequested,
-            ModelHealthReported,
-            WakeFired,
-        ),
-        emits=(
-            said.ModelAdded,
-            said.ModelRetired,
-            said.RolloutStarted,
-            said.RolloutStageReached,
-            said.RolloutHealthCounted,
-            said.RolloutStageExtended,
-            said.RolloutCompleted,
-            said.RolloutRolledBack,
-            said.ModelChosen,
-            said.ModelRequestRefused,
-            WakeRequested,
-            WakeCancelRequested,
-        ),
+    handler = models.with_rules(
         initial=partial(_initial, tables),
         decide=partial(decide, tables),
         evolve=evolve,
         entities=entities,
     )
-    return answering(handler)
-
-
-models: Final = model_management(load(WORLDS / DEFAULT_WORLD / "models.toml"))
+    return answering(handler, bounds)

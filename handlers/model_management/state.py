@@ -1,4 +1,4 @@
-"""What one tier knows about its models, folded from what the handler said."""
+"""A tier's knowledge about its models, folded from the handler's events."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Tier:
 
 
 def bucket(tier: str, number: int, world: str, key: str) -> int:
-    """Where a key stands in a rollout, 0 to 9999: always at the same place, so that a growing share only ever adds keys."""
+    """The place of a key in a rollout, 0 to 9999: always the same one, so that a growing share only ever adds keys."""
     return int.from_bytes(blake2b(f"{tier}\n{number}\n{world}\n{key}".encode(), digest_size=8).digest(), "big") % BUCKETS
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 
 TIERS: Final = ("gold", "silver", "bronze")
@@ -31,7 +30,7 @@ class Model:
     completion_nano_usd: int
 
     def problem(self) -> str:
-        """What is wrong with it, or an empty string."""
+        """The fault of the model, or an empty string."""
         if not self.source or len(self.source) > MAX_SOURCE or len(self.license) > MAX_LICENSE:
             found = f"{len(self.source)} and {len(self.license)}"
             return f"source needs 1 to {MAX_SOURCE} characters and license at most {MAX_LICENSE}, found {found}"
@@ -46,7 +45,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """When a rollout is taken back."""
+    """The limits at which a rollout is taken back."""
 
     max_failure_percent: float
     max_late_percent: float
@@ -72,27 +71,21 @@ class Tables:
 
 def load(path: Path) -> Tables:
     """The tables in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return catalogue(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, catalogue)
 
 
 def catalogue(table: Mapping[str, Any], name: str) -> Tables:
     """The tables in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        tables = Tables(
-            health=Health(**table["health"]),
-            tiers={
-                tier: Tier(serves=body["serves"], models={model: Model(**fields) for model, fields in body["models"].items()})
-                for tier, body in table["tiers"].items()
-            },
-        )
-        found = _problems(tables)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadSettings(f"{name} is no catalogue of models: {error!r}; compare it with worlds/duskmarket/models.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("health", "tiers")
+    tables = Tables(
+        health=root.table("health").into(Health),
+        tiers={
+            tier: body.into(Tier, models={model: fields.into(Model) for model, fields in body.tables("models").items()})
+            for tier, body in root.tables("tiers").items()
+        },
+    )
+    root.refuse(_problems(tables))
     return tables
 
 

@@ -1,4 +1,4 @@
-"""What a scene answers to those who look at it and to what happens around it, and what a player makes of it."""
+"""Answers of a scene to those who look at it and to events around it, and a player's understanding of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Said = Sequence[Message]
 
 
 def triggers(event: Event) -> Sequence[Trigger]:
-    """What `event` may set off in scenes, most exact first; nothing if it is not said by whom it should be."""
+    """The triggers of scenes that `event` may be, most exact first; none if another subsystem than its own emitted it."""
     match event.data, event.subsystem:
         case WeatherChanged(sky=sky), "weather":
             return (("weather", sky, event.entity),)
@@ -67,7 +67,7 @@ def decide(tables: Tables, event: Event, known: Narrative) -> Said:
 
 
 def _condition(thing: Thing, known: Narrative) -> Condition:
-    """How the object is now. A condition that the table does not have any more is the first one."""
+    """The present condition of the object. A condition that the table does not have any more is the first one."""
     change = known.change_of(thing.name)
     return (change and thing.condition(change.condition)) or thing.conditions[0]
 

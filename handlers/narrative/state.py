@@ -1,4 +1,4 @@
-"""What is known about one scene, and what one player has found, folded from what the handler said about them."""
+"""The knowledge about one scene, and about one player's finds, folded from the handler's events about them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """What a player knows of an object of a scene not discovered yet."""
+    """A player's knowledge of an object of a scene that is not discovered yet."""
 
     scene: str
     object: str
@@ -42,7 +42,7 @@ class Narrative:
         return next((change for change in self.changed if change.object == thing), None)
 
     def weight_of(self, scene: str, thing: str) -> int:
-        """How much an object counts for this player; 0 if nothing was found yet."""
+        """The weight of an object for this player; 0 if nothing was found yet."""
         return next((trace.weight for trace in self.traces if (trace.scene, trace.object) == (scene, thing)), 0)
 
     def found(self, scene: str) -> int:
@@ -51,7 +51,7 @@ class Narrative:
 
 
 def evolve(known: Narrative, event: Event) -> Narrative:
-    """What is known after the handler said `event`."""
+    """The knowledge after the handler emitted `event`."""
     match event.data:
         case TraceFound() as it:
             others = tuple(trace for trace in known.traces if (trace.scene, trace.object) != (it.scene, it.object))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
+from handlers import coins
 from handlers.names import NAME_RULE, is_token
-from handlers.typed import checked
 
 CAUSES: Final = ("weather", "slain", "season", "quest")
-CURRENCIES: Final = ("crowns", "teeth")
 MAX_WEIGHT: Final = 100
 MAX_MINUTES: Final = 525_600  # a year of 365 days
 MAX_AMOUNT: Final = 10**12
@@ -25,7 +23,7 @@ Trigger = tuple[str, str, str]  # cause, what exactly, and for weather and slain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """How an object can be. After `minutes` of world time (0: for ever) it becomes `then`."""
+    """A condition of an object. After `minutes` of world time (0: for ever) it becomes `then`."""
 
     name: str
     weight: int
@@ -48,7 +46,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """When an object changes. An empty `begin` is any condition."""
+    """A rule that changes an object. An empty `begin` is any condition."""
 
     on: str
     value: str
@@ -73,7 +71,7 @@ class Scene:
     items: tuple[tuple[str, int], ...] = ()
 
     def trigger(self, rule: Rule) -> Trigger:
-        """What a rule of this scene waits for."""
+        """The trigger that a rule of this scene waits for."""
         return rule.on, rule.value, self.place if rule.on in ("weather", "slain") else ""
 
 
@@ -87,40 +85,39 @@ class Tables:
 
 def load(path: Path) -> Tables:
     """The scenes in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> Tables:
     """The scenes in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        scenes = {scene: _scene(scene, body) for scene, body in table["scenes"].items()}
-        found = [f"scenes.{scene.name}: {problem}" for scene in scenes.values() for problem in _problems(scene)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"{name} is not a table of scenes: {error!r}; compare it with worlds/duskmarket/scenes.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("scenes", "currencies")
+    known = coins.currencies(root)
+    scenes = {scene: _scene(scene, body) for scene, body in root.tables("scenes").items()}
+    root.refuse(f"scenes.{scene.name}: {problem}" for scene in scenes.values() for problem in _problems(scene, known))
     return Tables(scenes=scenes, triggers=_triggers(scenes))
 
 
-def _scene(name: str, body: Mapping[str, Any]) -> Scene:
-    parts = {
-        "objects": {thing: _thing(thing, each) for thing, each in body["objects"].items()},
-        "changes": tuple(_rule(rule) for rule in body.get("changes", ())),
-        "items": tuple((item["sku"], item["quantity"]) for item in body.get("items", ())),
-    }
-    return checked(Scene(**{**body, **parts, "name": name}))
+def _scene(name: str, body: toml.Table) -> Scene:
+    return body.into(
+        Scene,
+        name=name,
+        objects={
+            thing: each.into(Thing, name=thing, conditions=tuple(one.into(Condition) for one in each.rows("conditions")))
+            for thing, each in body.tables("objects").items()
+        },
+        changes=tuple(map(_rule, body.rows("changes", optional=True))),
+        items=tuple(map(_item, body.rows("items", optional=True))),
+    )
 
 
-def _thing(name: str, body: Mapping[str, Any]) -> Thing:
-    return Thing(name=name, conditions=tuple(Condition(**condition) for condition in body["conditions"]))
+def _item(body: toml.Table) -> tuple[str, int]:
+    body.only("sku", "quantity")
+    return body.value("sku", str), body.value("quantity", int)
 
 
-def _rule(body: Mapping[str, Any]) -> Rule:
-    begin = tuple(body.get("from", ()))
-    return Rule(**{field: value for field, value in body.items() if field != "from"}, begin=begin)
+def _rule(body: toml.Table) -> Rule:
+    return body.into(Rule, renamed={"begin": "from"}, begin=body.value("from", tuple[str, ...], ()))
 
 
 def _triggers(scenes: Mapping[str, Scene]) -> dict[Trigger, tuple[str, ...]]:
@@ -131,14 +128,14 @@ def _triggers(scenes: Mapping[str, Scene]) -> dict[Trigger, tuple[str, ...]]:
     return waiting
 
 
-def _problems(scene: Scene) -> list[str]:
+def _problems(scene: Scene, known: Sequence[str]) -> list[str]:
     names = (scene.name, scene.place, *scene.objects)
     found = [f"{name!r} must be {NAME_RULE}" for name in names if not is_token(name)]
     for thing in scene.objects.values():
         found += [f"objects.{thing.name}: {problem}" for problem in _thing_problems(thing)]
-    for rule in scene.changes:
-        found += [f"changes: {problem}" for problem in _rule_problems(rule, scene)]
-    return found + _weight_problems(scene) + _reward_problems(scene)
+    for number, rule in enumerate(scene.changes):
+        found += [f"changes.{number}: {problem}" for problem in _rule_problems(rule, scene)]
+    return found + _weight_problems(scene) + _reward_problems(scene, known)
 
 
 def _thing_problems(thing: Thing) -> list[str]:
@@ -172,10 +169,9 @@ def _weight_problems(scene: Scene) -> list[str]:
     return [] if 1 <= scene.needs <= most else [f"needs must be 1 to {most}, all that its objects can tell, found {scene.needs}"]
 
 
-def _reward_problems(scene: Scene) -> list[str]:
+def _reward_problems(scene: Scene, known: Sequence[str]) -> list[str]:
     found = [f"sku {sku!r} must be 1 to 64 of a-z 0-9 _ -" for sku, _ in scene.items if _SKU.fullmatch(sku) is None]
     found += [f"{sku}: quantity must be 1 to 1000000, found {many}" for sku, many in scene.items if not 1 <= many <= 1_000_000]
-    if (scene.currency not in CURRENCIES) if scene.amount_minor else bool(scene.currency):
-        found.append(f"wanted an amount in one of {', '.join(CURRENCIES)}, found {scene.amount_minor} {scene.currency!r}")
+    found += coins.reward_problems(scene.currency, scene.amount_minor, known)
     found += [] if 0 <= scene.amount_minor <= MAX_AMOUNT else [f"amount_minor must be 0 to {MAX_AMOUNT}, found {scene.amount_minor}"]
     return found

@@ -4,7 +4,7 @@
     ItemGiven, NpcAttacked, quests, scenes, the story ──▶ RelationshipChanged, NpcMoodChanged, NpcGoalChanged, NpcRemembered
     WakeFired (every pulse) ──▶ NpcActed with its scores, NpcNoticed, NpcForgot
 
-The characters are data: `npc_behavior(tables)` makes the handler of a world, `npc` is the one of Duskmarket.
+The characters are data: `npc_behavior(tables)` makes the handler under given ones; a game gives `npc` its own.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import Silence, answering
-from handlers.names import DEFAULT_WORLD, WORLDS, is_token
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, Silence, answering
+from handlers.names import is_token
 from handlers.npc_behavior.decide import ENDED, decide, triggers
-from handlers.npc_behavior.read import load
 from handlers.npc_behavior.state import Npc, evolve, newborn
 from handlers.npc_behavior.tables import Tables
+from handlers.plausible import UNBOUNDED, Bounds
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested, InferenceRequested
@@ -33,11 +33,14 @@ from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryBeatBegan, 
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, DayBegan, WakeFired, WakeRequested
 from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherChanged
 
+if TYPE_CHECKING:
+    from handlers.content import Content
+
 NAME: Final = "npc"
 
 
 def entities(tables: Tables, event: Event) -> Sequence[str]:
-    """Whom of the table's characters an event concerns: who is named, or who may ever be at the place where it happened."""
+    """The characters of the table that an event concerns: those that are named, or that may ever be at the place of the event."""
     data = _fields(event)
     match event.kind, event.subsystem:
         case "WakeFired", "time":
@@ -76,60 +79,63 @@ def _known(tables: Tables, npc: str) -> Sequence[str]:
 
 
 def silence(tables: Tables, event: Event) -> Silence:
-    """Nothing came of a word or a blow: there is no such character."""
+    """Explain why nothing came of a word or a blow: there is no such character."""
     it: Any = event.data
     return Silence("UNKNOWN_NPC", f"wanted one of {', '.join(sorted(tables.npcs))}, found {ascii(it.npc)[:80]}")
 
 
-def npc_behavior(tables: Tables) -> Handler[Npc]:
+npc: Final[ByWorld[Content]] = ByWorld(
+    name=NAME,
+    listens_to=(
+        PlayerSpoke,
+        ItemGiven,
+        NpcAttacked,
+        CreatureSlain,
+        WakeFired,
+        ClockStarted,
+        DayBegan,
+        WeatherChanged,
+        BargainStruck,
+        RaidSuffered,
+        QuestAccepted,
+        QuestCompleted,
+        QuestFailed,
+        SceneDiscovered,
+        SceneChanged,
+        StoryBeatBegan,
+        StoryConsequence,
+        *ENDED,
+    ),
+    emits=(
+        said.NpcAppeared,
+        said.NpcNoticed,
+        said.NpcActed,
+        said.NpcSpoke,
+        said.NpcKeptSilent,
+        said.NpcActionRejected,
+        said.NpcRemembered,
+        said.NpcMemoriesMerged,
+        said.NpcForgot,
+        said.NpcForgotPlayer,
+        said.RelationshipChanged,
+        said.NpcMoodChanged,
+        said.NpcNeedsChanged,
+        said.NpcGoalChanged,
+        InferenceRequested,
+        InferenceCancelRequested,
+        WakeRequested,
+        *ANSWERS,
+    ),
+    make=lambda content: npc_behavior(content.npcs, content.bounds),
+)
+
+
+def npc_behavior(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Npc]:
     """The handler under the given tables."""
-    handler = Handler(
-        name=NAME,
-        listens_to=(
-            PlayerSpoke,
-            ItemGiven,
-            NpcAttacked,
-            CreatureSlain,
-            WakeFired,
-            ClockStarted,
-            DayBegan,
-            WeatherChanged,
-            BargainStruck,
-            RaidSuffered,
-            QuestAccepted,
-            QuestCompleted,
-            QuestFailed,
-            SceneDiscovered,
-            SceneChanged,
-            StoryBeatBegan,
-            StoryConsequence,
-            *ENDED,
-        ),
-        emits=(
-            said.NpcAppeared,
-            said.NpcNoticed,
-            said.NpcActed,
-            said.NpcSpoke,
-            said.NpcKeptSilent,
-            said.NpcActionRejected,
-            said.NpcRemembered,
-            said.NpcMemoriesMerged,
-            said.NpcForgot,
-            said.NpcForgotPlayer,
-            said.RelationshipChanged,
-            said.NpcMoodChanged,
-            said.NpcNeedsChanged,
-            said.NpcGoalChanged,
-            InferenceRequested,
-            InferenceCancelRequested,
-            WakeRequested,
-        ),
+    handler = npc.with_rules(
         initial=partial(newborn, tables),
         decide=partial(decide, tables),
         evolve=partial(evolve, tables.pulse_ms),
         entities=partial(entities, tables),
     )
-    return answering(handler, partial(silence, tables), attrgetter("entity"))
-
-
-npc: Final = npc_behavior(load(WORLDS / DEFAULT_WORLD / "npcs.toml"))
+    return answering(handler, bounds, partial(silence, tables), attrgetter("entity"))

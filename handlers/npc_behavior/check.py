@@ -1,4 +1,4 @@
-"""What is wrong with a table of characters, for people."""
+"""Checks of a table of characters; faults are described for people."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_OPEN: Final = 32  # questions: all of them may have to be answered in one d
 
 
 def problems(tables: Tables) -> list[str]:
-    """Everything that is wrong, each with its place in the file; empty if nothing is."""
+    """The faults of a table, each with its place in the file; empty if there are none."""
     found = [*_rule_problems(tables)]
     for name, action in tables.actions.items():
         found += [f"actions.{name}: {problem}" for problem in _action_problems(action, tables)]
@@ -42,7 +42,7 @@ def problems(tables: Tables) -> list[str]:
 
 
 def faction_problems(tables: Tables, members: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """What is wrong with the factions beside the characters."""
+    """The faults of the factions beside the characters."""
     for faction, who in members.items():
         if not is_token(faction):
             yield f"factions.{faction!a}: a faction's name must be {NAME_RULE}"

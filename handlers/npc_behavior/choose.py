@@ -1,4 +1,4 @@
-"""What a character does next: every deed it may do is weighed, and every reason recorded beside it."""
+"""The choice of a character's next deed: every deed that it may do is weighed, and every reason recorded beside it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Moment:
 def moment(
     tables: Tables, persona: Persona, npc: Npc, world_ms: int, *, dice: str, slot: Slot | None = None, foe: Tie | None = None
 ) -> Moment:
-    """What weighs at `world_ms`; `dice` is a text from which chance is made."""
+    """Gather the facts that weigh at `world_ms`; `dice` is a text from which chance is made."""
     return Moment(
         tables=tables,
         persona=persona,
@@ -46,7 +46,7 @@ def moment(
 
 
 def scheduled(persona: Persona, now: WorldTime) -> Slot:
-    """What the schedule says for this time of the day; before the day's first slot, the last one of the day before."""
+    """The schedule's slot for this time of the day; before the day's first slot, the last one of the day before."""
     minute = now.hour * 60 + now.minute
     return next((slot for slot in reversed(persona.schedule) if slot.minute <= minute), persona.schedule[-1])
 
@@ -59,7 +59,7 @@ def weigh(at: Moment, kind: str) -> list[NpcOption]:
 
 
 def place_of(at: Moment, action: str) -> str:
-    """Where the deed is done: where the schedule says, else at its own place, else right here."""
+    """The place of a deed: the schedule's, else the character's own place for it, else the place where it is."""
     if at.slot is not None and at.slot.action == action:
         return at.slot.place
     return at.persona.places.get(action, at.npc.place)

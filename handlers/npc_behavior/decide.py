@@ -1,4 +1,4 @@
-"""What a character does about what it hears: from the clock, from players, from models, and from the world around it."""
+"""Reactions of a character to the events that concern it: from the clock, from players, from models, and from the world around it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ENDED = (
 
 
 def triggers(event: Event) -> Sequence[Trigger]:
-    """What `event` may mean to characters whose table waits for it, most exact first."""
+    """The triggers that `event` may be for characters whose table waits for it, most exact first."""
     match event.data, event.subsystem:
         case QuestCompleted(quest=quest, ending=ending), "quest":
             return ("quest", f"{quest}={ending}"), ("quest", quest)
@@ -231,7 +231,7 @@ def _told(tables: Tables, persona: Persona, npc: Npc, event: Event, it: StoryCon
 
 
 def _concerned(tables: Tables, persona: Persona, npc: Npc, event: Event) -> Iterator[Message]:
-    """What the character's own table waits for; only the most exact entry counts."""
+    """React as the character's own table says; only the most exact entry counts."""
     for trigger in triggers(event):
         if (effect := persona.reacts.get(trigger)) is not None:
             player = event.entity if event.subsystem in ("quest", "narrative", "broker") and trigger[0] != "changed" else ""

@@ -40,7 +40,7 @@ Ended = InferenceCompleted | InferenceDegraded | InferenceExpired | InferenceCan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What a character would like to say and do; `problem` is (code, what was found) of what was wrong with it."""
+    """The words and the deed that a character wants; `problem` is (code, finding) of a fault in them."""
 
     say: str
     emotion: str = "neutral"

@@ -1,4 +1,4 @@
-"""What something that happens does to a character: feelings for whoever did it, mood, needs, goals, and a memory."""
+"""Effects of an event on a character: feelings for the person who caused it, mood, needs, goals, and a memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def affected(
     debt_minor: int = 0,
     words: Mapping[str, str] | None = None,
 ) -> Iterator[Message]:
-    """Everything that follows from `effect`; `words` fill its text. Nothing is said of what does not change."""
+    """The events that follow from `effect`; `words` fill its text. Nothing is said of values that do not change."""
     if player:
         yield from room(npc, player)
         yield from feel(tables, persona, npc, effect, player=player, cause=cause, debt_minor=debt_minor)

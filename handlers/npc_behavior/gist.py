@@ -1,4 +1,4 @@
-"""What becomes of memories that are not at hand any more: many small ones become one, and of those the oldest are forgotten.
+"""Gists: many small memories that are not at hand any more become one, and of the gists the oldest are forgotten.
 
 What is crowded out lies on a shelf: the store still has it word by word, and words that remind of it bring it back. When enough lies there
 it is merged into a gist made of its own words, never of a model's, so that no memory is invented and a replay merges the same.
@@ -41,7 +41,7 @@ def merged(tables: Tables, npc: Npc, *, player: str, number: int, crowded_out: S
 
 
 def gist(memories: Sequence[Memory]) -> str:
-    """What is left of memories: the beginnings of those that mattered most, oldest first, what was alike once; at most 640 characters."""
+    """The rest of memories: the beginnings of those that mattered most, oldest first, each once; at most 640 characters."""
     strongest = sorted(memories, key=lambda memory: (-memory.salience, memory.number))
     times = Counter(extract(memory.text) for memory in strongest)
     told = set(list(times)[:MOST_EXTRACTS])
@@ -57,6 +57,6 @@ def extract(text: str) -> str:
 
 
 def _salience(tables: Tables, memories: Sequence[Memory], world_ms: int) -> int:
-    """That of the strongest, and a little of each other one: what happens again and again matters."""
+    """The salience of the strongest, and a little of each other one: repeated experiences matter."""
     now = sorted((salience_now(tables, memory, world_ms) for memory in memories), reverse=True)
     return clamp(now[0] + sum(now[1:]) // 8, 1, 1000)

@@ -1,4 +1,4 @@
-"""What a character keeps of what happened, and what it lets go."""
+"""Memories of a character: those that it keeps of events, and those that it lets go."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def remember(tables: Tables, npc: Npc, *, kind: str, text: str, salience: int, p
 
 
 def _crowded_out(tables: Tables, known: Sequence[Memory], limit: int, world_ms: int) -> list[int]:
-    """Who goes so that one more fits: all that faded, and the faintest if that is not enough; of equals the oldest."""
+    """Choose the memories that go so that one more fits: all that faded, and the faintest if that is not enough; of equals the oldest."""
     by_faintness = sorted((salience_now(tables, memory, world_ms), memory.number) for memory in known)
     surplus = len(known) + 1 - limit
     return sorted(number for place, (salience, number) in enumerate(by_faintness) if place < surplus or salience < tables.forget_below)
 
 
 def forget(tables: Tables, npc: Npc, world_ms: int) -> Iterator[Message]:
-    """What faded of the memories that concern no player."""
+    """Forget those memories about no player that faded."""
     numbers = [memory.number for memory in npc.memories if salience_now(tables, memory, world_ms) < tables.forget_below]
     if numbers:
         yield NpcForgot(numbers=numbers, world_ms=world_ms)
@@ -83,7 +83,7 @@ def _meaning(tie: Tie) -> int:
 
 
 def recall(tables: Tables, npc: Npc, player: str, words: str, most: int) -> list[Memory]:
-    """What comes to mind when `player` says `words`: what matters now, what is about them, and what shares words; oldest first."""
+    """The memories that `words` of `player` bring to mind: weighty ones, those about the player, those that share words; oldest first."""
     said = words_of(words)
     ranked: list[tuple[int, int, Memory]] = []
     for own, memories in ((False, npc.memories), (True, npc.tie(player).memories)):

@@ -1,4 +1,4 @@
-"""What time does to feelings, needs and memories. Whole numbers only, so that every machine comes to the same result."""
+"""Effects of time on feelings, needs and memories. Whole numbers only, so that every machine comes to the same result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def clamp(value: int, low: int, high: int) -> int:
 
 
 def faded(value: int, elapsed_ms: int, half_ms: int) -> int:
-    """What is left of `value`: half of it after each `half_ms`, in straight lines between. Never rises, never changes sign."""
+    """The rest of `value`: half of it after each `half_ms`, in straight lines between. Never rises, never changes sign."""
     halvings, rest = divmod(max(elapsed_ms, 0), half_ms)
     whole = abs(value) >> halvings
     left = whole - whole * rest // (2 * half_ms)
@@ -52,13 +52,13 @@ def mood_now(tables: Tables, npc: Npc, world_ms: int) -> int:
 
 
 def urgency_now(tables: Tables, npc: Npc, goal: str, world_ms: int) -> int:
-    """How urgent a goal is at `world_ms`; 0 once it is reached."""
+    """The urgency of a goal at `world_ms`; 0 once it is reached."""
     known = npc.goals.get(goal)
     return 0 if known is None or known.reached else faded(known.value, world_ms - known.world_ms, tables.halves.goal)
 
 
 def salience_now(tables: Tables, memory: Memory, world_ms: int) -> int:
-    """How much a memory matters at `world_ms`; what mattered most at first lasts up to four times as long."""
+    """The weight of a memory at `world_ms`; the weightiest ones last up to four times as long."""
     return faded(memory.salience, world_ms - memory.world_ms, tables.halves.memory * (1000 + 3 * memory.salience) // 1000)
 
 

@@ -1,4 +1,4 @@
-"""What a model is shown of a character: who it is, whom it talks to, what comes to its mind, where it is, and what was said."""
+"""A character as a model is shown it: its person, its partner, the memories that come to its mind, its place, and the words so far."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def seed(event: Event, entity: str) -> int:
 
 
 def deeds(tables: Tables, persona: Persona, tie: Tie) -> list[str]:
-    """What the character may do in an answer to somebody with whom it has this tie."""
+    """The deeds that the character may do in an answer to a person with whom it has this tie."""
     return [name for name in persona.may if (action := tables.actions[name]).kind == "spoken" and not forbidden(tables, action.name, tie)]
 
 
@@ -99,7 +99,7 @@ def _schema(emotions: tuple[str, ...], deeds: tuple[str, ...]) -> str:
 
 
 def manner(tie: Tie) -> str:
-    """Which of the character's own lines fit: `friendly`, `neutral` or `hostile`."""
+    """The kind of the character's own lines that fits: `friendly`, `neutral` or `hostile`."""
     warmth = tie.trust + tie.affection - tie.fear
     return "friendly" if warmth >= 200 else "hostile" if warmth <= -300 else "neutral"
 
@@ -127,7 +127,7 @@ def _answers(lines: tuple[str, ...], emotion: str) -> tuple[str, ...]:
 
 
 def _knowledge(tables: Tables, persona: Persona, npc: Npc, event: Event, player: str, words: str) -> Knowledge | None:
-    """What else the character knows about what was said: what it may know of the world, and its own memories that are not at hand.
+    """The passages to look up for a prompt: those that the character may know of the world, and its own memories that are not at hand.
 
     A character knows what it knows, whoever asks: what the player has found out by now opens nothing. Nothing counts that is younger than
     the words, or they would remind it of themselves.

@@ -1,4 +1,4 @@
-"""What a character knows and feels, folded from what the handler said about it."""
+"""A character's knowledge and feelings, folded from the handler's events about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEARD: Final = 160  # characters of somebody's words that are kept
 
 
 class Memory(NamedTuple):
-    """Something remembered; `salience` is what it was at `world_ms`, `position` that of the event it is about."""
+    """A memory; `salience` is its weight at `world_ms`, `position` that of the event it is about."""
 
     number: int
     kind: str
@@ -36,14 +36,14 @@ class Memory(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """What somebody said, and what was answered."""
+    """Words to a character, and its answer."""
 
     heard: str
     answered: str
 
 
 class Tie(NamedTuple):
-    """What a character feels for a player, as it was at `world_ms`, and what it remembers of them; `shelf` and `gists` are not at hand."""
+    """The feelings of a character for a player, as of `world_ms`, and its memories of them; `shelf` and `gists` are not at hand."""
 
     trust: int = 0
     fear: int = 0
@@ -65,7 +65,7 @@ class Question(NamedTuple):
 
 
 class Faded(NamedTuple):
-    """Something that fades: its value at a world time. A goal that is reached does not come back."""
+    """A value that fades, as of a world time. A goal that is reached does not come back."""
 
     value: int
     world_ms: int = 0
@@ -101,7 +101,7 @@ class Npc:
     questions: Mapping[str, Question] = field(default_factory=dict)
 
     def tie(self, player: str) -> Tie:
-        """What it feels for a player; nothing yet for a stranger."""
+        """The character's tie to a player; an empty one for a stranger."""
         return find(self.ties, player) or Tie()
 
     def put_by(self, player: str) -> tuple[tuple[Memory, ...], tuple[int, ...]]:
@@ -112,7 +112,7 @@ class Npc:
         return tie.shelf, tie.gists
 
     def page(self, player: str) -> Mapping[str, Tie]:
-        """Everybody who shares a page with this player."""
+        """The ties of all players on this player's page."""
         return self.ties[crc32(player.encode()) % PAGES]
 
 
@@ -199,7 +199,7 @@ def _remembered(npc: Npc, it: said.NpcRemembered) -> Npc:
 
 
 def _put_by(memories: Memories, shelf: Memories, crowded_out: Collection[int]) -> tuple[Memories, Memories]:
-    """What stays at hand, and the shelf with what does not. Logs from before there were gists never empty a shelf: its oldest fall off."""
+    """Split memories into those that stay at hand, and the shelf. Logs from before gists never empty a shelf: its oldest fall off."""
     kept = tuple(each for each in memories if each.number not in crowded_out)
     return kept, (*shelf, *(each for each in memories if each.number in crowded_out))[-MOST_ON_SHELF:]
 

@@ -30,7 +30,7 @@ class Halves:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialogue:
-    """How a model is asked."""
+    """The settings of a request to a model."""
 
     tier: str
     kind: str
@@ -46,7 +46,7 @@ class Dialogue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """How much more pressing a need gets per world hour, thousandths; below 0 it eases by itself."""
+    """The growth of a need per world hour, thousandths; below 0 it eases by itself."""
 
     per_hour: int
     trait: str = ""
@@ -54,7 +54,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What something that happens does to a character. `goal`, `urgency` and `reaches` move a goal."""
+    """The effect of an event on a character. `goal`, `urgency` and `reaches` move a goal."""
 
     trust: int = 0
     fear: int = 0
@@ -93,7 +93,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """What a character does from this minute of the day on."""
+    """The deed and the place of a character from this minute of the day on."""
 
     minute: int
     action: str
@@ -102,7 +102,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """What a character wants in the long run; `by` are points per full urgency for the deeds that serve it."""
+    """A goal of a character in the long run; `by` are points per full urgency for the deeds that serve it."""
 
     urgency: int
     text: str

@@ -8,21 +8,20 @@
 
 The lane is the player: whatever touches a player's money is decided there, one after the other, so the balance it is decided on is the
 balance. Other accounts (`house`, `mint`, `market`, `provider`, `loss`) are system accounts without a floor; their balance is what the
-ledger sums up to. The rules are data: `payments(prices)` makes the handler of a world, `payment` is the one of Duskmarket.
+ledger sums up to. The rules are data: `payments(prices)` makes the handler under given ones; a game gives `payment` its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import answering
-from handlers.names import DEFAULT_WORLD, WORLDS
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, answering
 from handlers.payment.coupon import coupon
 from handlers.payment.credits import MARKET, MINT, charge, credit, earned, line, opening
 from handlers.payment.holds import capture, place, release, woken
@@ -30,7 +29,8 @@ from handlers.payment.ledger import Answer, Said, once
 from handlers.payment.provider import heard
 from handlers.payment.purchases import denied, goods_back, goods_gone, honoured, purchase, refund
 from handlers.payment.state import Account, evolve
-from handlers.payment.tables import PriceList, load
+from handlers.payment.tables import PriceList
+from handlers.plausible import UNBOUNDED, Bounds
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
 from schemas.gen.worldbus.coupon.v1 import coupon_pb2 as coupons
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemReserveRefused, ItemReserveRequested, ItemsReserved
@@ -40,6 +40,9 @@ from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerArrived
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 __all__ = ["coupon", "payment", "payments"]
 
@@ -134,49 +137,52 @@ def _decide(prices: PriceList, event: Event, account: Account) -> Said:
             return heard(prices, event, it, account)  # type: ignore[arg-type]
 
 
-def payments(prices: PriceList) -> Handler[Account]:
+payment: Final[ByWorld[Content]] = ByWorld(
+    name="payment",
+    listens_to=(*REQUESTS, *_SPEAKERS),
+    emits=(
+        said.AccountOpened,
+        said.TransferPosted,
+        said.PurchaseCompleted,
+        said.PurchaseDeclined,
+        said.RefundBegun,
+        said.RefundCompleted,
+        said.RefundDeclined,
+        said.ChargeCompleted,
+        said.ChargeDeclined,
+        said.CreditGranted,
+        said.CreditDeclined,
+        said.CreditLineChanged,
+        said.CreditLineRefused,
+        said.HoldPlaced,
+        said.HoldDeclined,
+        said.HoldCaptured,
+        said.HoldReleased,
+        said.PaymentRequestRepeated,
+        said.PaymentRequestConflicted,
+        coupons.CouponClaimed,
+        coupons.CouponReturned,
+        ItemReserveRequested,
+        provider.ProviderPaymentNoted,
+        provider.PackDelivered,
+        provider.PackReversed,
+        provider.PackRestored,
+        provider.PackRefused,
+        provider.PackPriceDiffered,
+        WakeRequested,
+        WakeCancelRequested,
+        *ANSWERS,
+    ),
+    make=lambda content: payments(content.prices, content.bounds),
+)
+
+
+def payments(prices: PriceList, bounds: Bounds = UNBOUNDED) -> Handler[Account]:
     """The handler under the given price list."""
-    handler = Handler(
-        name="payment",
-        listens_to=(*REQUESTS, *_SPEAKERS),
-        emits=(
-            said.AccountOpened,
-            said.TransferPosted,
-            said.PurchaseCompleted,
-            said.PurchaseDeclined,
-            said.RefundBegun,
-            said.RefundCompleted,
-            said.RefundDeclined,
-            said.ChargeCompleted,
-            said.ChargeDeclined,
-            said.CreditGranted,
-            said.CreditDeclined,
-            said.CreditLineChanged,
-            said.CreditLineRefused,
-            said.HoldPlaced,
-            said.HoldDeclined,
-            said.HoldCaptured,
-            said.HoldReleased,
-            said.PaymentRequestRepeated,
-            said.PaymentRequestConflicted,
-            coupons.CouponClaimed,
-            coupons.CouponReturned,
-            ItemReserveRequested,
-            provider.ProviderPaymentNoted,
-            provider.PackDelivered,
-            provider.PackReversed,
-            provider.PackRestored,
-            provider.PackRefused,
-            provider.PackPriceDiffered,
-            WakeRequested,
-            WakeCancelRequested,
-        ),
+    handler = payment.with_rules(
         initial=lambda entity: Account(),
         decide=partial(decide, prices),
         evolve=evolve,
         entities=entities,
     )
-    return answering(handler)
-
-
-payment: Final = payments(load(WORLDS / DEFAULT_WORLD / "prices.toml"))
+    return answering(handler, bounds)

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import answering
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, answering
 from handlers.book import Book, blank, find, put
 from handlers.names import NAME_RULE, is_token
 from handlers.payment.ledger import MAX_REASON, Problem, Said
 from handlers.payment.tables import MAX_AMOUNT, SKU_RULE, is_sku
+from handlers.plausible import UNBOUNDED, Bounds
 from schemas.gen.worldbus.coupon.v1 import coupon_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 MAX_SKUS: Final = 64
 MAX_COUNT: Final = 10**9
@@ -44,7 +48,7 @@ class Coupon:
 
 
 def decide(event: Event, coupon: Coupon) -> Said:
-    """What the coupon is good for."""
+    """The answer of the coupon to a claim or a return."""
     match event.data:
         case said.CouponClaimed() as it:
             return _claimed(event, it, coupon)
@@ -189,7 +193,7 @@ def entities(event: Event) -> Sequence[str]:
             return (event.entity,)
 
 
-_handler: Final = Handler(
+coupon: Final[ByWorld[Content]] = ByWorld(
     name="coupon",
     listens_to=(said.CouponClaimed, said.CouponReturned, said.CouponDefinitionRequested, said.CouponWithdrawalRequested, WakeFired),
     emits=(
@@ -202,10 +206,18 @@ _handler: Final = Handler(
         said.CouponExpired,
         WakeRequested,
         WakeCancelRequested,
+        *ANSWERS,
     ),
-    initial=lambda entity: Coupon(),
-    decide=decide,
-    evolve=evolve,
-    entities=entities,
+    make=lambda content: coupons(content.bounds),
 )
-coupon: Final = answering(_handler)
+
+
+def coupons(bounds: Bounds = UNBOUNDED) -> Handler[Coupon]:
+    """The handler; reports are believed within `bounds`."""
+    handler = coupon.with_rules(
+        initial=lambda entity: Coupon(),
+        decide=decide,
+        evolve=evolve,
+        entities=entities,
+    )
+    return answering(handler, bounds)

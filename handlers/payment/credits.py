@@ -30,7 +30,7 @@ MARKET: Final = "market"
 
 
 def opening(prices: PriceList, event: Event, player: str, account: Account) -> tuple[tuple[Message, ...], Account]:
-    """What begins an account, and the account then: the opening gifts of the price list."""
+    """The events that begin an account, and the account then: the opening gifts of the price list."""
     own = account_of(player)
     gifts = {currency: amount for currency, amount in prices.currencies.items() if amount}
     if not gifts:

@@ -25,7 +25,7 @@ Leg = tuple[str, int]  # account, what it gains
 
 
 class Problem(NamedTuple):
-    """Why a request is declined."""
+    """The reason why a request is declined."""
 
     code: str
     reason: str
@@ -87,40 +87,40 @@ def _conflicted(event: Event, request: str) -> Message:
 
 
 def bad_id(asked: Asked) -> Problem | None:
-    """Whether the request's id is too long."""
+    """The problem of a request id that is too long; None for a good one."""
     if asked.digest:
         return None
     return Problem("BAD_REQUEST_ID", f"request_id may have {MAX_REQUEST_ID} characters, this one begins with {ascii(asked.id)[:80]}")
 
 
 def bad_amount(amount: int, *, least: int = 1) -> Problem | None:
-    """Whether an amount is out of range."""
+    """The problem of an amount out of range; None for a good one."""
     if least <= amount <= MAX_AMOUNT:
         return None
     return Problem("BAD_AMOUNT", f"amount must be {least} to {MAX_AMOUNT} minor units, found {amount}")
 
 
 def bad_currency(prices: PriceList, currency: str) -> Problem | None:
-    """Whether there is no such money."""
+    """The problem of a currency that does not exist; None for a good one."""
     if currency in prices.currencies:
         return None
     return Problem("UNKNOWN_CURRENCY", f"wanted one of {', '.join(prices.currencies)}, found {ascii(currency)[:80]}")
 
 
 def bad_account(prices: PriceList, account: str) -> Problem | None:
-    """Whether no such system account may be paid."""
+    """The problem of a system account that may not be paid; None for a good one."""
     if account in prices.accounts:
         return None
     return Problem("UNKNOWN_ACCOUNT", f"wanted one of {', '.join(prices.accounts)}, found {ascii(account)[:80]}")
 
 
 def bad_reason(reason: str) -> Problem | None:
-    """Whether the words for people are too long."""
+    """The problem of words for people that are too long; None for good ones."""
     return None if len(reason) <= MAX_REASON else Problem("TOO_LONG", f"reason may have {MAX_REASON} characters, found {len(reason)}")
 
 
 def no_funds(account: Account, currency: str, amount: int) -> Problem | None:
-    """Whether the player has less than `amount`, credit line included."""
+    """The problem of a player with less than `amount`, credit line included; None if there is enough."""
     there = account.available(currency)
     if amount <= there:
         return None
@@ -128,7 +128,7 @@ def no_funds(account: Account, currency: str, amount: int) -> Problem | None:
 
 
 def frozen(account: Account) -> Problem | None:
-    """Whether spending is stopped while the player's bank disputes a real payment."""
+    """The problem of an account that may not spend while the player's bank disputes a real payment; None for any other account."""
     if not account.disputed:
         return None
     return Problem("ACCOUNT_FROZEN", f"{account.disputed} real payments are disputed: the account spends nothing until they are settled")

@@ -1,4 +1,4 @@
-"""What is known about a player's money, folded from what payment said about the player."""
+"""A player's money, folded from the handler's events about the player."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ class Account:
     payments: Book[Real] = field(default_factory=lambda: blank(16))
 
     def balance(self, currency: str) -> int:
-        """What is there, and may be below zero by as much as the credit line."""
+        """The balance, which may be below zero by as much as the credit line."""
         return self.balances.get(currency, 0)
 
     def available(self, currency: str) -> int:
-        """What can be spent, 0 or more."""
+        """The sum that can be spent, 0 or more."""
         return self.balance(currency) + self.lines.get(currency, 0)
 
 

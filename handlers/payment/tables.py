@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 
 MAX_AMOUNT: Final = 10**12  # minor units in one posting
@@ -26,7 +25,7 @@ _REAL: Final = re.compile(r"[a-z]{3}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """What can be bought with virtual money."""
+    """An item that can be bought with virtual money."""
 
     prices: Mapping[str, int]  # currency → minor units for one
     gives: Mapping[str, int]  # sku → pieces for one
@@ -62,41 +61,36 @@ class PriceList:
 
 
 def is_sku(text: str) -> bool:
-    """Whether `text` may name a kind of item."""
+    """Return whether `text` may name a kind of item."""
     return _SKU.fullmatch(text) is not None
 
 
 def load(path: Path) -> PriceList:
     """The prices in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> PriceList:
     """The prices in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        prices = PriceList(
-            currencies={currency: body["opening_minor"] for currency, body in table["currencies"].items()},
-            accounts=tuple(table["accounts"]),
-            chargers=tuple(table["chargers"]),
-            items={sku: Item(**body) for sku, body in table["items"].items()},
-            packs={pack: Pack(**body) for pack, body in table["packs"].items()},
-            refund_used=table.get("refund_used", REFUSE),
-            tax=table.get("tax", "inclusive"),
-        )
-        found = problems(prices)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"{name} is not a price list: {error!r}; compare it with worlds/duskmarket/prices.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    prices = root.into(
+        PriceList,
+        currencies={currency: _opening(body) for currency, body in root.tables("currencies").items()},
+        items={sku: body.into(Item) for sku, body in root.tables("items").items()},
+        packs={pack: body.into(Pack) for pack, body in root.tables("packs").items()},
+    )
+    root.refuse(problems(prices))
     return prices
 
 
+def _opening(currency: toml.Table) -> int:
+    currency.only("opening_minor")
+    return int(currency.value("opening_minor", int))
+
+
 def problems(prices: PriceList) -> list[str]:
-    """Everything that is wrong with the price list, for people; empty if nothing is."""
-    found = [] if prices.currencies else ["wanted at least one currency, found none"]
+    """The faults of the price list, for people; empty if there are none."""
+    found = [] if prices.currencies else ["currencies: wanted at least one currency, found none"]
     if prices.refund_used not in (REFUSE, PAY):
         found.append(f"refund_used must be {REFUSE} or {PAY}, found {prices.refund_used!r}")
     if prices.tax not in TAXES:

@@ -5,7 +5,7 @@
     QuestWorkRequested   ──▶ QuestOffered                            a limit, or what is forbidden ──▶ QuestFailed
 
 A deed is a fact said by others (see `deeds`). Payment and inventory listen to `QuestRewarded`. Shared quests are told in `party`. The
-quests are data: `quest_system(tables, calendar)` makes the handler of a world, `quest` is the one of Duskmarket.
+quests are data: `quest_system(tables, calendar)` makes the handler under given ones; a game gives `quest` its own.
 """
 
 from __future__ import annotations
@@ -13,21 +13,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import Silence, answering, done
-from handlers.names import DEFAULT_WORLD, NAME_RULE, WORLDS, is_token
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, Silence, answering, done
+from handlers.names import NAME_RULE, is_token
+from handlers.plausible import UNBOUNDED, Bounds
 from handlers.quest_system.decide import decide
 from handlers.quest_system.deeds import DEED_EVENTS
 from handlers.quest_system.party import MAX_MEMBERS
 from handlers.quest_system.state import Quests, evolve
-from handlers.quest_system.tables import Tables, load
+from handlers.quest_system.tables import Tables
 from handlers.time_manager import calendar as calendars
 from schemas.gen.worldbus.game.v1.game_pb2 import PartyFormed, PartyLeft
 from schemas.gen.worldbus.quest.v1 import quest_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 NAME: Final = "quest"
 _TO_MEMBERS: Final = frozenset({"QuestAccepted", "QuestCompleted", "QuestPartyGathered", "SharedQuestClosed"})
@@ -58,65 +62,68 @@ def _fields(event: Event) -> Any:
 
 
 def silence(event: Event) -> Silence:
-    """Nothing came of a report of parties: it is so already, or names nobody."""
+    """Explain why nothing came of a report of parties: it is so already, or names nobody."""
     it: Any = event.data
     if event.kind == "PartyFormed" and not any(is_token(member) for member in it.members):
         return Silence("NO_MEMBERS", f"wanted 1 to {MAX_MEMBERS} members, each {NAME_RULE}, found {ascii(list(it.members[:4]))[:120]}")
     return done(f"{event.entity} is in that party already, or in none to leave")
 
 
-def quest_system(tables: Tables, calendar: calendars.Calendar) -> Handler[Quests]:
+quest: Final[ByWorld[Content]] = ByWorld(
+    name=NAME,
+    listens_to=(
+        *DEED_EVENTS,
+        WakeFired,
+        PartyFormed,
+        PartyLeft,
+        said.QuestAcceptRequested,
+        said.QuestChoiceRequested,
+        said.QuestAbandonRequested,
+        said.QuestWorkRequested,
+        said.QuestAccepted,
+        said.QuestCompleted,
+        said.QuestPartyJoined,
+        said.QuestPartyDeparted,
+        said.QuestPartyGathered,
+        said.SharedQuestProposed,
+        said.SharedProgressReported,
+        said.SharedQuestClosed,
+    ),
+    emits=(
+        said.QuestOffered,
+        said.QuestAccepted,
+        said.QuestStageBegan,
+        said.QuestProgressed,
+        said.QuestChoiceOpened,
+        said.QuestChoiceMade,
+        said.QuestCompleted,
+        said.QuestRewarded,
+        said.QuestFailed,
+        said.QuestAbandoned,
+        said.DailyQuestsReset,
+        said.QuestPartyJoined,
+        said.QuestPartyDeparted,
+        said.QuestPartyGathered,
+        said.SharedQuestProposed,
+        said.SharedProgressReported,
+        said.SharedQuestFollowed,
+        said.SharedQuestReleased,
+        said.SharedQuestClosed,
+        said.QuestRequestRefused,
+        WakeRequested,
+        WakeCancelRequested,
+        *ANSWERS,
+    ),
+    make=lambda content: quest_system(content.quests, content.calendar, content.bounds),
+)
+
+
+def quest_system(tables: Tables, calendar: calendars.Calendar, bounds: Bounds = UNBOUNDED) -> Handler[Quests]:
     """The handler under the given tables."""
-    handler = Handler(
-        name=NAME,
-        listens_to=(
-            *DEED_EVENTS,
-            WakeFired,
-            PartyFormed,
-            PartyLeft,
-            said.QuestAcceptRequested,
-            said.QuestChoiceRequested,
-            said.QuestAbandonRequested,
-            said.QuestWorkRequested,
-            said.QuestAccepted,
-            said.QuestCompleted,
-            said.QuestPartyJoined,
-            said.QuestPartyDeparted,
-            said.QuestPartyGathered,
-            said.SharedQuestProposed,
-            said.SharedProgressReported,
-            said.SharedQuestClosed,
-        ),
-        emits=(
-            said.QuestOffered,
-            said.QuestAccepted,
-            said.QuestStageBegan,
-            said.QuestProgressed,
-            said.QuestChoiceOpened,
-            said.QuestChoiceMade,
-            said.QuestCompleted,
-            said.QuestRewarded,
-            said.QuestFailed,
-            said.QuestAbandoned,
-            said.DailyQuestsReset,
-            said.QuestPartyJoined,
-            said.QuestPartyDeparted,
-            said.QuestPartyGathered,
-            said.SharedQuestProposed,
-            said.SharedProgressReported,
-            said.SharedQuestFollowed,
-            said.SharedQuestReleased,
-            said.SharedQuestClosed,
-            said.QuestRequestRefused,
-            WakeRequested,
-            WakeCancelRequested,
-        ),
+    handler = quest.with_rules(
         initial=lambda entity: Quests(holder=entity),
         decide=partial(decide, tables, calendar),
         evolve=evolve,
         entities=entities,
     )
-    return answering(handler, silence, attrgetter("holder"))
-
-
-quest: Final = quest_system(load(WORLDS / DEFAULT_WORLD / "quests.toml"), calendars.load(WORLDS / DEFAULT_WORLD / "calendar.toml"))
+    return answering(handler, bounds, silence, attrgetter("holder"))

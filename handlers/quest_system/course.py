@@ -1,4 +1,4 @@
-"""How a run goes on: deeds count, stages follow each other, and it ends exactly once."""
+"""The course of a run: deeds count, stages follow each other, and it ends exactly once."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _opened(run: Run, stage: Stage) -> QuestChoiceOpened:
 
 
 def heard(tables: Tables, quests: Quests, deeds: Sequence[Deed], player: str) -> Said:
-    """What deeds, all of one moment, mean for every run of this holder."""
+    """The events that deeds, all of one moment, lead to in every run of this holder."""
     said: list[Message] = []
     for run in quests.active:
         said += heard_by(tables, quests, run, deeds, player)
@@ -90,7 +90,7 @@ def heard(tables: Tables, quests: Quests, deeds: Sequence[Deed], player: str) ->
 
 
 def heard_by(tables: Tables, quests: Quests, run: Run, deeds: Sequence[Deed], player: str) -> Said:
-    """What deeds, all of one moment, mean for one run."""
+    """The events that deeds, all of one moment, lead to in one run."""
     quest = quest_of(tables, run)
     stage = quest.stage(run.stage) if quest else None
     if quest is None or stage is None:
@@ -183,7 +183,7 @@ def unlocked(tables: Tables, quests: Quests, quest: str, ending: str) -> Sequenc
 
 
 def rewarded(player: str, it: QuestCompleted, ending: Ending, party: str = "") -> Said:
-    """What one player gets; nothing is said if that is nothing."""
+    """The reward of one player; no event if there is none."""
     if not ending.amount_minor and not ending.items:
         return ()
     return (

@@ -1,4 +1,4 @@
-"""What a holder's quests answer: to wishes, to deeds, to the clock, and to the party."""
+"""Decisions about a holder's quests: on commands, on deeds, on the clock, and on the party."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as a deed: the facts of the game and of other subsystems, as quests see them."""
+"""Deeds: the facts of the game and of other subsystems that quests count."""
 
 from __future__ import annotations
 

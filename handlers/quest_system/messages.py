@@ -12,10 +12,10 @@ def objective(goal: Objective) -> QuestObjective:
 
 
 def items(ending: Ending) -> list[QuestItem]:
-    """What an ending pays besides money."""
+    """The items that an ending pays besides money."""
     return [QuestItem(sku=sku, quantity=quantity) for sku, quantity in ending.items]
 
 
 def reward(ending: Ending) -> QuestReward:
-    """What an ending pays."""
+    """The reward of an ending."""
     return QuestReward(currency=ending.currency, amount_minor=ending.amount_minor, items=items(ending))

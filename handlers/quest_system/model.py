@@ -1,4 +1,4 @@
-"""What a quest is made of: the parts a designer writes in a table, and a pattern fills in."""
+"""The parts of a quest, as a designer writes them in a table, and as a pattern fills them in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Final
 KINDS: Final = ("kill", "collect", "talk", "visit", "discover", "examine", "give", "sell", "hear", "state", "wait")
 DEEDS: Final = (*KINDS[:-1], "attack")  # what a player can do; waiting is what the clock does
 REPEATS: Final = ("once", "daily", "always")
-CURRENCIES: Final = ("crowns", "teeth")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +27,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
-    """Something a player did, or (in `forbids`) must not do."""
+    """A deed that a player did, or (in `forbids`) must not do."""
 
     kind: str
     target: str = ""
@@ -40,7 +39,7 @@ class Deed:
         return max(count, self.quantity) if self.kind == "state" else count + self.quantity
 
     def is_a(self, kind: str, target: str, place: str) -> bool:
-        """Whether this deed is of that kind, about that target (empty: any) and at that place (empty: any)."""
+        """Return whether this deed is of that kind, about that target (empty: any) and at that place (empty: any)."""
         return self.kind == kind and target in ("", self.target) and place in ("", self.place)
 
 
@@ -68,7 +67,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a quest ends well, and what it pays."""
+    """A good ending of a quest, and its pay."""
 
     name: str
     currency: str = ""
@@ -100,7 +99,7 @@ class Quest:
         return next((ending for ending in self.endings if ending.name == name), None)
 
     def wants(self, deed: Deed) -> bool:
-        """Whether some stage counts or forbids the deed."""
+        """Return whether some stage counts or forbids the deed."""
         return any(
             any(deed.is_a(goal.kind, goal.target, goal.place) for goal in stage.objectives)
             or any(deed.is_a(ban.kind, ban.target, ban.place) for ban in stage.forbids)
@@ -110,7 +109,7 @@ class Quest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
-    """What made-up work looks like. Ranges are inclusive; `minutes_each` world minutes per piece make the time limit (0: none)."""
+    """A pattern of made-up work. Ranges are inclusive; `minutes_each` world minutes per piece make the time limit (0: none)."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""How quests say no."""
+"""Refusals of quests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a holder, a player or a party, knows about its quests, folded from what the handler said about it."""
+"""The quests of a holder, a player or a party, folded from the handler's events about it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Run:
 
     @property
     def met(self) -> bool:
-        """Whether every objective of the stage is."""
+        """True if every objective of the stage is met."""
         return all(count >= goal.count for goal, count in zip(self.goals, self.counts, strict=True))
 
 
@@ -68,7 +68,7 @@ class Quests:
         return next((run for run in self.active if run.quest == quest), None)
 
     def has_done(self, need: str) -> bool:
-        """Whether `quest`, or `quest=ending`, was completed."""
+        """Return whether `quest`, or `quest=ending`, was completed."""
         quest, _, ending = need.partition("=")
         return any(done == quest and ending in ("", how) for done, how in self.done)
 

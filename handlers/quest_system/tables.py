@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
+from handlers import coins
 from handlers.names import NAME_RULE, is_token
-from handlers.quest_system.model import CURRENCIES, DEEDS, KINDS, REPEATS, Choice, Deed, Ending, Objective, Pattern, Quest, Stage
-from handlers.typed import checked
+from handlers.quest_system.model import DEEDS, KINDS, REPEATS, Choice, Deed, Ending, Objective, Pattern, Quest, Stage
 
 MAX_OBJECTIVES: Final = 6  # in a stage
 MAX_COUNT: Final = 1_000_000
@@ -32,52 +31,48 @@ class Tables:
 
 def load(path: Path) -> Tables:
     """The quests in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> Tables:
     """The quests in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        quests = {quest: _quest(quest, body) for quest, body in table.get("quests", {}).items()}
-        patterns = {pattern: _pattern(pattern, body) for pattern, body in table.get("patterns", {}).items()}
-        found = [problem for quest in quests.values() for problem in _quest_problems(quest, quests)]
-        found += [problem for pattern in patterns.values() for problem in _pattern_problems(pattern)]
-        found += [f"patterns.{both}: there is a quest of that name too" for both in patterns.keys() & quests.keys()]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"{name} is not a table of quests: {error!r}; compare it with worlds/duskmarket/quests.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("quests", "patterns", "currencies")
+    known = coins.currencies(root)
+    quests = {quest: _quest(quest, body) for quest, body in root.tables("quests", optional=True).items()}
+    patterns = {pattern: body.into(Pattern, name=pattern) for pattern, body in root.tables("patterns", optional=True).items()}
+    found = [problem for quest in quests.values() for problem in _quest_problems(quest, quests, known)]
+    found += [problem for pattern in patterns.values() for problem in _pattern_problems(pattern, known)]
+    found += [f"patterns.{both}: there is a quest of that name too" for both in patterns.keys() & quests.keys()]
+    root.refuse(found)
     return Tables(quests=quests, patterns=patterns, followers=_followers(quests))
 
 
-def _quest(name: str, body: Mapping[str, Any]) -> Quest:
-    parts = {
-        "after": tuple(body.get("after", ())),
-        "stages": tuple(_stage(stage) for stage in body["stages"]),
-        "endings": tuple(_ending(ending, pays) for ending, pays in body["endings"].items()),
-    }
-    return checked(Quest(**{**body, **parts, "name": name}))
+def _quest(name: str, body: toml.Table) -> Quest:
+    return body.into(
+        Quest,
+        name=name,
+        stages=tuple(map(_stage, body.rows("stages"))),
+        endings=tuple(_ending(ending, pays) for ending, pays in body.tables("endings").items()),
+    )
 
 
-def _stage(body: Mapping[str, Any]) -> Stage:
-    parts = {
-        "objectives": tuple(Objective(**objective) for objective in body.get("objectives", ())),
-        "choices": tuple(Choice(**choice) for choice in body.get("choices", ())),
-        "forbids": tuple(Deed(**deed) for deed in body.get("forbids", ())),
-    }
-    return Stage(**{**body, **parts})
+def _stage(body: toml.Table) -> Stage:
+    return body.into(
+        Stage,
+        objectives=tuple(objective.into(Objective) for objective in body.rows("objectives", optional=True)),
+        choices=tuple(choice.into(Choice) for choice in body.rows("choices", optional=True)),
+        forbids=tuple(deed.into(Deed) for deed in body.rows("forbids", optional=True)),
+    )
 
 
-def _ending(name: str, body: Mapping[str, Any]) -> Ending:
-    return Ending(**{**body, "name": name, "items": tuple((item["sku"], item["quantity"]) for item in body.get("items", ()))})
+def _ending(name: str, body: toml.Table) -> Ending:
+    return body.into(Ending, name=name, items=tuple(map(_item, body.rows("items", optional=True))))
 
 
-def _pattern(name: str, body: Mapping[str, Any]) -> Pattern:
-    parts = {field: tuple(body[field]) for field in ("givers", "targets", "places", "count", "pay_each")}
-    return checked(Pattern(**{**body, **parts, "name": name}))
+def _item(body: toml.Table) -> tuple[str, int]:
+    body.only("sku", "quantity")
+    return body.value("sku", str), body.value("quantity", int)
 
 
 def _followers(quests: Mapping[str, Quest]) -> dict[str, tuple[str, ...]]:
@@ -88,7 +83,7 @@ def _followers(quests: Mapping[str, Quest]) -> dict[str, tuple[str, ...]]:
     return waits
 
 
-def _quest_problems(quest: Quest, quests: Mapping[str, Quest]) -> list[str]:
+def _quest_problems(quest: Quest, quests: Mapping[str, Quest], known: Sequence[str]) -> list[str]:
     found = _name_problems(quest.name, [stage.name for stage in quest.stages], [ending.name for ending in quest.endings])
     found += [f"repeat must be one of {', '.join(REPEATS)}, found {quest.repeat!r}"] if quest.repeat not in REPEATS else []
     found += [f"giver must be {NAME_RULE}, found {quest.giver!r}"] if quest.giver and not is_token(quest.giver) else []
@@ -106,7 +101,7 @@ def _quest_problems(quest: Quest, quests: Mapping[str, Quest]) -> list[str]:
     for stage in quest.stages:
         found += [f"stages.{stage.name}: {problem}" for problem in _stage_problems(stage, quest)]
     for end in quest.endings:
-        found += [f"endings.{end.name}: {problem}" for problem in _ending_problems(end)]
+        found += [f"endings.{end.name}: {problem}" for problem in _ending_problems(end, known)]
     found += _reach_problems(quest)
     return [f"quests.{quest.name}: {problem}" for problem in found]
 
@@ -142,29 +137,29 @@ def _stage_problems(stage: Stage, quest: Quest) -> list[str]:
 
 
 def _objective_problems(goal: Objective) -> list[str]:
-    found = [f"{goal.name}: there is no kind {goal.kind!r}, there are {', '.join(KINDS)}"] if goal.kind not in KINDS else []
-    found += [f"{goal.name}: {text!r} is not {NAME_RULE}" for text in (goal.target, goal.place) if text and not is_token(text)]
+    where = f"objectives.{goal.name}"
+    found = [f"{where}: there is no kind {goal.kind!r}, there are {', '.join(KINDS)}"] if goal.kind not in KINDS else []
+    found += [f"{where}: {text!r} is not {NAME_RULE}" for text in (goal.target, goal.place) if text and not is_token(text)]
     if not 1 <= goal.count <= MAX_COUNT:
-        found.append(f"{goal.name}: count must be 1 to {MAX_COUNT}, found {goal.count}")
+        found.append(f"{where}: count must be 1 to {MAX_COUNT}, found {goal.count}")
     if goal.kind == "wait" and not (1 <= goal.minutes <= MAX_MINUTES and goal.count == 1):
-        found.append(f"{goal.name}: wanted minutes 1 to {MAX_MINUTES} and no count, found {goal.minutes} and {goal.count}")
+        found.append(f"{where}: wanted minutes 1 to {MAX_MINUTES} and no count, found {goal.minutes} and {goal.count}")
     if goal.kind != "wait" and goal.minutes:
-        found.append(f"{goal.name}: minutes are for kind wait; give the stage a limit_minutes instead")
+        found.append(f"{where}: minutes are for kind wait; give the stage a limit_minutes instead")
     return found
 
 
-def _ending_problems(ending: Ending) -> list[str]:
+def _ending_problems(ending: Ending, known: Sequence[str]) -> list[str]:
     found = [f"sku {sku!r} must be 1 to 64 of a-z 0-9 _ -" for sku, _ in ending.items if _SKU.fullmatch(sku) is None]
     found += [f"{sku}: quantity must be 1 to {MAX_COUNT}, found {many}" for sku, many in ending.items if not 1 <= many <= MAX_COUNT]
-    if (ending.currency not in CURRENCIES) if ending.amount_minor else bool(ending.currency):
-        found.append(f"wanted an amount in one of {', '.join(CURRENCIES)}, found {ending.amount_minor} {ending.currency!r}")
+    found += coins.reward_problems(ending.currency, ending.amount_minor, known)
     if not 0 <= ending.amount_minor <= MAX_AMOUNT:
         found.append(f"amount_minor must be 0 to {MAX_AMOUNT}, found {ending.amount_minor}")
     return found
 
 
 def ways(stage: Stage) -> Iterable[str]:
-    """Where a stage can lead."""
+    """The stages that may follow a stage."""
     return (stage.next,) if stage.next else tuple(choice.next for choice in stage.choices)
 
 
@@ -183,7 +178,7 @@ def _reach_problems(quest: Quest) -> list[str]:
     return found + [f"no ending can be reached from {name!r}" for name in leads if name not in ends]
 
 
-def _pattern_problems(pattern: Pattern) -> list[str]:
+def _pattern_problems(pattern: Pattern, known: Sequence[str]) -> list[str]:
     found = [f"{name!r} must be {NAME_RULE}" for name in (*pattern.givers, *pattern.targets, *pattern.places) if not is_token(name)]
     found += [] if is_token(pattern.name) and len(pattern.name) <= 47 else ["a pattern's name must be 1 to 47 of A-Z a-z 0-9 _ -"]
     found += [] if pattern.givers and pattern.targets else ["wanted at least one giver and one target"]
@@ -192,7 +187,8 @@ def _pattern_problems(pattern: Pattern) -> list[str]:
         found += [] if 1 <= low <= high <= most else [f"{field} must be a rising range within 1 to {most}, found {[low, high]}"]
     if not 0 <= pattern.minutes_each * pattern.count[1] <= MAX_MINUTES:
         found.append(f"minutes_each times the highest count must be 0 to {MAX_MINUTES}, found {pattern.minutes_each * pattern.count[1]}")
-    found += [] if pattern.currency in CURRENCIES else [f"currency must be one of {', '.join(CURRENCIES)}, found {pattern.currency!r}"]
+    if not coins.is_one(pattern.currency, known):
+        found.append(f"currency must be {coins.one_of(known)}, found {pattern.currency!r}")
     try:
         pattern.title.format(count=1, target="", place="", giver="")
     except (KeyError, IndexError, ValueError) as error:

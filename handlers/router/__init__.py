@@ -5,33 +5,37 @@
     InferenceRouteRequested ──▶ InferenceRouted     ModelHealthReported ──▶ TierHealthChanged (when it changed)
 
 A lane is a capability; the lanes `inference-<tier>` and `inference-<tier>-<number>` route requests to models, in the world of the workers'
-reports, `system`. The rules are data: `router_of(tables)` makes the handler of a world, `router` is the one of Duskmarket.
+reports, `system`. The rules are data: `router_of(tables)` makes the handler under given ones; a game gives `router` its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import answering
-from handlers.names import DEFAULT_WORLD, WORLDS, is_token
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, answering
+from handlers.names import is_token
+from handlers.plausible import UNBOUNDED, Bounds
 from handlers.router import routes, tiers
 from handlers.router.state import Routing, evolve
-from handlers.router.tables import Tables, load
+from handlers.router.tables import Tables
 from handlers.router.tiers import ALL_LANES, LANES
 from schemas.gen.worldbus.capability.v1.capability_pb2 import ServiceExpired, ServiceRegistered, ServiceUnregistered
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRouteRequested, ModelHealthReported
 from schemas.gen.worldbus.router.v1 import router_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
 
+if TYPE_CHECKING:
+    from handlers.content import Content
+
 
 def decide(tables: Tables, event: Event, routing: Routing) -> Sequence[Message]:
-    """What the router says on one lane."""
+    """The router's events on one lane."""
     match event.data:
         case said.RouteRequested() as it:
             return routes.choose(tables.circuit, event, it, routing)
@@ -75,41 +79,44 @@ def _with_all_tiers(capabilities: Sequence[str]) -> Sequence[str]:
     return tuple(dict.fromkeys((*capabilities, *ALL_LANES))) if serves else tuple(capabilities)
 
 
-def router_of(tables: Tables) -> Handler[Routing]:
+router: Final[ByWorld[Content]] = ByWorld(
+    name="router",
+    listens_to=(
+        said.RouteRequested,
+        said.ServiceCallReported,
+        InferenceRouteRequested,
+        ModelHealthReported,
+        ServiceRegistered,
+        ServiceUnregistered,
+        ServiceExpired,
+        WakeFired,
+    ),
+    emits=(
+        said.RouteChosen,
+        said.RouteRefused,
+        said.RouteAdded,
+        said.RouteRemoved,
+        said.CallFailureCounted,
+        said.CallFailuresForgotten,
+        said.CircuitOpened,
+        said.CircuitHalfOpened,
+        said.CircuitClosed,
+        said.InferenceRouted,
+        said.TierHealthChanged,
+        WakeRequested,
+        WakeCancelRequested,
+        *ANSWERS,
+    ),
+    make=lambda content: router_of(content.router, content.bounds),
+)
+
+
+def router_of(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Routing]:
     """The handler under the given tables."""
-    handler = Handler(
-        name="router",
-        listens_to=(
-            said.RouteRequested,
-            said.ServiceCallReported,
-            InferenceRouteRequested,
-            ModelHealthReported,
-            ServiceRegistered,
-            ServiceUnregistered,
-            ServiceExpired,
-            WakeFired,
-        ),
-        emits=(
-            said.RouteChosen,
-            said.RouteRefused,
-            said.RouteAdded,
-            said.RouteRemoved,
-            said.CallFailureCounted,
-            said.CallFailuresForgotten,
-            said.CircuitOpened,
-            said.CircuitHalfOpened,
-            said.CircuitClosed,
-            said.InferenceRouted,
-            said.TierHealthChanged,
-            WakeRequested,
-            WakeCancelRequested,
-        ),
+    handler = router.with_rules(
         initial=lambda entity: Routing(lane=entity),
         decide=partial(decide, tables),
         evolve=evolve,
         entities=entities,
     )
-    return answering(handler)
-
-
-router: Final = router_of(load(WORLDS / DEFAULT_WORLD / "router.toml"))
+    return answering(handler, bounds)

@@ -1,4 +1,4 @@
-"""What one lane of the router knows, folded from what it said: the routes of a capability, or the workers behind the tiers of inference."""
+"""The state of one lane of the router, folded from its events: the routes of a capability, or the workers behind the tiers of inference."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Route:
 
     @property
     def takes_calls(self) -> bool:
-        """Whether the next call may go there."""
+        """True if the next call may go there."""
         return self.circuit == CLOSED or (self.circuit == HALF_OPEN and not self.trial)
 
 
@@ -50,7 +50,7 @@ class Worker:
     open_until_ms: int = 0
 
     def takes_work(self, now_ms: int) -> bool:
-        """Whether requests of other tiers may go there: its engine is up and its circuit closed, or due for a trial."""
+        """Return whether requests of other tiers may go there: its engine is up and its circuit closed, or due for a trial."""
         return self.ready and now_ms >= self.open_until_ms
 
 

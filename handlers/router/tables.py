@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 
 TIERS: Final = ("gold", "silver", "bronze")
 MAX_MS: Final = 86_400_000
@@ -18,7 +17,7 @@ SLACK: Final = "slack"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circuit:
-    """When a circuit opens, and for how long (real milliseconds)."""
+    """The limits at which a circuit opens, and its times (real milliseconds)."""
 
     failures: int
     open_ms: int
@@ -26,13 +25,13 @@ class Circuit:
     trial_ms: int
 
     def open_for(self, times: int) -> int:
-        """How long it stays open when it opens for the `times`-th time in a row."""
+        """The milliseconds that it stays open when it opens for the `times`-th time in a row."""
         return min(self.max_open_ms, self.open_ms << min(times - 1, 30))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """What a tier needs, who helps it out, and when it helps others out: `free_slots` or `slack`."""
+    """The needs of a tier, the tiers that help it out, and the rule by which it helps others out: `free_slots` or `slack`."""
 
     needs_ms: int
     overflow: tuple[str, ...]
@@ -41,7 +40,7 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a kind of request allows: the tiers that may help out (empty: all), and what an answer may cost there (0: anything)."""
+    """The limits of a kind of request: the tiers that may help out (empty: all), and the price of an answer there (0: any)."""
 
     tiers: tuple[str, ...] = ()
     max_nano_usd: int = 0
@@ -58,25 +57,19 @@ class Tables:
 
 def load(path: Path) -> Tables:
     """The rules in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return rules(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, rules)
 
 
 def rules(table: Mapping[str, Any], name: str) -> Tables:
     """The rules in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        tables = Tables(
-            circuit=Circuit(**table["circuit"]),
-            tiers={tier: Tier(**body | {"overflow": tuple(body["overflow"])}) for tier, body in table["tiers"].items()},
-            kinds={kind: Kind(**body | {"tiers": tuple(body.get("tiers", ()))}) for kind, body in table.get("kinds", {}).items()},
-        )
-        found = _problems(tables)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadSettings(f"{name} is no table of routing: {error!r}; compare it with worlds/duskmarket/router.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("circuit", "tiers", "kinds")
+    tables = Tables(
+        circuit=root.table("circuit").into(Circuit),
+        tiers={tier: body.into(Tier) for tier, body in root.tables("tiers").items()},
+        kinds={kind: body.into(Kind) for kind, body in root.tables("kinds", optional=True).items()},
+    )
+    root.refuse(_problems(tables))
     return tables
 
 
@@ -85,7 +78,7 @@ def _problems(tables: Tables) -> list[str]:
     if not 1 <= circuit.failures <= 1000:
         found.append(f"circuit.failures must be 1 to 1000, found {circuit.failures}")
     if not 1 <= circuit.open_ms <= circuit.max_open_ms <= MAX_MS or not 1 <= circuit.trial_ms <= MAX_MS:
-        found.append(f"wanted 1 <= open_ms <= max_open_ms <= {MAX_MS} and trial_ms 1 to {MAX_MS}, found {circuit}")
+        found.append(f"circuit: wanted 1 <= open_ms <= max_open_ms <= {MAX_MS} and trial_ms 1 to {MAX_MS}, found {circuit}")
     if set(tables.tiers) != set(TIERS):
         found.append(f"tiers: wanted {', '.join(TIERS)}, found {', '.join(tables.tiers) or 'none'}")
     for name, tier in tables.tiers.items():

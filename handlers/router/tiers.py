@@ -1,4 +1,4 @@
-"""Which tier takes a request for inference that its own worker cannot answer in full and in time: by kind, slack, health, load and cost.
+"""The choice of a tier for a request of inference that its own worker cannot answer in full and in time.
 
 The worker that holds the request asks with its facts (docs/adr/0062); what a lane adds is what it remembers of the workers' health: one
 that fails again and again has its circuit opened, and gets no requests of other tiers until it is closed. Time comes with the events.
@@ -80,7 +80,7 @@ def choose(tables: Tables, it: InferenceRouteRequested, routing: Routing, now_ms
 
 
 def _cannot(tables: Tables, tier: str, its: TierStanding | None, it: InferenceRouteRequested, routing: Routing, now_ms: int) -> str:
-    """Why a tier cannot take it; nothing if it can."""
+    """The reason why a tier cannot take it; empty if it can."""
     kind, rules = tables.kinds.get(it.kind), tables.tiers[tier]
     if kind is not None and kind.tiers and tier not in kind.tiers:
         return f"does not serve {it.kind}"
@@ -99,7 +99,7 @@ def _cannot(tables: Tables, tier: str, its: TierStanding | None, it: InferenceRo
 
 
 def _well(its: TierStanding, routing: Routing, now_ms: int) -> bool:
-    """Whether any of its workers takes requests; one that this lane has not heard of does."""
+    """Return whether any of its workers takes requests; one that this lane has not heard of does."""
     known = (routing.workers.get(worker_key(its.tier, worker)) for worker in its.workers)
     return any(worker is None or worker.takes_work(now_ms) for worker in known)
 

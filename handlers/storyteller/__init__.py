@@ -4,27 +4,30 @@
     the answer   ──▶ StoryNarrated, StoryChoiceOpened        a choice ──▶ StoryChoiceMade, StoryConsequence, SceneChangeRequested
 
 What everybody may know is looked up for the prompt of a beat. The arcs are data: `storyteller_of(tables)` makes the
-handler of a world, `storyteller` is the one of Duskmarket.
+handler under given ones; a game gives `storyteller` its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import Silence, answering
-from handlers.names import DEFAULT_WORLD, WORLDS
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, Silence, answering
+from handlers.plausible import UNBOUNDED, Bounds
 from handlers.storyteller.causes import CAUSE_EVENTS, causes
 from handlers.storyteller.decide import decide
 from handlers.storyteller.state import Arc, evolve
-from handlers.storyteller.tables import Tables, load
+from handlers.storyteller.tables import Tables
 from schemas.gen.worldbus.inference.v1 import inference_pb2 as inference
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChangeRequested
 from schemas.gen.worldbus.storyteller.v1 import storyteller_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 NAME: Final = "storyteller"
 _REQUESTS: Final = frozenset({"StoryArcStartRequested", "StoryChoiceRequested"})
@@ -48,48 +51,51 @@ def _fields(event: Event) -> Any:
 
 
 def silence(tables: Tables, event: Event) -> Silence:
-    """Nothing came of a request: there is no such arc."""
+    """Explain why nothing came of a request: there is no such arc."""
     return Silence("UNKNOWN_ARC", f"wanted one of {', '.join(tables.arcs)}, found {event.entity}: say it about an arc")
 
 
-def storyteller_of(tables: Tables) -> Handler[Arc]:
+storyteller: Final[ByWorld[Content]] = ByWorld(
+    name=NAME,
+    listens_to=(
+        *CAUSE_EVENTS,
+        WakeFired,
+        inference.InferenceCompleted,
+        inference.InferenceDegraded,
+        inference.InferenceExpired,
+        inference.InferenceCancelled,
+        inference.InferenceRejected,
+        said.StoryArcStartRequested,
+        said.StoryChoiceRequested,
+    ),
+    emits=(
+        said.StoryArcBegan,
+        said.StoryTensionChanged,
+        said.StoryBeatBegan,
+        said.StoryFactEstablished,
+        said.StoryFactRefused,
+        said.StoryConsequence,
+        said.StoryNarrated,
+        said.StoryChoiceOpened,
+        said.StoryChoiceMade,
+        said.StoryArcEnded,
+        said.StoryRequestRefused,
+        inference.InferenceRequested,
+        SceneChangeRequested,
+        WakeRequested,
+        WakeCancelRequested,
+        *ANSWERS,
+    ),
+    make=lambda content: storyteller_of(content.story, content.bounds),
+)
+
+
+def storyteller_of(tables: Tables, bounds: Bounds = UNBOUNDED) -> Handler[Arc]:
     """The handler under the given tables."""
-    handler = Handler(
-        name=NAME,
-        listens_to=(
-            *CAUSE_EVENTS,
-            WakeFired,
-            inference.InferenceCompleted,
-            inference.InferenceDegraded,
-            inference.InferenceExpired,
-            inference.InferenceCancelled,
-            inference.InferenceRejected,
-            said.StoryArcStartRequested,
-            said.StoryChoiceRequested,
-        ),
-        emits=(
-            said.StoryArcBegan,
-            said.StoryTensionChanged,
-            said.StoryBeatBegan,
-            said.StoryFactEstablished,
-            said.StoryFactRefused,
-            said.StoryConsequence,
-            said.StoryNarrated,
-            said.StoryChoiceOpened,
-            said.StoryChoiceMade,
-            said.StoryArcEnded,
-            said.StoryRequestRefused,
-            inference.InferenceRequested,
-            SceneChangeRequested,
-            WakeRequested,
-            WakeCancelRequested,
-        ),
+    handler = storyteller.with_rules(
         initial=lambda entity: Arc(name=entity),
         decide=partial(decide, tables),
         evolve=evolve,
         entities=partial(entities, tables),
     )
-    return answering(handler, partial(silence, tables))
-
-
-storyteller: Final = storyteller_of(load(WORLDS / DEFAULT_WORLD / "story.toml"))
+    return answering(handler, bounds, partial(silence, tables))

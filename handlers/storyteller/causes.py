@@ -1,4 +1,4 @@
-"""What stirs arcs: facts of other subsystems, as the story's table names them."""
+"""Causes that stir arcs: facts of other subsystems, as the story's table names them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _completed(it: QuestCompleted) -> Sequence[Cause]:
 
 
 def causes(event: Event) -> Sequence[Cause]:
-    """What `event` is to the story; nothing if it is not said by whom it should be."""
+    """The causes that `event` is to the story; none if another subsystem than its own emitted it."""
     fact = _FACTS.get(type(event.data))
     return fact[2](event.entity, event.data) if fact is not None and is_word_of(fact[0], event.subsystem) else ()
 

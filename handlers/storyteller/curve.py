@@ -23,7 +23,7 @@ def contradicts(arc: Arc, beat: Beat) -> str:
 
 
 def barred_by(arc: Arc, beat: Beat) -> str:
-    """Why a beat cannot come now; empty if it can."""
+    """The reason why a beat cannot come now; empty if it can."""
     return contradicts(arc, beat) or next((need.text for need in beat.needs if not need.holds(arc)), "")
 
 
@@ -48,5 +48,5 @@ def chosen(table: ArcTable, arc: Arc) -> Beat | None:
 
 
 def finished(table: ArcTable, arc: Arc) -> bool:
-    """Whether no beat can ever come any more: all that are left contradict what is known."""
+    """Return whether no beat can ever come any more: all that are left contradict the known facts."""
     return all(contradicts(arc, beat) for beat in unplayed(table, arc))

@@ -1,4 +1,4 @@
-"""How an arc goes on: the world stirs it, a pulse may bring a beat, the beat is told, players choose."""
+"""The course of an arc: the world stirs it, a pulse may bring a beat, the beat is told, players choose."""
 
 from __future__ import annotations
 

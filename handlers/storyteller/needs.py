@@ -32,7 +32,7 @@ class Need:
     negated: bool = False
 
     def holds(self, arc: Arc) -> bool:
-        """Whether the arc meets it now."""
+        """Return whether the arc meets it now."""
         return self._holds(arc) is not self.negated
 
     def _holds(self, arc: Arc) -> bool:

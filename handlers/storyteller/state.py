@@ -1,4 +1,4 @@
-"""What an arc of the story knows, folded from what the handler said about it."""
+"""The state of an arc of the story, folded from the handler's events about it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Arc:
         return next((value for fact, value in self.facts if fact == name), "")
 
     def count(self, key: str) -> int:
-        """How often the world stirred the arc so."""
+        """The number of times that the world stirred the arc so."""
         return next((count for each, count in self.counts if each == key), 0)
 
 

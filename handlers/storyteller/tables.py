@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 from handlers.storyteller.needs import Need
 from handlers.storyteller.needs import parse as parse_need
-from handlers.typed import checked
 
 CAUSES: Final = ("quest", "quest_failed", "scene", "change", "slain", "bargain", "raid", "weather", "season", "day")
 MAX_TENSION: Final = 1000  # thousandths
@@ -37,7 +35,7 @@ class Stir:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consequence:
-    """What follows from the story, for whoever listens."""
+    """A consequence of the story, for handlers that listen."""
 
     kind: str
     text: str
@@ -109,51 +107,50 @@ class Tables:
 
 def load(path: Path) -> Tables:
     """The arcs in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> Tables:
     """The arcs in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        arcs = {arc: _arc(arc, body) for arc, body in table["arcs"].items()}
-        found = [f"arcs.{arc.name}: {problem}" for arc in arcs.values() for problem in _problems(arc)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"{name} is not a table of arcs: {error!r}; compare it with worlds/duskmarket/story.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("arcs")
+    arcs = {arc: _arc(arc, body) for arc, body in root.tables("arcs").items()}
+    root.refuse(f"arcs.{arc.name}: {problem}" for arc in arcs.values() for problem in _problems(arc))
     return Tables(arcs=arcs, listening=_listening(arcs))
 
 
-def _arc(name: str, body: Mapping[str, Any]) -> ArcTable:
-    starts = tuple(cause.partition(":") for cause in body.get("starts", ()))
-    parts = {
-        "starts": tuple((on, value) for on, _, value in starts),
-        "curve": tuple(body["curve"]),
-        "facts": {fact: tuple(values) for fact, values in body.get("facts", {}).items()},
-        "stirs": tuple(Stir(**stir) for stir in body.get("stirs", ())),
-        "beats": {beat["name"]: _beat(beat) for beat in body["beats"]},
-    }
-    if len(parts["beats"]) < len(body["beats"]):
-        raise ValueError(f"arcs.{name}: two beats have the same name")
-    return checked(ArcTable(**{**body, **parts, "name": name}))
+def _arc(name: str, body: toml.Table) -> ArcTable:
+    beats = [_beat(beat) for beat in body.rows("beats")]
+    if len({beat.name for beat in beats}) < len(beats):
+        body.refuse(["beats: two beats have the same name"])
+    starts = (cause.partition(":") for cause in body.value("starts", tuple[str, ...], ()))
+    return body.into(
+        ArcTable,
+        name=name,
+        starts=tuple((on, value) for on, _, value in starts),
+        facts=body.value("facts", Mapping[str, tuple[str, ...]], {}),
+        stirs=tuple(stir.into(Stir) for stir in body.rows("stirs", optional=True)),
+        beats={beat.name: beat for beat in beats},
+    )
 
 
-def _beat(body: Mapping[str, Any]) -> Beat:
-    parts = {
-        "needs": tuple(parse_need(need) for need in body.get("needs", ())),
-        "narrates": tuple(body.get("narrates", ())),
-        "choices": tuple(Way(**{**choice, **_follows(choice)}) for choice in body.get("choices", ())),
-    }
-    return Beat(**{**body, **parts, **_follows(body)})
+def _beat(body: toml.Table) -> Beat:
+    ways = tuple(choice.into(Way, **_follows(choice)) for choice in body.rows("choices", optional=True))
+    return body.into(Beat, needs=tuple(_needs(body)), choices=ways, **_follows(body))
 
 
-def _follows(body: Mapping[str, Any]) -> dict[str, Any]:
+def _needs(body: toml.Table) -> Iterator[Need]:
+    for number, need in enumerate(body.value("needs", tuple[str, ...], ())):
+        try:
+            yield parse_need(need)
+        except ValueError as error:
+            body.refuse([f"needs.{number}: {error}"])
+
+
+def _follows(body: toml.Table) -> dict[str, Any]:
     return {
-        "consequences": tuple(Consequence(**each) for each in body.get("consequences", ())),
-        "changes": tuple(SceneChange(**each) for each in body.get("changes", ())),
+        "consequences": tuple(each.into(Consequence) for each in body.rows("consequences", optional=True)),
+        "changes": tuple(each.into(SceneChange) for each in body.rows("changes", optional=True)),
     }
 
 
@@ -170,9 +167,11 @@ def _problems(arc: ArcTable) -> list[str]:
     for fact, values in arc.facts.items():
         if not values or len(set(values)) < len(values) or not all(map(is_token, values)):
             found.append(f"facts.{fact}: wanted one value or more, each once and {NAME_RULE}, found {list(values)}")
-    for on, value in (*arc.starts, *((stir.on, stir.value) for stir in arc.stirs)):
+    causes = {f"starts.{number}": cause for number, cause in enumerate(arc.starts)}
+    causes |= {f"stirs.{number}": (stir.on, stir.value) for number, stir in enumerate(arc.stirs)}
+    for where, (on, value) in causes.items():
         if on not in CAUSES or not all(map(is_token, value.split("=", 1))):
-            found.append(f"wanted one of {', '.join(CAUSES)} and a name, found {on}:{value}")
+            found.append(f"{where}: wanted one of {', '.join(CAUSES)} and a name, found {on}:{value}")
     found += _number_problems(arc)
     for beat in arc.beats.values():
         found += [f"beats.{beat.name}: {problem}" for problem in _beat_problems(beat, arc)]
@@ -187,7 +186,7 @@ def _number_problems(arc: ArcTable) -> list[str]:
     if not arc.curve or any(not 0 <= point <= MAX_TENSION for point in arc.curve):
         found.append(f"curve must have one point or more, each 0 to {MAX_TENSION}, found {list(arc.curve)}")
     keys = [stir.key for stir in arc.stirs]
-    found += [] if len(set(keys)) == len(keys) and all(map(is_token, keys)) else [f"each stir needs a key of its own, {NAME_RULE}"]
+    found += [] if len(set(keys)) == len(keys) and all(map(is_token, keys)) else [f"stirs: each needs a key of its own, {NAME_RULE}"]
     found += [f"stirs.{each.key}: tension must be -1000 to 1000" for each in arc.stirs if abs(each.tension) > MAX_TENSION]
     for each in arc.stirs:
         found += [f"stirs.{each.key}: {problem}" for problem in _fact_problems(each.establishes, arc)]

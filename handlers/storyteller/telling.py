@@ -1,4 +1,4 @@
-"""How a beat is told: what a model is asked, and what is taken of its answer.
+"""The telling of a beat: the request to a model, and the part of its answer that is taken.
 
 Whatever comes back, something is told and no fact is broken.
 """
@@ -39,7 +39,7 @@ Said = Sequence[Message]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back: a text, where it is from, and facts it claims."""
+    """The answer that came back: a text, its source, and the facts that it claims."""
 
     text: str
     rung: str
@@ -68,7 +68,7 @@ def asked(table: ArcTable, arc: Arc, beat: Beat, number: int, event_id: str) -> 
 
 
 def _knowledge(beat: Beat) -> Knowledge:
-    """What the model shall know of the world: what everybody may know, for everybody hears the beat.
+    """The model's knowledge of the world: the public part of it, for everybody hears the beat.
 
     Secrets come into a story through its beats, in their author's words; no model is shown them whose words players hear.
     """
@@ -132,7 +132,7 @@ def authored(beat: Beat) -> Answer:
 
 
 def told(table: ArcTable, arc: Arc, beat: Beat, answer: Answer) -> tuple[Said, Arc]:
-    """What is said when a beat has been told, and the arc with the facts that its narration established."""
+    """The events after a beat has been told, and the arc with the facts that its narration established."""
     number = len(arc.played)
     said: list[Message] = [StoryNarrated(number=number, beat=beat.name, text=answer.text, rung=answer.rung, request_id=arc.request)]
     for fact, value in answer.claims.items():

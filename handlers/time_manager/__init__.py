@@ -10,16 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import answering
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.time_manager.calendar import Calendar, load
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, answering
+from handlers.plausible import UNBOUNDED, Bounds
+from handlers.time_manager.calendar import Calendar
 from handlers.time_manager.decide import decide
 from handlers.time_manager.state import Clock, evolve
 from schemas.gen.worldbus.time.v1 import time_pb2 as said
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 CLOCK: Final = "clock"
 _WISHES_OF_OTHERS: Final = frozenset({"WakeRequested", "WakeCancelRequested"})
@@ -30,46 +33,49 @@ def entities(event: Event) -> Sequence[str]:
     return (CLOCK,) if event.kind in _WISHES_OF_OTHERS else (event.entity,)
 
 
-def time_manager(calendar: Calendar) -> Handler[Clock]:
+time: Final[ByWorld[Content]] = ByWorld(
+    name="time",
+    listens_to=(
+        said.RealTimePassed,
+        said.WakeRequested,
+        said.WakeCancelRequested,
+        said.ClockStartRequested,
+        said.ClockScaleRequested,
+        said.ClockPauseRequested,
+        said.ClockResumeRequested,
+        said.ScheduledEventRequested,
+        said.ScheduledEventCancelRequested,
+    ),
+    emits=(
+        said.ClockAdvanced,
+        said.PausedTimePassed,
+        said.WakeScheduled,
+        said.WakeFired,
+        said.WakeCancelled,
+        said.DayBegan,
+        said.SeasonChanged,
+        said.TimeOfDayChanged,
+        said.ClockStarted,
+        said.ClockChangeTaken,
+        said.ClockScaleChanged,
+        said.ClockPaused,
+        said.ClockResumed,
+        said.EventScheduled,
+        said.ScheduledEventFired,
+        said.ScheduledEventCancelled,
+        said.ClockRequestRefused,
+        *ANSWERS,
+    ),
+    make=lambda content: time_manager(content.calendar, content.bounds),
+)
+
+
+def time_manager(calendar: Calendar, bounds: Bounds = UNBOUNDED) -> Handler[Clock]:
     """The handler, with the calendar for clocks that are started without one of their own."""
-    handler = Handler(
-        name="time",
-        listens_to=(
-            said.RealTimePassed,
-            said.WakeRequested,
-            said.WakeCancelRequested,
-            said.ClockStartRequested,
-            said.ClockScaleRequested,
-            said.ClockPauseRequested,
-            said.ClockResumeRequested,
-            said.ScheduledEventRequested,
-            said.ScheduledEventCancelRequested,
-        ),
-        emits=(
-            said.ClockAdvanced,
-            said.PausedTimePassed,
-            said.WakeScheduled,
-            said.WakeFired,
-            said.WakeCancelled,
-            said.DayBegan,
-            said.SeasonChanged,
-            said.TimeOfDayChanged,
-            said.ClockStarted,
-            said.ClockChangeTaken,
-            said.ClockScaleChanged,
-            said.ClockPaused,
-            said.ClockResumed,
-            said.EventScheduled,
-            said.ScheduledEventFired,
-            said.ScheduledEventCancelled,
-            said.ClockRequestRefused,
-        ),
+    handler = time.with_rules(
         initial=lambda entity: Clock(),
         decide=partial(decide, calendar),
         evolve=evolve,
         entities=entities,
     )
-    return answering(handler)
-
-
-time: Final = time_manager(load(WORLDS / DEFAULT_WORLD / "calendar.toml"))
+    return answering(handler, bounds)

@@ -74,7 +74,7 @@ class _Rested:
         self.owed = clock.owed
 
     def said(self) -> Sequence[Message]:
-        """Everything in order: what is due, the step itself, what comes true with it."""
+        """The events in order: timers that are due, the step itself, changes that come true with it."""
         clock = self.clock
         real = list(islice(clock.real_wakes.until(self.heard), REAL_ROOM))
         walked = () if clock.paused else self._walked(ROOM - len(clock.changes) - len(real))
@@ -202,7 +202,7 @@ class _Walk:
 
 
 def _changes(before: Reading, now: Reading, *, asleep: bool) -> list[Message]:
-    """What begins at `now`: day, season, time of day, in this order."""
+    """The beginnings at `now`: day, season, time of day, in this order."""
     said: list[Message] = []
     moment = now.to_proto()
     if now.day != before.day:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 from schemas.gen.worldbus.time.v1 import types_pb2 as proto
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 MINUTE_MS: Final = 60_000
@@ -37,7 +37,7 @@ class Season:
 
     @property
     def marks(self) -> tuple[int, int, int, int]:
-        """When dawn, day, dusk and night begin, rising."""
+        """The minutes at which dawn, day, dusk and night begin, rising."""
         return self.dawn_minute, self.day_minute, self.dusk_minute, self.night_minute
 
 
@@ -60,7 +60,7 @@ class Calendar:
         return sum(season.days for season in self.seasons)
 
     def to_proto(self) -> proto.Calendar:
-        """As it stands in events."""
+        """The calendar's form in events."""
         return proto.Calendar(hours_per_day=self.hours_per_day, offset_ms=self.offset_ms, seasons=map(_season_to_proto, self.seasons))
 
 
@@ -95,7 +95,7 @@ def from_proto(message: proto.Calendar) -> Calendar:
 
 
 def problems(calendar: Calendar) -> list[str]:
-    """Everything that is wrong with a calendar, for people; empty if nothing is."""
+    """The faults of a calendar, for people; empty if there are none."""
     found: list[str] = []
     if not 1 <= calendar.hours_per_day <= MAX_HOURS:
         found.append(f"hours_per_day must be 1 to {MAX_HOURS}, found {calendar.hours_per_day}")
@@ -125,19 +125,25 @@ def _season_problems(season: Season, day_minutes: int) -> list[str]:
 
 def load(path: Path) -> Calendar:
     """The calendar in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        calendar = Calendar(
-            hours_per_day=table["hours_per_day"],
-            offset_ms=table.get("offset_minutes", 0) * MINUTE_MS,
-            seasons=tuple(Season(**season) for season in table["seasons"]),
-        )
-        found = problems(calendar)
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise BadSettings(f"{path.name} is not a calendar: {error!r}; compare it with worlds/duskmarket/calendar.toml") from error
-    if found:
-        raise BadSettings(f"{path.name}: " + "; ".join(found))
+    return toml.read(path, parse)
+
+
+def parse(table: Mapping[str, Any], name: str) -> Calendar:
+    """The calendar in a parsed file called `name`; raises `BadSettings` with every problem found."""
+    root = toml.of(table, name)
+    root.only("hours_per_day", "offset_minutes", "seasons")
+    calendar = Calendar(
+        hours_per_day=root.value("hours_per_day", int),
+        offset_ms=root.value("offset_minutes", int, 0) * MINUTE_MS,
+        seasons=tuple(season.into(Season) for season in root.rows("seasons")),
+    )
+    root.refuse(f"{_key_of(problem)}{problem}" for problem in problems(calendar))
     return calendar
+
+
+def _key_of(problem: str) -> str:
+    """The key of a file that a problem of any calendar concerns; empty where it begins with it."""
+    return "" if problem.startswith("hours_per_day") else "offset_minutes: " if problem.startswith("offset_ms") else "seasons: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +161,7 @@ class Reading:
     next_season: str
 
     def to_proto(self) -> proto.WorldTime:
-        """As it stands in events."""
+        """The reading's form in events."""
         hour, minute = divmod(self.minute_of_day, 60)
         return proto.WorldTime(
             world_ms=self.world_ms,
@@ -182,7 +188,7 @@ def _season_starts(calendar: Calendar) -> tuple[int, ...]:
 
 
 def read(calendar: Calendar, world_ms: int) -> Reading:
-    """What the calendar shows at `world_ms`."""
+    """The calendar's reading at `world_ms`."""
     day_ms = calendar.day_ms
     days, in_day = divmod(world_ms + calendar.offset_ms, day_ms)
     year, day_of_year = divmod(days, calendar.year_days)

@@ -1,4 +1,4 @@
-"""What the clock answers to each wish. Rules that say no say why; a wish that is true already is answered with nothing."""
+"""The clock's answers to commands. A refusal has its reason; a command that is fulfilled already is answered with nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is due when: an immutable schedule in which adding or removing one of ten thousand wishes costs microseconds.
+"""An immutable schedule in which adding or removing one of ten thousand timers costs microseconds.
 
 A dict or a sorted tuple would be copied whole at every event. Here both are cut in pieces, and a change copies one piece and the
 outer tuple.
@@ -36,15 +36,15 @@ class Schedule:
             yield from run
 
     def get(self, key: str) -> int | None:
-        """When `key` is due, or None if it is not planned."""
+        """The moment at which `key` is due, or None if it is not planned."""
         return self.due[_shard(key)].get(key) if self.size else None
 
     def first(self) -> Entry | None:
-        """What is due first, or None."""
+        """The entry that is due first, or None."""
         return self.order[0][0] if self.order else None
 
     def until(self, moment: int) -> Iterator[Entry]:
-        """What is due at or before `moment`, in due order."""
+        """The entries that are due at or before `moment`, in due order."""
         for entry in self:
             if entry[0] > moment:
                 return

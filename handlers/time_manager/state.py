@@ -1,4 +1,4 @@
-"""What the clock knows about itself, folded from what it said."""
+"""The clock's state, folded from its own events."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Planned:
     happened: int = 0
 
     def next_after(self, due: int) -> int:
-        """When it happens next after happening at `due`; 0 if never again."""
+        """The next moment after `due`; 0 if there is none."""
         over = self.every_ms == 0 or (self.times > 0 and self.happened + 1 >= self.times)
         return 0 if over else due + self.every_ms
 
@@ -92,7 +92,7 @@ class Clock:
 
     @property
     def anchor(self) -> Anchor:
-        """Its last step."""
+        """The anchor of its last step."""
         return Anchor(world_ms=self.world_ms, real_ms=self.real_ms, scale=self.scale, owed=self.owed, paused=self.paused)
 
     @property

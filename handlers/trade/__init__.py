@@ -12,18 +12,22 @@ stays with, or goes back to, whoever had it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import Message
 
 from bus.event import Event
-from bus.handler import Handler
-from handlers.answering import answering
+from bus.handler import ByWorld, Handler
+from handlers.answering import ANSWERS, answering
+from handlers.plausible import UNBOUNDED, Bounds
 from handlers.trade.decide import decide, silence
 from handlers.trade.state import Trade, evolve
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemReleaseRequested, ItemReserveRefused, ItemReserveRequested, ItemsReserved
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
 from schemas.gen.worldbus.trade.v1 import trade_pb2 as said
+
+if TYPE_CHECKING:
+    from handlers.content import Content
 
 __all__ = ["trade"]
 
@@ -44,7 +48,7 @@ def entities(event: Event) -> Sequence[str]:
             return (event.entity,)
 
 
-_handler: Final = Handler(
+trade: Final[ByWorld[Content]] = ByWorld(
     name=NAME,
     listens_to=(
         said.TradeProposeRequested,
@@ -63,10 +67,18 @@ _handler: Final = Handler(
         ItemReserveRequested,
         ItemReleaseRequested,
         WakeRequested,
+        *ANSWERS,
     ),
-    initial=lambda entity: Trade(name=entity),
-    decide=decide,
-    evolve=evolve,
-    entities=entities,
+    make=lambda content: trades(content.bounds),
 )
-trade: Final = answering(_handler, silence)
+
+
+def trades(bounds: Bounds = UNBOUNDED) -> Handler[Trade]:
+    """The handler; reports are believed within `bounds`."""
+    handler = trade.with_rules(
+        initial=lambda entity: Trade(name=entity),
+        decide=decide,
+        evolve=evolve,
+        entities=entities,
+    )
+    return answering(handler, bounds, silence)

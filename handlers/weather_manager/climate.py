@@ -15,7 +15,7 @@ from handlers.weather_manager.tables import Season, Shares, Sky, Tables
 
 
 class Spot(NamedTuple):
-    """Where the walk stands: a sky and its level, 1 or more."""
+    """A place of the walk: a sky and its level, 1 or more."""
 
     sky: str
     level: int
@@ -35,7 +35,7 @@ class Laws:
     flow: Sequence[Sequence[tuple[int, float]]]  # the rows again, by number of the spot: for adding up many walks
 
     def row(self, spot: Spot) -> Row:
-        """Where the walk may go from `spot`."""
+        """The shares of the places that the walk may go to from `spot`."""
         return self.rows.get(spot, self.begins)
 
 
@@ -53,7 +53,7 @@ class Climates:
         return seasons[season] if season in seasons else next(iter(seasons.values()))
 
     def intensity(self, spot: Spot) -> float:
-        """How strong the weather is, 0 to 1."""
+        """The strength of the weather, 0 to 1."""
         sky = self.tables.skies.get(spot.sky)
         return 0.0 if sky is None else sky.levels[min(spot.level, len(sky.levels)) - 1]
 
@@ -115,7 +115,7 @@ def roll(seed: int, what: str, number: int) -> float:
 
 
 def draw(row: Row, die: float) -> Spot:
-    """Where `die` leads."""
+    """The place to which `die` leads."""
     for spot, share in row:
         die -= share
         if die < 0:
@@ -124,7 +124,7 @@ def draw(row: Row, die: float) -> Spot:
 
 
 def course(start: Spot, steps: Sequence[int], seed: int, laws: Callable[[int], Laws]) -> Iterator[Spot]:
-    """Where the walk stands at each of `steps`, having stood at `start` before the first; `laws` are those in force at a step."""
+    """The places of the walk at each of `steps`, from `start` before the first; `laws` are those in force at a step."""
     spot = start
     for step in steps:
         spot = draw(laws(step).row(spot), roll(seed, "step", step))

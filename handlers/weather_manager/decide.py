@@ -1,4 +1,4 @@
-"""What a zone answers: its walk goes on at every wake, overrides reign over it, forecasts look ahead of it."""
+"""A zone's answers: its walk goes on at every timer, overrides reign over it, forecasts look ahead of it."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _worth_saying(zone: Zone, it: WeatherChanged) -> bool:
 
 
 def _walk(climates: Climates, zone: Zone, until_ms: int, *, now: str = "") -> tuple[Spot, int]:
-    """Where nature stands after every step before `until_ms`, and since when its sky is there. `now` is today's season."""
+    """The place of nature after every step before `until_ms`, and the moment since which its sky is there. `now` is today's season."""
     step_ms = climates.tables.step_ms
     last = (until_ms - 1) // step_ms
     steps = range(max(zone.known_ms // step_ms, last - MAX_CATCH_UP) + 1, last + 1)

@@ -1,4 +1,4 @@
-"""What a zone knows about its weather, folded from what the handler said about it."""
+"""A zone's weather, folded from the handler's events about it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Zone:
 
     @property
     def begun(self) -> bool:
-        """Whether there is any weather yet."""
+        """True once there is weather."""
         return self.natural.level > 0
 
     def season_at(self, moment: int, now: str = "") -> str:
@@ -64,7 +64,7 @@ class Zone:
 
     @property
     def seasons_known_ms(self) -> int:
-        """Until when the seasons are known."""
+        """The moment until which the seasons are known."""
         return self.turned[-1][1] if self.turned else self.season_ends_ms
 
 

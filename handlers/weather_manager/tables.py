@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
 from typing import Any, Final
 
-from bus.errors import BadSettings
+from bus import toml
 from handlers.names import NAME_RULE, is_token
 
 MINUTE_MS: Final = 60_000
@@ -51,37 +50,25 @@ class Tables:
 
 def load(path: Path) -> Tables:
     """The tables in a TOML file; raises `BadSettings` with every problem found."""
-    try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
+    return toml.read(path, parse)
 
 
 def parse(table: Mapping[str, Any], name: str) -> Tables:
     """The tables in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        tables = Tables(
-            step_ms=table["step_minutes"] * MINUTE_MS,
-            skies={sky: _sky(body) for sky, body in table["skies"].items()},
-            climates={
-                climate: {season: Season(**body) for season, body in seasons.items()} for climate, seasons in table["climates"].items()
-            },
-        )
-        found = problems(tables)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"{name} is not a weather table: {error!r}; compare it with worlds/duskmarket/weather.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
+    root = toml.of(table, name)
+    root.only("step_minutes", "skies", "climates")
+    tables = Tables(
+        step_ms=root.value("step_minutes", int) * MINUTE_MS,
+        skies={sky: body.into(Sky) for sky, body in root.tables("skies").items()},
+        climates={climate: {season: seasons.table(season).into(Season) for season in seasons}
+                  for climate, seasons in root.tables("climates").items()},
+    )  # fmt: skip
+    root.refuse(problems(tables))
     return tables
 
 
-def _sky(body: Mapping[str, Any]) -> Sky:
-    low, high = body["wind_mps"]
-    return Sky(**{**body, "levels": tuple(body["levels"]), "wind_mps": (low, high)})
-
-
 def problems(tables: Tables) -> list[str]:
-    """Everything that is wrong with the tables, for people; empty if nothing is."""
+    """The faults of the tables, for people; empty if there are none."""
     found = [] if tables.step_ms >= MINUTE_MS else [f"step_minutes must be 1 or more, found {tables.step_ms / MINUTE_MS:g}"]
     if not tables.climates:
         found.append("wanted at least one climate, found none")
@@ -125,7 +112,7 @@ def _season_problems(season: Season, skies: Mapping[str, Sky]) -> list[str]:
 
 
 def _share_problems(row: str, shares: Shares, season: Season) -> list[str]:
-    found = [f"{row}: {sky} has no row of its own in next" for sky in shares if sky not in season.next]
+    found = [f"{row}.{sky}: {sky} has no row of its own in next" for sky in shares if sky not in season.next]
     if any(share < 0 for share in shares.values()):
         found.append(f"{row}: probabilities must be 0 or more, found {dict(shares)}")
     if not isclose(sum(shares.values()), 1, abs_tol=SHARE_TOLERANCE):

@@ -16,7 +16,6 @@ from inference.engine import Abilities, Chunk, End, Finish, Load, Prompt
 from inference.engines.authored import fill
 from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
 from inference.grammar import Grammar
-from inference.grammars import load
 from inference.json_schema import schema
 from inference.prompts import check
 
@@ -65,7 +64,7 @@ def resumed(words: Iterator[str], spoken: str) -> Iterator[str]:
 
 
 def cut_at(text: str, stop: Sequence[str]) -> int:
-    """Where the first of the stop texts begins, -1 if none does."""
+    """The place where the first of the stop texts begins, -1 if none does."""
     return min((at for each in stop if (at := text.find(each)) >= 0), default=-1)
 
 
@@ -108,8 +107,8 @@ class GrammarEngine:
     name = "grammar"
     model = "grammar"
 
-    def __init__(self, grammars: Mapping[str, Grammar] | None = None, default: str = "npc_line", slots: int = 64) -> None:
-        self.grammars = load() if grammars is None else grammars
+    def __init__(self, grammars: Mapping[str, Grammar], default: str = "npc_line", slots: int = 64) -> None:
+        self.grammars = grammars
         self.default = default
         self.abilities = Abilities(json_schema=True, choices=True, seed=True, resume=True, grammars=frozenset(self.grammars))
         self.slots = slots

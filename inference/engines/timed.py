@@ -19,7 +19,6 @@ from inference.engine import Abilities, Chunk, Load, Part, Prompt
 from inference.engines.grammar import chunks, grammar_of, pieces, prompt_tokens, resumed
 from inference.errors import EngineFailed, EngineOverloaded
 from inference.grammar import Grammar
-from inference.grammars import load
 from inference.prompts import check
 
 MOST_KNOWN: Final = 4_096  # beginnings of prompts that are remembered
@@ -27,7 +26,7 @@ MOST_KNOWN: Final = 4_096  # beginnings of prompts that are remembered
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast a `TimedEngine` is, in seconds. The defaults are near a 3B model on one modern GPU."""
+    """The speed of a `TimedEngine`, in seconds. The defaults are near a 3B model on one modern GPU."""
 
     first: float = 0.030
     """From the call to the first token, without the prompt's length."""
@@ -53,13 +52,13 @@ class TimedEngine:
         *,
         slots: int = 8,
         model: str = "timed",
-        grammars: Mapping[str, Grammar] | None = None,
+        grammars: Mapping[str, Grammar],
         default: str = "npc_line",
     ) -> None:
         self.pace = pace or Pace()
         self.slots = slots
         self.model = model
-        self.grammars = load() if grammars is None else grammars
+        self.grammars = grammars
         self.default = default
         self.abilities = Abilities(json_schema=True, choices=True, seed=True, resume=True, grammars=frozenset(self.grammars))
         self.calls = 0

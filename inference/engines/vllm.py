@@ -31,7 +31,7 @@ _FINISH: Final[Mapping[str, Finish]] = {"stop": "stop", "length": "length", "rep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VllmSettings:
-    """How one pool runs vLLM. `extra` goes to `AsyncEngineArgs` as it is."""
+    """The settings of vLLM for one pool. `extra` goes to `AsyncEngineArgs` as it is."""
 
     model: str
     """Folder or name on the Hugging Face hub."""
@@ -260,7 +260,7 @@ def _start(settings: VllmSettings, note: Callable[[int, int, float], None], star
 
 
 def _arguments(kind: Any, settings: VllmSettings) -> Any:
-    """What we want of vLLM; wishes that this version does not know are left out, unless they come from `extra`."""
+    """Make vLLM's arguments; those that this version does not know are left out, unless they come from `extra`."""
     from vllm.config import StructuredOutputsConfig
 
     known = {each.name for each in fields(kind)}
@@ -328,7 +328,7 @@ async def _abort(llm: Any, name: str) -> None:
 
 
 def _translated(error: Exception, prompt: Prompt, *, begun: bool) -> Exception:
-    """What an exception of vLLM means for the worker. Names are compared, because their modules moved between versions."""
+    """Translate an exception of vLLM for the worker. Names are compared, because their modules moved between versions."""
     names = {kind.__name__ for each in (error, error.__cause__) if each is not None for kind in type(each).__mro__}
     if names & {"QueueOverflowError", "MaxQueuedTokensError"}:
         return EngineOverloaded(f"vLLM takes no more at the moment: {_said(error)}")

@@ -18,4 +18,5 @@ knowledge = Projection(
         **truths.ON,
         **memories.ON,
     },
+    others=truths.of_a_game,
 )

@@ -31,7 +31,7 @@ def memory_id(owner: str, number: int) -> str:
 
 
 def remembered(event: Event, it: said.NpcRemembered) -> list[Change]:
-    """It is known from here on; what it crowded out is still in the store."""
+    """Add a memory that is known from here on; those that it crowded out are still in the store."""
     if event.subject.subsystem != SAYER:
         return []
     return [*happened(event, it), _memory(event, it, it.kind)]
@@ -45,7 +45,7 @@ def merged(event: Event, it: said.NpcMemoriesMerged) -> list[Change]:
 
 
 def forgot(event: Event, it: said.NpcForgot) -> list[Change]:
-    """These are gone from here on."""
+    """End the memories that are gone from here on."""
     return [*happened(event, it), *_ended(event, it.numbers)] if event.subject.subsystem == SAYER else []
 
 

@@ -1,4 +1,4 @@
-"""What characters remember, ready to be searched: the memories of one character as arrays, brought up to date before each question.
+"""Memories of characters, ready to be searched: those of one character as arrays, brought up to date before each question.
 
 A memory's score is
 
@@ -55,7 +55,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class Asked(NamedTuple):
-    """What is asked of a mind: as of `position`, at the world time `world_ms`."""
+    """A question to a mind: as of `position`, at the world time `world_ms`."""
 
     words: str
     vector: Vectors | None
@@ -149,7 +149,7 @@ class Mind:
         return place
 
     def recall(self, asked: Asked, strangers: Sequence[tuple[str, int]] = ()) -> list[Recalled]:
-        """What comes to mind, best first."""
+        """The memories that a question brings to mind, best first."""
         count = len(self._rows)
         if not count:
             return []
@@ -199,7 +199,7 @@ class Ready(NamedTuple):
     strangers: Sequence[tuple[str, int]]
 
     def recall(self, asked: Asked) -> list[Recalled]:
-        """What comes to mind, best first."""
+        """The memories that a question brings to mind, best first."""
         return self.mind.recall(asked, self.strangers)
 
 

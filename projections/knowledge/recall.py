@@ -1,4 +1,4 @@
-"""What a prompt wants to know: passages of lore that the audience may know, and the owner's own memories, best first.
+"""The knowledge for a prompt: passages of lore that the audience may know, and the owner's own memories, best first.
 
 Both are asked with one vector; while it is computed, the owner's mind is brought up to date and the lore's words are looked up. Of each
 kind the best come first, in turns, beginning with memories: ranks of two kinds can be compared where scores cannot. What has hardly to do
@@ -30,7 +30,7 @@ LEAST_SCORE: Final = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """As `worldbus.inference.v1.Knowledge`, in one world, as of a position."""
+    """A question like `worldbus.inference.v1.Knowledge`, in one world, as of a position."""
 
     world: str
     query: str

@@ -61,7 +61,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reembedded:
-    """What was done. `was` is empty where no model served before."""
+    """The outcome. `was` is empty where no model served before."""
 
     was: str
     now: str

@@ -55,7 +55,7 @@ class BadQuery(Rejected):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What is asked, by whom, as of when."""
+    """A question: its text, its asker, the position that it is as of."""
 
     world: str
     text: str
@@ -113,7 +113,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ByWords:
-    """What was found by words, in the database's own form, and the position that this is as of."""
+    """The findings by words, in the database's own form, and the position that they are as of."""
 
     at: int
     found: str
@@ -167,7 +167,7 @@ class Search:
         )
 
     async def _words(self, query: Query) -> ByWords | None:
-        """What a hybrid search finds by words; None where there is no vector to wait for, or nothing was projected yet."""
+        """Find by words for a hybrid search; None where there is no vector to wait for, or nothing was projected yet."""
         if query.mode != "hybrid" or self._serving is None:
             return None
         async with self._pool.acquire() as connection:

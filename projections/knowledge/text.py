@@ -1,4 +1,4 @@
-"""What is searched for in a passage: headings and body as one text. Vectors are made from this text and kept under its hash."""
+"""The text of a passage that is searched: headings and body as one. Vectors are made from this text and kept under its hash."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from bus.event import Event
 from projections.projection import Change, Table, When
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, DayBegan
-from schemas.registry import all_events, subsystem
+from schemas.registry import all_events, is_ours, subsystem
 from schemas.upcast import newest
 
 TRUTHS = Table("truths", key=("world", "condition"), once=True)
@@ -39,7 +39,7 @@ TELLING: Final = frozenset(
         "weather",
     ]
 )
-"""Subsystems whose events lore may wait for."""
+"""Subsystems of worldbus whose events lore may wait for, beside those of a game's own packages."""
 _ASIDE: Final = ("Requested", "Refused", "Repeated", "Rejected", "Heartbeat")
 _CHATTER: Final = frozenset(
     [
@@ -61,13 +61,19 @@ FIRST_DAYS: Final = 4000  # of the calendar that a clock may start behind and th
 
 
 def may_be_waited_for(message: type[Message]) -> bool:
-    """Whether `event:<EventName>` of this type ever comes true."""
+    """Return whether `event:<EventName>` of this type can ever come true."""
     name, full_name = message.DESCRIPTOR.name, message.DESCRIPTOR.full_name
-    return newest(full_name) == full_name and subsystem(message) in TELLING and not name.endswith(_ASIDE) and name not in _CHATTER
+    tells = subsystem(message) in TELLING if is_ours(message) else True
+    return newest(full_name) == full_name and tells and not name.endswith(_ASIDE) and name not in _CHATTER
+
+
+def of_a_game(message: type[Message]) -> When | None:
+    """The function for a type of a game's own packages."""
+    return happened if may_be_waited_for(message) else None
 
 
 def first(event: Event, *conditions: str) -> list[Change]:
-    """These are true from here on, if they were not before."""
+    """Note conditions as true from here on, if they were not before."""
     return [TRUTHS.put(event.world, condition, since=event.position) for condition in conditions]
 
 
@@ -102,7 +108,7 @@ def clock_started(event: Event, it: ClockStarted) -> list[Change]:
 
 
 ON: Final[dict[type[Message], When]] = {
-    **{message: happened for message in all_events() if may_be_waited_for(message)},
+    **{message: happened for message in all_events() if is_ours(message) and may_be_waited_for(message)},
     QuestCompleted: completed,
     DayBegan: day_began,
     ClockStarted: clock_started,

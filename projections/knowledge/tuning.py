@@ -1,4 +1,4 @@
-"""What searches need to be quick when there is much to search: how common words and tokens are, and an index of the vectors.
+"""Tuning of searches in a large store: counts of common words and tokens, and an index of the vectors.
 
 An exact scan finds what is nearest and needs no index; up to some ten thousand passages it is also quick enough. Above that an index (HNSW)
 is built, and held against the exact scan: searches use it only if it finds what the scan finds, at audiences of any breadth.
@@ -50,7 +50,7 @@ log = structlog.get_logger(__name__)
 
 
 async def worth(connection: Connection, model: str, new: int) -> bool:
-    """Whether so many new vectors change the picture."""
+    """Return whether so many new vectors change the picture."""
     before: int | None = await connection.fetchval("SELECT vectors FROM worldbus.embedding_models WHERE model = $1", model)
     return new >= GROWN * (before or 0)
 
@@ -69,7 +69,7 @@ async def tune(connection: Connection, model: str) -> None:
 
 
 async def count_terms(connection: Connection) -> None:
-    """How many passages have each common word and each token. Searches see the old counts or the new ones."""
+    """Count the passages with each common word and with each token. Searches see the old counts or the new ones."""
     async with connection.transaction():
         await connection.execute("DELETE FROM worldbus.search_terms")
         for row in await connection.fetch(_WORLDS):

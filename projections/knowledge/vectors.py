@@ -1,13 +1,12 @@
-"""Where vectors are kept: by model and by the hash of the text, so that they outlive every rebuild of the projection."""
+"""The store of vectors: by model and by the hash of the text, so that they outlive every rebuild of the projection."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
-import numpy as np
 
 from bus.errors import BadSettings
 from projections.knowledge.embedders import Embedder, Vectors
@@ -113,12 +112,9 @@ async def ensure(connection: Connection, embedder: Embedder, texts: Mapping[str,
 
 async def write(connection: Connection, model: str, hashes: Sequence[str], vectors: Vectors) -> None:
     """Keep vectors; those that are there already stay."""
-    await connection.execute(_WRITE, model, list(hashes), [literal(vector) for vector in vectors])
+    from pgvector import HalfVector
 
-
-def literal(vector: Any) -> str:
-    """A vector as pgvector reads it, at the precision of half floats."""
-    return "[" + ",".join(map(str, np.asarray(vector, np.float16).tolist())) + "]"
+    await connection.execute(_WRITE, model, list(hashes), [HalfVector(vector).to_text() for vector in vectors])
 
 
 async def switch(connection: Connection, model: str) -> None:

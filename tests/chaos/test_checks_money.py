@@ -10,14 +10,13 @@ from google.protobuf.message import Message
 from bench.chaos.checks.money import check
 from bus.event import Event
 from bus.testing import Rehearsal
-from handlers.inventory import inventory
-from handlers.payment import payment
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGranted, ItemRemoved, ItemUsed
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.payment.v1.types_pb2 import LedgerEntry
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
 from schemas.gen.worldbus.quest.v1.types_pb2 import QuestItem
+from tests.duskmarket import inventory, payment
 from tests.projected import event
 
 History = list[Event]

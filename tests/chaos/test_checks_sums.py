@@ -13,16 +13,13 @@ from bench.chaos import collect
 from bench.chaos.checks.sums import QUERIES, Sums, of_the_log, tables_add_up
 from bus.event import Event
 from bus.testing import Rehearsal
-from handlers.inventory import inventory
-from handlers.payment import payment
-from handlers.quest_system import quest
-from projections.catalogue import PROJECTIONS
 from projections.projector import Projector
 from projections.reader import Listed
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, PlayerSpoke
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemUseRequested
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAbandonRequested, QuestAcceptRequested
+from tests.duskmarket import PROJECTIONS, inventory, payment, quest
 from tests.projected import unreadable
 
 

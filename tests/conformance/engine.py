@@ -14,6 +14,7 @@ from inference.dressing import fits as in_shape
 from inference.engine import Abilities, Answer, Engine, Part, Prompt, answer
 from inference.errors import EngineOverloaded, PromptRejected
 from worldbus.warm import prompts
+from worlds.duskmarket import game
 
 PROMPT = Prompt(
     parts=(Part("system", "You are Mara, a fishmonger."), Part("user", "Good evening! What news from the harbour?")), max_tokens=16, seed=7
@@ -269,7 +270,7 @@ class EngineSuite:
     async def test_every_shape_that_the_world_asks_for_is_taken(self, engine: Engine) -> None:
         if not engine.abilities.json_schema:
             pytest.skip("declared: no schemas")
-        for shape in sorted({prompt.json_schema for prompt in prompts()} - {""}):
+        for shape in sorted({prompt.json_schema for prompt in prompts(game.content)} - {""}):
             found = await answer(engine, replace(PROMPT, json_schema=shape, max_tokens=2))
 
             assert found.end.finish == "length" or in_shape(found.text, shape, ())

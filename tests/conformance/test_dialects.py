@@ -17,11 +17,11 @@ from inference.engines.openai import OpenAiEngine, OpenAiSettings
 from inference.engines.openai.engine import retry_after_s
 from inference.engines.openai.reading import Answering
 from inference.engines.openai.sse import EventReader
-from inference.engines.timed import TimedEngine
 from inference.errors import AnswerFailed, AnswerRefused
 from tests.conformance.dialects import DIALECTS, LINE, THOUGHTS, Dialect, event, sse
 from tests.conformance.engine import PROMPT
 from tests.conformance.openai_server import Server, serving
+from tests.engines import TimedEngine
 
 
 @pytest.fixture

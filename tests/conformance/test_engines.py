@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 
 from inference.engine import Engine, answer
-from inference.engines.grammar import GrammarEngine
 from inference.engines.openai import OpenAiEngine, OpenAiSettings
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.errors import EngineFailed
 from tests.conformance.engine import PROMPT, EngineSuite
 from tests.conformance.openai_server import serving
+from tests.engines import GrammarEngine, TimedEngine
 
 QUICK = Pace(first=0.002, per_token=0.002)
 

@@ -18,10 +18,11 @@ from bus.errors import BadSettings
 from inference.engine import Chunk, Part, answer
 from inference.engines.openai import OpenAiEngine, OpenAiSettings
 from inference.engines.openai.reading import Answering
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.errors import EngineFailed, EngineOverloaded, PromptRejected
 from tests.conformance.engine import PROMPT
 from tests.conformance.openai_server import Server, serving
+from tests.engines import TimedEngine
 
 KEY = "not-a-real-key"
 

@@ -4,6 +4,9 @@ Commands are the lines that begin with `$` in blocks marked `console`; the lines
 has a folder of its own, its commands run in order, and must exit with 0 unless a comment says otherwise (`# exit 2`, with its error).
 Commands that go on until Ctrl-C run beside the rest of the page and are stopped by SIGTERM at its end.
 
+A page's files, each a block below a line that is nothing but its path in backticks and a colon, lie in the folder before its first command.
+A page with a comment `folder: …` begins in a copy of that folder, and the files that it shows are those that lie there.
+
 `…` in a line stands for any text, on a line of its own for any lines. Spaces count as one, beside `…` for nothing. A command without lines
 below it prints nothing. One that only reads is asked again until the answer is there: tables follow the log.
 """
@@ -18,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,10 +29,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LASTING = re.compile(r"worldbus (up|run)\b|worldbus gateway --tokens\b|worldbus tail .*(--follow|-f)\b")
+FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FOLDER = re.compile(r"^<!-- folder: ([\w/-]+) -->$", re.MULTILINE)
+LASTING = re.compile(r"worldbus (up|dev|run)\b|worldbus gateway --tokens\b|worldbus tail .*(--follow|-f)\b")
 READING = re.compile(
     r"(worldbus (tail|replay|sql|lag|check|ps|parked list|skipped list|kb search|why|verify|env)|curl .*/(readyz|subscribe|v1/search))\b"
 )
+EDITING = re.compile(r"sed -i|>> |cp ")
+TAKEN_UP = re.compile(r"plays again|runs on|nothing is started again")  # by `worldbus dev`
 # What builds the environment, and so cannot be run inside its own tests.
 BY_HAND = re.compile(r"(make (demo|test|ts|setup|check|bench|chaos|vllm|litellm)|git clone|cd)\b")
 ANY = "…"
@@ -93,6 +100,17 @@ def commands(text: str) -> list[Command]:
     return found
 
 
+def files(text: str) -> list[tuple[str, str]]:
+    """The files that a page shows, by path."""
+    return FILE.findall(text)
+
+
+def begins_in(text: str) -> Path | None:
+    """The folder of this repository that a page's commands begin in a copy of."""
+    found = FOLDER.search(text)
+    return ROOT / found[1] if found else None
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A reader's place: an empty folder with a short path (sockets have a limit)."""
@@ -128,27 +146,79 @@ def test_answers_are_compared_as_written() -> None:
     assert not silent.fits("something\n")
 
 
+def test_the_files_of_a_page_are_those_below_their_paths() -> None:
+    text = "`a/b.py`:\n\n```python\nx = 1\n```\n\nNot `c.py`:\n\n```python\ny = 2\n```\n\n```python\nz = 3\n```\n"
+
+    assert files(text) == [("a/b.py", "x = 1\n")]
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if begins_in(page.read_text(encoding="utf-8"))], ids=lambda page: page.stem)
+def test_a_page_shows_the_files_of_its_folder(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    folder = begins_in(text)
+    assert folder is not None
+
+    assert files(text) == [(path, (folder / path).read_text(encoding="utf-8")) for path, _ in files(text)]
+
+
+FIGURE = re.compile(r"\d[\d,.]*")
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_prints_what_the_readme_shows(folder: Path) -> None:
+    """The README shows `make demo`, a minute with other players: its words are looked at here, and its figures are of that run."""
+    (shown,) = (one for one in commands((ROOT / "README.md").read_text(encoding="utf-8")) if one.line == "make demo" and one.printed)
+    words = Command("worldbus demo --players 20 --seconds 5", [FIGURE.sub(ANY, line) for line in shown.printed])
+
+    environment = _environment(folder)
+    del environment["WORLDBUS_DURABILITY"]  # strict, as it comes
+    _run(words, folder, environment)
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
 def test_every_command_of_a_page_works(page: Path, folder: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("WORLDBUS_")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    environment["WORLDBUS_DURABILITY"] = "relaxed"  # nobody pulls the plug here
-    environment["XDG_RUNTIME_DIR"] = str(folder)  # worlds that run beside the tests are none of a reader's
+    text = page.read_text(encoding="utf-8")
+    environment = _environment(folder)
     lasting: list[Lasting] = []
+    if start := begins_in(text):
+        _copy_tracked(start, folder)
+    for path, content in files(text):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(content, encoding="utf-8")
     try:
-        for command in commands(page.read_text(encoding="utf-8")):
+        for command in commands(text):
             if command.by_hand:
                 continue
             if LASTING.search(command.line):
                 lasting.append(Lasting(command, folder, environment, len(lasting)))
             else:
+                playing = [one for one in lasting if one.plays_changes and EDITING.search(command.line)]
+                before = [one.taken_up for one in playing]
                 _run(command, folder, environment)
+                for one, count in zip(playing, before, strict=True):
+                    one.until(lambda one=one, count=count: one.taken_up > count)
         for one in lasting:
             one.look()
     finally:
         ends = [one.stop() for one in reversed(lasting)]
     assert ends == [0] * len(lasting)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WORLDBUS_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment["WORLDBUS_DURABILITY"] = "relaxed"  # nobody pulls the plug here
+    environment["XDG_RUNTIME_DIR"] = str(folder)  # worlds that run beside the tests are none of a reader's
+    return environment
+
+
+def _copy_tracked(start: Path, folder: Path) -> None:
+    """Copy what a clone would have: no world and no generated code that somebody left there."""
+    listed = subprocess.run(["git", "ls-files", "-z", "."], cwd=start, text=True, capture_output=True, check=True).stdout
+    for path in filter(None, listed.split("\0")):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(start / path, folder / path)
 
 
 def _run(command: Command, folder: Path, environment: dict[str, str]) -> None:
@@ -184,11 +254,27 @@ class Lasting:
             time.sleep(0.05)
         if " up" in command.line:
             self.look()
+        if self.plays_changes:
+            self.until(lambda: "Watching" in self._text())
+
+    @property
+    def plays_changes(self) -> bool:
+        """True if files that change concern it."""
+        return "worldbus dev" in self._command.line
+
+    @property
+    def taken_up(self) -> int:
+        """How many changes it has told the end of."""
+        return len(TAKEN_UP.findall(self._text()))
 
     def look(self) -> None:
         """Wait for what it is to say."""
+        self.until(lambda: self._command.begins(self._text()))
+
+    def until(self, said: Callable[[], bool]) -> None:
+        """Wait for something that it is to say."""
         until = time.monotonic() + PATIENCE_S
-        while not self._command.begins(self._text()):
+        while not said():
             assert time.monotonic() < until, (
                 f"$ {self._command.line}\n--- wanted\n{self._command.printed}\n--- found\n{self._said.read_text()}"
             )

@@ -16,8 +16,8 @@ from bus.connection import connect
 from bus.event import Event
 from bus.json_format import to_dict
 from bus.log import open_log
-from tests.streams import delete_streams
 from worldbus.embedded import NatsServer
+from worldbus.testing.servers import delete_streams
 
 ROOT = Path(__file__).parents[2]
 RUN = re.compile(r"<!-- run: tests/docs/test_examples.py -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

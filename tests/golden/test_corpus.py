@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from google.protobuf.json_format import ParseDict
 
-from schemas.better import better_class
 from schemas.record import Recorded, gaps, load
 from schemas.registry import all_events, message_class
+from worldbus_client.received import class_of
 
 CORPUS = load()
 TYPES = sorted({entry.type for entry in CORPUS})
@@ -34,7 +34,7 @@ def test_recorded_json_is_accepted_and_means_the_same(name: str) -> None:
 def test_recorded_bytes_pass_through_both_codecs_unchanged(name: str) -> None:
     for entry in of_type(name):
         assert entry.read().SerializeToString(deterministic=True) == entry.raw
-        assert bytes(better_class(name).parse(entry.raw)) == entry.raw
+        assert bytes(class_of(name).parse(entry.raw)) == entry.raw
 
 
 def test_every_field_of_every_event_type_is_recorded() -> None:

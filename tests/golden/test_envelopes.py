@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 
 from bus.envelope import NANOS, decode, encode
-from schemas.better import better_class
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 from schemas.record import Recorded, load
+from worldbus_client.received import class_of
 
 ENVELOPES = [entry for entry in load() if entry.type == "io.cloudevents.v1.CloudEvent"]
 every_envelope = pytest.mark.parametrize("entry", ENVELOPES, ids=range(len(ENVELOPES)))
@@ -62,6 +62,6 @@ def test_the_same_event_is_written_with_the_same_bytes(entry: Recorded) -> None:
 
 @every_envelope
 def test_the_second_codec_reads_the_same_envelope(entry: Recorded) -> None:
-    twin = better_class(entry.type).parse(entry.raw)
+    twin = class_of(entry.type).parse(entry.raw)
 
     assert CloudEvent.FromString(bytes(twin)) == decode(entry.raw)

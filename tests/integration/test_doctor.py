@@ -19,13 +19,12 @@ from bus.event import Draft
 from bus.membership import Membership
 from bus.presence import Presence
 from bus.subjects import stored_filter
-from handlers import ALL
-from handlers.time_manager import CLOCK, time
-from projections.catalogue import PROJECTIONS
+from handlers.time_manager import CLOCK
 from projections.skips import acknowledge
 from projections.store import connected
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined, PlayerMoved
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockAdvanced, RealTimePassed, WakeRequested
+from tests.duskmarket import ALL, PROJECTIONS, time
 from worldbus.checks import clocks
 from worldbus.checks.capacity import GIB, Store
 from worldbus.checks.finding import Bounds, Finding, ago
@@ -104,7 +103,7 @@ async def test_everything_that_runs_well_is_green(world: World) -> None:
     assert [one.found for one in found.values() if not one.ok] == []
     assert list(found) == [
         *("settings", "servers", "nats", "log", "durability", "consumers", "capacity", "clocks"),
-        *("members", "versions", "handlers", "workers", "ticker"),
+        *("members", "versions", "games", "handlers", "workers", "ticker"),
         *("tables", "reader", "projections", "projector", "parked", "skipped", "archive"),
     ]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from handlers.names import WORLDS
 from handlers.time_manager.calendar import load as load_calendar
 from projections.knowledge.embedders import open_embedder
+from tests.duskmarket import FOLDER
 from tests.unit.evaluation.test_questions import data_set
 from worldbus.cli import main
 from worldbus.edges.lore import Document, documents
@@ -21,7 +21,7 @@ from worldbus.evaluation.questions import load
 from worldbus.evaluation.run import MODES, Report, evaluate, evaluate_beir
 from worldbus.evaluation.stage import Hit, Stage, open_stage
 
-WORLD = WORLDS / "duskmarket"
+WORLD = FOLDER
 
 
 @pytest.fixture

@@ -15,20 +15,17 @@ from typing import Any
 import pytest
 
 from bus.event import Draft, Event
-from handlers.names import WORLDS
-from handlers.npc_behavior import npc
-from handlers.time_manager import time
 from handlers.time_manager.calendar import load as load_calendar
 from inference import ladder
-from inference.engines.grammar import GrammarEngine
 from inference.retrieval import KnowledgeClient, Lookup
 from inference.settings import WorkerSettings
 from inference.worker import run_worker
-from projections.catalogue import PROJECTIONS
 from projections.store import connected
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
+from tests.duskmarket import FOLDER, PROJECTIONS, npc, time
+from tests.engines import GrammarEngine
 from tests.integration.inference.test_retrieval import Showing
 from worldbus.cli.why import lines
 from worldbus.compose import World, open_world, serve
@@ -100,13 +97,13 @@ async def town(folder: Path) -> AsyncIterator[Town]:
         world = await stack.enter_async_context(open_world(settings, own=True))
         engine, client, grammar = Showing(), KnowledgeClient(world.connection), GrammarEngine()
         await stack.enter_async_context(serve(world, handlers=(time, npc), projections=PROJECTIONS))
-        calendar = load_calendar(WORLDS / "duskmarket" / "calendar.toml")
-        lore = documents(WORLDS / "duskmarket" / "lore", calendar, lambda *_: None)
+        calendar = load_calendar(FOLDER / "calendar.toml")
+        lore = documents(FOLDER / "lore", calendar, lambda *_: None)
         await Ingest(world.log, world.publisher, "duskmarket").run(lore, collection="lore", whole=True, tell=lambda *_: None)
         await client.open()
         stack.push_async_callback(client.close)
         await stack.enter_async_context(grammar.open())
-        ladders, gold = ladder.load(WORLDS / "duskmarket" / "ladder.toml"), WorkerSettings(tier="gold", name="w1")
+        ladders, gold = ladder.load(FOLDER / "ladder.toml"), WorkerSettings(tier="gold", name="w1")
         look_up = Lookup(client, share=1.0, most_s=5.0)
         worker = await stack.enter_async_context(
             run_worker(world.connection, world.log, world.publisher, ladders, gold, engine=engine, grammar=grammar, prepare=look_up)

@@ -13,8 +13,8 @@ import pytest
 from bus import session
 from bus.event import Draft, Event
 from bus.runtime import run_handlers
-from handlers.player import player
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
+from tests.duskmarket import player
 from worldbus.lag import consumers, measure, seconds
 from worldbus.opening import World, open_world
 from worldbus.settings import Settings

@@ -21,16 +21,16 @@ from bus.log import open_log
 from bus.publisher import open_publisher
 from schemas.gen.worldbus.coupon.v1.coupon_pb2 import CouponDefinitionRequested
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
-from schemas.gen_better.worldbus.coupon.v1 import CouponDefinitionRequested as Coupon
-from schemas.gen_better.worldbus.game.v1 import ObjectExamined
-from schemas.gen_better.worldbus.inventory.v1 import ItemUseRequested
-from schemas.gen_better.worldbus.player.v1 import PlayerMoved
 from tests.streams import forget_ids
 from worldbus.cli.app import app
 from worldbus.embedded.nats import NatsServer
 from worldbus_client import Client, Conflict, Lane, Unknown
 from worldbus_client import Draft as Theirs
 from worldbus_client.client import Signal
+from worldbus_client.gen.worldbus.coupon.v1 import CouponDefinitionRequested as Coupon
+from worldbus_client.gen.worldbus.game.v1 import ObjectExamined
+from worldbus_client.gen.worldbus.inventory.v1 import ItemUseRequested
+from worldbus_client.gen.worldbus.player.v1 import PlayerMoved
 
 USERS = {
     "game": (),

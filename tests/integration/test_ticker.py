@@ -15,7 +15,6 @@ from bus.publisher import Publisher, open_publisher
 from bus.runtime import run_handlers
 from bus.subjects import stored_filter
 from handlers.time_manager import CLOCK
-from handlers.time_manager import time as clock
 from schemas.gen.worldbus.time.v1.time_pb2 import (
     ClockAdvanced,
     ClockPaused,
@@ -28,6 +27,7 @@ from schemas.gen.worldbus.time.v1.time_pb2 import (
     WakeScheduled,
 )
 from schemas.gen.worldbus.time.v1.types_pb2 import PresentMoment
+from tests.duskmarket import time as clock
 from worldbus.embedded import NatsServer
 from worldbus.ticker import EDGE, present, start_clock, tick
 

@@ -11,20 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
-from handlers.broker import broker
-from handlers.broker.state import Broker
-from handlers.broker.trade import MAX_GOODS
-from handlers.inventory import inventory
-from handlers.market import market
-from handlers.market.state import Buyer
-from handlers.payment import payment
-from handlers.time_manager import time
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as said
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemUseRequested
 from schemas.gen.worldbus.market.v1 import market_pb2 as word
 from schemas.gen.worldbus.payment.v1.payment_pb2 import ChargeCompleted, CreditGranted, PurchaseRequested
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
+from tests.duskmarket import broker, inventory, market, payment, time
 from tests.ledger import check_ledger
+from worlds.duskmarket.broker.state import Broker
+from worlds.duskmarket.broker.trade import MAX_GOODS
+from worlds.duskmarket.market.state import Buyer
 
 PLAYERS = ("mira", "tam")
 BUYERS = ("madame-orla", "the-sexton", "grin-collector", "doctor-vane", "registrar-coyle", "nobody")

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
-from handlers.capability_registry import REGISTRY, Registry, capability
-from handlers.time_manager import time
+from handlers.capability_registry import REGISTRY, Registry
 from handlers.versions import MAX_LENGTH, Version, parse
 from schemas.gen.worldbus.capability.v1 import capability_pb2 as said
 from schemas.gen.worldbus.capability.v1.types_pb2 import Need, Offer
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockPauseRequested, ClockResumeRequested, ClockStartRequested, RealTimePassed
+from tests.duskmarket import capability, time
 
 relaxed = settings(deadline=None)
 numbers = st.lists(st.integers(0, 10**6), min_size=1, max_size=4)

@@ -13,10 +13,10 @@ from google.protobuf.message import DecodeError, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.better import better_class
 from schemas.registry import all_messages
 from tests.laws import examples
-from tests.strategies import messages
+from worldbus.testing.drawing import messages
+from worldbus_client.received import class_of
 
 TYPES = [cls for cls in all_messages() if cls.DESCRIPTOR.containing_type is None]
 every_type = pytest.mark.parametrize("cls", TYPES, ids=lambda cls: cls.DESCRIPTOR.full_name)
@@ -65,7 +65,7 @@ def test_both_codecs_read_the_same_fields_and_write_the_same_bytes(cls: type[Mes
     message = data.draw(messages(cls, portable=True))
     raw = message.SerializeToString(deterministic=True)
 
-    twin = better_class(cls.DESCRIPTOR.full_name).parse(raw)
+    twin = class_of(cls.DESCRIPTOR.full_name).parse(raw)
 
     assert list(differences(message, twin)) == []
     assert bytes(twin) == raw

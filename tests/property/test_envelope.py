@@ -17,7 +17,7 @@ from bus.protobuf_format import from_protobuf
 from bus.subjects import Subject
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 from schemas.registry import all_events
-from tests.strategies import messages
+from worldbus.testing.drawing import messages
 
 TOKENS = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 IDS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255)

@@ -23,9 +23,9 @@ from projections.chain import record
 from schemas.gen.io.cloudevents.v1.cloudevents_pb2 import CloudEvent
 from schemas.registry import all_events
 from tests.property.test_envelope import drafts, payloads
-from tests.strategies import messages
 from worldbus.cli.read import line as one_line
 from worldbus.gateway.subscribe import line as block
+from worldbus.testing.drawing import messages
 
 NAMES = st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True).filter(lambda name: name not in TAKEN and not name.startswith("nats"))
 WORDS = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=40)

@@ -10,11 +10,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from handlers.names import WORLDS
 from inference import ladder
 from inference.dressing import dressed, fits, plain, spoken_of
 from inference.engine import Abilities, Answer, Part, Prompt, answer
-from inference.engines.grammar import GrammarEngine
 from inference.errors import PromptRejected
 from inference.ladder import Ladder
 from inference.prompts import check
@@ -22,8 +20,10 @@ from inference.request import MAX_CHARS, problem_of
 from inference.tiers import TIERS
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart
+from tests.duskmarket import FOLDER
+from tests.engines import GrammarEngine
 
-LADDERS = ladder.load(WORLDS / "duskmarket" / "ladder.toml")
+LADDERS = ladder.load(FOLDER / "ladder.toml")
 NOW = 1_800_000_000_000_000_000
 ALL = Abilities(json_schema=True, choices=True, token_ids=True, seed=True, resume=True)
 CODES = {

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
-from handlers.inventory import Inventory, inventory
-from handlers.payment import payment
+from handlers.inventory import Inventory
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, GoodAcquired
 from schemas.gen.worldbus.game.v1.game_pb2 import GiftGiven, ItemCollected
 from schemas.gen.worldbus.inventory.v1 import inventory_pb2 as said
 from schemas.gen.worldbus.payment.v1.payment_pb2 import PurchaseCompleted, PurchaseRequested, RefundCompleted, RefundRequested
+from tests.duskmarket import inventory, payment
 
 ids = st.sampled_from(["a", "b", "c", "d", "e", "f"])
 skus = st.sampled_from(["lantern", "embalming-salts", "ferryman-token", "No Good"])

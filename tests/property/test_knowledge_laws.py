@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bus.event import Event
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import load
 from migrations import migrate
 from projections.knowledge.knowledge import knowledge
@@ -29,13 +28,15 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryArcBegan
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, DayBegan
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
+from tests.duskmarket import FOLDER
 from tests.laws import examples
-from tests.projected import Batches, event
+from tests.projected import event
 from worldbus.edges.lore.document import document
 from worldbus.edges.lore.revision import Known, removed, revised
 from worldbus.embedded import PostgresServer
+from worldbus.testing.projection_laws import Batches
 
-CALENDAR = load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+CALENDAR = load(FOLDER / "calendar.toml")
 WORLD = "duskmarket"
 TOKENS = ("public", "npc:pell", "npc:hask", "faction:wardens", "progress:ferryman", "progress:ferryman=told", "storyteller")
 CONDITIONS = (

@@ -10,14 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
-from handlers.language_system import language
 from handlers.language_system.compose import compose, problem
 from handlers.language_system.comprehension import ear, level
 from handlers.language_system.decide import Listener
 from handlers.language_system.lexicon import prepare, word
 from handlers.language_system.tables import load
 from handlers.language_system.translate import MAX_WORDS, heard
-from handlers.names import DEFAULT_WORLD, WORLDS
 from schemas.gen.worldbus.language.v1.language_pb2 import (
     ComprehensionGrew,
     LanguageStudied,
@@ -27,8 +25,9 @@ from schemas.gen.worldbus.language.v1.language_pb2 import (
 )
 from schemas.gen.worldbus.language.v1.types_pb2 import Circumstance, Meaning, Thing
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
+from tests.duskmarket import FOLDER, language
 
-TABLES = load(WORLDS / DEFAULT_WORLD / "languages.toml")
+TABLES = load(FOLDER / "languages.toml")
 LEXICONS = prepare(TABLES)
 COMMON = frozenset(TABLES.common_words)
 lexicons = st.sampled_from(sorted(LEXICONS)).map(LEXICONS.__getitem__)

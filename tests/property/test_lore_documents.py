@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import load
 from projections.knowledge.text import content_hash
+from tests.duskmarket import FOLDER
 from worldbus.edges.lore import BadLore, Document, document
 from worldbus.edges.lore.document import decoded
 from worldbus.edges.lore.pieces import MAX_LONGEST, MOST, tokens
 
-CALENDAR = load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+CALENDAR = load(FOLDER / "calendar.toml")
 _WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
 _LINES = st.sampled_from(
     [

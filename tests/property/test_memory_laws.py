@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
-from handlers.npc_behavior import npc
 from handlers.npc_behavior.gist import MAX_GIST, MERGED_AT, MOST_EXTRACTS, MOST_GISTS, extract, gist
 from handlers.npc_behavior.state import MOST_ABOUT_ONE, MOST_ON_SHELF, Memory, Npc
 from projections.knowledge import memories
 from projections.knowledge.lore import PASSAGES
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
+from tests.duskmarket import npc
 from tests.laws import examples
 from tests.property.test_npc_laws import NPCS, TABLES, known, live, players, steps, texts
 

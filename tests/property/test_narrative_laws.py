@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 
 from bus.handler import MAX_OUTPUTS
 from bus.testing import Rehearsal
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.narrative import narrative
 from handlers.narrative.tables import load
-from handlers.time_manager import time
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, ObjectExamined
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import (
     ObjectInspected,
@@ -27,8 +24,9 @@ from schemas.gen.worldbus.narrative.v1.narrative_pb2 import (
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
 from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherChanged
+from tests.duskmarket import FOLDER, narrative, time
 
-TABLES = load(WORLDS / DEFAULT_WORLD / "scenes.toml")
+TABLES = load(FOLDER / "scenes.toml")
 HOUR = 3_600_000
 PLAYERS = ("mira", "ben", "cara")
 

@@ -10,14 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.npc_behavior import npc
 from handlers.npc_behavior.dialogue import checked, read
 from handlers.npc_behavior.mind import faded
 from handlers.npc_behavior.prompt import MAX_SAY, deeds
 from handlers.npc_behavior.read import load
 from handlers.npc_behavior.state import MOST_ABOUT_ONE, MOST_MEMORIES, MOST_PER_PAGE, Npc, Tie
-from handlers.time_manager import time
 from inference import ladder
 from inference.dressing import fits
 from inference.request import problem_of
@@ -35,9 +32,10 @@ from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted, QuestFailed
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryConsequence
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
+from tests.duskmarket import FOLDER, npc, time
 
-TABLES = load(WORLDS / DEFAULT_WORLD / "npcs.toml")
-LADDERS = ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml")
+TABLES = load(FOLDER / "npcs.toml")
+LADDERS = ladder.load(FOLDER / "ladder.toml")
 NPCS = ("widow-hask", "doctor-vane")
 players = st.sampled_from(["mira", "tam", "ann"])
 npcs = st.sampled_from([*NPCS, "nobody"])

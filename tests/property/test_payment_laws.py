@@ -11,16 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
-from handlers.payment import coupon, payment
 from handlers.payment.provider import entitled, learned
 from handlers.payment.state import Account, Real, escrow_of
 from handlers.payment.tables import Pack
-from handlers.time_manager import time
 from schemas.gen.worldbus.coupon.v1 import coupon_pb2 as coupons
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
+from tests.duskmarket import coupon, payment, time
 from tests.ledger import check_ledger
 
 PLAYERS = ("mira", "tam")

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bus.event import Draft, LaneMark
-from handlers.payment import payment
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
+from tests.duskmarket import payment
 from tests.laws import examples
 from tests.ledger import check_ledger
 from tests.simulator import PARTITIONS, WORLD, Member, World

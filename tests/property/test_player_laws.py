@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
-from handlers.player import player
-from handlers.time_manager import time
 from schemas.gen.worldbus.player.v1.player_pb2 import (
     PlayerArrived,
     PlayerDeparted,
@@ -24,6 +22,7 @@ from schemas.gen.worldbus.player.v1.player_pb2 import (
     PlayerSessionSummarised,
 )
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockPauseRequested, ClockResumeRequested, ClockStartRequested, RealTimePassed
+from tests.duskmarket import player, time
 
 zones = st.sampled_from(["quay", "moor", "market", "", "bad zone"])
 places = st.floats()

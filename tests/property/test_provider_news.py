@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
-from handlers.payment import coupon, payments
+from handlers.payment import payments
 from handlers.payment.tables import Item, Pack, PriceList
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
+from tests.duskmarket import coupon
 from tests.laws import examples
 from tests.ledger import check_ledger
 from worldbus.edges.payments import Owner, read

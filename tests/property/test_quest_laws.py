@@ -11,13 +11,10 @@ from hypothesis import strategies as st
 from bus.handler import MAX_OUTPUTS
 from bus.testing import Case, Rehearsal
 from bus.testing import given as lane
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.quest_system import quest
 from handlers.quest_system.model import Objective
 from handlers.quest_system.state import Quests
 from handlers.quest_system.tables import load
 from handlers.state_manager import typed
-from handlers.time_manager import time
 from schemas.gen.worldbus.game.v1.game_pb2 import (
     CreatureSlain,
     NpcAttacked,
@@ -47,8 +44,9 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import (
 from schemas.gen.worldbus.state.v1.state_pb2 import StateChanged
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
+from tests.duskmarket import FOLDER, quest, time
 
-TABLES = load(WORLDS / DEFAULT_WORLD / "quests.toml")
+TABLES = load(FOLDER / "quests.toml")
 HOUR = 3_600_000
 
 npcs = st.sampled_from(["widow-hask", "doctor-vane", "warden-pell", "old-marrow"])

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from bus.event import Draft, Event
 from bus.testing import Rehearsal
-from handlers.quest_system import quest
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, PartyFormed, PlayerSpoke
 from schemas.gen.worldbus.inventory.v1.inventory_pb2 import ItemGranted
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone
@@ -24,6 +23,7 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import (
     QuestRewarded,
     QuestWorkRequested,
 )
+from tests.duskmarket import quest
 from tests.laws import examples
 from tests.simulator import PARTITIONS, WORLD, Member, World
 

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
-from handlers.time_manager import CLOCK, time
+from handlers.time_manager import CLOCK
 from schemas.gen.worldbus.time.v1.time_pb2 import (
     ClockAdvanced,
     ClockChangeTaken,
@@ -30,6 +30,7 @@ from schemas.gen.worldbus.time.v1.time_pb2 import (
     WakeFired,
     WakeRequested,
 )
+from tests.duskmarket import time
 from worldbus.ticker.plan import Plan
 from worldbus.ticker.term import BURST, MS, Term
 

@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 
 from bus.testing import Case, Rehearsal
 from bus.testing import given as lane
-from handlers.capability_registry import capability
-from handlers.model_management import Tier, model_for, models
+from handlers.model_management import Tier, model_for
 from handlers.model_management.state import BUCKETS, bucket
-from handlers.router import Routing, router
+from handlers.router import Routing
 from handlers.router.routes import rendezvous
 from handlers.router.state import Route, worker_key
-from handlers.time_manager import time
 from schemas.gen.worldbus.capability.v1.capability_pb2 import ServiceRegisterRequested, ServiceUnregisterRequested
 from schemas.gen.worldbus.capability.v1.types_pb2 import Offer
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRouteRequested, ModelHealthReported
@@ -25,6 +23,7 @@ from schemas.gen.worldbus.models.v1 import models_pb2 as rolled
 from schemas.gen.worldbus.models.v1.types_pb2 import Stage
 from schemas.gen.worldbus.router.v1 import router_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
+from tests.duskmarket import capability, models, router, time
 
 relaxed = settings(deadline=None)
 services = st.sampled_from(["a", "b"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bus.testing import Case
 from bus.testing import given as lane
-from handlers.state_manager import MAX_SLOTS, REMEMBERED, SNAPSHOT_EVERY, Entity, Slot, Value, plain, state, typed
+from handlers.state_manager import MAX_SLOTS, REMEMBERED, SNAPSHOT_EVERY, Entity, Slot, Value, plain, typed
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.state.v1.state_pb2 import (
     LoadRefused,
@@ -27,6 +27,7 @@ from schemas.gen.worldbus.state.v1.state_pb2 import (
     StateSaved,
     StateSnapshotTaken,
 )
+from tests.duskmarket import state
 
 keys = st.sampled_from(["gold", "name", "a.b", "x:y", "_"])
 finite = st.floats(allow_nan=False, allow_infinity=False)

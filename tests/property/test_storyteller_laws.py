@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from bus.handler import MAX_OUTPUTS
 from bus.testing import Case
 from bus.testing import given as lane
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.storyteller import storyteller
 from handlers.storyteller.needs import Need
 from handlers.storyteller.needs import parse as parse_need
 from handlers.storyteller.state import Arc
@@ -37,8 +35,9 @@ from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import (
     StoryTensionChanged,
 )
 from schemas.gen.worldbus.time.v1.time_pb2 import DayBegan, WakeFired, WakeRequested
+from tests.duskmarket import FOLDER, storyteller
 
-TABLES = load(WORLDS / DEFAULT_WORLD / "story.toml")
+TABLES = load(FOLDER / "story.toml")
 
 arcs = st.sampled_from(sorted(TABLES.arcs))
 names = st.sampled_from(["ferryman", "keeper", "bell", "eighth-square", "price-of-salt", "market-ward", "moon"])

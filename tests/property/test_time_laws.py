@@ -13,7 +13,6 @@ from bus.handler import MAX_OUTPUTS
 from bus.testing import Case
 from bus.testing import given as lane
 from handlers.time_manager import calendar as cal
-from handlers.time_manager import time
 from handlers.time_manager.schedule import EMPTY
 from handlers.time_manager.state import Clock
 from schemas.gen.worldbus.time.v1.time_pb2 import (
@@ -30,6 +29,7 @@ from schemas.gen.worldbus.time.v1.time_pb2 import (
     WakeFired,
     WakeRequested,
 )
+from tests.duskmarket import time
 
 relaxed = settings(deadline=None)
 names = st.sampled_from(["a", "b", "c"])

@@ -14,13 +14,12 @@ from bench.chaos.checks.owners import check, read
 from bus.event import Draft, Event
 from bus.handler import Handler
 from bus.testing import Rehearsal
-from handlers.inventory import inventory
-from handlers.trade import trade
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, GoodAcquired, GoodSpoiled
 from schemas.gen.worldbus.game.v1.game_pb2 import GiftGiven
 from schemas.gen.worldbus.inventory.v1 import inventory_pb2 as said
 from schemas.gen.worldbus.trade.v1 import trade_pb2 as trades
 from schemas.gen.worldbus.trade.v1.types_pb2 import TradePieces
+from tests.duskmarket import inventory, trade
 from tests.laws import examples
 from tests.simulator import PARTITIONS, WORLD, Member, World
 

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.testing import given as lane
-from handlers.uemonitor import EDGE, Line, uemonitor
+from handlers.uemonitor import EDGE, Line
 from handlers.versions import parse
 from schemas.gen.worldbus.uemonitor.v1.types_pb2 import FeedEntry
 from schemas.gen.worldbus.uemonitor.v1.uemonitor_pb2 import EngineVersionAnnounced, EngineVersionsListed, ReleaseFeedFailed, ReleaseFeedRead
+from tests.duskmarket import uemonitor
 
 texts = st.one_of(
     st.builds(lambda a, b: f"{a}.{b}", st.integers(4, 6), st.integers(0, 12)),

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bus.event import Draft, Event
+from bus.handler import Handler
 from bus.rules import producer
 from bus.verify import Report, Verifier, verify
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerMoved
@@ -149,6 +150,42 @@ def test_inputs_that_are_not_kept_are_asked_for_and_the_report_is_the_same(wishe
             frugal.resume()
 
     assert frugal.finish(_all_settled) == verify([teller], world.log.events, partitions=PARTITIONS, settled=_all_settled)
+
+
+def _window(world: World, handler: Handler[Counted], since: int) -> Report:
+    """The report of what lies behind a position, with lanes folded as whoever reads the log would."""
+    verifier = Verifier([handler], partitions=PARTITIONS, since=since)
+    for event in world.log.events[since:]:
+        for lane in verifier.unfolded(event):
+            own = (lane.world, handler.name, lane.entity)
+            lane.extend(one for one in world.log.events[:since] if (one.world, one.subsystem, one.entity) == own)
+        for position in verifier.missing(event):
+            verifier.recall(world.log.events[position - 1])
+        verifier.take(event)
+    return verifier.finish(_all_settled)
+
+
+@QUICK
+@given(**RUNS, drops=st.booleans(), share=st.floats(0, 1))
+def test_a_window_of_the_log_has_the_differences_that_the_whole_log_has_there(
+    wishes: Wishes, seed: int, trouble: float, drops: bool, share: float
+) -> None:
+    def changed(event: Event, state: Counted) -> Sequence[Message]:
+        kind = _wish(event)[0]
+        return () if kind == "1" else [PlayerEnteredZone(zone=f"{state}")] if kind in "02" else _decide(event, state)
+
+    world = asyncio.run(_lived(wishes, seed, trouble, drops=drops))
+    since = int(share * len(world.log.events))
+    same, other = (_window(world, handler, since) for handler in (teller, replace(teller, decide=changed)))
+
+    whole = verify([replace(teller, decide=changed)], world.log.events, partitions=PARTITIONS, settled=_all_settled)
+    retried = sum(
+        event.name in ("LaneInputRetried", "LaneRetryFailed") and event.lane is not None and event.lane.position > since
+        for event in world.log.events[since:]
+    )
+    assert (same.differences, same.open) == ((), 0)
+    assert same.decisions == sum(event.position > since for event, _, _ in _decisions(world)) + retried
+    assert [one for one in whole.differences if one.input > since] == list(other.differences)
 
 
 def _small(*wishes: tuple[str, list[str], str]) -> World:

@@ -11,9 +11,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bus.testing import Rehearsal
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.time_manager import time
-from handlers.weather_manager import weather
 from handlers.weather_manager.climate import Laws, Outlook, Spot, course, outlook, prepare, roll
 from handlers.weather_manager.tables import load
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockScaleRequested, ClockStartRequested, RealTimePassed
@@ -28,9 +25,10 @@ from schemas.gen.worldbus.weather.v1.weather_pb2 import (
     WeatherOverrideRequested,
     ZoneDeclared,
 )
+from tests.duskmarket import FOLDER, time, weather
 
 HOUR = 3_600_000
-TABLES = load(WORLDS / DEFAULT_WORLD / "weather.toml")
+TABLES = load(FOLDER / "weather.toml")
 CLIMATES = prepare(TABLES)
 SHORT_YEAR = Calendar(  # seasons of two days, so that a short run sees them all
     hours_per_day=24,

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from bus.errors import BadSettings
 from bus.testing import Rehearsal
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.narrative import narrative_of
 from handlers.narrative import tables as scenes
 from handlers.quest_system import quest_system
@@ -26,8 +25,9 @@ from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneChangeRequested
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestAcceptRequested, QuestWorkRequested
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryArcStartRequested
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired
+from tests.duskmarket import FOLDER
 
-CALENDAR = calendar.load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+CALENDAR = calendar.load(FOLDER / "calendar.toml")
 
 
 def play_quests(tables: quests.Tables) -> None:
@@ -63,7 +63,7 @@ FILES: dict[str, tuple[Parse, Callable[[Any], None]]] = {
     "scenes.toml": (scenes.parse, play_scenes),
     "story.toml": (story.parse, play_story),
 }
-TABLES = {name: tomllib.loads((WORLDS / DEFAULT_WORLD / name).read_text()) for name in FILES}
+TABLES = {name: tomllib.loads((FOLDER / name).read_text()) for name in FILES}
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 shapes = st.recursive(

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from inference.deadlines import MAX_AHEAD_MS, MS, deadline_problem
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
+from tests.engines import TimedEngine
 from tests.integration.inference.conftest import PATIENT, Game, Run
 
 

@@ -14,11 +14,12 @@ from bus.connection import Connection, connect
 from bus.errors import WorldbusError
 from bus.log import Log, open_log
 from bus.runtime import run_handlers
-from handlers.player import player
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.ladder import ENGINE_RUNGS
 from inference.metrics import BUCKETS
 from inference.tiers import TIERS
+from tests.duskmarket import player
+from tests.engines import TimedEngine
 from tests.integration.inference.conftest import Game, Run
 from worldbus.cli.lag import _handler
 from worldbus.embedded import NatsServer

@@ -19,9 +19,10 @@ from bus.event import Draft
 from bus.log import open_log
 from bus.publisher import open_publisher
 from bus.signals import signal
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.settings import WorkerSettings
 from inference.worker import run_worker
+from tests.engines import TimedEngine
 from tests.integration.inference.conftest import LADDERS, WORLD, Game, Run, Until
 from worldbus.embedded.nats import binary, free_ports
 from worldbus.embedded.process import Process

@@ -10,9 +10,10 @@ from bus.log import Log
 from bus.publisher import Publisher
 from bus.signals import signal
 from inference.delivery import STREAM, hear
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.grammar import Grammar
 from inference.speech import TOO_LATE_S, Chunker
+from tests.engines import TimedEngine
 from tests.integration.inference.conftest import WORLD, Game, Run, Until
 
 

@@ -15,22 +15,25 @@ from hypothesis import strategies as st
 from bus.connection import Connection
 from bus.log import Log
 from bus.publisher import Publisher
-from handlers.names import WORLDS
 from handlers.npc_behavior.prompt import schema
 from handlers.npc_behavior.read import load
 from handlers.npc_behavior.state import Tie
 from inference.engine import Chunk, Prompt
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.settings import WorkerSettings
 from inference.worker import run_worker
 from tests.conformance.openai_server import serving
+from tests.duskmarket import FOLDER
+from tests.engines import TimedEngine
 from tests.integration.inference.conftest import LADDERS, Game, Until
 from worldbus.settings import Settings
 from worldbus.tiers import run_tiers
 from worldbus.warm import MOST, prompts
+from worlds.duskmarket import game
 
-TABLES = load(WORLDS / "duskmarket" / "npcs.toml")
-SHAPES = {prompt.json_schema for prompt in prompts()} - {""}
+TABLES = load(FOLDER / "npcs.toml")
+PROMPTS = prompts(game.content)
+SHAPES = {prompt.json_schema for prompt in PROMPTS} - {""}
 
 
 class Compiling(TimedEngine):
@@ -61,7 +64,7 @@ async def test_trap_15_first_schema_and_first_lora_stalls(
     Nothing here loads adapters (LoRA) while it serves, so no first one can stall: a pool has one model, loaded before it is ready."""
     engine = Compiling()
     early = [await game.ask(json_schema=shape, max_tokens=64, budget_ms=20_000) for shape in sorted(SHAPES)[:5]]
-    async with run_worker(connection, log, publisher, LADDERS, WorkerSettings(tier="gold"), engine=engine, warm=prompts()) as worker:
+    async with run_worker(connection, log, publisher, LADDERS, WorkerSettings(tier="gold"), engine=engine, warm=PROMPTS) as worker:
         await until(lambda: worker.up)
         engine.warm = False
         assert engine.compiled == SHAPES
@@ -80,7 +83,7 @@ async def test_trap_15_a_tier_is_warmed_up_before_its_first_request(
         pools = tmp_path / "tiers.toml"
         pools.write_text(f'[gold]\nengine = "openai"\nurl = "{server.url}"\nmodel = "timed"\nslots = 4\ndialect = "vllm"\nwarm_up = 128\n')
         async with run_tiers(connection, log, publisher, Settings(inference=pools), ["gold"]):
-            while len(server.bodies) < len(prompts()):
+            while len(server.bodies) < len(PROMPTS):
                 await asyncio.sleep(0.01)
 
     shown = {json.dumps(shape) for body in server.bodies if (shape := _shape(body))}
@@ -97,7 +100,7 @@ async def test_trap_15_a_refused_prompt_does_not_keep_an_engine_down(
     """A persona that is longer than this engine's context: its requests will be refused, all others are served."""
     engine = TimedEngine(Pace(first=0.001, per_token=0.001))
     bad = Prompt(json_schema="{")
-    async with run_worker(connection, log, publisher, LADDERS, WorkerSettings(tier="gold"), engine=engine, warm=[bad, *prompts()]):
+    async with run_worker(connection, log, publisher, LADDERS, WorkerSettings(tier="gold"), engine=engine, warm=[bad, *PROMPTS]):
         request = await game.ask(budget_ms=20_000)
         ends = await game.ends(1)
 
@@ -108,4 +111,4 @@ async def test_trap_15_a_refused_prompt_does_not_keep_an_engine_down(
 def test_trap_15_no_feeling_leads_to_a_shape_that_was_not_compiled(name: str, trust: int, affection: int, fear: int) -> None:
     """Every answer that a character can be asked for, whatever it feels for whoever speaks to it."""
     assert schema(TABLES, TABLES.npcs[name], Tie(trust=trust, affection=affection, fear=fear)) in SHAPES
-    assert len(prompts()) < MOST, "none was left out"
+    assert len(PROMPTS) < MOST, "none was left out"

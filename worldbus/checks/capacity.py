@@ -25,7 +25,7 @@ LOCAL = ("", "localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """Something that fills up. `limit` in bytes."""
+    """A store that fills up. `limit` in bytes."""
 
     name: str
     used: int

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from bus.presence import PartReport
-from handlers import ALL
 from projections.store import connected
 from worldbus.checks.finding import Bounds, Finding, ago, counted, many
 from worldbus.drift import LEADS
+from worldbus.games import current
 from worldbus.lag import ConsumerLag, Lag, consumers, seconds
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ PROJECTOR = "projector"
 
 
 def members(heard: Sequence[Member], bounds: Bounds) -> Finding:
-    """Everybody who was heard, each handler run by somebody, and everybody well."""
+    """The members that were heard: each handler is run by one of them, and all of them are well."""
     run = {name for one in heard for name in one.handlers}
-    nobody = [handler.name for handler in ALL if handler.name not in run | bounds.without]
+    ours = [handler.label for handler in current().handlers]
+    nobody = [label for label in ours if label not in run | bounds.without]
     ill = [f"{one.name}: {'; '.join(one.health)}" for one in heard if one.health]
     silent = [one.name for one in heard if one.speaks and not one.told]
     facts = {"members": [{"member": one.name, "version": one.version, "handlers": one.handlers, "health": one.health} for one in heard]}
-    if not run - bounds.without and nobody:
+    if nobody and not run.intersection(ours) - bounds.without:
         step = "start `worldbus up` or `worldbus run`; if one runs, it hangs: its log says where"
         return Finding("members", False, f"nobody was heard who runs a handler: {step}", facts=facts)
     problems = [*ill, *([f"nobody runs {many(nobody)}: start them, or say --without"] if nobody else [])]
@@ -39,6 +41,30 @@ def members(heard: Sequence[Member], bounds: Bounds) -> Finding:
     return Finding(
         "members", True, f"{counted(len(run), 'handler')} in {counted(sum(bool(one.handlers) for one in heard), 'member')}", facts=facts
     )
+
+
+def games(heard: Sequence[Member]) -> Finding:
+    """One game in each world: two would answer what the other answers."""
+    said = {(one.game, frozenset(one.worlds)) for one in heard if one.game and one.handlers}
+    plays = sorted(said, key=lambda one: (one[0], sorted(one[1])))
+    problems = []
+    for (one, its), (other, others) in combinations(plays, 2):
+        if one == other:  # they share consumers, and one settles what the other has to decide
+            problems.append(f"processes of {one} differ about its worlds: start all of them with the same `plays`")
+        elif words := _shared(its, others):
+            problems.append(f"{one} and {other} both play {words}: say in one of them, by `plays`, which worlds are its own")
+    facts: dict[str, object] = {name: sorted(worlds) or "every world" for name, worlds in plays}
+    if problems:
+        return Finding("games", False, "; ".join(dict.fromkeys(problems)), facts=facts)
+    return Finding("games", True, many([name for name, _ in plays]) if plays else "nobody was heard", facts=facts)
+
+
+def _shared(one: frozenset[str], other: frozenset[str]) -> str:
+    """The worlds that two games both play, in words; empty if there are none. No names stand for every world."""
+    if not one and not other:
+        return "every world"
+    shared = one & other if one and other else one | other
+    return f"the world {', '.join(sorted(shared))}" if shared else ""
 
 
 def versions(heard: Sequence[Member]) -> Finding:
@@ -91,11 +117,11 @@ def _reader(one: ConsumerLag, heard: Sequence[Member]) -> str:
 
 
 async def _standing(log: Log, late: Sequence[ConsumerLag]) -> set[str]:
-    """Those whose floor does not move between two looks."""
+    """The consumers whose floor does not move between two looks."""
     wanted = {one.handler for one in late}
     before = {one.name: one.settled for one in late}
     await asyncio.sleep(LOOK_S)
-    now = await consumers(log, [handler for handler in ALL if handler.name in wanted])
+    now = await consumers(log, [handler for handler in current().handlers if handler.label in wanted])
     return {one.name for one in now if one.name in before and one.settled <= before[one.name]}
 
 
@@ -111,7 +137,7 @@ async def tiers(lag: Lag, bounds: Bounds) -> Finding:
 
 
 async def projector(servers: Servers, lag: Lag, heard: Sequence[Member], bounds: Bounds) -> Finding:
-    """Somebody projects, and gets on."""
+    """The projector: one works, and gets on."""
     parts = _parts(heard, PROJECTOR)
     facts: dict[str, object] = {
         "position": lag.tables.position,

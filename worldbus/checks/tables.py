@@ -9,10 +9,10 @@ import asyncpg
 
 from migrations import FOLDER, SCHEMA, TABLE
 from projections.archive import check_log
-from projections.catalogue import PROJECTIONS
 from projections.query import query
 from projections.store import connected, is_pooled
 from worldbus.checks.finding import Bounds, Finding, ago, many
+from worldbus.games import current
 from worldbus.lag import Lag, seconds
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def projections(servers: Servers) -> Finding:
     answer = await query(servers.reader_dsn, "SELECT projection, version, in_step, live FROM projections WHERE live")
     live = {row[0]: row for row in answer.rows}
     late = [name for name, row in live.items() if not row[2]]
-    missing = [one.name for one in PROJECTIONS if one.name not in live]
+    missing = [one.name for one in current().projections if one.name not in live]
     facts = {"in_step": sorted(set(live) - set(late)), "left_behind": late, "missing": missing}
     if late:
         words = f"projections {', '.join(late)} are left behind by newer code or being rebuilt: run the projector, or `worldbus rebuild`"

@@ -20,16 +20,16 @@ from typing import Any, NoReturn
 
 import click
 
-from bus.errors import BadSettings, Conflict, IdReused, Misuse, Rejected, Transient, WorldbusError
+from bus.errors import BadSettings, Conflict, IdReused, MissingExtra, Misuse, Rejected, Transient, WorldbusError
 from worldbus import __version__
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Run a world": ("demo", "up", "run", "gateway"),
+    "Run a world": ("demo", "up", "dev", "run", "gateway"),
     "Find it": ("ps", "env", "rights"),
     "Publish and read": ("publish", "tail", "replay", "sql", "why", "kb"),
     "Is all well": ("check", "lag", "parked", "skipped", "verify"),
     "Change and repair": ("rebuild", "migrate", "log", "archive"),
-    "Work on it": ("bench", "asyncapi", "completion"),
+    "Work on it": ("new", "proto", "bench", "asyncapi", "completion"),
 }
 """The verbs by what they are for, as `--help` shows them."""
 WHERE: dict[str, tuple[str, ...]] = {
@@ -57,8 +57,8 @@ class Exit(IntEnum):
 
     0 done, and all is well · 1 the answer is no: something is not as it should be, differences, a conflict, nothing found · 2 wrong use:
     options, settings, no world in that folder, an event that breaks a rule · 3 the environment: a server cannot be reached or refuses, a
-    port or folder is in use, no room, no permission · 70 a bug of worldbus · 71 the process stood still: a decision did not return
-    and could not be interrupted, or SIGTERM found nobody at home · 130 interrupted
+    port or folder is in use, no room, no permission, an extra that is not installed · 70 a bug of worldbus · 71 the process stood still: a
+    decision did not return and could not be interrupted, or SIGTERM found nobody at home · 130 interrupted
     """
 
     OK = 0
@@ -97,6 +97,8 @@ def exit_code(error: BaseException) -> Exit:
     match error:
         case No() | Conflict() | IdReused():
             return Exit.NO
+        case MissingExtra():
+            return Exit.ENVIRONMENT
         case Rejected() | BadSettings():
             return Exit.USAGE
         case Transient() | Misuse():
@@ -183,10 +185,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except (Exception, KeyboardInterrupt) as error:
-        sys.exit(_explain(_single(error), words, error))
+        sys.exit(_explain(_wanting(single(error), words), words, error))
 
 
-def _single(error: BaseException) -> BaseException:
+def _wanting(error: BaseException, words: Sequence[str]) -> BaseException:
+    """An import that failed for want of an extra, as the error that says which; any other error as it is."""
+    if not isinstance(error, ModuleNotFoundError):
+        return error
+    from worldbus.extras import behind
+
+    verb = next((word for word in words if word in WHERE), "")
+    return behind(error, f"`worldbus {verb}`" if verb else "worldbus") or error
+
+
+def single(error: BaseException) -> BaseException:
     """The error that began it: the first one of a group, for the others came with it; and the one of ours behind an error that is nobody's,
     which happened while we cleaned up after it."""
     while True:

@@ -12,7 +12,7 @@ import click
 from bus.errors import BadSettings
 from worldbus.cli.app import No, app
 from worldbus.cli.meant import meant
-from worldbus.cli.options import json_option
+from worldbus.cli.options import game_option, json_option
 from worldbus.cli.output import remark
 
 ALL = "all"
@@ -34,6 +34,7 @@ def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: 
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@game_option
 @click.argument("name", shell_complete=_complete)
 @click.argument("arguments", metavar="[OPTIONS OF THE BENCHMARK]...", nargs=-1, type=click.UNPROCESSED)
 @json_option

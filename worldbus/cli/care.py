@@ -122,14 +122,14 @@ def check(
 
 def _without(text: str) -> frozenset[str]:
     from bus.errors import BadSettings
-    from handlers import by_name
+    from worldbus.games import current
 
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
-    known = {*by_name(), "projector", "ticker"}
-    if unknown := sorted(names - known):
+    known = {name: handler.label for name, handler in current().by_name.items()} | {name: name for name in ("projector", "ticker")}
+    if unknown := sorted(names - known.keys()):
         found = f"{', '.join(unknown)}{meant(unknown, known)}"
         raise BadSettings(f"--without: wanted some of {', '.join(sorted(known))}, found {found}")
-    return names
+    return frozenset(known[name] for name in names)
 
 
 async def _check(settings: Settings, full: bool, bounds: Bounds, as_json: bool) -> list[Finding]:

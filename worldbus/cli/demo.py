@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from worldbus.demo.report import Report
     from worldbus.settings import Settings
 
-NEXT = (
-    "sql 'SELECT world, day, hour, season, time_of_day FROM clock'",
-    "sql 'SELECT zone, sky, intensity, temperature_c FROM weather'",
-    "replay --entity player-0001",
-    "verify",
-)
+NEXT = {  # view that is there → what can be asked of it
+    "clock": "sql 'SELECT world, day, hour, season, time_of_day FROM clock'",
+    "weather": "sql 'SELECT zone, sky, intensity, temperature_c FROM weather'",
+}
 
 
 @app.command()
@@ -36,14 +34,17 @@ NEXT = (
 def demo(players: int, seconds: float, seed: int, lockstep: bool, hours: float, as_json: bool, settings: Settings) -> None:
     """Let a small world live for a while, then count what happened.
 
-    Starts NATS and Postgres on the data folder, migrates the tables, runs every handler, the projector and a clock, and lets
-    simulated players play. Every figure of the report is counted from the log and the tables. Exit code 1 if anything was lost,
+    Starts NATS and Postgres on the data folder, migrates the tables, runs every handler, the projector and a clock, and lets the bots
+    that the game declares play. Every figure of the report is counted from the log and the tables. Exit code 1 if anything was lost,
     duplicated, out of order or parked. The data stays in the folder: afterwards `worldbus sql`, `worldbus replay` and the others work
     on it.
 
     With --lockstep, on an empty data folder: one step is a minute of the world, nobody speaks before it has settled, all times come from
     its clock. Then every decision is made again, the ledger is summed up and every projection is built anew and compared.
     """
+    from worldbus.extras import require
+
+    require("the demo", *(["servers"] if settings.embedded_postgres else []), "knowledge", "gateway")
     with Progress() as progress:
         report = run(_lockstep(settings, players, hours, seed, progress) if lockstep else _live(settings, players, seconds, seed, progress))
     if as_json:
@@ -88,7 +89,7 @@ def _show(report: Report, settings: Settings) -> None:
             one.latency.p50_ms,
             one.latency.p95_ms,
             one.latency.p99_ms,
-            f"{one.view}: {one.rows}",
+            f"{one.view}: {one.rows}" if one.view else "",
         )
         for name, one in report.per_handler.items()
     ]
@@ -100,7 +101,7 @@ def _show(report: Report, settings: Settings) -> None:
         _show_proof(report.proof)
     for problem in report.problems:
         say(f"  {problem}")
-    _hints(settings)
+    _hints(report, settings)
 
 
 def _show_proof(proof: Proof) -> None:
@@ -111,10 +112,12 @@ def _show_proof(proof: Proof) -> None:
     say(f"  log            sha256 {proof.log_sha256}")
 
 
-def _hints(settings: Settings) -> None:
+def _hints(report: Report, settings: Settings) -> None:
     where = "" if str(settings.data) == ".worldbus" else f" --data-dir {shlex.quote(str(settings.data))}"
     remark("")
     remark("The data is still there. Try next:")
-    for words in NEXT:
+    there = {one.view for one in report.per_handler.values()}
+    asked = [words for view, words in NEXT.items() if view in there]
+    for words in (*asked, *([f"replay --entity {report.first_player}"] if report.first_player else []), "verify"):
         verb, _, rest = words.partition(" ")
         remark(f"  worldbus {verb}{where}{' ' if rest else ''}{rest}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worldbus.cli.app import No, app
-from worldbus.cli.options import PLACE, settings_options
+from worldbus.cli.options import PLACE, game_option, settings_options
 from worldbus.cli.output import remark, remark_made, say
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ async def _serve(
     shared: bool,
 ) -> None:
     from bus.errors import BadSettings
-    from handlers import by_name
     from worldbus.compose import open_world, serve
     from worldbus.edges.signing_secrets import SigningSecrets
+    from worldbus.games import current
     from worldbus.gateway.cors import Cors
     from worldbus.gateway.grants import Tokens
     from worldbus.gateway.service import Place, open_gateway
@@ -108,7 +108,7 @@ async def _serve(
     named = Cors(cors)
     place = Place(host=host, port=port, shared=shared, tls=_tls(tls))
     secrets = SigningSecrets(webhook_secrets) if webhook_secrets else ()
-    granted = Tokens(tokens, frozenset(by_name()))
+    granted = Tokens(tokens, frozenset(current().by_name))
     postgres = settings.embedded_nats or not settings.embedded_postgres  # beside a NATS of your own, an empty Postgres of ours is no use
     async with (
         open_world(settings, name="worldbus-gateway", postgres=postgres) as world,
@@ -154,14 +154,15 @@ def _tls(files: tuple[str, str] | None) -> ssl.SSLContext | None:
 @click.option("--world", "worlds", multiple=True, required=True, help='A world it may touch; several times for several, "*" for all.')
 @click.option("--says", multiple=True, default=("game",), show_default=True, help="A subsystem it may speak as.")
 @click.option("--rate", type=click.FloatRange(0.001), default=2000.0, show_default=True, help="Events per second.")
+@game_option
 @click.option("-v", "--verbose", is_flag=True, help="Show tracebacks of errors.")
 def token(name: str, worlds: tuple[str, ...], says: tuple[str, ...], rate: float, verbose: bool) -> None:
     """Make a token for the game server NAME: its table for the file on stdout, the token itself on stderr, this once."""
-    from handlers import by_name
+    from worldbus.games import current
     from worldbus.gateway.grants import mint, read
 
     secret, digest = mint()
-    read({name: {"sha256": digest, "worlds": list(worlds), "says": list(says), "events_per_second": rate}}, frozenset(by_name()))
+    read({name: {"sha256": digest, "worlds": list(worlds), "says": list(says), "events_per_second": rate}}, frozenset(current().by_name))
     say(f"[{name}]\nsha256 = {json.dumps(digest)}\nworlds = {json.dumps(list(worlds))}")
     say(f"says = {json.dumps(list(says))}\nevents_per_second = {rate:g}\n")
     remark(secret)
@@ -171,6 +172,7 @@ def token(name: str, worlds: tuple[str, ...], says: tuple[str, ...], rate: float
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of stdout.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if --output differs from what would be written.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
+@game_option
 @click.option("-v", "--verbose", is_flag=True, help="Show tracebacks of errors.")
 def openapi(output: Path | None, check: bool, as_json: bool, verbose: bool) -> None:
     """Describe the gateway as an OpenAPI 3.1 document."""

@@ -56,6 +56,9 @@ def ingest(path: Path, collection: str | None, dry_run: bool, vectors: bool, as_
     gone from the folder are removed. If one document has a fault nothing is ingested, and every fault is shown. In a data folder without
     a world it makes one, and says so.
     """
+    from worldbus.extras import require
+
+    require("lore", "knowledge")
     wanted = _Wanted(collection=collection or _name_of(path), whole=path.is_dir(), dry_run=dry_run, vectors=vectors)
     run(_ingest(settings, path, wanted, as_json))
 
@@ -75,7 +78,7 @@ async def _ingest(settings: Settings, path: Path, wanted: _Wanted, as_json: bool
     from worldbus.opening import open_world
 
     with Progress() as progress:
-        documents = await asyncio.to_thread(_read, path, progress)
+        documents = await asyncio.to_thread(_read, path, settings.world, progress)
         async with open_world(settings, name="worldbus-kb-ingest") as world, AsyncExitStack() as stack:
             remark_made(world.servers)
             vectors = _Vectors(world, stack, progress)
@@ -92,13 +95,11 @@ async def _ingest(settings: Settings, path: Path, wanted: _Wanted, as_json: bool
     _show(settings, done, shown, as_json)
 
 
-def _read(path: Path, progress: Progress) -> list[Document]:
-    from handlers.names import DEFAULT_WORLD, WORLDS
-    from handlers.time_manager.calendar import load
+def _read(path: Path, world: str, progress: Progress) -> list[Document]:
     from worldbus.edges.lore import documents
+    from worldbus.games import current
 
-    calendar = load(WORLDS / DEFAULT_WORLD / "calendar.toml")
-    return documents(path, calendar, _telling(progress))
+    return documents(path, current().content_of(world).calendar, _telling(progress))
 
 
 def _telling(progress: Progress) -> Callable[[int, int, str], None]:
@@ -157,9 +158,9 @@ class _Vectors:
 
 async def _shown(world: World, position: int) -> bool:
     """True once the tables have everything up to `position`. Where nobody projects, we do it until they have."""
-    from projections.catalogue import PROJECTIONS
     from projections.store import connected
     from worldbus.compose import serve
+    from worldbus.games import current
 
     async def wait() -> bool:
         async with connected(world.servers.postgres_dsn) as connection:
@@ -169,7 +170,7 @@ async def _shown(world: World, position: int) -> bool:
                 await asyncio.sleep(0.02)
 
     if world.servers.nats is not None:  # the servers are ours alone
-        async with serve(world, projections=PROJECTIONS):
+        async with serve(world, projections=current().projections):
             return await wait()
     try:
         async with asyncio.timeout(SHOWN_S):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worldbus.cli.kb import kb
-from worldbus.cli.options import json_option, run
+from worldbus.cli.options import game_option, json_option, run
 from worldbus.cli.output import Progress, remark, say, say_json, table
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ HEADER = ("mode", "recall@5", "MRR", "nDCG@10", "leak rate", "negatives AUC", "p
 )
 @click.option("--embedder", default="minilm", show_default=True, metavar="NAME", help="What turns text into vectors, as in `kb model`.")
 @json_option
+@game_option
 def eval_(lore: Path | None, questions: Path | None, beir: Path | None, embedder: str, as_json: bool) -> None:
     """Ask labelled questions in every mode and measure the answers: recall, ranks, leaks and times, beside plain BM25.
 
@@ -32,7 +33,9 @@ def eval_(lore: Path | None, questions: Path | None, beir: Path | None, embedder
     anything was found that the asker may not know (yet).
     """
     from worldbus.cli.app import No
+    from worldbus.extras import require
 
+    require("an evaluation of the knowledge base", "knowledge", "servers")
     report = run(_eval(lore, questions, beir, embedder))
     if as_json:
         say_json(report.as_dict())
@@ -44,22 +47,21 @@ def eval_(lore: Path | None, questions: Path | None, beir: Path | None, embedder
 
 async def _eval(lore: Path | None, questions: Path | None, beir: Path | None, embedder: str) -> Report:
     from bus.errors import BadSettings
-    from handlers.names import DEFAULT_WORLD, WORLDS
-    from handlers.time_manager.calendar import load as load_calendar
     from projections.knowledge.embedders import open_embedder
     from worldbus.edges.lore import documents
     from worldbus.evaluation import beir as beir_format
     from worldbus.evaluation import questions as labelled
     from worldbus.evaluation.run import evaluate, evaluate_beir
     from worldbus.evaluation.stage import open_stage
+    from worldbus.games import current
 
     if beir and (lore or questions):
         raise BadSettings("give --beir, or --lore and --questions: a data set brings its own documents and questions")
-    world = WORLDS / DEFAULT_WORLD
+    content = current().content
     data = beir_format.load(beir) if beir else None
-    asked = [] if data else labelled.load(questions or world / "questions.jsonl")
-    folder = lore or world / "lore"
-    read = [] if data else documents(folder, load_calendar(world / "calendar.toml"), lambda *_: None)
+    asked = [] if data else labelled.load(questions or content.folder / "questions.jsonl")
+    folder = lore or content.folder / "lore"
+    read = [] if data else documents(folder, content.calendar, lambda *_: None)
     model = await open_embedder(embedder)
     try:
         with Progress() as progress:

@@ -57,16 +57,16 @@ def _hold(found: dict[str, Any], most: int | None, longest: float | None) -> Non
 
 
 async def _measure(settings: Settings) -> Lag:
-    from handlers import ALL
+    from worldbus.games import current
     from worldbus.lag import measure
     from worldbus.opening import open_bus
 
     async with open_bus(settings, name="worldbus-lag") as bus:
-        return await measure(bus.log, bus.servers.reader_dsn, ALL)
+        return await measure(bus.log, bus.servers.reader_dsn, current().handlers)
 
 
 def as_dict(lag: Lag) -> dict[str, Any]:
-    """Everything, for scripts. Seconds are ages of what has no answer; null where nobody knows."""
+    """All of the lag, for scripts. Seconds are ages of what has no answer; null where they are not known."""
     from worldbus.lag import seconds
 
     handlers = list(dict.fromkeys(one.handler for one in lag.handlers))

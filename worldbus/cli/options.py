@@ -63,8 +63,25 @@ FORMER_DATA = "former_data"  # what `--data` was until 0.2: an alias of --data-d
 PLACE = ("data", "nats_url", "nats_monitor_url", "postgres_dsn")
 
 
+def _play(_context: click.Context, _parameter: click.Parameter, reference: str | None) -> None:
+    if reference is not None:
+        from worldbus.games import choose
+
+        choose(reference)
+
+
+game_option = click.option(
+    "--game",
+    metavar="MODULE:ATTR",
+    callback=_play,
+    expose_value=False,
+    is_eager=True,
+    help="The game that is played, a worldbus.Game.  [WORLDBUS_GAME; default: `game` of [tool.worldbus] in pyproject.toml, or the sample]",
+)
+
+
 def settings_options(*names: str, former_data: bool = True) -> Callable[[F], F]:
-    """Add these options and -v; the verb receives `settings` instead of them. `world` stays readable as `settings.world`.
+    """Add these options, --game and -v; the verb receives `settings` instead of them. `world` stays readable as `settings.world`.
 
     `former_data`: `--data` still names the folder, with a note; not where it is an event's fields.
     """
@@ -81,6 +98,7 @@ def settings_options(*names: str, former_data: bool = True) -> Callable[[F], F]:
             return function(*arguments, settings=_settings(verbose, overrides), **options)
 
         wrapped: Any = click.option("-v", "--verbose", is_flag=True, help="Show the log, and tracebacks of errors.")(call)
+        wrapped = game_option(wrapped)
         for name in reversed(names):
             flags, more = _OPTIONS[name]
             wrapped = click.option(*flags, **more)(wrapped)
@@ -95,13 +113,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Machine-read
 
 
 def _settings(verbose: bool, overrides: dict[str, Any]) -> Settings:
+    from schemas.late import otherwise
     from worldbus.settings import Settings
 
     settings = Settings.read(os.environ, **overrides)
     _log(settings, verbose)
+    otherwise(_game)
     from worldbus.embedded.servers import followed  # behind the logging, which loads structlog without what it does not need
 
     return followed(settings)
+
+
+def _game() -> None:
+    """Load the game, whose event packages come with it."""
+    from worldbus.games import current
+
+    current()
 
 
 def _log(settings: Settings, verbose: bool) -> None:

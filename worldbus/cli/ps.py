@@ -62,6 +62,8 @@ def as_dict(one: Member, now_ms: int) -> dict[str, Any]:
         "version": one.version or None,
         "started": _moment(one.started_ms),
         "up_s": (now_ms - one.started_ms) / 1000 if one.started_ms else None,
+        "game": one.game or None,
+        "worlds": one.worlds or None,
         "health": one.health or "ok",
         "answered": one.told,
         "handlers": [_report(name, one.reports.get(name)) for name in one.handlers],
@@ -103,7 +105,9 @@ def _moment(ms: int) -> str | None:
 
 def _show(one: Member, now_ms: int, partitions: bool) -> None:
     up = f", worldbus {one.version or '?'}, up {span(now_ms - one.started_ms)}" if one.started_ms else ""
-    say(f"{one.name}{up}, {'; '.join(one.health) if one.health else 'health ok'}")
+    worlds = f" in {', '.join(one.worlds)}" if one.worlds else ""
+    plays = f", plays {one.game}{worlds}" if one.game else ""
+    say(f"{one.name}{up}{plays}, {'; '.join(one.health) if one.health else 'health ok'}")
     if one.speaks and not one.told:
         say("  was heard and has not answered")
     for part in one.parts:

@@ -87,11 +87,12 @@ def publish(type_: str, entity: str | None, payload: str, event_id: str | None, 
 def _read(wish: Wish, text: str) -> Read:
     """The event of one JSON text. Raises `Rejected` with all that is wrong said."""
     from bus.json_format import parse
-    from worldbus.emitters import emitters
+    from worldbus.games import current
 
     value = parse(text)
     read = _document(wish, value) if wish.type == STDIN else _payload(wish, value)
-    emitters().check(read.draft.subsystem, read.draft.data.DESCRIPTOR.full_name)
+    current().check_plays(read.draft.world)
+    current().emitters.check(read.draft.subsystem, read.draft.data.DESCRIPTOR.full_name)
     return read
 
 

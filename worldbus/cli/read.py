@@ -44,7 +44,7 @@ class Filter:
         return bool(self.type) or self.entity == CLOCK or self.subsystem in ("time", "ticker")
 
     def subjects(self) -> list[str]:
-        """As stored-subject filters; none at all when everything is wanted, so that the reader checks for gaps."""
+        """The stored-subject filters; none at all when everything is wanted, so that the reader checks for gaps."""
         from bus.check import check_type
         from bus.subjects import stored_filter
         from schemas.upcast import names_through
@@ -152,7 +152,7 @@ class Shown:
         self.hidden = 0
 
     def choose(self, found: Iterable[Event]) -> list[Event]:
-        """Those to show."""
+        """Pick the events to show."""
         if self.ticks:
             return list(found)
         events = list(found)

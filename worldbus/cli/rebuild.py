@@ -41,14 +41,14 @@ def rebuild(names: tuple[str, ...], everything: bool, dry_run: bool, sample: int
 
 def _wanted(names: tuple[str, ...], everything: bool) -> list[Projection]:
     from bus.errors import BadSettings
-    from projections.catalogue import PROJECTIONS
+    from worldbus.games import current
 
-    known = {one.name: one for one in PROJECTIONS}
+    known = {one.name: one for one in current().projections}
     unknown = [name for name in names if name not in known]
     if unknown or bool(names) == everything:
         found = ", ".join(unknown) or ("both" if everything else "neither")
         raise BadSettings(f"wanted names among {', '.join(known)}, or --all, found {found}{meant(unknown, known)}")
-    return list(PROJECTIONS) if everything else [known[name] for name in dict.fromkeys(names)]
+    return list(current().projections) if everything else [known[name] for name in dict.fromkeys(names)]
 
 
 async def _rebuild(settings: Settings, wanted: list[Projection], dry_run: bool, sample: int, as_json: bool) -> list[str]:

@@ -19,13 +19,15 @@ WIDTH = 100  # characters of a text that are shown in a line
 
 async def asked_again(settings: Settings, until: int | None, only: Sequence[str]) -> Reinferred:
     """Ask the models of the settings again. Raises `BadSettings` without any, or if a request that was named has no answer of a model."""
-    from handlers.names import DEFAULT_WORLD, WORLDS
-    from inference import ladder, pools
+    from inference import pools
+    from worldbus.games import current
     from worldbus.opening import open_bus
     from worldbus.reinfer import recorded, reinfer
+    from worldbus.tiers import answers
 
-    tables = pools.load(settings.inference)
-    engines = {tier: engine for tier, table in tables.items() if (engine := pools.pool_of(tier, table)[1]) is not None}
+    tables, written = pools.load(settings.inference), answers(current().content_of(settings.world))
+    pooled = {tier: pools.pool_of(tier, table, grammars=written.grammars)[1] for tier, table in tables.items()}
+    engines = {tier: engine for tier, engine in pooled.items() if engine is not None}
     if not engines:
         raise BadSettings("--reinfer: wanted models to ask, found none: name them in a file and the file with --inference")
 
@@ -36,7 +38,7 @@ async def asked_again(settings: Settings, until: int | None, only: Sequence[str]
         found = [one async for one in recorded(bus.log, until=until, only=frozenset(only))]
         if missing := set(only) - {one.answer.request_id for one in found}:
             raise BadSettings(f"--only: no model answered {', '.join(sorted(missing))}, as far as the log says")
-        return await reinfer(found, ladder.load(WORLDS / DEFAULT_WORLD / "ladder.toml"), engines, texts)
+        return await reinfer(found, written.ladders, engines, texts)
 
 
 async def _passages(settings: Settings, world: str, ids: Sequence[str]) -> Mapping[str, str]:

@@ -98,18 +98,13 @@ async def _why_not(world: World, lane: Lane, position: int | None, state: _State
 
 def _concerns(lane: Lane, event: Event) -> bool:
     """True if an event may be an input of a lane, as far as can be said without asking `entities`, which may be what hangs."""
-    from bus.handler import of_subject
-    from handlers import by_name
     from schemas.upcast import recorded_names
+    from worldbus.games import current
 
-    handler = by_name().get(lane[1])
+    handler = current().by_name.get(lane[1])
     if handler is None:  # of another release
         return True
-    return (
-        event.name in recorded_names(handler.listens_to)
-        and event.world == lane[0]
-        and (handler.entities is not of_subject or event.entity == lane[2])
-    )
+    return event.name in recorded_names(handler.listens_to) and event.world == lane[0] and (not handler.at_home or event.entity == lane[2])
 
 
 async def _publish(world: World, lane: Lane, position: int | None, reason: str) -> int:

@@ -19,7 +19,6 @@ from worldbus.cli.options import PLACE, run, settings_options
 from worldbus.cli.output import remark
 
 if TYPE_CHECKING:
-    from bus.handler import Handler
     from bus.presence import Presence
     from worldbus.embedded import Servers
     from worldbus.settings import Settings
@@ -37,6 +36,7 @@ def up(speed: float, settings: Settings) -> None:
 
     Other verbs on the same data folder find these servers by themselves. Stopping settles what is in flight; nothing is lost either way.
     """
+    _check_plays(settings)
     _log_at_info(settings)
     until_stopped(_up(settings, round(speed * 1000)))
 
@@ -60,6 +60,7 @@ def run_(only: str | None, settings: Settings) -> None:
     from worldbus.embedded.folder import Folder
 
     names = _names(only)
+    _check_plays(settings)
     needs_postgres = PROJECTOR in names
     if (settings.embedded_nats or (needs_postgres and settings.embedded_postgres)) and Folder(settings.data).find() is None:
         raise BadSettings(
@@ -71,10 +72,10 @@ def run_(only: str | None, settings: Settings) -> None:
 
 def _names(only: str | None) -> frozenset[str]:
     from bus.errors import BadSettings
-    from handlers import ALL
+    from worldbus.games import current
     from worldbus.tiers import NAMES
 
-    all_ = {handler.name for handler in ALL}
+    all_ = {*current().by_name}
     known = all_ | {PROJECTOR, TICKER, *NAMES}
     if only is None:
         return frozenset(all_ | {PROJECTOR, LADDER})
@@ -84,6 +85,13 @@ def _names(only: str | None) -> frozenset[str]:
         found = f"{', '.join(unknown) or 'nothing'}{meant(unknown, known)}"
         raise BadSettings(f"--only: wanted some of {', '.join(sorted(known))}, found {found}")
     return names
+
+
+def _check_plays(settings: Settings) -> None:
+    """Refuse a world that is another game's before anything starts."""
+    from worldbus.games import current
+
+    current().check_plays(settings.world)
 
 
 def _log_at_info(settings: Settings) -> None:
@@ -102,21 +110,32 @@ def until_stopped(work: Any) -> None:
 
 
 async def _up(settings: Settings, scale: int) -> None:
-    from handlers import ALL
-    from projections.catalogue import PROJECTIONS
     from worldbus.compose import open_world, serve
+    from worldbus.games import current
     from worldbus.ticker import start_clock
 
+    game = current()
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-up") as world:
         await start_clock(world.log, world.publisher, settings.world, scale)
-        async with serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True, tiers=_tiers(settings), release_feed=True):
-            await _until_tables_are_there(world.presence)
-            for line in _welcome(settings, world.servers):
+        async with serve(
+            world, handlers=game.handlers, projections=game.projections, ticks=True, tiers=_tiers(settings), release_feed=True
+        ):
+            await until_tables_are_there(world.presence)
+            for line in _refused(world.presence).values():
+                remark(line)
+            for line in welcome(settings, world.servers):
                 remark(line)
             await asyncio.Event().wait()
 
 
-async def _until_tables_are_there(presence: Presence) -> None:
+def _refused(presence: Presence) -> dict[str, str]:
+    """A line about each part that refuses to run, by its name."""
+    from worldbus.readiness import REFUSES
+
+    return {part.name: f"{part.name} {part.state}: {part.reason}" for part in presence.parts() if part.state == REFUSES}
+
+
+async def until_tables_are_there(presence: Presence) -> None:
     """Wait for the tables that what we propose asks, but not for long: where Postgres keeps the projector waiting, that is in the log."""
     for _ in range(TABLES_LOOKS):
         if not any(part.name == PROJECTOR and part.state == "starts" for part in presence.parts()):
@@ -124,7 +143,7 @@ async def _until_tables_are_there(presence: Presence) -> None:
         await asyncio.sleep(TABLES_S / TABLES_LOOKS)
 
 
-def _welcome(settings: Settings, servers: Servers) -> Iterator[str]:
+def welcome(settings: Settings, servers: Servers) -> Iterator[str]:
     """The addresses of everything, and things to try. The password of NATS is for terminals only: what is logged is read by many."""
     nats = servers.nats_url if sys.stderr.isatty() else re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", servers.nats_url)
     addresses = {
@@ -156,16 +175,20 @@ def _tiers(settings: Settings) -> list[str]:
 
 
 async def _run(settings: Settings, names: frozenset[str]) -> None:
-    from handlers import ALL
-    from projections.catalogue import PROJECTIONS
     from worldbus.compose import open_world, serve
+    from worldbus.games import current
     from worldbus.tiers import NAMES
 
-    wanted: list[Handler[Any]] = [handler for handler in ALL if handler.name in names]
-    projections = PROJECTIONS if PROJECTOR in names else ()
+    game = current()
+    wanted = [handler for handler in game.handlers if handler.name in names]
+    projections = game.projections if PROJECTOR in names else ()
     async with (
         open_world(settings, name=f"worldbus-run-{os.getpid()}", postgres=PROJECTOR in names) as world,
         serve(world, handlers=wanted, projections=projections, ticks=TICKER in names, tiers=[one for one in NAMES if one in names]),
     ):
-        remark(f"running {', '.join(sorted(names))}")
+        refused = _refused(world.presence)
+        for line in refused.values():
+            remark(line)
+        labels = {handler.label: handler.name for handler in wanted}
+        remark(f"running {', '.join(sorted(names - {labels.get(name, name) for name in refused}))}")
         await asyncio.Event().wait()

@@ -105,11 +105,12 @@ async def _answer(servers: Servers, statement: str, as_of: str | None, limits: d
 
 async def _answer_then(servers: Servers, statement: str, as_of: str, limits: dict[str, Any]) -> Answer:
     from projections.past import past, position_at
+    from worldbus.games import current
 
     at = parse_position_or_moment(as_of)
     position = at if isinstance(at, int) else await position_at(servers.postgres_dsn, at)
     with Progress() as progress:
-        async with past(servers.postgres_dsn) as then:
+        async with past(servers.postgres_dsn, current().projections) as then:
             await then.advance(position, progress=lambda done, goal: progress(f"folding up to {goal}: {done}", done / max(1, goal)))
             then.moment = None if isinstance(at, int) else at
             progress.clear()
@@ -142,7 +143,7 @@ def as_csv(answer: Answer) -> str:
 
 
 def _digits(value: Decimal) -> str:
-    """As Postgres writes it."""
+    """The number in Postgres' own spelling."""
     return format(value, "f") if value.is_finite() else str(value)
 
 

@@ -17,7 +17,7 @@ Lines = list[tuple[int, str]]
 
 
 async def lines() -> AsyncIterator[Lines]:
-    """Everything up to the end of stdin. Raises `BadEvent` for what is not UTF-8, behind the lines before it."""
+    """Read stdin to its end. Raises `BadEvent` for bytes that are not UTF-8, behind the lines before them."""
     stream: Any = sys.stdin.buffer
     begun: list[bytes] = []  # pieces of a line that goes on
     number = 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worldbus.cli.meant import meant
+from worldbus.cli.names import of_the_game
 
 if TYPE_CHECKING:
     from bus.errors import WorldbusError
@@ -35,8 +36,9 @@ def complete_tables(_context: click.Context, _parameter: click.Parameter, incomp
 
 
 def known() -> list[str]:
-    """The tables of this release, as its own SQL makes them; no server is asked."""
-    files = [*(_ROOT / "projections").rglob("*.sql"), *(_ROOT / "migrations").glob("2*.sql")]
+    """The tables of this release and of the game, as their SQL makes them; no server is asked."""
+    folders = (_ROOT / "projections", *of_the_game())
+    files = [*(path for folder in folders for path in folder.rglob("*.sql")), *(_ROOT / "migrations").glob("2*.sql")]
     return sorted({name for file in files for name in _MADE.findall(file.read_text(encoding="utf-8")) if name != "worldbus"})
 
 

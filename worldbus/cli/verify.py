@@ -20,9 +20,8 @@ from worldbus.cli.reinfer import asked_again
 from worldbus.cli.reinfer import show as show_reinfer
 
 if TYPE_CHECKING:
-    from bus.handler import Handler
-    from bus.log import Log
-    from bus.verify import Difference, Report, Verifier
+    from bus.handler import Subsystem
+    from bus.verify import Difference, Report
     from worldbus.settings import Settings
 
 
@@ -49,9 +48,9 @@ def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, 
     Exit code 1 if there is one. The log is only read, and no model is called: their answers are in it. Only --reinfer asks them again, with
     the recorded prompts and seeds, and exits with 1 if one answers differently.
     """
-    from handlers import by_name
+    from worldbus.games import current
 
-    known = by_name()
+    known = current().by_name
     if unknown := [name for name in names if name not in known]:
         raise BadSettings(f"wanted handlers among {', '.join(known)}, found {', '.join(unknown)}{meant(unknown, known)}")
     wanted = [known[name] for name in names] if names else list(known.values())
@@ -72,37 +71,33 @@ def verify(names: tuple[str, ...], until: int | None, strict: bool, shown: int, 
         raise No(f"{len(again.compared) - again.count('same') - again.count('beginning')} of {len(again.compared)} answers differ")
 
 
-async def _verify(settings: Settings, handlers: list[Handler[Any]], until: int | None) -> Report:
+async def _verify(settings: Settings, handlers: list[Subsystem], until: int | None) -> Report:
     from bus.health import Health
     from bus.verify import Verifier
     from bus.watch import Watch
     from bus.watchdog import Watchdog
-    from handlers import by_name
     from worldbus.compose import budgets_of
+    from worldbus.games import current
     from worldbus.lag import consumers
     from worldbus.opening import open_bus
+    from worldbus.verification import decide_again
 
     async with open_bus(settings, name="worldbus-verify", postgres=False) as bus:
         # Asked first: what is settled by now has its answers in the log before its present end.
-        settled = {(one.handler, one.name.removeprefix(f"{one.handler}_")): one.settled for one in await consumers(bus.log, handlers)}
+        names = {handler.label: handler.name for handler in handlers}
+        asked = await consumers(bus.log, handlers)
+        settled = {(names[one.handler], one.name.removeprefix(f"{one.handler}_")): one.settled for one in asked}
         last = until or (await bus.log.state()).last
         watch = Watch()
-        verifier = Verifier(handlers, partitions=bus.log.partitions, watch=watch, known=by_name())
+        verifier = Verifier(handlers, partitions=bus.log.partitions, watch=watch, known=current().by_name)
         with Progress() as progress, Watchdog(watch, Health(), None, budgets_of(settings)):
-            async for events in bus.log.read(until=last):
-                for event in events:
-                    await _recall(bus.log, verifier, verifier.missing(event))
-                    verifier.take(event)
-                    while stalled := verifier.stalled():
-                        await _recall(bus.log, verifier, stalled)
-                        verifier.resume()
-                progress(f"decided again up to position {events[-1].position} of {last}", events[-1].position / max(1, last))
+            await decide_again(
+                bus.log,
+                verifier,
+                until=last,
+                progress=lambda at: progress(f"decided again up to position {at} of {last}", at / max(1, last)),
+            )
     return verifier.finish(lambda handler, partition: 0 if until else settled.get((handler, str(partition)), 0))
-
-
-async def _recall(log: Log, verifier: Verifier, positions: list[int]) -> None:
-    for position in positions:
-        verifier.recall(await log.get(position))
 
 
 def _as_dict(report: Report, shown: int) -> dict[str, Any]:
@@ -136,8 +131,7 @@ def _show(report: Report, shown: int) -> None:
         say(f"{name} decides differently since input {first.input} of {_moment(first.recorded_ns)}, {by}; today {first.today}.")
     for one in report.differences[:shown]:
         say()
-        by = f", decided by {one.by}" if one.by else ""
-        say(f"{one.handler}/{one.entity} in world {one.world!r}, input {one.input} {one.type}{by}:")
+        say(headline(one))
         for text in difference_lines(one):
             say(f"  {text}")
     if report.different > shown:
@@ -148,6 +142,12 @@ def _moment(ns: int) -> str:
     from bus.json_format import format_time
 
     return format_time(ns) if ns else "an unknown time"
+
+
+def headline(one: Difference) -> str:
+    """The decision that differs: whose, about what, by which release."""
+    by = f", decided by {one.by}" if one.by else ""
+    return f"{one.handler}/{one.entity} in world {one.world!r}, input {one.input} {one.type}{by}:"
 
 
 def difference_lines(one: Difference) -> list[str]:

@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from schemas.upcast import recorded_names
 
 if TYPE_CHECKING:
     from bus.event import Event, LaneMark
-    from bus.handler import Handler
+    from bus.handler import Subsystem
+    from worldbus.demo.bots import Due
     from worldbus.demo.ledger import Promise
 
 _AGAIN: Final = ("PaymentRequestRepeated", "PaymentRequestConflicted")
-# What must be answered, and by which events: any of them, by the handler that says them.
-DUE: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
+# What the standard subsystems must answer. What is due from one that the game has not is due from nobody.
+DUE: Final[Due] = {
     "ClockStartRequested": ("time", frozenset({"ClockStarted", "ClockRequestRefused"})),
     "RealTimePassed": ("time", frozenset({"ClockAdvanced", "PausedTimePassed", "ClockRequestRefused"})),
     "PlayerJoined": ("player", frozenset({"PlayerArrived", "PlayerReportRefused"})),
-    "PlayerMoved": ("player", frozenset({"PlayerEnteredZone", "PlayerReportRefused"})),
     "PlayerLeft": ("player", frozenset({"PlayerDeparted", "PlayerReportRefused"})),
     "StateChangeRequested": ("state", frozenset({"StateChanged", "StateChangeRepeated", "StateChangeRefused"})),
     "SaveRequested": ("state", frozenset({"StateSaved", "SaveRefused"})),
@@ -37,8 +37,6 @@ DUE: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "PaymentReceived": ("payment", frozenset({"ProviderPaymentNoted", "PackRefused"})),
     "CreditRequested": ("payment", frozenset({"CreditGranted", "CreditDeclined", *_AGAIN})),
     "ItemUseRequested": ("inventory", frozenset({"ItemUsed", "ItemRefused", "ItemRequestRepeated"})),
-    "AcquisitionRequested": ("broker", frozenset({"AcquisitionBegun", "GoodAcquired", "AcquisitionRefused"})),
-    "SaleRequested": ("broker", frozenset({"SalePrepared", "OfferMade", "BargainRefused"})),
     "TradeProposeRequested": ("trade", frozenset({"TradeProposed", "RequestRefused", "RequestFoundDone"})),
     "TradeChangeRequested": ("trade", frozenset({"TradeChanged", "RequestRefused", "RequestFoundDone"})),
     "TradeAcceptRequested": ("trade", frozenset({"TradeAccepted", "RequestRefused", "RequestFoundDone"})),
@@ -56,7 +54,7 @@ Lane = tuple[str, str, str]  # handler, world, entity
 
 
 class Input(NamedTuple):
-    """What is kept of an event that might be answered."""
+    """An event that may be answered, as far as it is kept."""
 
     id: str
     name: str
@@ -75,7 +73,7 @@ class Share:
 
 @dataclass(slots=True)
 class Faults:
-    """What should be empty."""
+    """The faults of a run; all lists are empty in a good one."""
 
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
@@ -88,9 +86,13 @@ class Faults:
 
 
 class Account:
-    """The books of one run. `take` the log in order, from its first event on or from the run's start, then `settle`."""
+    """The books of one run. `take` the log in order, from its first event on or from the run's start, then `settle`.
 
-    def __init__(self, handlers: Iterable[Handler[Any]]) -> None:
+    What is `due` and has no answer by then counts as lost.
+    """
+
+    def __init__(self, handlers: Iterable[Subsystem], due: Due = DUE) -> None:
+        self._due = due
         self._handlers = {handler.name: handler for handler in handlers}
         self._hear = {handler.name: recorded_names(handler.listens_to) for handler in self._handlers.values()}
         self.shares = {name: Share() for name in self._handlers}
@@ -117,7 +119,7 @@ class Account:
         if before != event.position:
             self.faults.duplicated.append(f"event id {event.id} stands at positions {before} and {event.position}")
         for name, heard in self._hear.items():
-            if event.name in heard and any(True for _ in self._handlers[name].entities(event)):
+            if event.name in heard and any(True for _ in self._handlers[name].of(event.world).entities(event)):
                 self.shares[name].events_in += 1
         mark = event.lane
         if mark is None:
@@ -178,8 +180,9 @@ class Account:
                 f"{promise.id} was acknowledged at {promise.position}, the log has {found.id if found else 'nothing'} there"
             )
             return
-        handler, answers = DUE.get(found.name, ("", frozenset()))
-        if answers and not answers & self._names_said.get((promise.position, handler), set()):
+        handler, answers = self._due.get(found.name, ("", frozenset()))
+        said = self._names_said.get((promise.position, handler), set())
+        if handler in self._handlers and not answers & said:
             self.faults.lost.append(
                 f"{found.name} at {promise.position} has no answer of {handler}: wanted one of {', '.join(sorted(answers))}"
             )

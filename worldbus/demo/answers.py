@@ -8,13 +8,11 @@ request.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 from bus.event import Draft
-from handlers.names import DEFAULT_WORLD, WORLDS
 from inference.consult import lane_of
-from inference.ladder import Ladder, Ladders, load
+from inference.ladder import Ladder, Ladders
 from inference.lower_rungs import authored
 from inference.outcome import EDGE
 from inference.request import problem_of, who_of
@@ -38,19 +36,22 @@ WONDERS: Final = 5  # of so many requests, one is asked about with the router fi
 NAMES: Final = frozenset(kind.DESCRIPTOR.name for kind in (InferenceRequested, InferenceCancelRequested))
 
 
-def answers(events: Iterable[Event]) -> list[Draft]:
-    """What is said to the requests among `events`, in their order. A request that is called off in the same batch is cancelled."""
+def answers(events: Iterable[Event], kinds: Ladders) -> list[Draft]:
+    """Answer the requests among `events`, in their order, by these ladders.
+
+    A request that is called off in the same batch is cancelled.
+    """
     events = [event for event in events if event.name in NAMES]
     called_off = {
         (event.world, event.data.request_id): event.data.reason for event in events if isinstance(event.data, InferenceCancelRequested)
     }
     asked = [(event, event.data) for event in events if isinstance(event.data, InferenceRequested)]
     wishes = [_wish(event, request) for event, request in asked if request.seed % WONDERS == 0 and request.tier in TIERS]
-    return [*wishes, *(_draft(event, request, called_off.get((event.world, request.request_id))) for event, request in asked)]
+    return [*wishes, *(_draft(event, request, called_off.get((event.world, request.request_id)), kinds) for event, request in asked)]
 
 
 def _wish(event: Event, asked: InferenceRequested) -> Draft:
-    """What a worker asks the router whose slots are all taken; here no tier is up to help."""
+    """The question to the router of a worker whose slots are all taken; here no tier is up to help."""
     wish = InferenceRouteRequested(
         request_id=asked.request_id,
         world=event.world,
@@ -76,9 +77,9 @@ def _wish(event: Event, asked: InferenceRequested) -> Draft:
     )
 
 
-def _draft(event: Event, asked: InferenceRequested, called_off: str | None) -> Draft:
+def _draft(event: Event, asked: InferenceRequested, called_off: str | None, kinds: Ladders) -> Draft:
     return Draft(
-        data=_answer(event, asked, called_off),
+        data=_answer(event, asked, called_off, kinds),
         world=event.world,
         entity=event.entity,
         subsystem=EDGE,
@@ -90,8 +91,8 @@ def _draft(event: Event, asked: InferenceRequested, called_off: str | None) -> D
     )
 
 
-def _answer(event: Event, asked: InferenceRequested, called_off: str | None) -> Message:
-    whose, kinds = who_of(event), _ladders()
+def _answer(event: Event, asked: InferenceRequested, called_off: str | None, kinds: Ladders) -> Message:
+    whose = who_of(event)
     if wrong := problem_of(asked, event.time_ns, kinds):
         return InferenceRejected(**whose, code=wrong[0], reason=wrong[1])
     if called_off is not None:
@@ -108,8 +109,3 @@ def _answer(event: Event, asked: InferenceRequested, called_off: str | None) -> 
         seed=asked.seed,
         measured=Measured(engine=answer.rung, worker="demo"),
     )
-
-
-@cache
-def _ladders() -> Ladders:
-    return load(WORLDS / DEFAULT_WORLD / "ladder.toml")

@@ -1,125 +1,149 @@
-"""Kinds of simulated players as a designer writes them (TOML): who does what how often. Read and checked: every problem is named.
+"""The people and programs outside of the handlers in a demo of one game, which declares them as its `bots`.
 
-The rates are the definition of a concurrent player: `Bots.events_per_minute` is what a game server publishes for the mean player while
-online. What the world answers to it is measured by playing (`worldbus.demo.concurrent`).
+    class Crews(Bots):
+        def __init__(self, stage: Stage) -> None:
+            super().__init__(stage)
+            self.dice = Random(f"{stage.seed}/crews")
+
+        def opening(self) -> Iterator[Draft]:
+            yield self.draft(ZoneDeclared(climate="orbit"), "docks")
+
+        def turn(self, number: int) -> Iterator[Draft]:
+            yield self.draft(DockRequested(ship=self.dice.choice(SHIPS)), "meridian")
+
+    game = Game(..., bots=Crews)
+
+What they say depends on the stage, the turn's number, their own dice and what they have heard alone: then the same seed plays the same game
+(`worldbus demo --lockstep`).
 """
 
 from __future__ import annotations
 
-import random
-import tomllib
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Final
+from random import Random
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
-from bus.errors import BadSettings
-from handlers.names import DEFAULT_WORLD, WORLDS
+from bus.errors import BadSettings, WorldbusError
+from bus.event import Draft
 
-MOST_PER_MINUTE: Final = 600.0  # of one deed
-GOLDEN: Final = 0.6180339887498949  # numbers times this, modulo 1, lie evenly: any number of first players is a fair mix
-DEEDS: Final = frozenset(
-    {"heartbeat", "move", "look", "quest", "talk", "give", "study", "story", "trade", "money", "change", "keep", "forecast", "override"}
-    | {"pester", "attack", "cheat", "rejoin", "leave"}
-)
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from bus.event import Event
+    from handlers.content import Content
+    from worldbus.game import Game
+
+T = TypeVar("T")
+Due = Mapping[str, tuple[str, frozenset[str]]]
+"""Event name → the handler that must answer it, and the events by which it does: any of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """One kind of player."""
+class Stage:
+    """The world that bots play in.
+
+    content  of that world
+    players  that are wished for, 0 or more
+    seed     of every die
+    run      the position behind which this run begins. Names of requests that hold it are others than those of an earlier run on the log
+    """
+
+    world: str
+    content: Content
+    players: int
+    seed: int = 1
+    run: int = 0
+
+
+class Bot(Protocol):
+    """One that acts in its own time.
+
+    name   the entity that it is
+    dice   by which its pauses are drawn
+    per_s  deeds a second, on average, above 0
+    """
 
     name: str
-    share: float
-    per_minute: Mapping[str, float]
+    dice: Random
 
     @property
-    def total(self) -> float:
-        """Deeds a minute, and so events that a game server publishes."""
-        return sum(self.per_minute.values())
+    def per_s(self) -> float:
+        """Deeds a second, on average."""
 
-    def pause_s(self, dice: random.Random, pace: float = 1.0) -> float:
-        """How long until the next deed, at so many times the stated rates."""
-        return dice.expovariate(self.total * pace / 60)
+    def say(self) -> Draft:
+        """The next thing that it says."""
 
-    def draw(self, dice: random.Random) -> str:
-        """What is done next."""
-        (deed,) = dice.choices(tuple(self.per_minute), tuple(self.per_minute.values()))
-        return deed
+    def leave(self) -> Draft | None:
+        """The bot's goodbye when the demo ends; None: it is not there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """What one spoken line costs a model."""
-
-    tokens: int
-    prompt_characters: int
-    deadline_ms: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Bots:
-    """Checked kinds of players of a world."""
+    """Bots of a game without any: no player, and nothing to say. A game's own bots override what they do.
 
-    line: Line
-    kinds: Mapping[str, Kind]
+    players   those that act in their own time
+    releases  versions of the game's engine that the release feed lists at first; none: there is no feed
+    later     the version that comes out while the demo runs
+    due       what must be answered, beyond the standard subsystems' commands
+    views     projection → the view that is looked at first, where it is not its first table
+    """
 
-    @cached_property
-    def mean(self) -> Mapping[str, float]:
-        """Deeds a minute of the mean player."""
-        deeds = dict.fromkeys(deed for kind in self.kinds.values() for deed in kind.per_minute)
-        return {deed: sum(kind.share * kind.per_minute.get(deed, 0.0) for kind in self.kinds.values()) for deed in deeds}
+    releases: ClassVar[tuple[str, ...]] = ()
+    later: ClassVar[str] = ""
+    due: ClassVar[Due] = {}
+    views: ClassVar[Mapping[str, str]] = {}
+    players: Sequence[Bot] = ()
 
-    @property
-    def events_per_minute(self) -> float:
-        """What a game server publishes for the mean player."""
-        return sum(self.mean.values())
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
 
-    def of(self, number: int) -> Kind:
-        """The kind of the player of that number. The first so many players of any world are mixed as the shares say, nearly."""
-        place = number * GOLDEN % 1.0
-        for kind in self.kinds.values():
-            place -= kind.share
-            if place < 0:
-                return kind
-        return tuple(self.kinds.values())[-1]
+    def opening(self) -> Iterable[Draft]:
+        """The events before the first deed: places, services, prices."""
+        return ()
+
+    def turn(self, number: int) -> Iterable[Draft]:
+        """The events of this turn, 1, 2, 3 and so on, of all but the players. A turn is about a second."""
+        return ()
+
+    def hear(self, event: Event) -> None:
+        """Take in the next event of the world, in log order."""
+
+    def draft(self, data: Message, entity: str, subsystem: str = "game") -> Draft:
+        """An event about an entity of this world, from an edge."""
+        return Draft(data=data, world=self.stage.world, entity=entity, subsystem=subsystem)
 
 
-def load(path: Path) -> Bots:
-    """The players in a TOML file; raises `BadSettings` with every problem found."""
+def check_bots(game: Game) -> None:
+    """Raise `BadSettings` where a game has nobody to play its demo."""
+    if game.bots is None:
+        raise BadSettings(
+            f"wanted bots, which play the demo, found none in the game {game.name}: give it some, Game(bots=...), "
+            "as docs/how-to/bring-your-own-game.md shows, or run it without anybody by `worldbus up`"
+        )
+
+
+def bots_of(game: Game, world: str, *, players: int, seed: int, run: int = 0) -> Bots:
+    """The bots of a game, made from the content of that world.
+
+    Raises `BadSettings` where it has none, where their tables cannot be read, and where what is made cannot play.
+    """
+    check_bots(game)
+    assert game.bots is not None
+    found: object = game.bots(Stage(world=world, content=game.content_of(world), players=players, seed=seed, run=run))
+    if not isinstance(found, Bots):
+        raise BadSettings(f"wanted `bots` of the game {game.name} to make worldbus.demo.Bots, found {type(found).__name__}: derive from it")
+    if still := [bot.name for bot in found.players if not bot.per_s > 0]:
+        raise BadSettings(f"bots of the game {game.name}: wanted deeds a second (`per_s`) above 0, found others of {', '.join(still[:5])}")
+    return found
+
+
+def asked(bots: Callable[[], T]) -> T:
+    """Ask bots; a mistake in them is raised as `BadSettings` with its place, for it is the game's and no bug of ours."""
     try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadSettings(f"{path.name} cannot be read as TOML: {error}") from error
-
-
-def parse(table: Mapping[str, Any], name: str) -> Bots:
-    """The players in a parsed file called `name`; raises `BadSettings` with every problem found."""
-    try:
-        bots = Bots(line=Line(**table["line"]), kinds={kind: Kind(name=kind, **body) for kind, body in table["kinds"].items()})
-        found = list(problems(bots))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadSettings(f"{name} does not describe players: {error!r}; compare it with worlds/duskmarket/bots.toml") from error
-    if found:
-        raise BadSettings(f"{name}: " + "; ".join(found))
-    return bots
-
-
-def problems(bots: Bots) -> Iterator[str]:
-    """What is wrong with them."""
-    if not bots.kinds or abs(sum(kind.share for kind in bots.kinds.values()) - 1) > 1e-9:
-        yield f"kinds: wanted shares that add up to 1, found {sum(kind.share for kind in bots.kinds.values()):g}"
-    if min(bots.line.tokens, bots.line.prompt_characters, bots.line.deadline_ms) < 1:
-        yield "line: wanted tokens, prompt_characters and deadline_ms of 1 or more"
-    for kind in bots.kinds.values():
-        if not kind.share > 0:
-            yield f"kinds.{kind.name}: wanted a share above 0, found {kind.share!r}"
-        if unknown := sorted(set(kind.per_minute) - DEEDS):
-            yield f"kinds.{kind.name}: wanted deeds among {', '.join(sorted(DEEDS))}, found {', '.join(unknown)}"
-        if bad := sorted(deed for deed, rate in kind.per_minute.items() if not 0 <= rate <= MOST_PER_MINUTE):
-            yield f"kinds.{kind.name}: wanted 0 to {MOST_PER_MINUTE:g} a minute, found other rates of {', '.join(bad)}"
-        elif not kind.total > 0:
-            yield f"kinds.{kind.name}: wanted a player who does anything, found no deed with a rate"
-
-
-BOTS: Final = load(WORLDS / DEFAULT_WORLD / "bots.toml")
+        return bots()
+    except WorldbusError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise BadSettings(f"bots of the game: {last.filename}:{last.lineno} raised {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""What the demo was promised: every publish that was acknowledged, with the position it was given."""
+"""The promises to the demo: every publish that was acknowledged, with the position it was given."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ class Ledger:
 
     @property
     def connection(self) -> Connection:
-        """What it publishes through."""
+        """The connection that it publishes through."""
         return self._publisher.connection
 
     async def publish_group(self, drafts: Sequence[Draft], *, expected: Mapping[LaneName, int] | None = None) -> list[int]:
-        """As `Publisher.publish_group`."""
+        """Publish like `Publisher.publish_group`."""
         positions = await self._publisher.publish_group(drafts, expected=expected)
         self.promises += [Promise(draft.id, position) for draft, position in zip(drafts, positions, strict=True)]
         return positions
 
     async def publish(self, draft: Draft, *, expected: int | None = None, once: bool = False) -> int:
-        """As `Publisher.publish`; an answer that comes after the caller was cancelled is kept all the same."""
+        """Publish like `Publisher.publish`; an answer that comes after the caller was cancelled is kept all the same."""
         task = asyncio.create_task(self._publish(draft, expected, once), name="publish")
         self._asked.add(task)
         task.add_done_callback(self._asked.discard)

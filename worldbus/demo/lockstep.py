@@ -14,15 +14,16 @@ from bus.errors import BadSettings
 from bus.event import Draft, Event
 from bus.subjects import partition_of
 from bus.turns import Turns
-from handlers import ALL
-from projections.catalogue import PROJECTIONS
 from worldbus.compose import World, open_world, serve
+from worldbus.demo.bots import bots_of, check_bots
+from worldbus.demo.count import count_up, decide_us
 from worldbus.demo.ledger import Promise
 from worldbus.demo.proof import prove
 from worldbus.demo.report import Latency
-from worldbus.demo.run import count_up, decide_us, quiet
 from worldbus.demo.script import STEP_WORLD_MS, Script
 from worldbus.demo.witness import Witness
+from worldbus.games import current
+from worldbus.quiet import until_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,7 +37,7 @@ GROUP: Final = 500  # events said at once at most
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a lockstep run is asked for."""
+    """The options of a lockstep run."""
 
     players: int = 20
     hours: float = 1.0
@@ -71,7 +72,11 @@ class Lockstep:
 
 
 async def run(settings: Settings, wanted: Wanted, tell: Callable[[str, float], None]) -> Report:
-    """Let the world live for so many hours of its own time, on an empty log, and report. Raises `BadSettings` if the log is not empty."""
+    """Let the world live for so many hours of its own time, on an empty log, and report. Raises `BadSettings` if the log is not empty,
+    or if the game has no bots.
+    """
+    game = current()
+    check_bots(game)
     tell("starting the servers", 0.0)
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-lockstep") as world:
         start = (await world.log.state()).last
@@ -79,9 +84,13 @@ async def run(settings: Settings, wanted: Wanted, tell: Callable[[str, float], N
             raise BadSettings(
                 f"a lockstep run makes a log from its first event on: wanted an empty one, found {start} events; name another --data"
             )
-        async with serve(world, handlers=ALL, projections=PROJECTIONS) as runtime, Witness.open(world.servers.postgres_dsn) as witness:
+        async with (
+            serve(world, handlers=game.handlers, projections=game.projections) as runtime,
+            Witness.open(world.servers.postgres_dsn) as witness,
+        ):
             assert runtime is not None
-            script = Script(settings.world, players=wanted.players, seed=wanted.seed)
+            bots = bots_of(game, settings.world, players=wanted.players, seed=wanted.seed)
+            script = Script(game, bots)
             live = Lockstep(world, runtime.runners.values(), script)
             await live.play(script.opening())
             steps = max(1, round(wanted.hours * 3_600_000 / STEP_WORLD_MS))
@@ -90,18 +99,18 @@ async def run(settings: Settings, wanted: Wanted, tell: Callable[[str, float], N
                 tell(f"world minute {number} of {steps}, {len(live.promises)} events said by the edges", number / steps)
             await live.play(script.closing())
             tell("waiting until all is handled and projected", 1.0)
-            last = await quiet(world)
+            last = await until_quiet(world)
             await witness.wait_for(last)
             measured = decide_us(runtime)
         tell("counting", 1.0)
         found = await count_up(
+            game,
             world,
+            bots,
             live.promises,
             witness,
             last=last,
-            players=wanted.players,
             seconds=wanted.hours * 3600,
-            seed=wanted.seed,
             decide_us=measured,
         )
         # The edges' own clock is the world's here: it says nothing about how long publishing took.

@@ -1,4 +1,4 @@
-"""What can be proven of a world that has settled: today's rules say the same, money adds up, tables are what the log makes of them."""
+"""Proofs about a world that has settled: today's rules say the same, money adds up, tables are what the log makes of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from bus.verify import Verifier
-from handlers import ALL
-from projections.catalogue import PROJECTIONS
+from projections.payments import payments
 from projections.rebuild import rebuild
 from projections.store import connected
+from worldbus.games import current
 
 if TYPE_CHECKING:
     from worldbus.opening import Bus
@@ -21,7 +21,7 @@ _SUMS = "SELECT world, currency, sum_minor FROM world.ledger_check ORDER BY worl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What was found. In a good world `different` and `open` are 0, every sum is 0, and `rebuilds_differing` is empty.
+    """The findings. In a good world `different` and `open` are 0, every sum is 0, and `rebuilds_differing` is empty.
 
     log_sha256  over position, subject and bytes of every event: equal for two logs exactly if they are the same
     decisions   that were made again with the handlers as they are
@@ -38,14 +38,15 @@ class Proof:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was found."""
+        """True if nothing was found."""
         return not (self.different or self.open or any(self.ledger_sums.values()) or self.rebuilds_differing)
 
 
 async def prove(bus: Bus, tell: Callable[[str, float], None]) -> Proof:
     """Look at a world that has settled. The log is only read, the tables are only compared."""
     found = sha256()
-    verifier = Verifier(ALL, partitions=bus.log.partitions)
+    game = current()
+    verifier = Verifier(game.handlers, partitions=bus.log.partitions)
     last = (await bus.log.state()).last
     async for events in bus.log.read(until=last):
         for event in events:
@@ -59,10 +60,11 @@ async def prove(bus: Bus, tell: Callable[[str, float], None]) -> Proof:
     report = verifier.finish(lambda handler, partition: last)
     dsn = bus.servers.postgres_dsn
     async with connected(dsn) as connection:
-        sums = {f"{row['world']}/{row['currency']}": row["sum_minor"] for row in await connection.fetch(_SUMS)}
+        rows = await connection.fetch(_SUMS) if payments.name in {one.name for one in game.projections} else ()
+        sums = {f"{row['world']}/{row['currency']}": row["sum_minor"] for row in rows}
     differing = []
-    for number, projection in enumerate(PROJECTIONS):
-        tell(f"building {projection.name} again", number / len(PROJECTIONS))
+    for number, projection in enumerate(game.projections):
+        tell(f"building {projection.name} again", number / len(game.projections))
         if not (await rebuild(projection, dsn, switch=False)).empty:
             differing.append(projection.name)
     return Proof(
@@ -72,7 +74,7 @@ async def prove(bus: Bus, tell: Callable[[str, float], None]) -> Proof:
         different=report.different,
         open=report.open,
         ledger_sums=sums,
-        rebuilds=len(PROJECTIONS),
+        rebuilds=len(game.projections),
         rebuilds_differing=differing,
     )
 

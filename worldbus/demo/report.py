@@ -1,4 +1,4 @@
-"""What a run of the demo comes to: the one JSON object, and the same for people."""
+"""The report of a demo: the one JSON object, and the same for people."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ class Report:
     events        events that the log took in this run
     handled       decisions on record, over all handlers
     projected     of the log's events, those in the archive; it moves in one transaction with every table
+    first_player  the entity of one of the players, for whoever wants to look further; empty: there is none
     documents, passages  of lore, in the tables
     publish    from an edge's own clock to the log's
     end_to_end from the log's time of an input to the moment when a reader of the tables heard of its last effect
@@ -75,6 +76,7 @@ class Report:
 
     world: str
     players: int
+    first_player: str
     seconds: float
     seed: int
     durability: str
@@ -98,11 +100,11 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Whether every promise was kept."""
+        """True if every promise was kept."""
         return not (self.lost or self.duplicated or self.out_of_order or self.parked) and (self.proof is None or self.proof.good)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON says it."""
+        """The report as a JSON object."""
         return asdict(self)
 
 

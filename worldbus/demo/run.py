@@ -1,247 +1,152 @@
-"""One run of the demo: open the world, let players live in it, wait until all is quiet, count."""
+"""One run of the demo: open the world, let the game's bots live in it, wait until all is quiet, count."""
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from bus.errors import WorldbusError
-from handlers import ALL
-from projections.catalogue import PROJECTIONS
-from projections.store import connected
+from handlers.time_manager import time
 from worldbus.compose import World, open_world, serve
-from worldbus.demo.account import Account
+from worldbus.demo.bots import asked, bots_of, check_bots
+from worldbus.demo.count import count_up, decide_us
 from worldbus.demo.ledger import Ledger
 from worldbus.demo.lore import ingest
-from worldbus.demo.players import Player, play, zones
-from worldbus.demo.report import Report, percentile, report
-from worldbus.demo.seen import Seen
-from worldbus.demo.studio import LATER, LINE, RELEASES, Studio, feed
+from worldbus.demo.releases import publish_releases
 from worldbus.demo.witness import Witness
-from worldbus.edges.release_feed import watch
-from worldbus.lag import consumers
+from worldbus.former import Now, former
+from worldbus.games import current
+from worldbus.quiet import QUIET_S as _QUIET_S
+from worldbus.quiet import NotQuiet as _NotQuiet
+from worldbus.quiet import until_quiet
 from worldbus.ticker import start_clock, tick
 from worldbus.tiers import LADDER
 
 if TYPE_CHECKING:
-    from bus.runtime import Runtime
-    from worldbus.demo.ledger import Promise
+    from bus.log import Log
+    from worldbus.demo.bots import Bot, Bots
+    from worldbus.demo.report import Report
+    from worldbus.game import Game
     from worldbus.settings import Settings
 
 SCALE = 360_000  # world milliseconds per real second: six hours in a minute
-QUIET_S = 60.0  # without any progress of handlers and projector, when the players are gone
 PROGRESS_S = 0.5
 TURN_S = 1.0
-_KNOWN = """
-    SELECT (SELECT count(*) FROM world.documents WHERE world = $1),
-           (SELECT count(*) FROM world.passages WHERE world = $1 AND kind = 'lore' AND added IS NOT NULL AND ended IS NULL)
-"""
-_ARCHIVED = "SELECT position, event_id FROM worldbus.events WHERE position > $1 AND position <= $2"
-
-VIEWS: Final[Mapping[str, str]] = {  # where the facts of each subsystem can be asked for first
-    "time": "clock",
-    "weather": "weather",
-    "player": "players",
-    "state": "entity_state",
-    "capability": "capabilities",
-    "uemonitor": "engine_releases",
-    "router": "routes",
-    "models": "model_choices",
-    "quest": "quest_journal",
-    "payment": "wallets",
-    "coupon": "coupons",
-    "inventory": "items",
-    "broker": "goods",
-    "market": "regards",
-    "narrative": "scenes",
-    "storyteller": "story_so_far",
-    "npc": "npcs",
-    "language": "comprehension",
-}
 
 Tell = Callable[[str, float], None]  # what is going on, and the share that is done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the demo is asked for."""
+    """The options of the demo."""
 
     players: int = 20
     seconds: float = 60.0
     seed: int = 1
 
 
-class NotQuiet(WorldbusError):
-    """Handlers or projector did not come to the end of the log."""
-
-    code = "NOT_QUIET"
-
-
 async def run(settings: Settings, wanted: Wanted, tell: Tell) -> Report:
-    """Run the demo on the servers of `settings` and report. The data stays where it is."""
+    """Run the demo on the servers of `settings` and report. The data stays where it is. Raises `BadSettings` if the game has no bots."""
+    game = current()
+    check_bots(game)
     tell("starting the servers", 0.0)
     async with open_world(settings, own=settings.embedded_nats or settings.embedded_postgres, name="worldbus-demo") as world:
-        async with serve(world, handlers=ALL, projections=PROJECTIONS, tiers=[LADDER]) as runtime:
-            start = (await world.log.state()).last
+        start = (await world.log.state()).last
+        bots = bots_of(game, settings.world, players=wanted.players, seed=wanted.seed, run=start)
+        async with serve(world, handlers=game.handlers, projections=game.projections, tiers=[LADDER]) as runtime:
             async with Witness.open(world.servers.postgres_dsn) as witness:
                 ledger = Ledger(world.publisher)
-                await _live(world, ledger, wanted, start, tell)
+                await _live(game, world, bots, ledger, wanted, tell)
                 tell("waiting until all is handled and projected", 1.0)
-                last = await quiet(world)
+                last = await until_quiet(world)
                 await witness.wait_for(last)
             measured = decide_us(runtime)
         tell("counting", 1.0)
         return await count_up(
+            game,
             world,
+            bots,
             ledger.promises,
             witness,
-            start=start,
             last=last,
-            players=wanted.players,
             seconds=wanted.seconds,
-            seed=wanted.seed,
             decide_us=measured,
         )
 
 
-async def _live(world: World, ledger: Ledger, wanted: Wanted, start: int, tell: Tell) -> None:
-    name, seen = world.settings.world, Seen()
-    studio = Studio(name, wanted.seed, wanted.players, run=start)
-    await ingest(world.log, ledger, name)
-    await start_clock(world.log, ledger, name, SCALE)
-    for draft in (*zones(name, wanted.seed), *studio.opening()):
+async def _live(game: Game, world: World, bots: Bots, ledger: Ledger, wanted: Wanted, tell: Tell) -> None:
+    name, clocked = world.settings.world, time.name in game.by_name
+    await ingest(world.log, ledger, bots.stage.content, name)
+    if clocked:
+        await start_clock(world.log, ledger, name, SCALE)
+    for draft in asked(lambda: [*bots.opening()]):
         await ledger.insist(draft)
     clock = asyncio.get_running_loop().time
     begin = clock()
     until = begin + wanted.seconds
-    with tempfile.TemporaryDirectory(prefix="wb-demo-") as folder:
-        releases = Path(folder) / "releases.json"
-        releases.write_bytes(feed(RELEASES))
-        async with asyncio.TaskGroup() as edges:
-            background = [
-                edges.create_task(tick(world.log, ledger, name), name="ticker"),
-                edges.create_task(seen.follow(world.log, name, start), name="seen"),
-                edges.create_task(_turns(studio, ledger), name="studio"),
-                edges.create_task(_publish_release(releases, wanted.seconds / 3), name="release"),
-                edges.create_task(
-                    watch(world.log, ledger, world=name, line=LINE, source=str(releases), every_s=min(5.0, wanted.seconds / 4)),
-                    name="release-feed",
-                ),
-                edges.create_task(_tell(ledger, tell, begin, wanted), name="progress"),
-            ]
-            async with asyncio.TaskGroup() as group:
-                for number in range(1, wanted.players + 1):
-                    group.create_task(play(Player.of(name, wanted.seed, number, run=start), ledger, seen, until), name=f"player-{number}")
-                group.create_task(asyncio.sleep(wanted.seconds), name="time")
-            for task in background:
-                task.cancel()
+    async with asyncio.TaskGroup() as edges:
+        background = [
+            edges.create_task(_hear(bots, world.log), name="bots hear"),
+            edges.create_task(_turns(bots, ledger), name="turns"),
+            edges.create_task(_tell(bots, ledger, tell, begin, wanted), name="progress"),
+        ]
+        if clocked:
+            background.append(edges.create_task(tick(world.log, ledger, name), name="ticker"))
+        if bots.releases:
+            background.append(
+                edges.create_task(publish_releases(world.log, ledger, bots, game.engine_line, wanted.seconds), name="releases")
+            )
+        async with asyncio.TaskGroup() as group:
+            for bot in bots.players:
+                group.create_task(_play(bot, ledger, until), name=bot.name)
+            group.create_task(asyncio.sleep(wanted.seconds), name="time")
+        for task in background:
+            task.cancel()
     await ledger.settle()
 
 
-async def _turns(studio: Studio, ledger: Ledger) -> None:
-    """The studio's turns, one a second, until cancelled."""
+async def _play(bot: Bot, ledger: Ledger, until: float) -> None:
+    """Let a bot act until the loop's clock says `until`, then leave."""
+    clock = asyncio.get_running_loop().time
+    while (pause := bot.dice.expovariate(bot.per_s)) < until - clock():
+        await asyncio.sleep(pause)
+        await ledger.insist(asked(bot.say))
+    if (goodbye := asked(bot.leave)) is not None:
+        await ledger.insist(goodbye)
+
+
+async def _hear(bots: Bots, log: Log) -> None:
+    """Let the bots hear what is said about their world from now on, until cancelled."""
+    async for events in log.read(after=bots.stage.run, follow=True):
+        for event in events:
+            if event.world == bots.stage.world:
+                asked(partial(bots.hear, event))
+
+
+async def _turns(bots: Bots, ledger: Ledger) -> None:
+    """The bots' turns, one a second, until cancelled."""
     for number in count(1):
-        for draft in studio.turn(number):
+        for draft in asked(lambda: [*bots.turn(number)]):  # noqa: B023  it is called at once
             await ledger.insist(draft)
         await asyncio.sleep(TURN_S)
 
 
-async def _publish_release(releases: Path, after_s: float) -> None:
-    """A new version of the engine comes out."""
-    await asyncio.sleep(after_s)
-    await asyncio.to_thread(releases.write_bytes, feed((*RELEASES, LATER)))
-
-
-async def _tell(ledger: Ledger, tell: Tell, begin: float, wanted: Wanted) -> None:
+async def _tell(bots: Bots, ledger: Ledger, tell: Tell, begin: float, wanted: Wanted) -> None:
     clock = asyncio.get_running_loop().time
     while True:
         passed = min(clock() - begin, wanted.seconds)
-        said = f"{len(ledger.promises)} events published by {wanted.players} players and the clock"
+        said = f"{len(ledger.promises)} events published by {len(bots.players)} players and the clock"
         tell(f"{passed:3.0f} s of {wanted.seconds:.0f} s, {said}", passed / wanted.seconds)
         await asyncio.sleep(PROGRESS_S)
 
 
-async def quiet(world: World) -> int:
-    """Return the log's last position once every handler has settled everything up to it and the tables hold it.
-
-    Raises `NotQuiet` when nothing moves for `QUIET_S` seconds.
-    """
-    clock = asyncio.get_running_loop().time
-    async with connected(world.servers.postgres_dsn) as connection:
-        before: tuple[int, ...] = ()
-        until = clock() + QUIET_S
-        while True:
-            last = (await world.log.state()).last
-            behind = [one for one in await consumers(world.log, ALL) if not one.done]
-            projected = await connection.fetchval("SELECT position FROM worldbus.checkpoint")
-            if not behind and projected == last and (await world.log.state()).last == last:
-                return last
-            now = (last, projected, len(behind), sum(one.behind for one in behind))
-            if now != before:
-                before, until = now, clock() + QUIET_S
-            elif clock() > until:
-                late = ", ".join(f"{one.name} by {one.behind}" for one in behind)
-                raise NotQuiet(
-                    f"wanted all {last} events handled and projected, found nothing moving for {QUIET_S:.0f} s with the tables at "
-                    f"{projected} and behind: {late or 'nobody'}; look with `worldbus lag`"
-                )
-            await asyncio.sleep(0.05)
-
-
-def decide_us(runtime: Runtime | None) -> dict[str, float]:
-    """How long the decisions took, microseconds, 95th percentile of a sample, by handler."""
-    if runtime is None:
-        return {}
-    return {
-        name: round((percentile(sorted(runner.tally.decide_ns), 0.95) or 0.0) * 1000, 1)
-        for name, runner in runtime.runners.items()
-        if runner.tally.decide_ns
-    }
-
-
-async def count_up(
-    world: World,
-    promises: Sequence[Promise],
-    witness: Witness,
-    *,
-    start: int = 0,
-    last: int,
-    players: int,
-    seconds: float,
-    seed: int,
-    decide_us: Mapping[str, float],
-) -> Report:
-    """The report of what stands behind `start` in the log, up to `last`, and what the tables have of it."""
-    account = Account(ALL)
-    async for events in world.log.read(after=start, until=last):
-        account.take(events)
-    async with connected(world.servers.postgres_dsn) as connection:
-        rows: list[Any] = await connection.fetch(_ARCHIVED, start, last)
-        documents, passages = await connection.fetchrow(_KNOWN, world.settings.world)
-        views = {
-            name: await connection.fetchval(f"SELECT count(*) FROM world.{view}")  # noqa: S608  names of our own
-            for name, view in VIEWS.items()
-        }
-    account.settle(promises, {row["position"]: row["event_id"] for row in rows})
-    return report(
-        account,
-        witness,
-        decide_us=decide_us,
-        views={name: (VIEWS[name], rows) for name, rows in views.items()},
-        projected=len(rows),
-        world=world.settings.world,
-        players=players,
-        seconds=seconds,
-        seed=seed,
-        durability=world.settings.durability,
-        first=start + 1,
-        last=last,
-        published=len(promises),
-        documents=documents,
-        passages=passages,
-    )
+_FORMER: Final = {
+    "NotQuiet": Now("worldbus.quiet.NotQuiet", lambda: _NotQuiet),
+    "quiet": Now("worldbus.until_quiet", lambda: until_quiet),
+    "QUIET_S": Now("worldbus.quiet.QUIET_S", lambda: _QUIET_S),
+}
+if not TYPE_CHECKING:  # with it, type checkers would take any name
+    __getattr__ = former(__name__, _FORMER)

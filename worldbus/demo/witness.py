@@ -1,4 +1,4 @@
-"""When the tables had what: a bystander that listens for the checkpoint's commits, as any reader could."""
+"""A witness of the tables' progress: a bystander that listens for the checkpoint's commits, as any reader could."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Asked and answered in JSON: the fields of `worldbus.inference.v1.Knowledge` by t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any, Final, Protocol
@@ -66,11 +66,11 @@ class Recalls(Protocol):
 
 
 @asynccontextmanager
-async def serve_recall(connection: Connection, recall: Recalls) -> AsyncIterator[None]:
-    """Answer questions for the block."""
+async def serve_recall(connection: Connection, recall: Recalls, worlds: Iterable[str] | None = None) -> AsyncIterator[None]:
+    """Answer questions for the block, of these `worlds` (None: of all)."""
 
     async def answer(world: str, payload: bytes) -> dict[str, Any]:
         return {"passages": [asdict(one) for one in await recall.passages(wanted(world, payload))]}
 
-    async with serve_requests(connection, SUBJECT, QUEUE, answer):
+    async with serve_requests(connection, SUBJECT, QUEUE, answer, worlds):
         yield

@@ -1,6 +1,6 @@
 """The edge that reads an engine's release feed and says what it found: `release-feed`.
 
-    await watch(log, publisher, world="duskmarket", line="unreal", source="https://example.org/releases.json")
+    await watch(log, publisher, world="main", line="unreal", source="https://example.org/releases.json")
 
 Asks politely (only what changed, with growing pauses after failures, never sooner than the server wishes) and trusts nothing: every reading
 has a time limit and a size limit. What is news, and whether anybody needs to know of a failure, is decided by the handler `uemonitor`.
@@ -48,7 +48,7 @@ log_ = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """How a feed looked when it was last read: what the server calls that state, and a hash of the bytes."""
+    """The state of a feed when it was last read: the server's name for that state, and a hash of the bytes."""
 
     etag: str = ""
     modified: str = ""
@@ -77,7 +77,7 @@ class Publishes(Protocol):
     """The part of a publisher that this edge needs."""
 
     async def publish(self, draft: Draft, *, expected: int | None = None, once: bool = False) -> int:
-        """As `bus.publisher.Publisher.publish`."""
+        """Publish like `bus.publisher.Publisher.publish`."""
 
 
 Read = Callable[[Seen], Awaitable[Content | None]]  # None: it is as it was seen
@@ -94,7 +94,7 @@ def public(source: str) -> str:
 
 
 def reader(source: str, session: aiohttp.ClientSession) -> Read:
-    """How to read `source`: a path, `file:`, `http:` or `https:`. Raises `BadSettings`."""
+    """A reader of `source`: a path, `file:`, `http:` or `https:`. Raises `BadSettings`."""
     try:
         parts = urlsplit(source)
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
@@ -121,7 +121,7 @@ def read_file(path: Path, seen: Seen) -> Content | None:
 
 
 async def read_http(session: aiohttp.ClientSession, source: str, seen: Seen) -> Content | None:
-    """What the server has, or None if it is as it was seen. Raises `FeedFailed`."""
+    """The server's content, or None if it is as it was seen. Raises `FeedFailed`."""
     asks = {"If-None-Match": seen.etag, "If-Modified-Since": "" if seen.etag else seen.modified}
     headers = {"User-Agent": _AGENT, "Accept": "application/json, application/atom+xml, application/rss+xml, */*;q=0.1"}
     try:
@@ -186,7 +186,7 @@ def pause(attempts: int, every_s: float, wish_s: float, dice: float) -> float:
 
 
 def worth_saying(attempts: int) -> bool:
-    """Whether this many failures in a row are said: each at first, then ever more rarely, so that an outage does not fill the log."""
+    """Return whether the last of so many failures in a row is recorded: each at first, then ever fewer, so that an outage fills no log."""
     return attempts <= 4 or attempts & (attempts - 1) == 0
 
 
@@ -247,7 +247,7 @@ class Watch:
 
 
 async def last_seen(log: Log, world: str, line: str, source: str) -> tuple[Seen, bool]:
-    """How the log remembers this feed, so that a restart asks only for what changed; and whether a failure was the last word on it."""
+    """The log's memory of this feed, so that a restart asks only for changes; and whether a failure was the last word on it."""
     partition = partition_of(world, line, log.partitions)
     found = {
         name: await log.last(stored_filter(partition=partition, world=world, subsystem=EDGE, entity=line, name=name))

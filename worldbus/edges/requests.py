@@ -7,7 +7,7 @@ Several processes may serve a subject `req.<world>.…`; each request goes to on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -59,14 +59,21 @@ class _Requests:
 
 
 @asynccontextmanager
-async def serve_requests(connection: Connection, subject: str, queue: str, answer: Answer) -> AsyncIterator[None]:
-    """Answer what comes on `subject`, for the block; what is in work at its end is given up."""
+async def serve_requests(
+    connection: Connection, subject: str, queue: str, answer: Answer, worlds: Iterable[str] | None = None
+) -> AsyncIterator[None]:
+    """Answer what comes on `subject`, for the block; what is in work at its end is given up.
+
+    `worlds` stand in place of the first `*` of the subject, one after the other; None: questions of every world are answered.
+    """
     requests = _Requests(connection, answer)
-    listener = await connection.listen(subject, requests.on_message, queue=queue)
+    subjects = [subject] if worlds is None else [subject.replace("*", world, 1) for world in sorted(worlds)]
+    listeners = [await connection.listen(one, requests.on_message, queue=queue) for one in subjects]
     try:
         yield
     finally:
-        await listener.close()
+        for listener in listeners:
+            await listener.close()
         for task in requests.tasks:
             task.cancel()
         await asyncio.gather(*requests.tasks, return_exceptions=True)

@@ -16,7 +16,7 @@ answer: when the log is slow, questions are answered all the same, and what does
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any, Final, Protocol
@@ -153,8 +153,10 @@ class Searches(Protocol):
 
 
 @asynccontextmanager
-async def serve_search(connection: Connection, search: Searches, publisher: Publisher | None) -> AsyncIterator[None]:
-    """Answer questions for the block; with a publisher, record them."""
+async def serve_search(
+    connection: Connection, search: Searches, publisher: Publisher | None, worlds: Iterable[str] | None = None
+) -> AsyncIterator[None]:
+    """Answer questions for the block, of these `worlds` (None: of all); with a publisher, record them."""
     queries = QueryLog(publisher) if publisher is not None else None
 
     async def answer(world: str, payload: bytes) -> dict[str, Any]:
@@ -166,7 +168,7 @@ async def serve_search(connection: Connection, search: Searches, publisher: Publ
 
     recording = asyncio.create_task(queries.run(), name="query-log") if queries is not None else None
     try:
-        async with serve_requests(connection, SUBJECT, QUEUE, answer):
+        async with serve_requests(connection, SUBJECT, QUEUE, answer, worlds):
             yield
     finally:
         if recording is not None:

@@ -21,7 +21,7 @@ class SigningSecrets:
         self._read()
 
     def __call__(self) -> tuple[str, ...]:
-        """Those in the file now. A file that cannot be read, or that is empty, changes nothing."""
+        """The secrets in the file now. A file that cannot be read, or that is empty, changes nothing."""
         try:
             if self._stamp_now() != self._stamp:
                 self._read()

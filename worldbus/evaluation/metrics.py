@@ -14,7 +14,7 @@ Grades = Mapping[T, int]
 
 
 def recall(ranked: Sequence[T], grades: Grades[T], most: int) -> float:
-    """Which share of what is relevant is among the first `most` (recall at k). 1 if nothing is relevant: nothing was missed."""
+    """The share of relevant things among the first `most` (recall at k). 1 if nothing is relevant: nothing was missed."""
     relevant = {thing for thing, grade in grades.items() if grade > 0}
     return len(relevant & set(ranked[:most])) / len(relevant) if relevant else 1.0
 
@@ -52,7 +52,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def separation(answerable: Sequence[float], unanswerable: Sequence[float]) -> float:
-    """How likely the best score of an answerable question is above that of an unanswerable one; ties count half.
+    """The probability that the best score of an answerable question is above that of an unanswerable one; ties count half.
 
     The area under the ROC curve (Hanley and McNeil, Radiology 143, 1982): 0.5 is guessing, 1 means that a threshold tells them apart.
     """

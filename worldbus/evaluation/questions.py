@@ -26,7 +26,7 @@ MAX_PROBLEMS: Final = 20
 
 
 class Section(NamedTuple):
-    """Where an answer stands."""
+    """The place of an answer."""
 
     document: str
     heading: str

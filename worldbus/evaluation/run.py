@@ -47,7 +47,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What an evaluation came to."""
+    """The result of an evaluation."""
 
     data: str
     passages: int
@@ -160,7 +160,7 @@ def _as_hit(name: str, chunk: Chunk, score: float) -> Hit:
 
 
 def _judge(stage: Stage, documents: Sequence[Document]) -> Callable[[Question, Hit, int], bool]:
-    """Whether a hit is a leak, decided from the documents alone and not by what the tables or the search think."""
+    """Make the judge of leaks, which goes by the documents alone and not by the tables or the search."""
     marks = {chunk.id: chunk.marks for document in documents for chunk in document.chunks}
 
     def leaks(question: Question, hit: Hit, at: int) -> bool:
@@ -202,7 +202,7 @@ def _scores(mode: str, asked: Sequence[_Asked], answers: float | None) -> Scores
 
 
 def _section(question: Question, hit: Hit) -> Section:
-    """What a label names: a section, or (in a data set without headings) a document."""
+    """The place that a label names: a section, or (in a data set without headings) a document."""
     whole = Section(hit.document, "")
     return whole if whole in question.relevant or question.kind == "query" else Section(hit.document, hit.heading)
 

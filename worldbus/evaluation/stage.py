@@ -65,7 +65,7 @@ class Stage:
         await self._embed()
 
     async def search(self, text: str, tokens: Sequence[str], mode: Mode, as_of: int, most: int) -> list[Hit]:
-        """What a search answers, best first; the question's vector is computed here, as for everybody who asks."""
+        """The answer of a search, best first; the question's vector is computed here, as for all who ask."""
         vector: Vectors | None = None
         if mode != "text":
             (vector,) = await self.embedder.embed([text], "query")
@@ -74,12 +74,12 @@ class Stage:
         return [_hit(row) for row in await fetch(self._connection, query, mode, model, numbers or None)]
 
     async def passages(self) -> int:
-        """How many passages it has."""
+        """The number of its passages."""
         count: int = await self._connection.fetchval("SELECT count(*) FROM world.passages WHERE world = $1", WORLD)
         return count
 
     async def index_recall(self) -> float | None:
-        """Which share of an exact scan's finds the index found when it was measured; None while searches scan."""
+        """The share of an exact scan's finds that the index found when it was measured; None while searches scan."""
         found: float | None = await self._connection.fetchval(
             "SELECT recall FROM worldbus.embedding_models WHERE model = $1 AND indexed", self.embedder.model
         )
@@ -109,7 +109,7 @@ def _history(documents: Iterable[Document], conditions: Sequence[str]) -> Iterat
 
 
 def truth(condition: str) -> tuple[str, str, Message]:
-    """What has to be said, by whom and about whom, to make a condition true; raises `BadSettings` for one that never comes true."""
+    """The subsystem, entity and message that make a condition true; raises `BadSettings` for one that never comes true."""
     kind, _, rest = condition.partition(":")
     if kind == "date" and rest.isdecimal():
         return "time", "clock", DayBegan(now=WorldTime(day=int(rest)))

@@ -101,7 +101,7 @@ def _document(world: str, events: list[Event], now_ns: int) -> dict[str, Any]:
 
 
 def _plain(message: Message) -> dict[str, Any]:
-    """As JSON, with whole numbers as numbers: all of them are below 2^53."""
+    """A message as JSON, with whole numbers as numbers: all of them are below 2^53."""
     document: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     longs = [field.name for field in message.DESCRIPTOR.fields if field.cpp_type == field.CPPTYPE_INT64]
     return {**document, **{name: int(document[name]) for name in longs}}

@@ -12,9 +12,8 @@ from multidict import MultiDict, MultiMapping
 from bus.draft import EDGE
 from bus.errors import LogDamaged, WorldbusError
 from bus.showing import line
-from handlers import rights
 from handlers.permissions import OWN
-from worldbus.emitters import emitters
+from worldbus.games import current
 from worldbus.gateway import expected
 from worldbus.gateway.bodies import JSON, JSON_BATCH, Item, Sender, read
 from worldbus.gateway.problem import Problem, later, problem_of
@@ -50,6 +49,10 @@ def authorise(items: Sequence[Item], grant: Grant) -> None:
                 f"wanted a world of this token, found {draft.world!r}: use its own, or ask for another grant",
                 index=index,
             )
+        if not current().played.has(draft.world):
+            raise Problem(
+                403, "WORLD_NOT_PLAYED", f"{current().name} does not play the world {draft.world!r}: ask its own gateway", index=index
+            )
         if draft.subsystem not in grant.says:
             said = ", ".join(grant.says) or "nothing"
             raise Problem(
@@ -59,17 +62,18 @@ def authorise(items: Sequence[Item], grant: Grant) -> None:
                 index=index,
             )
         type_name = draft.data.DESCRIPTOR.full_name
-        problem = emitters().problem(draft.subsystem, type_name)
+        game = current()
+        problem = game.emitters.problem(draft.subsystem, type_name)
         if problem:
             raise Problem(403, "TYPE_NOT_ALLOWED", problem, index=index)
-        if (grant.entities or rights.scope(draft.subsystem, type_name) == OWN) and not _its_own(draft, type_name, grant):
+        if (grant.entities or game.allowed.scope(draft.subsystem, type_name) == OWN) and not _its_own(draft, type_name, grant):
             own = ", ".join(grant.entities) or "none"
             detail = f"wanted {draft.data.DESCRIPTOR.name} about an entity of this token's own ({own}), found {draft.entity!r}"
             raise Problem(403, "ENTITY_NOT_ALLOWED", f"{detail}: use its own, or ask for another grant", index=index)
 
 
 def _its_own(draft: Draft, type_name: str, grant: Grant) -> bool:
-    return grant.owns(rights.owner_of(type_name, draft.entity, draft.data))
+    return grant.owns(current().allowed.owner_of(type_name, draft.entity, draft.data))
 
 
 class Meter:

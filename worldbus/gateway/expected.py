@@ -88,7 +88,7 @@ def of_query(words: Sequence[str], world: str, grant: Grant) -> dict[LaneName, i
 
 
 def together(items: Sequence[Item], lanes: Mapping[LaneName, int]) -> dict[LaneName, int]:
-    """Everything expected of a group: by its events of their own lanes, and by the address of these. Raises `Problem`."""
+    """The expectations of a group: those of its events about their own lanes, and those of the request's address. Raises `Problem`."""
     whole = dict(lanes)
     for item in items:
         if item.expected is not None:

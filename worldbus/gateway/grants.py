@@ -2,7 +2,7 @@
 
     [unreal-eu-1]
     sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-    worlds = ["duskmarket"]             # ["*"]: every world
+    worlds = ["main"]                   # ["*"]: every world
     says = ["game"]                     # subsystems it may speak as; []: none. A player's own program says ["client"]
     entities = []                       # its own: it speaks about these alone; []: any, except of what only the owner may say
     hears = true                        # may subscribe, and look events up

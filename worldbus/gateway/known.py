@@ -60,7 +60,7 @@ class Archive:
         self.away = False
 
     async def checkpoint(self) -> int:
-        """Everything up to here is in the archive. Raises `StoreUnavailable`."""
+        """The position up to which everything is in the archive. Raises `StoreUnavailable`."""
         try:
             found = await self._checkpoint()
         except StoreUnavailable:

@@ -1,4 +1,4 @@
-"""What one gateway grants anybody, whatever their token says."""
+"""The limits of one gateway, which hold whatever a token says."""
 
 from __future__ import annotations
 

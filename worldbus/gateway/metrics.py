@@ -70,7 +70,7 @@ class Metrics:
         self._took_s += seconds
 
     def exposition(self, now: Mapping[str, float]) -> bytes:
-        """Everything in Prometheus' text format; `now` holds what others know: values of `COUNTED` and `MOMENTARY` by name."""
+        """All metrics in Prometheus' text format; `now` holds values of `COUNTED` and `MOMENTARY` by name, from others."""
         registry = CollectorRegistry()
         registry.register(_Shown(self, now))
         return generate_latest(registry)

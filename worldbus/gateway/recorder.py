@@ -89,7 +89,7 @@ class Recorder:
             return error
 
     def _look_and_submit(self, item: Item) -> asyncio.Future[int]:
-        """Nobody can say whether the id is new: look through everything that was said about the entity. Slow, and right."""
+        """Publish an event whose id may be new or not: all events about the entity are looked through for it. Slow, and right."""
         return asyncio.ensure_future(self._publisher.publish(item.draft, expected=item.expected, once=True))
 
     def _landed(self, id: str, future: asyncio.Future[int]) -> None:

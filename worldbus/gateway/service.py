@@ -58,7 +58,7 @@ class Place:
 
 
 class Gateway:
-    """Everything behind the socket. Made by `open_gateway`."""
+    """The gateway behind its socket. Made by `open_gateway`."""
 
     def __init__(
         self,

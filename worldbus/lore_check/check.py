@@ -11,7 +11,7 @@ from worldbus.lore_check.world import World, canon_findings
 
 
 def check(folder: Path) -> list[Finding]:
-    """Everything that does not agree in a world's lore and questions, by file and line; empty if all does."""
+    """The findings in a world's lore and questions, by file and line; empty if all agrees."""
     world = World.of(folder)
     sections, unreadable = read(world)
     return sorted([*canon_findings(world), *unreadable, *document_findings(world, sections), *question_findings(world, sections)])

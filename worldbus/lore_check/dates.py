@@ -1,4 +1,4 @@
-"""Whether years and days in a text are those of the canon and of the calendar."""
+"""Checks of years and days in a text against the canon and the calendar."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUFFIX: Final = {1: "st", 2: "nd", 3: "rd"}
 
 
 def wrong_dates(text: str, calendar: Calendar, canon: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
-    """What is wrong with the dates of a text, with its place there.
+    """The faults in the dates of a text, with their places there.
 
     A sentence that names an event of the canon and one year names the year of an event in it.
     """

@@ -43,7 +43,7 @@ class Section:
     marks: Marks
 
     def visible(self, tokens: frozenset[str]) -> bool:
-        """Whether somebody with these tokens may ever see it."""
+        """Return whether an asker with these tokens may ever see it."""
         return not tokens.isdisjoint(self.marks.audience)
 
 
@@ -80,7 +80,7 @@ def _section(slug: str, run: Sequence[Chunk]) -> Section:
 
 
 def document_findings(world: World, sections: Sequence[Section]) -> Iterator[Finding]:
-    """Everything that does not agree in the documents."""
+    """The findings in the documents."""
     names, small = Names.of(world.canon), written_small(section.text for section in sections)
     words: Counter[str] = Counter()
     headings: Counter[tuple[str, str]] = Counter((section.document, section.heading) for section in sections)
@@ -110,7 +110,7 @@ def _finding(section: Section, rule: str, text: str, at: int = 0) -> Finding:
 
 
 def unknown_tokens(world: World, tokens: Sequence[str] | frozenset[str]) -> Iterator[str]:
-    """Why tokens of an audience can never be held by anybody."""
+    """The reasons why tokens of an audience can never be held by anybody."""
     for token in sorted(tokens):
         kind, _, rest = token.partition(":")
         if kind == "npc" and rest not in world.npcs:

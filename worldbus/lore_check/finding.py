@@ -1,4 +1,4 @@
-"""Something that does not agree, with its place."""
+"""A finding: a disagreement, with its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether every proper name in a text is one of the canon's.
+"""Checks of proper names in a text: each has to be one of the canon's.
 
 A capital letter inside of a sentence makes a name in English, so whatever is capitalised there has to be (part of) a known name. At the
 beginning of a sentence one word may be anything, unless nobody ever writes it small and it reads like a name: like a known one that is
@@ -31,7 +31,7 @@ class Word:
 
     @property
     def capital(self) -> bool:
-        """Whether it is written like a name; whoever says `I` is none."""
+        """True if it is written like a name; the word `I` is none."""
         return self.text[:1].isupper() and self.text.partition("'")[0] != "I"
 
     @property
@@ -51,7 +51,7 @@ class Names:
 
     @classmethod
     def of(cls, canon: Mapping[str, Any]) -> Names:
-        """Everything that the canon lists; a feast's or a year's name is written with or without its article."""
+        """The names that the canon lists; a feast's or a year's name is written with or without its article."""
         listed = [name for group in _GROUPS for names in canon[group].values() for name in names]
         dated = [entry["name"].removeprefix("the ") for key in ("years", "feasts") for entry in canon[key]]
         return cls([*listed, *dated])
@@ -70,7 +70,7 @@ class Names:
             place += max(1, length)
 
     def _like_a_name(self, words: Sequence[Word], place: int, small: frozenset[str] | None) -> bool:
-        """Whether a sentence's first word, which may be any, is probably meant to be a name."""
+        """Return whether a sentence's first word, which may be any, is probably meant to be a name."""
         word = words[place].plain
         low = word.lower()
         if small is None or low[: _BEGINNING + 1] in small or (low.endswith("s") and low[:_BEGINNING] in small):
@@ -80,7 +80,7 @@ class Names:
         return bool(get_close_matches(word, [name for name in self._words if name[:_BEGINNING] == word[:_BEGINNING]], n=1, cutoff=_ALIKE))
 
     def _known(self, words: Sequence[Word], place: int) -> int:
-        """How many words of a known name begin here, 0 if none does."""
+        """The number of words of a known name that begin here, 0 for none."""
         if not words[place].capital:
             return 0
         spoken = [word.plain for word in words[place : place + self._longest]]
@@ -88,7 +88,7 @@ class Names:
 
 
 def written_small(texts: Iterable[str]) -> frozenset[str]:
-    """How the words begin that are written small somewhere: no names."""
+    """The beginnings of the words that are written small in some place: no names."""
     plain = [word.plain for text in texts for word in _words(text) if not word.capital]
     return frozenset(word[:length] for word in plain for length in (_BEGINNING, _BEGINNING + 1))
 

@@ -33,20 +33,20 @@ class Question:
 
     @property
     def tokens(self) -> frozenset[str]:
-        """Who asks."""
+        """The tokens of the asker."""
         return frozenset(self.said["audience"])
 
     def sees(self, section: Section) -> bool:
-        """Whether the asker may be shown the section at the moment of asking, whatever else has or has not happened in the world."""
+        """Return whether the asker may be shown the section at the moment of asking, whatever else has or has not happened in the world."""
         return section.visible(self.tokens) and section.marks.since in ("", self.moment("after"))
 
     def is_kept_from(self, section: Section) -> bool:
-        """Whether the asker must not be shown the section at the moment of asking, whatever else has happened."""
+        """Return whether the asker must not be shown the section at the moment of asking, whatever else has happened."""
         return not section.visible(self.tokens) or (section.marks.since != "" and section.marks.since == self.moment("before"))
 
 
 def question_findings(world: World, sections: Sequence[Section]) -> Iterator[Finding]:
-    """Everything that is wrong with the questions."""
+    """The findings in the questions."""
     by_heading = {(section.document, section.heading): section for section in sections}
     questions: list[Question] = []
     for line, text in enumerate((world.folder / FILE).read_text(encoding="utf-8").splitlines(), 1):

@@ -1,4 +1,4 @@
-"""What the world's tables and its canon name: everything that lore may speak of."""
+"""Names in the world's tables and its canon: everything that lore may speak of."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _items(quests: Mapping[str, Any], scenes: Mapping[str, Any]) -> Iterator[str
 
 
 def canon_findings(world: World) -> Iterator[Finding]:
-    """What the canon or the factions name that no table knows."""
+    """The names in the canon or the factions that no table knows."""
     canon = world.canon
     for what, named, known in (
         ("person", canon["people"], world.npcs | world.buyers),

@@ -22,7 +22,7 @@ class Publishes(Protocol):
     """The part of a publisher that a ticker needs."""
 
     async def publish(self, draft: Draft, *, expected: int | None = None, once: bool = False) -> int:
-        """As `bus.publisher.Publisher.publish`."""
+        """Publish like `bus.publisher.Publisher.publish`."""
 
 
 def fence(log: Log, world: str) -> str:

@@ -64,11 +64,11 @@ class Lane:
             self.alive()
 
     def alive(self) -> None:
-        """Somebody speaks."""
+        """Note that a ticker speaks."""
         self._life_ns = time.monotonic_ns()
 
     def met(self) -> None:
-        """Somebody else speaks, whatever was heard before."""
+        """Note that another ticker speaks, whatever was heard before."""
         self.farewell = False
         self.alive()
 

@@ -37,7 +37,7 @@ class Term:
         return min(max(0, now_ns - self._since_ns) // MS, self._gap_ms)
 
     def said(self, position: int, real_ms: int, now_ns: int) -> None:
-        """So much was told with the word at `position`, measured at `now_ns`."""
+        """Count the time that was told with the word at `position`, measured at `now_ns`."""
         self._since_ns += max((now_ns - self._since_ns) // MS, real_ms) * MS  # what is beyond the gap is forgotten
         self._sum_ms += real_ms
         self._sums[position] = self._sum_ms

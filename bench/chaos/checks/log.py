@@ -149,7 +149,7 @@ def clocks_do_not_order(history: History) -> list[Violation]:
 
 
 def check(history: History, sights: Iterable[Sight] = ()) -> list[Violation]:
-    """Everything that log and journals alone can show."""
+    """Check all rules that log and journals alone can show."""
     rules = (
         *(acknowledged_once, unknown_at_most_once, all_resolved, positions_are_true, versions_are_contiguous, nothing_lost_in_the_middle),
         *(contiguous, groups_are_whole, refusals_are_true, bytes_are_unchanged, clocks_do_not_order),

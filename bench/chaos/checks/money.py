@@ -122,7 +122,7 @@ class Books:
             yield Violation("M7", f"{event.name} at {event.position}: {before} of {stack} become {it.now}, wanted {wanted}")
 
     def doubles(self) -> Iterator[Violation]:
-        """Everything that happened more than once."""
+        """The movements and answers that happened more than once."""
         for transfer, times in self.transfers.items():
             if times > 1:
                 yield Violation("M3", f"transfer {transfer} was posted {times} times")

@@ -91,7 +91,7 @@ class Owned:
         self.found.append(Violation(rule, f"{event.name} at {event.position}: {words}"))
 
     def ended(self) -> list[Violation]:
-        """Everything that is wrong once nothing happens any more."""
+        """The violations once nothing happens any more."""
         lost = [Violation("O3", f"on its way for ever: {key} {count}") for key, count in self.under_way.items() if count]
         return [*self.found, *lost]
 

@@ -27,6 +27,7 @@ WEBSOCKET_CLIENT_INTERFACE = "127.0.0.1"
 AMP_PORT = {amp}
 DUMMYRUNNER_SETTINGS_MODULE = "clients.evennia.demo.load"
 from worldbus_evennia.settings import *
+WORLDBUS_STAGE = "worldbus_evennia.duskmarket"
 from evennia.server.profiling.settings_mixin import *
 """
 
@@ -141,7 +142,7 @@ class Game:
         return [line for line in lines if "[EE]" in line or "Traceback" in line]
 
     async def _evennia(self, *arguments: str, cwd: Path | None = None) -> str:
-        """What it said. Raises `GameFailed`."""
+        """Run Evennia's command and return its output. Raises `GameFailed`."""
         process = await asyncio.create_subprocess_exec(
             str(self._programs / "evennia"),
             *arguments,

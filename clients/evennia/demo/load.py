@@ -1,4 +1,4 @@
-"""What the players of Evennia's load tester do (its setting DUMMYRUNNER_SETTINGS_MODULE): as often as the world's bots do it.
+"""The script of Evennia's load tester (its setting DUMMYRUNNER_SETTINGS_MODULE): its players act as often as the world's bots.
 
 The rates are those of `worlds/duskmarket/bots.toml`, averaged over its kinds of players: how often they talk, walk, look, take on quests
 and trade.
@@ -14,7 +14,7 @@ KINDS = tomllib.loads(BOTS.read_text(encoding="utf-8"))["kinds"].values()
 
 
 def per_minute(deed):
-    """How often the average player does it."""
+    """The number of times a minute that the average player does it."""
     return sum(kind["share"] * kind["per_minute"].get(deed, 0.0) for kind in KINDS)
 
 

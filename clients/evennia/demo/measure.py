@@ -23,7 +23,7 @@ PAUSE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """What was measured so far: (typed, shown) of each command, in order; and of those that had no answer, what was on the screen."""
+    """The measurements so far: (typed, shown) of each command, in order; and the screens of those that had no answer."""
 
     timed: list[tuple[float, float]] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)

@@ -54,7 +54,7 @@ def _write(group: Path, nice: int) -> None:
 
 
 def _nice_of(group: Path) -> int | None:
-    """It says e.g. `/autogroup-1085 nice 0`."""
+    """Read the niceness of a group from a text such as `/autogroup-1085 nice 0`."""
     try:
         return int(group.read_text().rsplit(maxsplit=1)[1])
     except (OSError, IndexError, ValueError):

@@ -1,4 +1,4 @@
-"""What a run comes to: counted from the log, from the tables, and from what players saw."""
+"""The report of a run: counted from the log, from the tables, and from the players' screens."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Whether every promise was kept."""
+        """True if every promise was kept."""
         return self.lost == self.duplicated == self.failed == self.errors_shown == 0 and self.in_log > 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def hops(events: Sequence[Event], typed_to_shown: Sequence[float]) -> Hops:
 
 
 def of_game(events: Iterable[Event]) -> Counter[str]:
-    """How often each id of the adapter stands in the log."""
+    """The number of times that each id of the adapter stands in the log."""
     return Counter(event.id for event in events if event.id.startswith("ev-"))
 
 

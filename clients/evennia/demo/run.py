@@ -19,15 +19,14 @@ from clients.evennia.demo.measure import ROOMS, measuring
 from clients.evennia.demo.priority import stepped_back
 from clients.evennia.demo.report import Report, hops, lines, of_game
 from clients.evennia.demo.telnet import Telnet
-from handlers import ALL
-from projections.catalogue import PROJECTIONS
 from projections.store import connected
 from worldbus.compose import World, open_world, serve
-from worldbus.demo.players import zones
-from worldbus.demo.run import quiet
+from worldbus.quiet import until_quiet
 from worldbus.settings import Settings
 from worldbus.ticker import start_clock
 from worldbus.tiers import LADDER
+from worlds import duskmarket
+from worlds.duskmarket.bots.players import zones
 
 SCALE = 120_000  # world milliseconds per real second: two hours in a minute
 WINDOW_S = 2.0  # of the adapter on, then off, and so on: short, so that what else the machine does falls on both
@@ -48,8 +47,10 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the demo is asked for. `worker`: the command of a process that serves the gold tier; else the ladder alone answers. `nice`: of
-    the bus's programs while the game is played.
+    """The options of the demo.
+
+    `worker` is the command of a process that serves the gold tier; without it the ladder alone answers. `nice` is the niceness of the
+    bus's programs while the game is played.
     """
 
     players: int = 20
@@ -61,7 +62,7 @@ class Wanted:
 
 
 class Watch:
-    """What one watching player measured."""
+    """The measurements of one watching player."""
 
     def __init__(self) -> None:
         self.windows: list[tuple[bool, Took]] = []
@@ -82,7 +83,8 @@ async def run(settings: Settings, environment: Path, wanted: Wanted, tell: Tell,
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(open_world(settings, own=True, name="worldbus-evennia"))
         await start_clock(world.log, world.publisher, settings.world, SCALE)
-        await stack.enter_async_context(serve(world, handlers=ALL, projections=PROJECTIONS, ticks=True, tiers=[LADDER]))
+        sample = duskmarket.game
+        await stack.enter_async_context(serve(world, handlers=sample.handlers, projections=sample.projections, ticks=True, tiers=[LADDER]))
         for draft in zones(settings.world, 1):
             await world.publisher.publish(draft)
         start = (await world.log.state()).last
@@ -101,7 +103,7 @@ async def run(settings: Settings, environment: Path, wanted: Wanted, tell: Tell,
             tell("staying up until Ctrl-C")
             await asyncio.Event().wait()
         tell("waiting until all is handled and projected")
-        last = await quiet(world)
+        last = await until_quiet(world)
         events = [event async for batch in world.log.read(after=start, until=last) for event in batch]
         return await _report(world, game, wanted, events, watch, state)
 
@@ -129,7 +131,7 @@ async def _play(world: World, game: Game, wanted: Wanted, *, stay: bool) -> tupl
 
 
 async def _live(world: World, game: Game, wanted: Wanted, admin: Telnet, asking: Telnet, watch: Watch) -> None:
-    """What goes on while they play."""
+    """Run the tasks that go on while the players play."""
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_windows(game, admin, watch), name="windows"),

@@ -89,7 +89,7 @@ async def _greeted(port: int) -> Telnet:
 
 
 def _text(data: bytes) -> str:
-    """What is left without telnet's own commands."""
+    """Take out telnet's own commands."""
     out, place = bytearray(), 0
     while place < len(data):
         if data[place] != IAC:

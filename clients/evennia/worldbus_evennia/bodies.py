@@ -1,4 +1,4 @@
-"""Who and where of the bus is what in this game: people, characters and rooms by the names that events use.
+"""Bodies of the bus's names in this game: people, characters and rooms by the names that events use.
 
 Evennia finds objects by attribute with a query of its database: milliseconds on the reactor for every event that comes. So what was found
 is remembered for as long as it is still that: objects are deleted, and rooms renamed, under a running game.
@@ -8,6 +8,7 @@ from evennia.objects.models import ObjectDB
 from evennia.utils.search import search_object_attribute
 
 from worldbus_evennia import names
+from worldbus_evennia.stage import stage
 
 _found = {}
 """(kind, name) -> the object."""
@@ -25,14 +26,19 @@ def player_named(name):
 
 def room_of(place):
     """The room that is this place, or None."""
-    key = names.ROOMS.get(place)
-    if key is None:
-        return None
-    room = _found.get(("room", key))
-    if room is None or room.pk is None or room.db_key != key:
-        room = ObjectDB.objects.filter(db_key=key).first()
-        _remember(("room", key), room)
+    room = _found.get(("room", place))
+    if room is None or room.pk is None or names.place(room) != place:
+        room = _look_for(place)
+        _remember(("room", place), room)
     return room
+
+
+def _look_for(place):
+    if (key := stage().rooms.get(place)) is not None:
+        return ObjectDB.objects.filter(db_key=key).first()
+    number = place.rpartition("-")[2]  # of a room that is a place of its own, see `names.place`
+    room = ObjectDB.objects.filter(id=int(number)).first() if number.isascii() and number.isdigit() else None
+    return room if room is not None and names.place(room) == place else None
 
 
 def _named(attribute, name):

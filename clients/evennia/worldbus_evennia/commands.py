@@ -1,6 +1,4 @@
-"""What players can say to the bus beyond Evennia's own commands."""
-
-import re
+"""Commands of players to the bus, beyond Evennia's own."""
 
 from django.conf import settings
 from evennia import Command
@@ -8,8 +6,9 @@ from evennia.utils.utils import class_from_module, inherits_from
 
 from worldbus_evennia import facts, typeclasses
 from worldbus_evennia.bridge import bridge
+from worldbus_evennia.names import TOKEN
+from worldbus_evennia.stage import stage
 
-TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 Base = class_from_module(settings.WORLDBUS_CHARACTER_CMDSET)
 
 
@@ -81,51 +80,11 @@ class CmdQuest(Command):
     def func(self):
         name, _, choice = (part.strip() for part in self.args.partition("="))
         if not TOKEN.fullmatch(name) or (choice and not TOKEN.fullmatch(choice)):
-            self.caller.msg("Usage: quest <name> [= <choice>]; names have letters, digits and dashes, e.g. 'quest missing-ferryman'.")
+            self.caller.msg("Usage: quest <name> [= <choice>]; names have letters, digits and dashes.")
         elif choice:
             facts.chose(self.caller, name, choice)
         else:
             facts.accepted(self.caller, name)
-
-
-class CmdFetch(Command):
-    """
-    Come by a good at one of the market's sources.
-
-    Usage:
-      fetch <source>
-    """
-
-    key = "fetch"
-    aliases = ["buy"]
-    help_category = "worldbus"
-
-    def func(self):
-        source = self.args.strip()
-        if TOKEN.fullmatch(source):
-            facts.fetched(self.caller, source)
-            self.caller.msg(f"You go about it: {source}.")
-        else:
-            self.caller.msg("Usage: fetch <source>, e.g. 'fetch paupers-field'.")
-
-
-class CmdSell(Command):
-    """
-    Offer a good to a buyer of the market.
-
-    Usage:
-      sell <good> to <buyer> for <price>
-    """
-
-    key = "sell"
-    help_category = "worldbus"
-
-    def func(self):
-        found = re.fullmatch(r"\s*([A-Za-z0-9_-]{1,64}) to ([A-Za-z0-9_-]{1,64}) for ([0-9]{1,9})\s*", self.args)
-        if found is None:
-            self.caller.msg("Usage: sell <good> to <buyer> for <price>")
-        else:
-            facts.offered(self.caller, found[1], found[2], int(found[3]))
 
 
 class CmdBus(Command):
@@ -152,11 +111,11 @@ class CmdBus(Command):
 
 
 class CharacterCmdSet(Base):
-    """Evennia's own commands of a character, and these."""
+    """Evennia's own commands of a character, these, and those of the stage."""
 
     key = "DefaultCharacter"
 
     def at_cmdset_creation(self):
         super().at_cmdset_creation()
-        for command in (CmdTalk, CmdWork, CmdQuest, CmdFetch, CmdSell, CmdBus):
+        for command in (CmdTalk, CmdWork, CmdQuest, CmdBus, *stage().commands):
             self.add(command())

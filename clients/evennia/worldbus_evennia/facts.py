@@ -1,11 +1,10 @@
-"""What players do, said to the bus. One function per fact; the entity is the player."""
+"""Deeds of players, published to the bus. One function per fact; the entity is the player."""
 
 from django.conf import settings
 
-from schemas.gen_better.worldbus.broker.v1 import AcquisitionRequested, SaleRequested
-from schemas.gen_better.worldbus.game.v1 import CreatureSlain, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
-from schemas.gen_better.worldbus.player.v1 import PlayerHeartbeat, PlayerJoined, PlayerLeft, PlayerMoved
-from schemas.gen_better.worldbus.quest.v1 import QuestAcceptRequested, QuestChoiceRequested, QuestWorkRequested
+from worldbus_client.gen.worldbus.game.v1 import CreatureSlain, ItemCollected, NpcAttacked, ObjectExamined, PlayerSpoke
+from worldbus_client.gen.worldbus.player.v1 import PlayerHeartbeat, PlayerJoined, PlayerLeft, PlayerMoved
+from worldbus_client.gen.worldbus.quest.v1 import QuestAcceptRequested, QuestChoiceRequested, QuestWorkRequested
 from worldbus_evennia import names
 from worldbus_evennia.bridge import bridge
 
@@ -71,11 +70,3 @@ def accepted(character, quest):
 
 def chose(character, quest, choice):
     say(character, QuestChoiceRequested(quest=quest, choice=choice))
-
-
-def fetched(character, source):
-    say(character, AcquisitionRequested(source=source))
-
-
-def offered(character, good, buyer, ask_minor):
-    say(character, SaleRequested(good=good, buyer=buyer, ask_minor=ask_minor))

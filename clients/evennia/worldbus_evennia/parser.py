@@ -11,7 +11,7 @@ STRIKES = frozenset({"attack", "thrust", "slash", "stab", "hit", "kill", "fight"
 
 
 def parse(raw_string, cmdset, caller, match_index=None):
-    """As `evennia.commands.cmdparser.cmdparser`, whose matches are returned unchanged but that the command tells us when it is over."""
+    """Parse like `evennia.commands.cmdparser.cmdparser`, and have the matched command report its end."""
     matches = cmdparser(raw_string, cmdset, caller, match_index=match_index)
     if len(matches) == 1:
         verb, arguments, command = matches[0][0].strip().lower(), matches[0][1].strip(), matches[0][2]
@@ -36,7 +36,7 @@ def _after(command, told):
 
 
 def _told(caller, verb, arguments):
-    """What to tell when it is over; None for nothing. Who is struck is looked up before: the dead are not where they were."""
+    """Choose the fact to publish at the end; None for nothing. The target of a blow is found before: the dead are elsewhere."""
     if not arguments or not inherits_from(caller, "worldbus_evennia.typeclasses.Character") or caller.location is None:
         return None
     found = caller.search(arguments.split(" with ")[0], quiet=True)

@@ -122,7 +122,7 @@ class Pipe:
         return None
 
     def connectionLost(self, reason):  # noqa: N802
-        """Its process has ended, or says what nobody understands."""
+        """Leave the pipe: its process has ended, or sent bytes that are no frame."""
         if self._socket is None:
             return
         self._leave()

@@ -3,8 +3,11 @@
 import os
 
 WORLDBUS_URL = os.environ.get("WORLDBUS_NATS_URL", "nats://127.0.0.1:4222")
-WORLDBUS_WORLD = os.environ.get("WORLDBUS_WORLD", "duskmarket")
+WORLDBUS_WORLD = os.environ.get("WORLDBUS_WORLD", "main")
 WORLDBUS_GAME_SERVER = os.environ.get("WORLDBUS_GAME_SERVER", "evennia")
+
+# The module that says where this game and the world meet (worldbus_evennia.stage).
+WORLDBUS_STAGE = os.environ.get("WORLDBUS_STAGE", "")
 
 BASE_CHARACTER_TYPECLASS = "worldbus_evennia.typeclasses.Character"
 COMMAND_PARSER = "worldbus_evennia.parser.parse"

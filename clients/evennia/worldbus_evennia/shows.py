@@ -1,4 +1,4 @@
-"""What the world answers, shown to those who are there: lines chunk by chunk, deeds, weather, time, story scenes, quests and the market.
+"""The answers of the world, shown to whoever is there: lines chunk by chunk, deeds, weather, time, scenes, quests, and the stage's own.
 
 Everything here runs on the reactor. A line that was heard in chunks is not said again when its event arrives.
 """
@@ -10,10 +10,11 @@ from importlib import import_module
 from evennia.utils.create import create_object
 from twisted.internet import reactor
 
-from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
+from worldbus_client.gen.worldbus.inference.v1 import TokensDelivered
 from worldbus_evennia import names
 from worldbus_evennia.bodies import npc_named, player_named, room_of
 from worldbus_evennia.bridge import bridge
+from worldbus_evennia.stage import stage
 from worldbus_evennia.typeclasses import Npc
 
 MOST_KEPT = 2000  # requests whose speakers we remember
@@ -35,8 +36,10 @@ heard = OrderedDict()
 def start():
     """Hear all of it."""
     for package in PACKAGES:  # else the first event of each would do it
-        import_module(f"schemas.gen_better.worldbus.{package}.v1")
-    bridge.start(SHOW, while_off=WHILE_OFF, signals={"tokens": on_chunk})
+        import_module(f"worldbus_client.gen.worldbus.{package}.v1")
+    for module in stage().events:
+        import_module(module)
+    bridge.start({**SHOW, **stage().shows}, while_off=WHILE_OFF, signals={"tokens": on_chunk})
 
 
 def present(name):
@@ -62,7 +65,7 @@ def to_room(place, text):
 
 
 def expect(npc, character):
-    """Somebody was spoken to: see that they answer."""
+    """Expect an answer of a character that was spoken to."""
     if not bridge.on:
         return
     key = (npc.db.worldbus_npc, names.player(character))
@@ -71,19 +74,19 @@ def expect(npc, character):
 
 
 def answered(npc_name, player):
-    """They did, or will not."""
+    """Stop expecting an answer: it came, or will not."""
     timer = waiting.pop((npc_name, player), None)
     if timer is not None and timer.active():
         timer.cancel()
 
 
 def own_line(npc_name, player, switches):
-    """What they say while the bus is away; nothing if the bridge was switched since they were spoken to."""
+    """Say the character's own line while the bus is away; nothing if the bridge was switched meanwhile."""
     waiting.pop((npc_name, player), None)
     if bridge.switches != switches:
         return
     bridge.own_lines += 1
-    says(npc_name, player, random.choice(names.AWAY), first=True)
+    says(npc_name, player, random.choice(stage().away), first=True)
 
 
 def on_silent(event):
@@ -159,7 +162,7 @@ def on_weather(event):
 
 def on_time(event):
     now = event.data.now.time_of_day if event.data.now else ""
-    for number, place in enumerate(names.ROOMS):  # one room after the other: telling all players at once would make commands wait
+    for number, place in enumerate(stage().rooms):  # one room after the other: telling all players at once would make commands wait
         reactor.callLater(number * BETWEEN_ROOMS_S, to_room, place, lambda: f"It is {now} now.")
 
 
@@ -185,7 +188,7 @@ def refused(it):
     return f"|yThat cannot be|n: {it.reason}."
 
 
-PACKAGES = ("broker", "inference", "narrative", "npc", "quest", "time", "weather")
+PACKAGES = ("inference", "narrative", "npc", "quest", "time", "weather")
 SHOW = {
     ("npc", "InferenceRequested"): on_asked,
     ("npc", "NpcSpoke"): on_spoke,
@@ -200,13 +203,6 @@ SHOW = {
     ("quest", "QuestStageBegan"): told(lambda it: f"|yThe quest goes on|n: {it.text}"),
     ("quest", "QuestCompleted"): told(lambda it: f"|yThe quest {it.quest} has ended|n: {it.ending}."),
     ("quest", "QuestRequestRefused"): told(refused),
-    ("broker", "GoodAcquired"): told(lambda it: f"|yYou have|n a {it.kind.replace('-', ' ')} now ('{it.good}')."),
-    ("broker", "BargainStruck"): told(
-        lambda it: f"|yA bargain|n: {it.kind.replace('-', ' ')} for {it.price_minor / 100:.2f} {it.currency}, to {it.buyer}."
-    ),
-    ("broker", "CounterHeard"): told(lambda it: f"|y{it.buyer} offers|n {it.counter_minor / 100:.2f} for '{it.good}'."),
-    ("broker", "AcquisitionRefused"): told(refused),
-    ("broker", "BargainRefused"): told(refused),
 }
 """(who says it, event) -> what is done about it."""
 WHILE_OFF = {("npc", "NpcActed")}

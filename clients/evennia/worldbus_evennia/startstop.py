@@ -1,4 +1,4 @@
-"""What Evennia calls when its server starts and stops; the game's own module of that name, if it has one, is called too."""
+"""Hooks that Evennia calls when its server starts and stops; the game's own module of that name, if it has one, is called too."""
 
 import itertools
 from importlib import import_module
@@ -6,8 +6,9 @@ from importlib import import_module
 from evennia.server.sessionhandler import SESSIONS
 from twisted.internet import task
 
-from worldbus_evennia import bodies, facts, names, shows
+from worldbus_evennia import bodies, facts, shows
 from worldbus_evennia.bridge import bridge
+from worldbus_evennia.stage import stage
 
 HEARTBEAT_S = 20  # whole seconds
 PEOPLE_S = 2.0
@@ -33,7 +34,7 @@ def _heartbeats():
 
 def _people():
     """The people of the bus stand where they belong, as soon as there are rooms for them."""
-    for name, (title, place) in names.PEOPLE.items():
+    for name, (title, place) in stage().people.items():
         if bodies.npc_named(name) is None:
             shows.put(name, title, place)
 

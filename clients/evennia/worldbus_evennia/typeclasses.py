@@ -37,7 +37,7 @@ class Character(DefaultCharacter):
 
 
 def listeners(speaker, message):
-    """Who of the bus's people feels spoken to: who is named; else whom the speaker talked to last; else the first in the room."""
+    """The characters that feel spoken to: those named, else the last one the speaker talked to, else the first in the room."""
     here = [one for one in speaker.location.contents if isinstance(one, Npc)] if speaker.location else []
     words = message.lower()
     named = [one for one in here if any(part in words for part in one.key.lower().split())]
@@ -53,7 +53,7 @@ class Npc(DefaultCharacter):
     def at_object_creation(self):
         super().at_object_creation()
         self.locks.add("get:false();puppet:false()")
-        self.db.desc = "One of the people of Duskmarket. |wsay|n something, and they may answer."
+        self.db.desc = "One of the people of this world. |wsay|n something, and they may answer."
 
     def at_hit(self, weapon, attacker, damage):
         """The tutorial world's weapons call this. People of the bus are not killed by them; they remember."""

@@ -1,6 +1,6 @@
 """The bus for engines and tools without asyncio: publish from any thread, read the log, hear signals. Plain Python, no compiled runtime.
 
-from schemas.gen_better.worldbus.player.v1 import PlayerMoved
+from worldbus_client.gen.worldbus.player.v1 import PlayerMoved
 from worldbus_client import Client
 
 with Client() as bus:                                                 # where WORLDBUS_NATS_URL and WORLDBUS_WORLD say

@@ -165,8 +165,10 @@ class Client:
         return self._link.call(lambda: self._groups.publish(group))
 
     def submit_parcel(self, parcel: Parcel, *, since: float = 0.0) -> Future[int]:
-        """As `submit`, for an event that was packed elsewhere. `since`: by `time.monotonic`, when it was first submitted, here or
-        elsewhere, from which `give_up` is counted; else now. Raises `QueueFull`, `NotConnected` before `open`, or `Closed`.
+        """Submit an event that was packed elsewhere.
+
+        `since` is the `time.monotonic` at which it was first submitted, here or elsewhere; `give_up` counts from then, else
+        from now. Raises `QueueFull`, `NotConnected` before `open`, or `Closed`.
         """
         if self._closed:
             raise Closed("the client is closed: make a new one")
@@ -241,14 +243,15 @@ class Client:
     def on_event(
         self, heard: Callable[[Event], None], *, subsystem: str = "", entity: str = "", event: str = "", after: int | None = None
     ) -> Callable[[], None]:
-        """As `follow`, but `heard` is called for each event, on the client's thread: be quick. Returns a function that ends it."""
+        """Follow events like `follow`, but call `heard` for each, on the client's thread: be quick. Returns a function that ends it."""
         return self._hear(heard, [self._subject(subsystem, entity, event)], after)
 
     def on_events(
         self, heard: Callable[[Event], None], kinds: Iterable[tuple[str, str]], *, after: int | None = None
     ) -> Callable[[], None]:
-        """As `on_event`, for events of several kinds (subsystem, event) in the order of the log: one reader for all of them, which costs
-        the server less than one for each. No kind may be named twice.
+        """Follow events like `on_event`, of several kinds (subsystem, event) in the order of the log.
+
+        One reader serves all of them, which costs the server less than one for each. No kind may be named twice.
         """
         subjects = [self._subject(subsystem, "", event) for subsystem, event in kinds]
         if not subjects or len(set(subjects)) < len(subjects):

@@ -19,7 +19,7 @@ TAGS: Final = {tag[0] for tag in (ID, SOURCE, SPEC_VERSION, TYPE, PROTO_DATA)}
 
 
 class Envelope(NamedTuple):
-    """What a reader of the bus asks of an envelope."""
+    """The parts of an envelope that a reader of the bus asks for."""
 
     id: str
     type: str
@@ -87,7 +87,7 @@ def write(
 
 
 def read(raw: bytes) -> Envelope | None:
-    """What it says; None for bytes of another make than `write`'s, whole or not: let the library read them."""
+    """Read an envelope; None for bytes of another make than `write`'s, whole or not: let the library read them."""
     known: dict[int, bytes] = {}
     cause = b""
     for tag, value in _fields(raw):

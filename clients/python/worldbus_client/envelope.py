@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import betterproto2
 
-from schemas.gen_better.message_pool import default_message_pool
 from worldbus_client.cloudevent import LAST_SECOND, write
 from worldbus_client.errors import BadEvent
+from worldbus_client.gen.message_pool import default_message_pool
 from worldbus_client.rules import MAX_EVENT, RUNTIME, check_id, check_payload, check_token
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -45,7 +45,8 @@ def pack(
             check_id(value, name)
     url = default_message_pool.type_to_url.get(type(message))
     if url is None:
-        raise BadEvent(f"wanted an event of schemas.gen_better.worldbus.*, found a {type(message).__module__}.{type(message).__qualname__}")
+        found = f"{type(message).__module__}.{type(message).__qualname__}"
+        raise BadEvent(f"wanted an event of worldbus_client.gen.worldbus.*, or one of a game's own dataclasses, found a {found}")
     full_name = url.rpartition("/")[2]
     if full_name.startswith(RUNTIME):
         raise BadEvent(f"{full_name} is the runtime's own record of a handler's lane: nobody else publishes it")

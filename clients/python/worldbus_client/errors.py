@@ -12,7 +12,7 @@ class BadEvent(ClientError, ValueError):
 
 
 class QueueFull(ClientError):
-    """As many events wait as may. It was not taken: count it, or try again later."""
+    """A queue with as many events as may wait. The event was not taken: count it, or try again later."""
 
 
 class NotConnected(ClientError):

@@ -30,7 +30,7 @@ CONTROL: Final = "100"
 
 
 def subject_of(world: str, subsystem: str, entity: str, name: str) -> str:
-    """What such events are recorded under; an empty name means any."""
+    """The filter for such events' recorded subjects; an empty name means any."""
     return f"evt.*.{'.'.join(token or '*' for token in (world, subsystem, entity, name))}"
 
 
@@ -61,7 +61,7 @@ class Following:
         self._lost.set()
 
     def resume(self) -> None:
-        """There is room again."""
+        """Go on: there is room again."""
         self._room.set()
 
     async def run(self) -> None:
@@ -74,7 +74,7 @@ class Following:
             await self._end()
 
     async def _read(self) -> None:
-        """As long as one consumer lasts."""
+        """Read for as long as one consumer lasts."""
         if self._nats is None:
             await self._until_lost(None)
             return

@@ -1,4 +1,4 @@
-"""What a game and its relay say to each other: frames of a few words and bytes.
+"""Frames between a game and its relay: a few words, and bytes.
 
 Four bytes of length (big-endian), words separated by spaces and ended by a newline, then any bytes.
 """

@@ -109,7 +109,7 @@ class Link:
             raise NotConnected("the client is not open: call `open`, or use it as a context manager")
 
     def check_waiting(self, what: str) -> None:
-        """As `check`; besides, raise `WrongThread` on the link's own thread, where `what` would wait for itself."""
+        """Check like `check`; besides, raise `WrongThread` on the link's own thread, where `what` would wait for itself."""
         self.check()
         if threading.get_ident() == self._thread.ident:
             raise WrongThread(

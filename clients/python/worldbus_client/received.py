@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -9,24 +10,28 @@ from typing import Any
 
 import betterproto2
 
-from schemas.gen_better.io.cloudevents.v1 import CloudEvent
-from schemas.gen_better.message_pool import default_message_pool
 from worldbus_client.cloudevent import Envelope, read
 from worldbus_client.errors import BadEvent
+from worldbus_client.gen.io.cloudevents.v1 import CloudEvent
+from worldbus_client.gen.message_pool import default_message_pool
 
 
 def class_of(full_name: str) -> type[betterproto2.Message]:
     """The dataclass of a full protobuf name. Raises `BadEvent` for one that this client does not know."""
     url = f"type.googleapis.com/{full_name}"
     if url not in default_message_pool.url_to_type:
-        try:
-            import_module(f"schemas.gen_better.{full_name.rpartition('.')[0]}")
-        except ImportError as error:
-            raise BadEvent(f"{full_name} is not known here: it is of a newer release; update the client") from error
+        with suppress(ImportError):
+            import_module(f"worldbus_client.gen.{full_name.rpartition('.')[0]}")
     try:
         return default_message_pool.url_to_type[url]
     except KeyError:
-        raise BadEvent(f"{full_name} is not known here: it is of a newer release; update the client") from None
+        raise BadEvent(f"{full_name} is not known here: {_next_step(full_name)}") from None
+
+
+def _next_step(full_name: str) -> str:
+    if full_name.startswith("worldbus."):
+        return "it is of a newer release; update the client"
+    return "it is a game's own; import that game's dataclasses first (`dataclasses` in its [tool.worldbus], then `worldbus proto`)"
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Event:
 
     @cached_property
     def _said(self) -> Envelope:
-        """As much of the envelope as is asked for here."""
+        """The part of the envelope that is asked for here."""
         if (said := read(self.raw)) is not None:
             return said
         envelope = self.envelope
@@ -77,7 +82,7 @@ class Event:
 
     @cached_property
     def data(self) -> Any:
-        """The payload, a dataclass of `schemas.gen_better`."""
+        """The payload, a dataclass of `worldbus_client.gen`."""
         said = self._said
         if said.payload is None:
             raise BadEvent(f"event {self.position} carries no payload")

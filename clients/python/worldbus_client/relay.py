@@ -46,7 +46,7 @@ AGAIN_S = 1.0
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a game asks of its relay. `after`: position behind which to hear; None for what is new."""
+    """A game's instructions to its relay. `after`: position behind which to hear; None for what is new."""
 
     url: str
     world: str
@@ -70,7 +70,7 @@ class Relay:
         self._lock = threading.Lock()
 
     def run(self) -> None:
-        """Until the game ends."""
+        """Carry events until the game ends."""
         said = self._said()
         first = next(said, None)
         if first is None:
@@ -93,7 +93,7 @@ class Relay:
         client.close()
 
     def _connect(self, wanted: Wanted) -> Client | None:
-        """As often as it takes; None when the game has ended before."""
+        """Connect, as often as it takes; None when the game has ended before."""
         while True:
             client = Client(wanted.url, world=wanted.world, name=wanted.name, queue=QUEUE, give_up=wanted.give_up)
             try:
@@ -113,7 +113,7 @@ class Relay:
                 return None
 
     def _over(self) -> bool:
-        """Whether the game has ended and said nothing that is still to be sent."""
+        """Return whether the game has ended and said nothing that is still to be sent."""
         try:
             return not self._game.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -155,7 +155,7 @@ class Relay:
 
 
 def main() -> None:
-    """What `python -m worldbus_client.relay FD` runs."""
+    """Run `python -m worldbus_client.relay FD`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the game's to hear
     with socket.socket(fileno=int(sys.argv[1])) as game:
         Relay(game).run()

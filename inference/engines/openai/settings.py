@@ -70,7 +70,7 @@ class OpenAiSettings:
 
     @property
     def profile(self) -> Profile:
-        """Its kind, with what these settings say otherwise."""
+        """The profile of the endpoint's kind, with the differences that these settings name."""
         kind = PROFILES[self.dialect]
         roles: Any = self.roles or kind.roles
         return Profile(

@@ -1,4 +1,4 @@
-"""What turns text into vectors: the default model in NumPy, endpoints, and a plain one that needs no weights."""
+"""Embedders, which turn text into vectors: the default model in NumPy, endpoints, and a plain one that needs no weights."""
 
 from projections.knowledge.embedders.embedder import Embedder, EmbedderFailed, Kind, Vectors
 from projections.knowledge.embedders.named import DEFAULT, open_embedder

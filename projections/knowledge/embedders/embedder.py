@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bus.errors import Transient
 
-Vectors = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+else:
+    Vectors = Any  # whoever asks, by words or over the bus, needs no NumPy: it is of the extra `knowledge`
 """One row per text, of length 1: the inner product of two is the cosine of their angle."""
 
 Kind = Literal["query", "passage"]
@@ -31,15 +34,15 @@ class Embedder(Protocol):
 
     @property
     def dimension(self) -> int:
-        """How many numbers a vector has."""
+        """The number of components of a vector."""
 
     @property
     def query_prefix(self) -> str:
-        """What the model wants before a question."""
+        """The prefix that the model wants before a question."""
 
     @property
     def passage_prefix(self) -> str:
-        """What the model wants before a passage."""
+        """The prefix that the model wants before a passage."""
 
     async def embed(self, texts: Sequence[str], kind: Kind) -> Vectors:
         """The vectors of `texts`, in their order. The same text gives the same vector, whatever stands beside it, within rounding.
@@ -53,6 +56,8 @@ class Embedder(Protocol):
 
 def unit(vectors: Vectors) -> Vectors:
     """Each row at length 1; a row of zeros stays, and is near to nothing."""
+    import numpy as np
+
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
     divided: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
     return divided

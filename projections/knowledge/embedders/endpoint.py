@@ -21,7 +21,7 @@ MAX_ERROR: Final = 400  # characters of an error that are shown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSettings:
-    """Where the endpoint is, and what its model wants."""
+    """The address of the endpoint, and the needs of its model."""
 
     url: str
     """Up to and with the version, e.g. `http://127.0.0.1:8000/v1`."""

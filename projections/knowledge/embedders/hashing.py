@@ -31,7 +31,7 @@ class Hashing:
         return np.concatenate([_vector(text) for text in texts]) if texts else np.empty((0, DIMENSION), np.float32)
 
     async def aclose(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: no resource is held."""
 
 
 def _vector(text: str) -> Vectors:

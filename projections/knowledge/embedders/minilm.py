@@ -102,7 +102,7 @@ def clean(text: str) -> str:
 
 
 def weights() -> Path:
-    """Where the package's files lie."""
+    """The folder of the package's files."""
     found = find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise BadSettings(

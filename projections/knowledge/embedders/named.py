@@ -15,7 +15,7 @@ import asyncio
 from typing import Final
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from bus.errors import BadSettings
+from bus.errors import BadSettings, MissingExtra
 from projections.knowledge.embedders.embedder import Embedder
 
 DEFAULT: Final = "minilm"
@@ -27,14 +27,17 @@ async def open_embedder(name: str = DEFAULT, *, key: str = "") -> Embedder:
 
     Close it with `aclose`. Raises `BadSettings`, or `EmbedderFailed` when an endpoint does not answer.
     """
-    if name == "minilm":
-        from projections.knowledge.embedders.minilm import MiniLm
+    try:
+        if name == "minilm":
+            from projections.knowledge.embedders.minilm import MiniLm
 
-        return await asyncio.to_thread(MiniLm)
-    if name == "hashing":
-        from projections.knowledge.embedders.hashing import Hashing
+            return await asyncio.to_thread(MiniLm)
+        if name == "hashing":
+            from projections.knowledge.embedders.hashing import Hashing
 
-        return Hashing()
+            return Hashing()
+    except ModuleNotFoundError as error:
+        raise MissingExtra.of(f"the embedder {name}", ("knowledge",), (error.name or "numpy",)) from error
     kind, plus, address = name.partition("+")
     if kind in ("openai", "vllm") and plus:
         return await _endpoint(kind, address, key)
@@ -42,7 +45,10 @@ async def open_embedder(name: str = DEFAULT, *, key: str = "") -> Embedder:
 
 
 async def _endpoint(kind: str, address: str, key: str) -> Embedder:
-    from projections.knowledge.embedders.endpoint import Endpoint, EndpointSettings
+    try:
+        from projections.knowledge.embedders.endpoint import Endpoint, EndpointSettings
+    except ModuleNotFoundError as error:
+        raise MissingExtra.of("an embedder over HTTP", ("knowledge", "inference"), (error.name or "aiohttp",)) from error
 
     url = urlsplit(address)
     given = {name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()}

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clients.evennia.demo.game import Game
-from handlers import ALL
-from projections.catalogue import PROJECTIONS
+from tests.duskmarket import ALL, PROJECTIONS
 from worldbus.compose import World, open_world, serve
 from worldbus.settings import Settings
 from worldbus.ticker import start_clock

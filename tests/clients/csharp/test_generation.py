@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.generate import PROTO, sources
+from schemas.generate import sources
+from schemas.layout import OURS
 from schemas.registry import all_events
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +25,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the page's command makes, in a folder with the sources beside it."""
     folder = tmp_path_factory.mktemp("csharp")
     (folder / "schemas").mkdir()
-    shutil.copytree(PROTO, folder / "schemas" / "proto")
+    shutil.copytree(OURS.proto, folder / "schemas" / "proto")
     block = re.search(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None
     subprocess.run(["bash", "-euo", "pipefail", "-c", block[1]], cwd=folder, check=True)

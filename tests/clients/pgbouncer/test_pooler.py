@@ -28,13 +28,13 @@ from projections.past import past
 from projections.query import query
 from projections.rebuild import rebuild
 from projections.store import connected, is_pooled, open_pool
-from tests.conftest import PASSWORDS, as_reader
 from tests.integration.bus.drafts import moved
-from tests.projected import Batches, events, places
-from tests.streams import delete_streams
+from tests.projected import events, places
 from worldbus.embedded import NatsServer, PostgresServer
 from worldbus.embedded.nats import free_ports
 from worldbus.standby import project
+from worldbus.testing.projection_laws import Batches
+from worldbus.testing.servers import PASSWORDS, as_reader, delete_streams
 
 pytestmark = pytest.mark.skipif(os.environ.get("WORLDBUS_POOLER") != "1", reason="`make test-pooler` runs it, with a real pgbouncer")
 

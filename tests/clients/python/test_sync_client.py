@@ -27,15 +27,15 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered as Token
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved as Moved
 from schemas.gen.worldbus.time.v1.types_pb2 import PresentMoment as Shown
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
-from schemas.gen_better.worldbus.inference.v1 import TokensDelivered
-from schemas.gen_better.worldbus.player.v1 import PlayerJoined, PlayerMoved
-from schemas.gen_better.worldbus.runtime.v1 import EventParked
-from schemas.gen_better.worldbus.time.v1 import PresentMoment
 from tests.pausing import pause
 from worldbus.embedded import NatsServer
 from worldbus_client import BadEvent, BadSettings, Client, Closed, NotConnected, QueueFull, Unknown, WrongThread
 from worldbus_client.client import ROOM
 from worldbus_client.envelope import new_id, pack
+from worldbus_client.gen.worldbus.inference.v1 import TokensDelivered
+from worldbus_client.gen.worldbus.player.v1 import PlayerJoined, PlayerMoved
+from worldbus_client.gen.worldbus.runtime.v1 import EventParked
+from worldbus_client.gen.worldbus.time.v1 import PresentMoment
 from worldbus_client.received import Event as Received
 
 CLIENT = Path(__file__).parents[3] / "clients" / "python"
@@ -43,7 +43,7 @@ Recorded = Callable[[], list[Event]]
 
 
 def test_it_needs_no_compiled_runtime() -> None:
-    program = "import sys, worldbus_client, schemas.gen_better.worldbus.npc.v1; print(*sys.modules)"
+    program = "import sys, worldbus_client, worldbus_client.gen.worldbus.npc.v1; print(*sys.modules)"
     command = [sys.executable, "-c", program]
     said = subprocess.run(
         command, check=True, capture_output=True, text=True, cwd=CLIENT.parents[1], env={"PYTHONPATH": f"{CLIENT}:{CLIENT.parents[1]}"}
@@ -402,7 +402,7 @@ def test_what_is_submitted_while_another_thread_closes_ends(server: NatsServer) 
 
 FORK = """
 import os, sys
-from schemas.gen_better.worldbus.player.v1 import PlayerMoved
+from worldbus_client.gen.worldbus.player.v1 import PlayerMoved
 from worldbus_client import Client, Closed
 with Client(sys.argv[1], world="w1") as bus:
     bus.publish("p", PlayerMoved())
@@ -424,7 +424,7 @@ with Client(sys.argv[1], world="w1") as bus:
 
 EXIT = """
 import sys
-from schemas.gen_better.worldbus.player.v1 import PlayerMoved
+from worldbus_client.gen.worldbus.player.v1 import PlayerMoved
 from worldbus_client import Client
 bus = Client(sys.argv[1], world="w1").open()
 for _ in range(300):

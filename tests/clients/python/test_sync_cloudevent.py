@@ -8,13 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.gen_better.google.protobuf import Any as AnyMessage
-from schemas.gen_better.io.cloudevents.v1 import CloudEvent
-from schemas.gen_better.io.cloudevents.v1 import CloudEventCloudEventAttributeValue as Attribute
-from schemas.gen_better.worldbus.player.v1 import PlayerJoined
 from worldbus_client import BadEvent, Event
 from worldbus_client.cloudevent import LAST_SECOND, URL, read, write
 from worldbus_client.envelope import pack
+from worldbus_client.gen.google.protobuf import Any as AnyMessage
+from worldbus_client.gen.io.cloudevents.v1 import CloudEvent
+from worldbus_client.gen.io.cloudevents.v1 import CloudEventCloudEventAttributeValue as Attribute
+from worldbus_client.gen.worldbus.player.v1 import PlayerJoined
 
 IDS = st.text("abcXYZ019-_.:", min_size=1, max_size=255)
 TOKENS = st.text("abcXYZ019-_", min_size=1, max_size=64)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from bus.event import Event
-from schemas.gen_better.worldbus.player.v1 import PlayerMoved
 from worldbus.embedded import NatsServer
 from worldbus_client import BadSettings, Client
+from worldbus_client.gen.worldbus.player.v1 import PlayerMoved
 
 
 def test_the_environment_says_where(server: NatsServer, recorded: Callable[[], list[Event]], monkeypatch: pytest.MonkeyPatch) -> None:

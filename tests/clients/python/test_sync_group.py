@@ -16,10 +16,10 @@ from bus.event import Draft as Ours
 from bus.event import Event
 from bus.subjects import LaneName
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved as Moved
-from schemas.gen_better.worldbus.player.v1 import PlayerMoved
 from tests.streams import forget_ids
 from worldbus.embedded import NatsServer
 from worldbus_client import BadEvent, Client, Closed, Conflict, Draft, Lane, NotConnected, Refused, Unknown, WrongThread
+from worldbus_client.gen.worldbus.player.v1 import PlayerMoved
 from worldbus_client.group import lane_filter
 
 Recorded = Callable[[], list[Event]]

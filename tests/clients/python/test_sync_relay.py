@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from bus.event import Draft, Event
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered as Tokens
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerMoved as Moved
-from schemas.gen_better.worldbus.player.v1 import PlayerMoved
 from worldbus.embedded import NatsServer
 from worldbus_client.envelope import pack
 from worldbus_client.frames import LONGEST, BadFrame, Frames, frame
+from worldbus_client.gen.worldbus.player.v1 import PlayerMoved
 from worldbus_client.relay import Wanted
 
 ROOT = Path(__file__).parents[3]

@@ -11,8 +11,8 @@ import pytest_asyncio
 from bus.connection import Connection, connect
 from bus.log import Log, open_log
 from bus.publisher import Publisher, open_publisher
-from tests.streams import delete_streams
 from worldbus.embedded import NatsServer
+from worldbus.testing.servers import delete_streams
 
 
 @pytest_asyncio.fixture

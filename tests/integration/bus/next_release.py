@@ -33,7 +33,7 @@ def player_flew() -> Any:
     message.field.add(name="zone", number=1, type="TYPE_STRING", label="LABEL_OPTIONAL")
     descriptor_pool.Default().Add(file)  # type: ignore[no-untyped-call]
     cls = message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(FLEW))  # type: ignore[no-untyped-call]
-    schemas.registry._MESSAGES[FLEW] = cls
+    schemas.registry._messages[FLEW] = cls
     return cls
 
 

@@ -36,7 +36,7 @@ async def answered(server: NatsServer) -> AsyncIterator[Log]:
 
 
 async def fresh(log: Log, store: LogLaneStore) -> Lane[Moves]:
-    lane = Lane(mover, WORLD, "a", log.partitions)
+    lane = Lane(store._handler.of(WORLD), WORLD, "a", log.partitions)
     await store.load(lane, at_least=0)
     return lane
 

@@ -14,14 +14,15 @@ from google.protobuf.message import Message
 
 from bus.connection import Connection, connect, pub
 from bus.consumer import PullConsumer
-from bus.errors import BrokenRule
+from bus.errors import BadSettings, BrokenRule
 from bus.event import Draft, Event
-from bus.handler import Handler
+from bus.handler import Handler, Subsystem
 from bus.lane_run import Limits
 from bus.log import Log, open_log
 from bus.runtime import Runtime, run_handlers
 from bus.session import Pace
 from bus.verify import verify
+from handlers.time_manager import time
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerHeartbeat, PlayerMoved
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import LaneRetryRequested
 from worldbus.embedded import NatsServer
@@ -77,7 +78,7 @@ def own_nats(data_folder: Path) -> Iterator[NatsServer]:
 
 @asynccontextmanager
 async def process(
-    server: NatsServer, handler: Handler[Moves] = mover, limits: Limits | None = None, known: Sequence[str] = ()
+    server: NatsServer, handler: Subsystem = mover, limits: Limits | None = None, known: Sequence[str] = ()
 ) -> AsyncIterator[tuple[Runtime, Log]]:
     """The holdings of one process: a connection, the log, the running handler."""
     async with connect(server.url, name="test") as connection:
@@ -161,6 +162,12 @@ async def test_a_lane_with_more_waiting_than_a_session_holds_is_answered_to_the_
         await log.aclose()
 
     check_sequential(lanes)
+
+
+async def test_a_subsystem_without_content_is_refused_before_it_takes_an_input(own_nats: NatsServer) -> None:
+    with pytest.raises(BadSettings, match="wanted time with content"):
+        async with process(own_nats, time):
+            pass
 
 
 async def test_a_new_process_goes_on_where_the_last_one_stopped(own_nats: NatsServer) -> None:

@@ -12,9 +12,9 @@ from bus.consumer import PullConsumer
 from bus.errors import Misuse
 from bus.log import open_log
 from bus.runtime import run_handlers
-from handlers import by_name
 from inference.queue import queue_config
 from inference.tiers import TIERS
+from tests.duskmarket import by_name
 from worldbus.consumers import as_wanted, drifted
 from worldbus.embedded import NatsServer
 

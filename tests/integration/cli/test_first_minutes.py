@@ -147,7 +147,7 @@ def test_what_up_prints_and_env_exports_leads_there_from_anywhere(home: Path) ->
 
 
 CLIENT = """
-from schemas.gen_better.worldbus.player.v1 import PlayerMoved
+from worldbus_client.gen.worldbus.player.v1 import PlayerMoved
 from worldbus_client import Client
 
 with Client() as bus:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.conftest import environment
+from tests.kernel import OF_EXTRAS
 
 PROGRAM = """
 import json, sys
@@ -22,7 +23,7 @@ finally:
 """
 GAME = (
     "handlers",
-    "projections.catalogue",
+    "worldbus.standard.projections",
     "projections.projector",
     "worldbus.compose",
     "worldbus.knowledge",
@@ -74,6 +75,9 @@ def of(modules: set[str], *packages: str) -> set[str]:
         ),
         (("lag",), (*NEVER, *SERVERS, "worldbus.compose", "worldbus.knowledge", "projections.projector", "numpy", "tokenizers")),
         (("why", "1"), (*NEVER, *SERVERS, *NATS, "handlers", "projections.projector")),
+        (("verify",), (*OF_EXTRAS, "worldbus.embedded.nats", "worldbus.embedded.postgres")),
+        (("check",), (*OF_EXTRAS, *SERVERS)),
+        (("run", "--only", "nobody"), (*OF_EXTRAS, "worldbus.embedded.nats", "worldbus.embedded.postgres")),
     ],
 )
 def test_a_verb_beside_a_running_world_loads_no_more_than_it_needs(up: Path, words: tuple[str, ...], without: tuple[str, ...]) -> None:

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from bus.event import new_id
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from tests.conformance.openai_server import Server, serving
+from tests.engines import TimedEngine
 from tests.integration.cli.conftest import COMMAND, call, environment, lines
 
 WORDS = ("Good evening.", "What news from the harbour?")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bus.connection import connect
-from projections.catalogue import PROJECTIONS
+from tests.duskmarket import PROJECTIONS
 from tests.integration.cli.conftest import Lived, Worldbus, call, lines
 from worldbus.embedded.folder import Folder
 
@@ -216,7 +216,7 @@ def test_check_finds_everything_well_and_compares_the_whole_archive(worldbus: Wo
     assert found["ok"] is True
     assert [one["check"] for one in found["checks"]] == [
         *("settings", "servers", "nats", "log", "durability", "consumers", "capacity", "clocks"),
-        *("members", "versions", "handlers", "workers", "ticker"),
+        *("members", "versions", "games", "handlers", "workers", "ticker"),
         *("tables", "reader", "projections", "projector", "parked", "skipped", "archive"),
     ]
     assert worldbus("check").stdout.splitlines()[-1].startswith("ok   archive")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from handlers.uemonitor import uemonitor
+from tests.duskmarket import uemonitor
 from worldbus.compose import open_world, serve
-from worldbus.demo.studio import feed
+from worldbus.demo.releases import feed
 from worldbus.settings import Settings
 
 

@@ -18,18 +18,18 @@ from bus.event import Event
 from bus.log import Log, open_log
 from bus.publisher import Publisher, open_publisher
 from bus.subjects import stored_filter
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import load
 from projections.knowledge.knowledge import knowledge
 from projections.projector import Projector
 from projections.reader import Listed
 from schemas.gen.worldbus.knowledge.v1.knowledge_pb2 import LoreDocumentIngested
-from tests.projected import Batches
+from tests.duskmarket import FOLDER
 from worldbus.edges.lore import Document, Done, Ingest, document
 from worldbus.edges.lore.ingest import GROUP
 from worldbus.embedded import NatsServer
+from worldbus.testing.projection_laws import Batches
 
-CALENDAR = load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+CALENDAR = load(FOLDER / "calendar.toml")
 HEAD = "---\naudience: public\n---\n\n"
 QUAY = HEAD + "# Quay\n\nStones.\n\n## Steps\n\nWet.\n\n## Weed\n\nGreen.\n"
 MOOR = HEAD + "# Moor\n\nFog.\n"

@@ -17,10 +17,10 @@ from bus.connection import Connection, connect
 from bus.event import Event
 from bus.log import Log, open_log
 from bus.publisher import open_publisher
-from tests.streams import delete_streams
 from worldbus.edges.payments import MAX_BODY, WAIT_S, Owner, PaymentsEdge, sign, web_app
 from worldbus.edges.signing_secrets import SigningSecrets
 from worldbus.embedded import NatsServer
+from worldbus.testing.servers import delete_streams
 
 SECRET, NOW = "whsec_test", 1_700_000_000
 PATH = "/webhooks/payments"

@@ -21,10 +21,10 @@ from bus.event import Draft
 from bus.log import Log, open_log
 from bus.publisher import Publisher, open_publisher
 from schemas.gen.worldbus.uemonitor.v1.uemonitor_pb2 import ReleaseFeedFailed, ReleaseFeedRead
-from tests.streams import delete_streams
 from worldbus.edges import release_feed
 from worldbus.edges.release_feed import FIRST_RETRY_S, FeedFailed, Seen, Watch, last_seen, pause, public, reader, retry_after, watch
 from worldbus.embedded import NatsServer
+from worldbus.testing.servers import delete_streams
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 WORLD = "feedtest"

@@ -19,7 +19,6 @@ from bus.event import Event
 from bus.log import Log, open_log
 from projections import Projector
 from projections.checkpoints import Checkpoints
-from tests.streams import delete_streams
 from worldbus.embedded import NatsServer
 from worldbus.gateway.cors import Cors
 from worldbus.gateway.grants import Tokens, digest
@@ -27,6 +26,7 @@ from worldbus.gateway.limits import Limits
 from worldbus.gateway.service import Gateway, Place, open_gateway
 from worldbus.opening import open_world
 from worldbus.settings import Settings
+from worldbus.testing.servers import delete_streams
 
 TOKEN, OTHER, SLOW, MUTE, DEAF, OWNER = "wbt_one", "wbt_other", "wbt_slow", "wbt_mute", "wbt_deaf", "wbt_owner"
 WORLD = "main"

@@ -12,7 +12,6 @@ from bus.log import Log
 from bus.publisher import open_publisher
 from bus.signals import signal
 from handlers.time_manager import calendar as cal
-from handlers.time_manager import time as clock
 from schemas.gen.worldbus.time.v1.time_pb2 import (
     ClockAdvanced,
     ClockPaused,
@@ -22,6 +21,7 @@ from schemas.gen.worldbus.time.v1.time_pb2 import (
     PausedTimePassed,
 )
 from schemas.gen.worldbus.time.v1.types_pb2 import PresentMoment, WorldTime
+from tests.duskmarket import time as clock
 from tests.integration.gateway.conftest import DEAF, MUTE, OTHER, Caller
 from tests.integration.gateway.test_streams import stream
 

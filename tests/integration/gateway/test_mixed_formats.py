@@ -20,20 +20,18 @@ from bus.json_format import format_time, to_dict
 from bus.log import Log, LogConfig, open_log
 from bus.runtime import run_handlers
 from bus.verify import verify
-from handlers import by_name
-from handlers.player import player
 from projections import Projector
 from projections.archive import check_log
-from projections.catalogue import PROJECTIONS
 from projections.past import ask_past
 from projections.rebuild import rebuild
 from projections.store import close, connect
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined, PlayerMoved
-from tests.conftest import as_reader
+from tests.duskmarket import PROJECTIONS, by_name, player
 from tests.integration.gateway.conftest import Caller, Open, joined, recorded
 from tests.integration.gateway.test_streams import stream
 from worldbus.embedded import NatsServer
 from worldbus.repair import repair
+from worldbus.testing.servers import as_reader
 from worldbus.why import why
 
 T0 = 1_795_348_800_000_000_000
@@ -221,7 +219,7 @@ async def _tables(dsn: str, events: Sequence[Event], log: Log) -> None:
     finally:
         await close(connection)
         await close(owner)
-    assert [tuple(row) for row in (await ask_past(dsn, asked, events[-1].position))[1].rows] == before
+    assert [tuple(row) for row in (await ask_past(dsn, asked, events[-1].position, projections=PROJECTIONS))[1].rows] == before
     await _rebuilt(dsn, asked, before, len(skipped))
 
 

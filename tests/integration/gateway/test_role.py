@@ -8,10 +8,10 @@ import pytest
 from projections import Listed, Projector
 from projections.payments import payments
 from projections.rebuild import rebuild
-from tests.conftest import PASSWORDS
 from tests.projected import events
 from worldbus.edges.payments import OWNER, owners_in
 from worldbus.gateway.known import _CHECKPOINT, _FIND, Archive
+from worldbus.testing.servers import PASSWORDS
 
 ROLE = "worldbus_gateway"
 

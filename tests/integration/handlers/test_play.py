@@ -15,9 +15,6 @@ from bus.event import Draft, Event
 from bus.log import Log, open_log
 from bus.publisher import Publisher, open_publisher
 from bus.runtime import run_handlers
-from handlers.narrative import narrative
-from handlers.quest_system import quest
-from handlers.storyteller import storyteller
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, ObjectExamined, PartyFormed, PlayerSpoke
 from schemas.gen.worldbus.narrative.v1.narrative_pb2 import SceneDiscovered, SceneRewarded
 from schemas.gen.worldbus.quest.v1.quest_pb2 import (
@@ -28,6 +25,7 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import (
     SharedQuestFollowed,
 )
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryArcBegan
+from tests.duskmarket import narrative, quest, storyteller
 from worldbus.embedded import NatsServer
 
 WORLD = "play-test"

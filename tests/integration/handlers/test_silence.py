@@ -16,9 +16,9 @@ from bus.event import Draft
 from bus.log import Log, open_log
 from bus.publisher import open_publisher
 from bus.runtime import run_handlers
-from handlers import ALL
 from handlers.permissions import GAME
 from handlers.rights import HANDLERS, RIGHTS
+from tests.duskmarket import ALL
 from worldbus.embedded import NatsServer
 
 WORLD: Final = "strange"

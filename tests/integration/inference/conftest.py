@@ -15,19 +15,19 @@ from bus.connection import Connection, connect
 from bus.event import Draft, Event
 from bus.log import Log, open_log
 from bus.publisher import Publisher, open_publisher
-from handlers.names import WORLDS
 from inference import ladder
 from inference.engine import Engine
-from inference.engines.grammar import GrammarEngine
 from inference.outcome import ENDS
 from inference.settings import WorkerSettings
 from inference.worker import Worker, run_worker
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Fallback, PromptPart
-from tests.streams import delete_streams
+from tests.duskmarket import FOLDER
+from tests.engines import GrammarEngine
 from worldbus.embedded import NatsServer
+from worldbus.testing.servers import delete_streams
 
-LADDERS = ladder.load(WORLDS / "duskmarket" / "ladder.toml")
+LADDERS = ladder.load(FOLDER / "ladder.toml")
 PATIENT = ladder.Ladders({kind: replace(one, reserve_ms=800) for kind, one in LADDERS.by_kind.items()})
 """As `LADDERS`, with so much time left for the last word that a busy machine says it before the deadline as well."""
 WORLD = "w"

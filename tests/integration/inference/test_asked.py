@@ -15,10 +15,10 @@ from bus.publisher import Publisher
 from inference import asked
 from inference.asked import Asked
 from inference.delivery import hear
-from inference.engines.grammar import GrammarEngine
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.settings import WorkerSettings
 from inference.worker import run_worker
+from tests.engines import GrammarEngine, TimedEngine
 from tests.integration.inference.conftest import LADDERS, WORLD, Game, Until
 
 

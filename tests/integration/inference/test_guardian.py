@@ -20,8 +20,7 @@ from inference import guardian as guardian_
 from inference.deadlines import MS
 from inference.delivery import Delivery, hear
 from inference.engine import Engine
-from inference.engines.grammar import GrammarEngine
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.guardian import Guardian, run_guardian
 from inference.settings import WorkerSettings
 from inference.vain_cancels import GRACE_S
@@ -29,6 +28,7 @@ from inference.vitals import Vitals
 from inference.worker import Worker, run_worker
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
+from tests.engines import GrammarEngine, TimedEngine
 from tests.integration.inference.conftest import LADDERS, WORLD, Game, Until
 
 TIER = "bronze"  # its queue notices a death after five seconds: whoever answers earlier is the guardian

@@ -8,13 +8,13 @@ from typing import Any
 from bus.connection import Connection
 from bus.log import Log
 from bus.publisher import Publisher
-from inference.engines.grammar import GrammarEngine
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.health import is_news
 from inference.keeper import Keeper
 from inference.settings import WorkerSettings
 from inference.worker import run_worker
 from schemas.gen.worldbus.inference.v1.inference_pb2 import ModelHealthReported
+from tests.engines import GrammarEngine, TimedEngine
 from tests.integration.inference.conftest import LADDERS, Game, Until
 
 

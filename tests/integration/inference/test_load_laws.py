@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from bench.load.engines import Watched
 from inference.cancel import Cancel
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.ladder import ENGINE_RUNGS
+from tests.engines import TimedEngine
 from tests.integration.inference.conftest import PATIENT, WORLD, Game, Run, Until
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bench.load.offer import offer
 from bench.load.script import Script
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
+from tests.engines import TimedEngine
 from tests.integration.inference.conftest import Run
 from worldbus.embedded import NatsServer
 

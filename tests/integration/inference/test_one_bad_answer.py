@@ -14,11 +14,11 @@ import pytest
 from aiohttp import web
 
 from inference.engines.openai import OpenAiEngine, OpenAiSettings
-from inference.engines.timed import TimedEngine
 from inference.keeper import SUSPECT_AFTER
 from schemas.gen.worldbus.inference.v1.types_pb2 import PromptPart
 from tests.conformance.dialects import event, sse
 from tests.conformance.openai_server import Server, serving
+from tests.engines import TimedEngine
 from tests.integration.inference.conftest import Game, Run, Until
 
 LESS_THAN_A_RETRY_MS = 15_000

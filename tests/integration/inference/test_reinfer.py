@@ -13,8 +13,7 @@ from bus.log import Log
 from bus.publisher import Publisher
 from inference.dressing import spoken_of
 from inference.engine import Engine
-from inference.engines.grammar import GrammarEngine
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.grammar import Grammar
 from inference.ladder import Ladders
 from inference.passages import Passage
@@ -22,6 +21,7 @@ from inference.retrieval import Lookup
 from inference.settings import WorkerSettings
 from inference.worker import run_worker
 from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Knowledge, PromptPart
+from tests.engines import GrammarEngine, TimedEngine
 from tests.integration.inference.conftest import LADDERS, PATIENT, Game, Run, Until
 from worldbus.reinfer import Recorded, recorded, reinfer
 

@@ -15,8 +15,7 @@ from bus.log import Log
 from bus.publisher import Publisher
 from bus.signals import signal
 from inference.engine import Chunk, Prompt
-from inference.engines.grammar import GrammarEngine
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.errors import PromptRejected
 from inference.passages import INTRODUCTION
 from inference.request import prompt_hash
@@ -24,6 +23,7 @@ from inference.retrieval import PATIENT, KnowledgeClient, Lookup
 from inference.settings import WorkerSettings
 from inference.worker import Worker, run_worker
 from schemas.gen.worldbus.inference.v1.types_pb2 import Knowledge
+from tests.engines import GrammarEngine, TimedEngine
 from tests.integration.inference.conftest import LADDERS, WORLD, Game
 
 WANTED = Knowledge(query="who pays for silence?", audience=["public"], owner="mira", player="p1", most=3, token_budget=400)

@@ -16,16 +16,16 @@ from bus.publisher import Publisher
 from bus.runtime import run_handlers
 from bus.signals import signal
 from bus.verify import verify
-from handlers.router import router
 from handlers.router.tiers import LANES
 from inference import consult
 from inference.consult import lane_of
 from inference.delivery import hear
 from inference.engine import Engine
-from inference.engines.grammar import GrammarEngine
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.settings import WorkerSettings
 from inference.worker import Worker, run_worker
+from tests.duskmarket import router
+from tests.engines import GrammarEngine, TimedEngine
 from tests.integration.inference.conftest import LADDERS, WORLD, Game, Until
 
 QUICK = Pace(first=0.001, per_token=0.001)

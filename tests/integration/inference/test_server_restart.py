@@ -15,11 +15,11 @@ from bus.connection import Connection, connect
 from bus.log import Log, open_log
 from bus.publisher import open_publisher
 from inference.delivery import Delivery, hear
-from inference.engines.grammar import GrammarEngine
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from inference.settings import WorkerSettings
 from inference.worker import Worker, run_worker
 from schemas.gen.worldbus.inference.v1.types_pb2 import TokensDelivered
+from tests.engines import GrammarEngine, TimedEngine
 from tests.integration.inference.conftest import LADDERS, WORLD, Game, Until
 from worldbus.embedded import NatsServer
 

@@ -16,11 +16,11 @@ from bus.publisher import Publisher
 from bus.runtime import run_handlers
 from handlers.storyteller import storyteller_of
 from handlers.storyteller.tables import parse
-from inference.engines.grammar import GrammarEngine
 from inference.engines.openai import OpenAiEngine, OpenAiSettings
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryArcStartRequested
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired
 from tests.conformance.openai_server import serving
+from tests.engines import GrammarEngine
 from tests.integration.inference.conftest import Run
 
 ARCS = [f"arc-{number}" for number in range(40)]

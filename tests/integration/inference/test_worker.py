@@ -11,9 +11,10 @@ from bus.connection import Connection
 from bus.event import Draft
 from bus.signals import signal
 from inference.delivery import Tale, hear
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCancelRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Knowledge
+from tests.engines import TimedEngine
 from tests.integration.inference.conftest import PATIENT, WORLD, Game, Run, Until
 
 SCHEMA = (

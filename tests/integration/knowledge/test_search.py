@@ -24,11 +24,11 @@ from projections.knowledge.reembed import Asked, reembed
 from projections.knowledge.search import BadQuery, MixedModels, Mode, Query, Search, by_words, check, fetch, open_search, snippet
 from projections.knowledge.serving import open_serving
 from projections.query import SqlRejected, query
-from tests.conftest import as_reader
 from tests.integration.knowledge.lore import WORLD, Library, Told, found, until
 from worldbus.edges.recall import wanted
 from worldbus.edges.search import answered, ask, asked, serve_search
 from worldbus.embedded import NatsServer
+from worldbus.testing.servers import as_reader
 
 SILENCE = Told("The quiet purse is filled by the Night Buyers.", heading=("Economy", "Who pays for silence"), tags=("money",))
 EELS = Told("Eels are smoked on the quay, and silence is kept while they hang.", heading=("Food",))

@@ -19,8 +19,8 @@ from projections.knowledge.knowledge import knowledge
 from projections.knowledge.search import ANSWERS, Mode, Query, open_search
 from projections.knowledge.serving import open_serving
 from projections.query import query
-from tests.conftest import as_reader
 from tests.integration.knowledge.lore import WORLD, Library, Told, found
+from worldbus.testing.servers import as_reader
 
 PEOPLE = 120
 ASKED = 30
@@ -240,7 +240,7 @@ $$;
 
 async def test_tables_of_the_first_version_are_searched_until_the_second_is_built(database: str, connection: asyncpg.Connection) -> None:
     """A world goes on with the tables that it has: they are asked as they were made, and change places with the new ones at once."""
-    first = knowledge.schema.replace("worldbus.kb_stems(title, heading, body)", "words(heading, body)")
+    first = knowledge.sql.replace("worldbus.kb_stems(title, heading, body)", "words(heading, body)")
     first = "\n".join(line for line in first.splitlines() if "kb_weights" not in line and "passages.weights" not in line)
     before = type(knowledge)(name="knowledge", version=1, schema=V1 + first, tables=knowledge.tables, on=knowledge.on)
     library = Library()

@@ -10,7 +10,8 @@ import pytest
 from bus.event import Event
 from projections import Listed, Projector
 from projections.archive import ArchiveReader, broken_link, chain_of, check
-from tests.projected import Batches, entered, events, unreadable
+from tests.projected import entered, events, unreadable
+from worldbus.testing.projection_laws import Batches
 
 
 @dataclass(frozen=True)

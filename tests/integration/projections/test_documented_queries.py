@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import handlers
 from bus.testing import Rehearsal
 from handlers.state_manager import typed
 from projections import Listed, Projector
-from projections.catalogue import PROJECTIONS
 from projections.query import query
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined, PlayerLeft
 from schemas.gen.worldbus.state.v1.state_pb2 import SaveRequested, StateChangeRequested
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, ScheduledEventRequested
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ForecastRequested, ZoneDeclared
+from tests.duskmarket import ALL, PROJECTIONS
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
 OURS = ("time", "weather", "player", "state")
@@ -27,7 +26,7 @@ def queries(page: str) -> list[str]:
 
 
 def an_evening() -> Rehearsal:
-    town = Rehearsal(*handlers.ALL, world="duskmarket")
+    town = Rehearsal(*ALL, world="duskmarket")
     town.say(ClockStartRequested(scale=3_600_000), entity="clock")
     town.say(ScheduledEventRequested(name="bell", in_world_ms=10**9), entity="clock")
     town.say(ZoneDeclared(climate="harbour", seed=3), entity="quay")

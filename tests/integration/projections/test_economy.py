@@ -9,16 +9,9 @@ import asyncpg
 import pytest
 from google.protobuf.message import Message
 
-import handlers
 from bus.errors import StoreUnavailable
 from bus.testing import Rehearsal
-from handlers.broker import broker
-from handlers.inventory import inventory
-from handlers.market import market
-from handlers.payment import coupon, payment
 from projections import Listed, Projector
-from projections.brokers import brokers
-from projections.buyers import buyers
 from projections.coupons import coupons
 from projections.items import items
 from projections.payments import payments
@@ -32,8 +25,11 @@ from schemas.gen.worldbus.payment.v1 import provider_pb2 as provider
 from schemas.gen.worldbus.payment.v1.types_pb2 import ProviderRefund
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
+from tests.duskmarket import ALL, broker, coupon, inventory, market, payment
 from tests.ledger import check_ledger
 from worldbus.edges.payments import Owner, owners_in
+from worlds.duskmarket.projections.brokers import brokers
+from worlds.duskmarket.projections.buyers import buyers
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
 PROJECTIONS = [payments, coupons, items, brokers, buyers]
@@ -48,7 +44,7 @@ def queries(page: str) -> list[str]:
 
 def a_market_day() -> Rehearsal:
     """Two players buy, hold, refund, trade, and are raided."""
-    town = Rehearsal(*(one for one in handlers.ALL if one.name in ("time", "player", "payment", "coupon", "inventory", "broker", "market")))
+    town = Rehearsal(*(one for one in ALL if one.name in ("time", "player", "payment", "coupon", "inventory", "broker", "market")))
     town.say(ClockStartRequested(scale=60_000), entity="clock")  # a world minute per second
     town.say(CouponDefinitionRequested(percent=50, in_total=1), entity="HALF", subsystem="operator")
     for player in PLAYERS:

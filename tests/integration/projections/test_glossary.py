@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from projections import Listed, Projector, glossary
-from projections.catalogue import PROJECTIONS
 from projections.rebuild import rebuild
+from tests.duskmarket import PROJECTIONS
 
 _SAID = """
     SELECT v.relname, a.attname, obj_description(v.oid, 'pg_class'), col_description(v.oid, a.attnum), format_type(a.atttypid, NULL)

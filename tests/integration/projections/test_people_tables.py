@@ -7,10 +7,6 @@ import json
 import asyncpg
 
 from bus.testing import Rehearsal
-from handlers.language_system import language
-from handlers.npc_behavior import npc
-from handlers.time_manager import time
-from handlers.weather_manager import weather
 from projections import Listed, Projector
 from projections.languages import languages
 from projections.npcs import npcs
@@ -25,6 +21,7 @@ from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestCompleted
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ZoneDeclared
+from tests.duskmarket import language, npc, time, weather
 from tests.integration.projections.test_documented_queries import queries
 
 

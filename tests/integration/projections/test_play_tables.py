@@ -5,10 +5,6 @@ from __future__ import annotations
 import asyncpg
 
 from bus.testing import Rehearsal
-from handlers.narrative import narrative
-from handlers.quest_system import quest
-from handlers.storyteller import storyteller
-from handlers.time_manager import time
 from projections import Listed, Projector
 from projections.query import query
 from projections.quests import quests
@@ -28,6 +24,7 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import (
 )
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryFactEstablished
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
+from tests.duskmarket import narrative, quest, storyteller, time
 from tests.integration.projections.test_documented_queries import queries
 
 CLAIM = '{"text": "He was seen, and then he was sold.", "facts": {"ferryman": "sold", "keeper": "hask"}}'

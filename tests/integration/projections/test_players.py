@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bus.event import Draft, Event
 from bus.testing import Rehearsal
-from handlers.player import player
 from projections import Listed, Projector
 from projections.players import players
 from projections.query import query
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerArrived, PlayerDeparted, PlayerJoined, PlayerSessionSummarised
+from tests.duskmarket import player
 
 NAMES = {"mira": "Mira", "fake": "\u041cira", "tam": "Tam", "away": "mira", "refused": "\u202eMira"}
 

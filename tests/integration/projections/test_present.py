@@ -16,7 +16,6 @@ from google.protobuf.message import Message
 from bus.event import Draft, Event
 from handlers.time_manager import calendar as cal
 from projections import Listed, Projector
-from projections.catalogue import PROJECTIONS
 from projections.past import ask_past
 from projections.query import query
 from schemas.gen.worldbus.time.v1.time_pb2 import (
@@ -31,6 +30,7 @@ from schemas.gen.worldbus.time.v1.time_pb2 import (
     WakeScheduled,
 )
 from schemas.gen.worldbus.time.v1.types_pb2 import WishCounted
+from tests.duskmarket import PROJECTIONS
 
 MINUTE = 60_000
 RESTS = 310_000
@@ -165,18 +165,18 @@ async def test_as_of_shows_the_moment_of_then(seen: Seen) -> None:
     seen = await seen.after((moment, started()), (moment, step(MINUTE, real_ms=1000, rests_ms=RESTS)))
 
     for seconds in (0, 1, 299):
-        position, answer = await ask_past(seen.owner, NOW, moment + timedelta(seconds=seconds))
+        position, answer = await ask_past(seen.owner, NOW, moment + timedelta(seconds=seconds), projections=PROJECTIONS)
         assert position == 2
         assert answer.rows == [shown(DAYS, MINUTE * (1 + seconds))]
-    assert (await ask_past(seen.owner, NOW, 2))[1].rows == [shown(DAYS, MINUTE)]
-    assert (await ask_past(seen.owner, NOW, 1))[1].rows == [shown(DAYS, 0)]
-    assert (await ask_past(seen.owner, NOW, 0))[1].rows == []
+    assert (await ask_past(seen.owner, NOW, 2, projections=PROJECTIONS))[1].rows == [shown(DAYS, MINUTE)]
+    assert (await ask_past(seen.owner, NOW, 1, projections=PROJECTIONS))[1].rows == [shown(DAYS, 0)]
+    assert (await ask_past(seen.owner, NOW, 0, projections=PROJECTIONS))[1].rows == []
 
 
 async def test_as_of_a_time_to_come_is_now(seen: Seen) -> None:
     seen = await seen.after((ago(seconds=9), started()), (ago(seconds=9), step(0, real_ms=1, rests_ms=3_600_000)))
 
-    _, answer = await ask_past(seen.owner, NOW, ago(days=-1))
+    _, answer = await ask_past(seen.owner, NOW, ago(days=-1), projections=PROJECTIONS)
     assert answer.rows[0][0] < 10 * 60 * MINUTE
 
 

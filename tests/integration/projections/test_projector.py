@@ -18,8 +18,9 @@ from projections.dump import dump
 from projections.generations import Generation, build
 from projections.writer import wanted, write_events
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerEnteredZone, PlayerSessionSummarised
-from tests.projected import SCHEMA, T0, Batches, event, events, places, rows, unreadable
+from tests.projected import SCHEMA, T0, event, events, places, rows, unreadable
 from worldbus.embedded import PostgresServer
+from worldbus.testing.projection_laws import Batches
 
 
 @pytest.fixture

@@ -12,9 +12,6 @@ from google.protobuf.message import Message
 
 from bus.event import Draft, Event
 from bus.testing import Rehearsal
-from handlers.names import WORLDS
-from handlers.npc_behavior import npc
-from handlers.time_manager import time
 from inference import ladder
 from inference.passages import fitting
 from inference.request import ask_of, prompt_of
@@ -33,6 +30,7 @@ from schemas.gen.worldbus.knowledge.v1.knowledge_pb2 import LoreChunkAdded, Lore
 from schemas.gen.worldbus.knowledge.v1.types_pb2 import LorePlace
 from schemas.gen.worldbus.npc.v1 import npc_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
+from tests.duskmarket import FOLDER, npc, time
 from worldbus.edges.recall import wanted as read_wish
 
 WORLD = "duskmarket"
@@ -145,7 +143,7 @@ async def test_what_she_was_told_in_one_session_is_in_the_prompt_of_a_later_one(
 
     memory = next(one for one in found if "third board" in one.text)
     assert (memory.kind, memory.document) == ("memory", "widow-hask")
-    ladders = ladder.load(WORLDS / WORLD / "ladder.toml").of("npc_line")
+    ladders = ladder.load(FOLDER / "ladder.toml").of("npc_line")
     assert ladders is not None
     ask = ask_of(asked, ladders, 1, b"")
     ask.passages = fitting(as_read(found), asked.data.knowledge.most, asked.data.knowledge.token_budget)

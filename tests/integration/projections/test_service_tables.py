@@ -8,13 +8,7 @@ from pathlib import Path
 import pytest
 
 from bus.testing import Rehearsal
-from handlers.capability_registry import capability
-from handlers.model_management import models
-from handlers.router import router
-from handlers.time_manager import time
-from handlers.uemonitor import uemonitor
 from projections import Listed, Projector
-from projections.catalogue import PROJECTIONS
 from projections.query import query
 from schemas.gen.worldbus.capability.v1 import capability_pb2 as services
 from schemas.gen.worldbus.capability.v1.types_pb2 import Label, Offer
@@ -26,6 +20,7 @@ from schemas.gen.worldbus.router.v1 import router_pb2 as routed
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed
 from schemas.gen.worldbus.uemonitor.v1.types_pb2 import FeedEntry
 from schemas.gen.worldbus.uemonitor.v1.uemonitor_pb2 import ReleaseFeedFailed, ReleaseFeedRead
+from tests.duskmarket import PROJECTIONS, capability, models, router, time, uemonitor
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
 NEW = "qwen25-1_5b"

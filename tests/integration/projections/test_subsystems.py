@@ -10,7 +10,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from bus.event import Event
 from projections import Listed, Projector
-from projections.catalogue import PROJECTIONS
 from projections.query import query
 from schemas.gen.worldbus.player.v1.player_pb2 import (
     PlayerArrived,
@@ -42,6 +41,7 @@ from schemas.gen.worldbus.time.v1.time_pb2 import (
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
 from schemas.gen.worldbus.weather.v1.types_pb2 import ForecastStep
 from schemas.gen.worldbus.weather.v1.weather_pb2 import ForecastIssued, OverrideEnded, WeatherBegan, WeatherChanged, WeatherOverridden
+from tests.duskmarket import PROJECTIONS
 from tests.projected import event
 
 Ask = Callable[[str], object]

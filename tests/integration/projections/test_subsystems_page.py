@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from handlers import by_name
 from projections import Listed, Projector
-from projections.catalogue import PROJECTIONS
 from projections.query import query
 from schemas.registry import all_events
+from tests.duskmarket import PROJECTIONS, by_name
 from worldbus.demo.script import rehearse
 
 PAGE = Path(__file__).parents[3] / "docs" / "subsystems.md"

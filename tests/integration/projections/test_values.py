@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from bus.errors import Rejected
 from projections.query import query
-from tests.conftest import as_reader
 from worldbus.cli.sql import as_csv, as_json_text, as_table
+from worldbus.testing.servers import as_reader
 
 EXACT = {  # what is asked: how JSON shows it
     "'10000-01-01T00:00:00Z'::timestamptz": "10000-01-01 00:00:00+00",

@@ -23,10 +23,10 @@ from bench.capacity.queue import Tier, bearable, erlang_c, exponential, lines, s
 from bench.harness import Result
 from bench.load import profile
 from bus.errors import BadSettings
+from tests.duskmarket import BOTS
 from tests.laws import examples
 from worldbus.cli.bench import names
-from worldbus.demo.bots import BOTS
-from worldbus.demo.concurrent import Concurrent, measure
+from worlds.duskmarket.bots.concurrent import Concurrent, measure
 
 
 @pytest.mark.parametrize(("slots", "busy", "longer_than_50_ms"), [(8, 0.63, 0.096), (8, 0.80, 0.33), (80, 0.80, 0.0014)])

@@ -22,13 +22,14 @@ from bus.errors import BadSettings
 from bus.event import Draft, Event
 from inference import tiny_model
 from inference.engine import Part, Prompt, answer
-from inference.engines.timed import Pace, TimedEngine
+from inference.engines.timed import Pace
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceDegraded, InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Knowledge, Measured, PromptPart
 from schemas.gen.worldbus.knowledge.v1.knowledge_pb2 import LoreChunkAdded
+from tests.engines import TimedEngine
 from worldbus.cli.bench import names
-from worldbus.demo.concurrent import Concurrent
 from worldbus.demo.script import rehearse
+from worlds.duskmarket.bots.concurrent import Concurrent
 
 ONE = Concurrent(published=0.4, recorded=1.7, lines=5 / 60, asked={"gold": 5 / 60}, tokens_per_line=16)
 RULES = "Say one line, and nothing that you do not know. " * 8

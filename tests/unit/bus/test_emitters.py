@@ -6,9 +6,10 @@ import pytest
 
 from bus.decision import CONTROL
 from bus.emitters import RUNTIME, Emitters
-from handlers import ALL
 from schemas.registry import all_events, by_name
-from worldbus.emitters import EDGES, emitters
+from tests.duskmarket import ALL
+from worldbus.emitters import EDGES
+from worlds.duskmarket import game
 
 HANDLERS = [handler.name for handler in ALL]
 
@@ -55,12 +56,12 @@ HANDLERS = [handler.name for handler in ALL]
     ],
 )
 def test_a_fact_is_its_own_subsystems(subsystem: str, name: str, may: bool) -> None:
-    assert emitters().may(subsystem, by_name(name)) == may
-    assert (emitters().problem(subsystem, by_name(name)) == "") == may
+    assert game.emitters.may(subsystem, by_name(name)) == may
+    assert (game.emitters.problem(subsystem, by_name(name)) == "") == may
 
 
 def test_every_handler_may_say_what_it_emits_and_every_type_has_somebody() -> None:
-    table = emitters()
+    table = game.emitters
     for handler in ALL:
         assert all(table.may(handler.name, kind.DESCRIPTOR.full_name) for kind in handler.emits)
         assert all(table.may(handler.name, name) for name in RUNTIME)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bus.errors import LogDamaged, StoreUnavailable
-from worldbus.cli.app import _single
+from worldbus.cli.app import single
 
 
 def _raised(work: object) -> BaseException:
@@ -23,7 +23,7 @@ def test_a_clean_up_that_fails_does_not_hide_what_it_cleaned_up_after() -> None:
         finally:
             [].remove(0)
 
-    assert _single(_raised(work)) is first
+    assert single(_raised(work)) is first
 
 
 def test_of_a_group_the_first_error_counts_also_behind_a_failed_clean_up() -> None:
@@ -35,7 +35,7 @@ def test_of_a_group_the_first_error_counts_also_behind_a_failed_clean_up() -> No
         finally:
             [].remove(0)
 
-    assert _single(_raised(work)) is first
+    assert single(_raised(work)) is first
 
 
 def test_an_error_of_ours_that_was_meant_stands_for_itself() -> None:
@@ -47,7 +47,7 @@ def test_an_error_of_ours_that_was_meant_stands_for_itself() -> None:
         except StoreUnavailable:
             raise meant  # noqa: B904
 
-    assert _single(_raised(work)) is meant
+    assert single(_raised(work)) is meant
 
 
 def test_a_bug_stays_one() -> None:
@@ -59,4 +59,4 @@ def test_a_bug_stays_one() -> None:
         except KeyError as error:
             raise bug from error
 
-    assert _single(_raised(work)) is bug
+    assert single(_raised(work)) is bug

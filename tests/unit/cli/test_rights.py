@@ -15,8 +15,8 @@ from handlers.permissions import ANY, ROLES
 from handlers.rights import HANDLERS, RIGHTS, owner_field, scope
 from schemas.registry import all_events
 from worldbus.cli.app import app
-from worldbus.emitters import emitters
 from worldbus.nats_permissions import Permissions, block, permissions, said_by
+from worlds.duskmarket import game
 
 EVENTS = {kind.DESCRIPTOR.name: kind.DESCRIPTOR.full_name for kind in all_events()}
 
@@ -34,7 +34,7 @@ def published(found: Permissions) -> set[str]:
 
 @pytest.mark.parametrize("role", sorted(ROLES - {"client"}))
 def test_a_role_publishes_what_the_table_lets_it_say_about_any_entity_and_nothing_else(role: str) -> None:
-    wanted = {f"evt.w1.{role}.*.{name}" for name, full in EVENTS.items() if emitters().may(role, full) and scope(role, full) == ANY}
+    wanted = {f"evt.w1.{role}.*.{name}" for name, full in EVENTS.items() if game.emitters.may(role, full) and scope(role, full) == ANY}
 
     assert published(permissions(role, world="w1")) == wanted
 
@@ -42,10 +42,10 @@ def test_a_role_publishes_what_the_table_lets_it_say_about_any_entity_and_nothin
 @pytest.mark.parametrize("role", sorted(ROLES))
 def test_with_entities_a_role_speaks_about_these_alone(role: str) -> None:
     found = permissions(role, world="w1", entities=("mira", "tomas"))
-    names = {name for name, full in EVENTS.items() if emitters().may(role, full) and not owner_field(full)}
+    names = {name for name, full in EVENTS.items() if game.emitters.may(role, full) and not owner_field(full)}
 
     assert published(found) == {f"evt.w1.{role}.{entity}.{name}" for name in names for entity in ("mira", "tomas")}
-    assert set(found.left_out) == {name for name, full in EVENTS.items() if emitters().may(role, full) and owner_field(full)}
+    assert set(found.left_out) == {name for name, full in EVENTS.items() if game.emitters.may(role, full) and owner_field(full)}
 
 
 @pytest.mark.parametrize("role", [*sorted(ROLES), "my-game"])

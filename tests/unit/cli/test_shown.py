@@ -16,9 +16,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import by_name
-from projections.catalogue import PROJECTIONS
 from schemas.registry import all_events
+from tests.duskmarket import PROJECTIONS, by_name
 from worldbus.cli import names
 from worldbus.cli.app import SECTIONS, WHERE, app
 from worldbus.cli.env import libpq
@@ -121,7 +120,7 @@ def test_names_for_the_tab_key_are_those_that_there_are() -> None:
     assert set(names.handlers()) == set(by_name())
     assert set(names.projections()) == {one.name for one in PROJECTIONS}
     assert set(names.events()) == {cls.DESCRIPTOR.name for cls in all_events()}
-    assert {"players", "events", "parked", "projections", "clock"} <= set(known())
+    assert {"players", "events", "parked", "projections", "clock", "goods"} <= set(known())
 
 
 def test_a_misspelt_name_is_guessed_and_another_is_not() -> None:

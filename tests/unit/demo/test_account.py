@@ -6,12 +6,13 @@ import pytest
 from google.protobuf.message import Message
 
 from bus.event import Draft, Event, output_id
-from handlers import by_name
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerArrived, PlayerDeparted, PlayerEnteredZone, PlayerJoined, PlayerLeft
 from schemas.gen.worldbus.runtime.v1.runtime_pb2 import EventParked
+from tests.duskmarket import by_name
 from worldbus.demo.account import DUE, Account
 from worldbus.demo.ledger import Promise
 from worldbus.demo.report import percentile
+from worlds.duskmarket.bots.town import DUE as TOWN_DUE
 
 MS = 1_000_000
 
@@ -160,7 +161,7 @@ def test_a_parked_input_is_told_with_its_reason_and_may_be_answered_late(written
 
 
 def test_what_is_due_names_real_events_of_real_handlers() -> None:
-    for cause, (name, answers) in DUE.items():
+    for cause, (name, answers) in {**DUE, **TOWN_DUE}.items():
         handler = by_name()[name]
 
         assert cause in {kind.DESCRIPTOR.name for kind in handler.listens_to}

@@ -6,7 +6,7 @@ import pytest
 
 from bench.decide import decisions, measure
 from bus.testing import Rehearsal
-from handlers import ALL, by_name
+from tests.duskmarket import ALL, by_name
 from tests.ledger import check_ledger
 from worldbus.demo.script import rehearse
 

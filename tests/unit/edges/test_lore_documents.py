@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import load
 from projections.knowledge.text import content_hash, searched_text
+from tests.duskmarket import FOLDER
 from worldbus.edges.lore import BadLore, Document, document
 from worldbus.edges.lore.document import MAX_CHUNKS, slug
 from worldbus.edges.lore.pieces import MOST, tokens
 
-CALENDAR = load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+CALENDAR = load(FOLDER / "calendar.toml")
 HEAD = "---\ntitle: The Quay\naudience: [npc:pell, faction:wardens]\nsince: quest:missing-ferryman=told\ntags: [quay, law]\n---\n"
 
 

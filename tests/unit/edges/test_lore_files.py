@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from bus.errors import BadSettings
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import load
+from tests.duskmarket import FOLDER
 from worldbus.edges.lore import BadDocuments, Document, convert, documents
 from worldbus.edges.lore.convert import available, to_markdown
 from worldbus.edges.lore.files import MAX_CONVERTED, MAX_MARKDOWN
 
-CALENDAR = load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+CALENDAR = load(FOLDER / "calendar.toml")
 
 
 def read(path: Path) -> list[Document]:

@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import load
+from tests.duskmarket import FOLDER
 from worldbus.edges.lore import document
 from worldbus.evaluation.bm25 import PlainBM25
 
-CALENDAR = load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+CALENDAR = load(FOLDER / "calendar.toml")
 
 
 def test_it_is_the_formula() -> None:

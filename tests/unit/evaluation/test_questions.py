@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bus.errors import BadSettings
-from handlers.names import WORLDS
+from tests.duskmarket import FOLDER
 from worldbus.evaluation import beir, questions
 from worldbus.evaluation.questions import Section
 from worldbus.evaluation.stage import truth
@@ -69,7 +69,7 @@ def test_files_without_questions_are_refused(tmp_path: Path) -> None:
 
 
 def test_every_condition_of_the_sample_worlds_questions_can_come_true() -> None:
-    for question in questions.load(WORLDS / "duskmarket" / "questions.jsonl"):
+    for question in questions.load(FOLDER / "questions.jsonl"):
         if question.condition:
             said_by, entity, message = truth(question.condition)
             assert said_by

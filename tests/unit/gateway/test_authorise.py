@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from google.protobuf.message import Message
 
@@ -14,6 +16,7 @@ from schemas.gen.worldbus.models.v1.models_pb2 import RolloutStartRequested
 from schemas.gen.worldbus.payment.v1.payment_pb2 import RefundRequested
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerJoined
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryChoiceRequested
+from worldbus.games import current
 from worldbus.gateway.bodies import Item
 from worldbus.gateway.events import authorise
 from worldbus.gateway.grants import Grant, digest, read
@@ -64,3 +67,10 @@ def test_a_clients_token_names_its_entities() -> None:
         read({"browser": table}, frozenset())
     (grant,) = read({"browser": {**table, "entities": ["mira"]}}, frozenset())
     assert grant.owns("mira")
+
+
+def test_another_games_world_is_refused_whatever_the_token_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    north = replace(current(), plays=frozenset({"north"}))
+    monkeypatch.setattr("worldbus.gateway.events.current", lambda: north)
+
+    assert code(SERVER, PlayerJoined(), "ben") == "403 WORLD_NOT_PLAYED"

@@ -8,10 +8,9 @@ import pytest
 
 from bus.errors import BadSettings
 from bus.testing import Case, Rehearsal, given
-from handlers.capability_registry import REGISTRY, Registry, capability, capability_registry
+from handlers.capability_registry import REGISTRY, Registry, capability_registry
 from handlers.capability_registry.services import DEFAULT_TTL_MS, MAX_SERVICES
 from handlers.capability_registry.tables import lines
-from handlers.time_manager import time
 from schemas.gen.worldbus.capability.v1 import capability_pb2 as said
 from schemas.gen.worldbus.capability.v1.types_pb2 import FeatureAnswer, Label, Need, Offer, Upgrade
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
@@ -24,6 +23,7 @@ from schemas.gen.worldbus.time.v1.time_pb2 import (
     WakeRequested,
 )
 from schemas.gen.worldbus.uemonitor.v1.uemonitor_pb2 import EngineVersionAnnounced
+from tests.duskmarket import capability, time
 
 TTS = Offer(capability="tts", version="1.10", platforms=["windows"], labels=[Label(name="lang", text="en")])
 TABLE = {

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from bus.errors import BadSettings
-from handlers.broker import tables as trade
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.payment import tables as money
 from handlers.time_manager import calendar
+from tests.duskmarket import FOLDER
+from worlds.duskmarket.broker import tables as trade
 
-FOLDER = WORLDS / DEFAULT_WORLD
 PRICES = tomllib.loads((FOLDER / "prices.toml").read_text())
 MARKET = tomllib.loads((FOLDER / "market.toml").read_text())
 Damage = Callable[[dict[str, Any]], object]
@@ -51,13 +50,13 @@ DAMAGED_PRICES: list[tuple[str, Damage]] = [
     ("at least one currency", lambda t: t.update(currencies={}, items={}, packs={})),
     ("currencies.a b", lambda t: t["currencies"].update({"a b": {"opening_minor": 1}})),
     ("opening_minor 0 to", lambda t: t["currencies"]["crowns"].update(opening_minor=-1)),
-    ("opening_minor 0 to", lambda t: t["currencies"]["crowns"].update(opening_minor=1.5)),
+    ("currencies.crowns.opening_minor: wanted a whole number, found 1.5", lambda t: t["currencies"]["crowns"].update(opening_minor=1.5)),
     ("accounts: wanted names", lambda t: t.update(accounts=["a:b"])),
     ("an item's name must be", lambda t: t["items"].update({"Big Lamp": t["items"]["lantern"]})),
     ("items.lantern: prices: wanted 1 to", lambda t: t["items"]["lantern"].update(prices={})),
     ("items.lantern: prices: wanted 1 to", lambda t: t["items"]["lantern"].update(prices={"pearls": 5})),
     ("items.lantern: prices: wanted 1 to", lambda t: t["items"]["lantern"].update(prices={"crowns": 0})),
-    ("items.lantern: prices: wanted 1 to", lambda t: t["items"]["lantern"].update(prices={"crowns": True})),
+    ("items.lantern.prices.crowns: wanted a whole number, found True", lambda t: t["items"]["lantern"].update(prices={"crowns": True})),
     ("the price of 10 must be", lambda t: t["items"]["lantern"].update(prices={"crowns": 10**12})),
     ("items.lantern: gives", lambda t: t["items"]["lantern"].update(gives={})),
     ("items.lantern: gives", lambda t: t["items"]["lantern"].update(gives={"lantern": 0})),
@@ -68,10 +67,10 @@ DAMAGED_PRICES: list[tuple[str, Damage]] = [
     ("packs.purse: prices", lambda t: t["packs"]["purse"].update(prices={"EUR": 499})),
     ("packs.purse: prices", lambda t: t["packs"]["purse"].update(prices={})),
     ("a pack's name must be", lambda t: t["packs"].update({"Big Purse": t["packs"]["purse"]})),
-    ("not a price list", lambda t: t.pop("items")),
-    ("not a price list", lambda t: t["items"]["lantern"].update(colour="brass")),
-    ("not a price list", lambda t: t["items"]["lantern"].update(prices=5)),
-    ("not a price list", lambda t: t.update(currencies=[])),
+    ("items: wanted a table, found no such key", lambda t: t.pop("items")),
+    ("items.lantern.colour: wanted one of gives, most", lambda t: t["items"]["lantern"].update(colour="brass")),
+    ("items.lantern.prices: wanted a table with a whole number", lambda t: t["items"]["lantern"].update(prices=5)),
+    (r"currencies: wanted a table, found \[\]", lambda t: t.update(currencies=[])),
 ]
 DAMAGED_MARKETS: list[tuple[str, Damage]] = [
     ("look_minutes must be 1 or more", lambda t: t.update(look_minutes=0)),
@@ -94,10 +93,10 @@ DAMAGED_MARKETS: list[tuple[str, Damage]] = [
     ("buyers.doctor-vane: tastes.drowned-heart", lambda t: t["buyers"]["doctor-vane"]["tastes"].update({"drowned-heart": 500})),
     ("buyers.doctor-vane: patience", lambda t: t["buyers"]["doctor-vane"].update(patience=0)),
     ("buyers.doctor-vane: opening", lambda t: t["buyers"]["doctor-vane"].update(opening=1001)),
-    ("not a market", lambda t: t.pop("heat")),
-    ("not a market", lambda t: t["heat"].update(colour="red")),
-    ("not a market", lambda t: t["sources"]["moth-alley"].update(condition=[5])),
-    ("not a market", lambda t: t["sources"]["moth-alley"].update(cost={"crowns": 5, "teeth": 5})),
+    ("heat: wanted a table, found no such key", lambda t: t.pop("heat")),
+    ("heat.colour: wanted one of", lambda t: t["heat"].update(colour="red")),
+    ("sources.moth-alley.condition: wanted an array of 2", lambda t: t["sources"]["moth-alley"].update(condition=[5])),
+    ("sources.moth-alley.cost: wanted an amount of one", lambda t: t["sources"]["moth-alley"].update(cost={"crowns": 5, "teeth": 5})),
 ]
 
 
@@ -132,5 +131,5 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Any) -> None:
     (tmp_path / "prices.toml").write_text("= nonsense")
 
     for load in (money.load, trade.load):
-        with pytest.raises(BadSettings, match=r"prices\.toml cannot be read"):
+        with pytest.raises(BadSettings, match=r"prices\.toml:1: cannot be read as TOML"):
             load(tmp_path / "prices.toml")

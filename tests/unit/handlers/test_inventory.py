@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from bus.testing import Case, Rehearsal, given
-from handlers.inventory import Inventory, inventory
+from handlers.inventory import Inventory
 from handlers.inventory.decide import MAX_KINDS
-from handlers.payment import payment
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, GoodAcquired, GoodDiscarded, GoodSpoiled, RaidSuffered
 from schemas.gen.worldbus.broker.v1.types_pb2 import LostGood
 from schemas.gen.worldbus.game.v1.game_pb2 import GiftGiven, ItemCollected
@@ -29,6 +28,7 @@ from schemas.gen.worldbus.payment.v1.types_pb2 import GrantedItem
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
 from schemas.gen.worldbus.quest.v1.types_pb2 import QuestItem
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
+from tests.duskmarket import inventory, payment
 
 
 def empty() -> Case[Inventory]:

@@ -7,14 +7,11 @@ from typing import Any
 import pytest
 
 from bus.testing import Case, Rehearsal, given, recorded
-from handlers.language_system import language
 from handlers.language_system.compose import Word, compose
 from handlers.language_system.decide import MAX_STUDY, Listener
 from handlers.language_system.lexicon import ended, prepare, word
 from handlers.language_system.tables import load
 from handlers.language_system.translate import heard, lemma
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.npc_behavior import npc
 from schemas.gen.worldbus.game.v1.game_pb2 import PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceCompleted, InferenceRequested
 from schemas.gen.worldbus.language.v1.language_pb2 import (
@@ -27,8 +24,9 @@ from schemas.gen.worldbus.language.v1.language_pb2 import (
 )
 from schemas.gen.worldbus.language.v1.types_pb2 import Circumstance, Meaning, Thing
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcSpoke
+from tests.duskmarket import FOLDER, language, npc
 
-TABLES = load(WORLDS / DEFAULT_WORLD / "languages.toml")
+TABLES = load(FOLDER / "languages.toml")
 OSSIC, SEDGE = prepare(TABLES)["ossic"], prepare(TABLES)["sedge"]
 SALE = Meaning(
     subject=Thing(noun="broker", adjectives=["old"]),

@@ -8,14 +8,14 @@ import pytest
 
 from bus.errors import BadSettings
 from bus.testing import WORLD, Case, Rehearsal, given
-from handlers.model_management import Tier, model_for, models
+from handlers.model_management import Tier, model_for
 from handlers.model_management.tables import catalogue
-from handlers.time_manager import time
 from schemas.gen.worldbus.inference.v1.inference_pb2 import ModelHealthReported
 from schemas.gen.worldbus.models.v1 import models_pb2 as said
 from schemas.gen.worldbus.models.v1.types_pb2 import Model, Stage
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeCancelRequested, WakeFired, WakeRequested
+from tests.duskmarket import models, time
 
 OLD, NEW, SOAK = "qwen25-3b-awq", "qwen25-1_5b", 60_000  # of worlds/duskmarket/models.toml
 ENOUGH = 50  # requests
@@ -271,7 +271,10 @@ GOOD: dict[str, Any] = {
         ({**GOOD, "health": {**GOOD["health"], "min_requests": 0}}, "min_requests"),
         ({**GOOD, "tiers": {}}, "tiers: wanted"),
         ({**GOOD, "tiers": {**GOOD["tiers"], "gold": {**GOOD["tiers"]["gold"], "serves": "x"}}}, "no such model 'x'"),
-        ({**GOOD, "tiers": {**GOOD["tiers"], "gold": {"serves": "m", "models": {"m": {}}}}}, "missing"),
+        (
+            {**GOOD, "tiers": {**GOOD["tiers"], "gold": {"serves": "m", "models": {"m": {}}}}},
+            "models.m.source: wanted a text, found an empty table",
+        ),
     ],
 )
 def test_a_bad_table_is_refused_by_name(table: dict[str, Any], word: str) -> None:

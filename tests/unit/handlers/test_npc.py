@@ -9,16 +9,13 @@ from zlib import crc32
 import pytest
 
 from bus.testing import Case, Rehearsal, given
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.npc_behavior import npc, npc_behavior
+from handlers.npc_behavior import npc_behavior
 from handlers.npc_behavior.gist import MERGED_AT, MOST_GISTS, gist
 from handlers.npc_behavior.memory import recall
 from handlers.npc_behavior.mind import faded, needs_now, salience_now, tie_now
 from handlers.npc_behavior.read import load
 from handlers.npc_behavior.state import MOST_ABOUT_ONE, MOST_MEMORIES, MOST_PER_PAGE, PAGES, PULSE, Memory, Npc, Tie
 from handlers.npc_behavior.tables import HOUR_MS
-from handlers.time_manager import time
-from handlers.weather_manager import weather
 from schemas.gen.worldbus.broker.v1.broker_pb2 import BargainStruck, RaidSuffered
 from schemas.gen.worldbus.game.v1.game_pb2 import CreatureSlain, NpcAttacked, PlayerSpoke
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
@@ -32,8 +29,9 @@ from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryBeatBegan, 
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStarted, ClockStartRequested, DayBegan, RealTimePassed, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
 from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherChanged, WeatherOverrideRequested, ZoneDeclared
+from tests.duskmarket import FOLDER, npc, time, weather
 
-TABLES = load(WORLDS / DEFAULT_WORLD / "npcs.toml")
+TABLES = load(FOLDER / "npcs.toml")
 HASK, VANE, PELL = (TABLES.npcs[name] for name in ("widow-hask", "doctor-vane", "warden-pell"))
 NOON = WorldTime(world_ms=4 * HOUR_MS, hour=12, season="spring", time_of_day="day")
 INVENTORY = "inventory"

@@ -10,8 +10,7 @@ from zlib import crc32
 import pytest
 
 from bus.testing import Case, given
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.npc_behavior import npc, npc_behavior
+from handlers.npc_behavior import npc_behavior
 from handlers.npc_behavior.dialogue import MAX_WORDS
 from handlers.npc_behavior.prompt import MAX_SAY
 from handlers.npc_behavior.read import load
@@ -43,8 +42,9 @@ from schemas.gen.worldbus.npc.v1.npc_pb2 import (
     RelationshipChanged,
 )
 from schemas.gen.worldbus.npc.v1.types_pb2 import NpcNeed
+from tests.duskmarket import FOLDER, npc
 
-TABLES = load(WORLDS / DEFAULT_WORLD / "npcs.toml")
+TABLES = load(FOLDER / "npcs.toml")
 HASK = TABLES.npcs["widow-hask"]
 HERE = NpcAppeared(name="Widow Hask", place="quay")
 

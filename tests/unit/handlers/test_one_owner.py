@@ -12,16 +12,6 @@ from google.protobuf.message import Message
 from bench.chaos.checks.owners import check
 from bus.event import Event
 from bus.testing import Rehearsal, given
-from handlers.broker import broker
-from handlers.broker.tables import load
-from handlers.inventory import inventory
-from handlers.market import market
-from handlers.names import DEFAULT_WORLD, WORLDS
-from handlers.npc_behavior import npc
-from handlers.payment import payment
-from handlers.quest_system import quest
-from handlers.time_manager import time
-from handlers.trade import trade
 from schemas.gen.worldbus.broker.v1 import broker_pb2 as brokers
 from schemas.gen.worldbus.game.v1.game_pb2 import GiftGiven
 from schemas.gen.worldbus.inventory.v1 import inventory_pb2 as said
@@ -33,9 +23,11 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestProgressed
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockScaleRequested, ClockStartRequested, RealTimePassed
 from schemas.gen.worldbus.trade.v1 import trade_pb2 as trades
 from schemas.gen.worldbus.trade.v1.types_pb2 import TradePieces, TradeSide
+from tests.duskmarket import FOLDER, broker, inventory, market, npc, payment, quest, time, trade
 from tests.ledger import check_ledger
+from worlds.duskmarket.broker.tables import load
 
-BUYER = next(iter(tomllib.loads((WORLDS / DEFAULT_WORLD / "market.toml").read_text())["buyers"]))
+BUYER = next(iter(tomllib.loads((FOLDER / "market.toml").read_text())["buyers"]))
 
 
 @pytest.fixture
@@ -69,7 +61,7 @@ def offer(town: Rehearsal) -> None:
 
 
 def buyer_of(town: Rehearsal) -> str:
-    tables = load(WORLDS / DEFAULT_WORLD / "market.toml")
+    tables = load(FOLDER / "market.toml")
     return next(name for name, buyer in tables.buyers.items() if good(town).kind in buyer.tastes)
 
 

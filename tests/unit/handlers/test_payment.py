@@ -8,11 +8,9 @@ import pytest
 
 from bus.testing import Case, Rehearsal, given
 from handlers.payment import payments
-from handlers.payment.coupon import coupon
 from handlers.payment.holds import DEFAULT_MS, MAX_HOLDS
 from handlers.payment.state import Account
 from handlers.payment.tables import MAX_BALANCE, Item, Pack, PriceList
-from handlers.time_manager import time
 from schemas.gen.worldbus.coupon.v1 import coupon_pb2 as coupons
 from schemas.gen.worldbus.payment.v1 import payment_pb2 as said
 from schemas.gen.worldbus.payment.v1.types_pb2 import GrantedItem, LedgerEntry
@@ -20,6 +18,7 @@ from schemas.gen.worldbus.player.v1.player_pb2 import PlayerArrived
 from schemas.gen.worldbus.quest.v1.quest_pb2 import QuestRewarded
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeCancelRequested, WakeFired, WakeRequested
+from tests.duskmarket import coupon, time
 
 PRICES = PriceList(
     currencies={"crowns": 1000, "teeth": 0},

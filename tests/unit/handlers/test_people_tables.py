@@ -12,12 +12,12 @@ import pytest
 
 from bus.errors import BadSettings
 from handlers.language_system import tables as languages
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.npc_behavior import read
 from handlers.npc_behavior.check import MAX_ACTIONS
 from handlers.quest_system import tables as quests
+from tests.duskmarket import FOLDER
 
-WORLD = WORLDS / DEFAULT_WORLD
+WORLD = FOLDER
 NPCS = tomllib.loads((WORLD / "npcs.toml").read_text())
 LANGUAGES = tomllib.loads((WORLD / "languages.toml").read_text())
 Damage = Callable[[dict[str, Any]], object]
@@ -100,8 +100,8 @@ NPC_DAMAGES: list[tuple[str, Damage]] = [
     ("goals: there is no peace", lambda t: hask(t)["reacts"][0].update(reaches="peace")),
     ("dialogue: wanted passages 0 to 32", lambda t: t["dialogue"].update(passages=33)),
     ("dialogue: wanted passages 0 to 32", lambda t: t["dialogue"].update(passage_tokens=0)),
-    ("is not a table of characters", lambda t: t.pop("npcs")),
-    ("is not a table of characters", lambda t: hask(t).update(wings=2, schedule=[{"from": "noon"}])),
+    ("npcs: wanted a table, found no such key", lambda t: t.pop("npcs")),
+    ("widow-hask.schedule[0].from: wanted a time", lambda t: hask(t).update(wings=2, schedule=[{"from": "noon"}])),
 ]
 
 
@@ -120,7 +120,7 @@ def test_a_damaged_table_of_characters_names_what_is_wrong(message: str, damage:
     [
         ({"wardens": {"members": ["warden-pell", "nobody"]}}, "factions.wardens: members: there is no nobody"),
         ({"the wardens": {"members": []}}, "factions.'the wardens': a faction's name must be"),
-        ({"wardens": {}}, "is not a table of characters"),
+        ({"wardens": {}}, "factions.toml: factions.wardens.members: wanted an array"),
     ],
 )
 def test_a_damaged_table_of_factions_names_what_is_wrong(factions: dict[str, Any], message: str) -> None:
@@ -159,8 +159,8 @@ LANGUAGE_DAMAGES: list[tuple[str, Damage]] = [
     ("languages.ossic: past must be", lambda t: ossic(t).update(past="osh")),
     ("languages.ossic: bone: a word", lambda t: ossic(t)["words"].update(bone="os k")),
     ("syllables that are not forbidden", lambda t: ossic(t).update(forbidden=["a", "o", "u", "e"])),
-    ("is not a table of languages", lambda t: ossic(t).pop("seed")),
-    ("is not a table of languages", lambda t: t.pop("languages")),
+    ("languages.ossic.seed: wanted a whole number", lambda t: ossic(t).pop("seed")),
+    ("languages: wanted a table, found no such key", lambda t: t.pop("languages")),
 ]
 
 

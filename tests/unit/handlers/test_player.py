@@ -9,8 +9,7 @@ import pytest
 
 from bus.event import Draft, Event
 from bus.testing import Case, Rehearsal, given
-from handlers.player import PERIOD_MS, Player, player
-from handlers.time_manager import time
+from handlers.player import PERIOD_MS, Player
 from schemas.gen.worldbus.player.v1.player_pb2 import (
     PlayerArrived,
     PlayerDeparted,
@@ -25,6 +24,7 @@ from schemas.gen.worldbus.player.v1.player_pb2 import (
     PlayerSessionSummarised,
 )
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockPauseRequested, ClockStartRequested, RealTimePassed, WakeFired, WakeRequested
+from tests.duskmarket import player, time
 
 SECOND = 1_000_000_000  # nanoseconds
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from bus.testing import Case, given
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.quest_system import quest_system
 from handlers.quest_system.state import Quests
 from handlers.quest_system.tables import parse
@@ -42,10 +41,11 @@ from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.state.v1.state_pb2 import StateChanged, StateLoaded
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
+from tests.duskmarket import FOLDER
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
-CALENDAR = calendars.load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+CALENDAR = calendars.load(FOLDER / "calendar.toml")
 PAYS = {"currency": "crowns", "amount_minor": 100, "items": [{"sku": "pelt", "quantity": 2}]}
 
 

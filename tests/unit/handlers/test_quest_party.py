@@ -6,7 +6,6 @@ import copy
 from typing import Any
 
 from bus.testing import Rehearsal
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.quest_system import quest_system
 from handlers.quest_system.tables import parse
 from handlers.time_manager import calendar as calendars
@@ -33,6 +32,7 @@ from schemas.gen.worldbus.quest.v1.quest_pb2 import (
 )
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeFired, WakeRequested
+from tests.duskmarket import FOLDER
 
 TABLE: dict[str, Any] = {
     "quests": {
@@ -64,7 +64,7 @@ TABLE: dict[str, Any] = {
         },
     }
 }
-CALENDAR = calendars.load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+CALENDAR = calendars.load(FOLDER / "calendar.toml")
 quest = quest_system(parse(TABLE, "test"), CALENDAR)
 WOLF = CreatureSlain(creature="wolf")
 

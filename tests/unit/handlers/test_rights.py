@@ -10,7 +10,6 @@ from google.protobuf.message import Message
 from bus.errors import BadSettings
 from bus.handler import of_subject
 from bus.testing import given, recorded
-from handlers import ALL, by_name
 from handlers.permissions import ROLES, SPECIAL
 from handlers.plausible import implausible, parse
 from handlers.rights import HANDLERS, RIGHTS, owner_of, problem, scope
@@ -26,6 +25,7 @@ from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.storyteller.v1.storyteller_pb2 import StoryChoiceRequested
 from schemas.gen.worldbus.time.v1.time_pb2 import WakeCancelRequested, WakeRequested
 from schemas.registry import all_events
+from tests.duskmarket import ALL, by_name
 
 
 def test_every_request_has_a_row_and_somebody_who_answers() -> None:

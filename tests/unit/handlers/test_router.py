@@ -9,12 +9,11 @@ import pytest
 
 from bus.errors import BadSettings
 from bus.testing import Case, Rehearsal, given, recorded
-from handlers.capability_registry import REGISTRY, capability
-from handlers.router import Routing, router, router_of
+from handlers.capability_registry import REGISTRY
+from handlers.router import Routing, router_of
 from handlers.router.state import MAX_WORKERS, worker_key
 from handlers.router.tables import rules
 from handlers.router.tiers import ALL_LANES, SPREAD
-from handlers.time_manager import time
 from schemas.gen.worldbus.capability.v1.capability_pb2 import (
     ServiceExpired,
     ServiceRegistered,
@@ -27,6 +26,7 @@ from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRouteReques
 from schemas.gen.worldbus.inference.v1.types_pb2 import TierStanding
 from schemas.gen.worldbus.router.v1 import router_pb2 as said
 from schemas.gen.worldbus.time.v1.time_pb2 import ClockStartRequested, RealTimePassed, WakeCancelRequested, WakeFired, WakeRequested
+from tests.duskmarket import capability, router, time
 
 FAILURES, OPEN_MS, MAX_OPEN_MS, TRIAL_MS = 5, 10_000, 300_000, 30_000  # of worlds/duskmarket/router.toml
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bus.testing import Case, given
-from handlers.state_manager import MAX_KEYS, MAX_SLOTS, MAX_STATE, REMEMBERED, SNAPSHOT_EVERY, Entity, Slot, Value, state, typed
+from handlers.state_manager import MAX_KEYS, MAX_SLOTS, MAX_STATE, REMEMBERED, SNAPSHOT_EVERY, Entity, Slot, Value, typed
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestRefused
 from schemas.gen.worldbus.state.v1.state_pb2 import (
     LoadRefused,
@@ -27,6 +27,7 @@ from schemas.gen.worldbus.state.v1.state_pb2 import (
     StateSnapshotTaken,
 )
 from schemas.gen.worldbus.state.v1.types_pb2 import StateValue
+from tests.duskmarket import state
 
 
 def change(

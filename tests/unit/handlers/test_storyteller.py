@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from bus.testing import Case, given
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.storyteller import storyteller_of
 from handlers.storyteller.decide import PATIENCE_MS
 from handlers.storyteller.state import Arc
@@ -45,6 +44,7 @@ from schemas.gen.worldbus.storyteller.v1.types_pb2 import StoryCandidate, StoryP
 from schemas.gen.worldbus.time.v1.time_pb2 import DayBegan, SeasonChanged, WakeCancelRequested, WakeFired, WakeRequested
 from schemas.gen.worldbus.time.v1.types_pb2 import WorldTime
 from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherChanged
+from tests.duskmarket import FOLDER
 
 HOUR = 3_600_000
 TABLE: dict[str, Any] = {
@@ -402,7 +402,7 @@ def test_an_arc_of_which_nothing_can_come_any_more_ends() -> None:
 
 # -- the sample world without any model ----------------------------------------------------------------------------------------------------
 
-DUSKMARKET = storyteller_of(load(WORLDS / DEFAULT_WORLD / "story.toml"))
+DUSKMARKET = storyteller_of(load(FOLDER / "story.toml"))
 TOLD = QuestCompleted(quest="missing-ferryman", ending="told")
 SILENCED = QuestCompleted(quest="missing-ferryman", ending="silenced")
 BELL = QuestCompleted(quest="bell-for-the-drowned", ending="tolled")

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from bus.errors import BadSettings
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager import calendar
 from handlers.weather_manager import tables
 from handlers.weather_manager.climate import Spot, course, prepare
+from tests.duskmarket import FOLDER
 
-WEATHER = WORLDS / DEFAULT_WORLD / "weather.toml"
-CALENDAR = WORLDS / DEFAULT_WORLD / "calendar.toml"
+WEATHER = FOLDER / "weather.toml"
+CALENDAR = FOLDER / "calendar.toml"
 GOOD = tomllib.loads(WEATHER.read_text())
 
 
@@ -55,11 +55,11 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("must be 0 or more", lambda t: t["climates"]["moor"]["spring"]["begins"].update(fog=-0.4, cloudy=1.2)),
     ("add up to 1, found 1.1", lambda t: t["climates"]["moor"]["spring"]["begins"].update(fog=0.5)),
     ("mean_c", lambda t: t["climates"]["moor"]["spring"].update(mean_c=99)),
-    ("not a weather table", lambda t: t.pop("skies")),
-    ("not a weather table", lambda t: t["skies"]["rain"].update(colour="grey")),
-    ("not a weather table", lambda t: t["skies"]["rain"].pop("levels")),
-    ("not a weather table", lambda t: t["skies"]["rain"].update(levels=["much"])),
-    ("not a weather table", lambda t: t["climates"]["moor"]["spring"].update(mean_c="mild")),
+    ("skies: wanted a table, found no such key", lambda t: t.pop("skies")),
+    ("skies.rain.colour: wanted one of", lambda t: t["skies"]["rain"].update(colour="grey")),
+    ("skies.rain.levels: wanted an array with a number", lambda t: t["skies"]["rain"].pop("levels")),
+    (r"skies.rain.levels\[0\]: wanted a number, found 'much'", lambda t: t["skies"]["rain"].update(levels=["much"])),
+    ("spring.mean_c: wanted a number, found 'mild'", lambda t: t["climates"]["moor"]["spring"].update(mean_c="mild")),
 ]
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from bus.handler import MAX_OUTPUTS
 from bus.testing import Case, Rehearsal, given
-from handlers.time_manager import time
 from handlers.time_manager.decide import MAX_EVENTS, MAX_WAKES
 from handlers.time_manager.schedule import Schedule
 from handlers.time_manager.state import Clock, Planned
@@ -41,6 +40,7 @@ from schemas.gen.worldbus.time.v1.time_pb2 import (
     WakeScheduled,
 )
 from schemas.gen.worldbus.time.v1.types_pb2 import Calendar, SeasonRule
+from tests.duskmarket import time
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

@@ -9,15 +9,12 @@ from google.protobuf.message import Message
 
 from bus.handler import MAX_OUTPUTS
 from bus.testing import Case, Rehearsal, given
-from handlers.npc_behavior import npc
-from handlers.player import player
-from handlers.time_manager import CLOCK, time
+from handlers.time_manager import CLOCK
 from handlers.time_manager.advance import MAX_COUNTED
 from handlers.time_manager.decide import MAX_CHANGES
 from handlers.time_manager.rest import LIFE
 from handlers.time_manager.schedule import EMPTY
 from handlers.time_manager.state import Clock
-from handlers.weather_manager import weather
 from schemas.gen.worldbus.npc.v1.npc_pb2 import NpcActed
 from schemas.gen.worldbus.player.v1.player_pb2 import PlayerHeartbeat, PlayerJoined, PlayerLeft
 from schemas.gen.worldbus.request.v1.request_pb2 import RequestFoundDone
@@ -48,6 +45,7 @@ from schemas.gen.worldbus.time.v1.time_pb2 import (
 )
 from schemas.gen.worldbus.time.v1.types_pb2 import Calendar, SeasonRule, WishCounted
 from schemas.gen.worldbus.weather.v1.weather_pb2 import WeatherChanged, ZoneDeclared
+from tests.duskmarket import npc, player, time, weather
 
 RESTS = 310_000
 MINUTE = 60_000

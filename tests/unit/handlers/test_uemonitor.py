@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bus.testing import Case, Rehearsal, given
-from handlers.capability_registry import capability
-from handlers.uemonitor import EDGE, MAX_ANNOUNCED, MAX_KNOWN, OUTAGE_ATTEMPTS, Line, uemonitor
+from handlers.uemonitor import EDGE, MAX_ANNOUNCED, MAX_KNOWN, OUTAGE_ATTEMPTS, Line
 from schemas.gen.worldbus.capability.v1.capability_pb2 import EngineAdoptRequested, EngineUpgradeSuggested, EngineVersionListed
 from schemas.gen.worldbus.uemonitor.v1.types_pb2 import FeedEntry
 from schemas.gen.worldbus.uemonitor.v1.uemonitor_pb2 import (
@@ -16,6 +15,7 @@ from schemas.gen.worldbus.uemonitor.v1.uemonitor_pb2 import (
     ReleaseFeedFailed,
     ReleaseFeedRead,
 )
+from tests.duskmarket import capability, uemonitor
 
 SOURCE = "https://example.org/feed.json"
 

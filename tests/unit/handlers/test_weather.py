@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from bus.testing import Case, Rehearsal, given
-from handlers.time_manager import time
-from handlers.weather_manager import weather, weather_manager
+from handlers.weather_manager import weather_manager
 from handlers.weather_manager.climate import Spot
 from handlers.weather_manager.state import Zone
 from handlers.weather_manager.tables import parse
@@ -28,6 +27,7 @@ from schemas.gen.worldbus.weather.v1.weather_pb2 import (
     WeatherRequestRefused,
     ZoneDeclared,
 )
+from tests.duskmarket import time, weather
 
 HOUR = 3_600_000
 ALWAYS = 10**12  # a season that does not end in these tests

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import tomllib
 
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.narrative import tables as scene_tables
 from handlers.quest_system import tables as quest_tables
 from handlers.quest_system.model import Objective
 from handlers.storyteller import tables as story_tables
+from tests.duskmarket import FOLDER
 
-FOLDER = WORLDS / DEFAULT_WORLD
 QUESTS = quest_tables.load(FOLDER / "quests.toml")
 SCENES = scene_tables.load(FOLDER / "scenes.toml").scenes
 ARCS = story_tables.load(FOLDER / "story.toml").arcs

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.names import WORLDS
 from inference import ladder as ladders
 from inference.admission import LAG_MOST_S, Admission, Lag
 from inference.forecast import first_late
 from inference.tiers import TIERS
+from tests.duskmarket import FOLDER
 
-LADDERS = ladders.load(WORLDS / "duskmarket" / "ladder.toml")
+LADDERS = ladders.load(FOLDER / "ladder.toml")
 
 
 def seconds(least: int, most: int) -> st.SearchStrategy[float]:

@@ -15,8 +15,9 @@ from inference.engines.authored import fill
 from inference.errors import PromptRejected
 from inference.grammar import MAX_SLOT, Grammar, clean
 from inference.grammars import load, read
+from tests.duskmarket import FOLDER
 
-LOADED = load()
+LOADED = load(FOLDER / "grammars")
 
 
 def one(template: str, slots: dict[str, str] | None = None, **rules: object) -> str:

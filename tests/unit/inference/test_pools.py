@@ -11,6 +11,7 @@ from bus.errors import BadSettings
 from inference.engines.grammar import GrammarEngine
 from inference.engines.timed import TimedEngine
 from inference.engines.vllm import VllmEngine
+from inference.grammar import Grammar
 from inference.pools import load, pool_of
 
 GRAMMAR = '[rules]\norigin = ["The bell."]\n'
@@ -34,6 +35,18 @@ def test_a_folder_of_grammars_reaches_the_grammar_engine(tmp_path: Path) -> None
 
     assert isinstance(engine, GrammarEngine)
     assert (engine.default, engine.slots, set(engine.grammars)) == ("bell", 2, {"bell"})
+
+
+@pytest.mark.parametrize("name", ["grammar", "timed"])
+def test_an_engine_of_grammars_speaks_by_those_of_the_world_if_the_file_names_no_others(name: str) -> None:
+    bell = {"bell": Grammar.of("bell", {"origin": ["The bell."]})}
+    _, engine = pool_of("bronze", {"engine": name}, grammars=bell)
+
+    assert isinstance(engine, (GrammarEngine, TimedEngine))
+    assert engine.grammars == bell
+    _, silent = pool_of("bronze", {"engine": name})
+    assert silent is not None
+    assert silent.abilities.grammars == frozenset(), "no game's lines are spoken in another"
 
 
 def test_devices_are_pinned_under_either_name() -> None:

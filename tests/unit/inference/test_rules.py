@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from bus.errors import BadSettings
-from handlers.names import WORLDS
 from inference import ladder, pools
 from inference.admission import Admission, Estimate
 from inference.clock_offset import Reading, ServerClock, better
@@ -23,9 +22,10 @@ from inference.tiers import TIERS
 from inference.worker import AGAIN_S, MOST_AGAIN_S, pause_s
 from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRequested
 from schemas.gen.worldbus.inference.v1.types_pb2 import PromptPart
+from tests.duskmarket import FOLDER
 from tests.exposition import faults
 
-LADDERS = ladder.load(WORLDS / "duskmarket" / "ladder.toml")
+LADDERS = ladder.load(FOLDER / "ladder.toml")
 NPC = LADDERS.of("npc_line")
 assert NPC is not None
 
@@ -43,8 +43,8 @@ def _table(**changes: Any) -> dict[str, Any]:
         ({"rungs": [{"rung": "authored", "needs_ms": 1}, {"rung": "full", "needs_ms": 1}]}, "in the order"),
         ({"rungs": [{"rung": "full", "needs_ms": 1}, {"rung": "authored", "needs_ms": 2}]}, "fall from rung to rung"),
         ({"reserve_ms": -1}, "reserve_ms"),
-        ({"grammer": "x"}, "no such setting"),
-        ({"rungs": 7}, "is no ladder"),
+        ({"grammer": "x"}, "k.grammer: wanted one of .* did you mean grammar"),
+        ({"rungs": 7}, "k.rungs: wanted an array of tables, found 7"),
     ],
 )
 def test_a_wrong_ladder_says_what_is_wrong(changes: dict[str, Any], said: str) -> None:

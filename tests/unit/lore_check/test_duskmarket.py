@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from handlers.names import DEFAULT_WORLD, WORLDS
+from tests.duskmarket import FOLDER
 from worldbus.lore_check import check
 from worldbus.lore_check.__main__ import main
 
-FOLDER = WORLDS / DEFAULT_WORLD
 Edit = Callable[[str], str]
 
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.names import DEFAULT_WORLD, WORLDS
 from handlers.time_manager.calendar import load
+from tests.duskmarket import FOLDER
 from worldbus.lore_check.dates import wrong_dates
 from worldbus.lore_check.names import Names, written_small
 
-CALENDAR = load(WORLDS / DEFAULT_WORLD / "calendar.toml")
+CALENDAR = load(FOLDER / "calendar.toml")
 NAMES = Names(["Old Marrow", "Marrow", "Paupers' Field", "Chapel of Saint Wenna", "Saint Wenna"])
 CANON: dict[str, Any] = {
     "years": [{"before": 340, "name": "the Lantern Accord"}, {"before": 22, "name": "the Lamp Riot"}],

@@ -24,7 +24,7 @@ from schemas.gen.worldbus.runtime.v1.runtime_pb2 import EventDeferred, EventPark
 from schemas.jsonschema import schemas
 from schemas.registry import all_events, subsystem
 from tests.laws import examples
-from tests.strategies import messages
+from worldbus.testing.drawing import messages
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 
 from schemas.errors import NotPortable, SchemaError
 from schemas.generate import build, committed, difference, sources, write
+from schemas.layout import Layout
 
 GOOD = """
 syntax = "proto3";
@@ -44,6 +45,21 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def laid_out(root: Path) -> Layout:
+    """A repository of worldbus's own packages, its sources in `root`."""
+    return Layout(
+        root=root,
+        proto=root,
+        gen=root / "schemas" / "gen",
+        module="schemas.gen",
+        corpus=root / "corpus",
+        released=root / "released.txt",
+        command="make proto",
+        better=root / "clients" / "gen",
+        of_a_game=False,
+    )
+
+
 def edit(root: Path, old: str, new: str, name: str = "test.proto") -> None:
     path = root / "worldbus" / "test" / "v1" / name
     assert old in path.read_text()
@@ -56,33 +72,37 @@ def test_committed_code_is_what_the_sources_generate() -> None:
 
 
 def test_the_same_sources_give_the_same_bytes(root: Path) -> None:
-    assert build(root) == build(root)
+    assert build(laid_out(root)) == build(laid_out(root))
 
 
 def test_a_new_source_is_picked_up_and_its_imports_are_rewritten(root: Path) -> None:
-    tree = build(root)
+    tree = build(laid_out(root))
 
-    assert sources(root) == ["worldbus/test/v1/test.proto", "worldbus/test/v1/types.proto"]
-    code = tree["gen/worldbus/test/v1/test_pb2.py"].decode()
-    stub = tree["gen/worldbus/test/v1/test_pb2.pyi"].decode()
+    assert sources(laid_out(root)) == ["worldbus/test/v1/test.proto", "worldbus/test/v1/types.proto"]
+    code = tree["schemas/gen/worldbus/test/v1/test_pb2.py"].decode()
+    stub = tree["schemas/gen/worldbus/test/v1/test_pb2.pyi"].decode()
     assert "from schemas.gen.worldbus.test.v1 import types_pb2" in code
     assert "from schemas.gen.worldbus.test.v1 import types_pb2" in stub
     assert "from worldbus" not in code + stub
-    assert "gen_better/worldbus/test/v1/__init__.py" in tree
-    assert '"worldbus.test.v1.Moved.speed": "Unset is not zero."' in tree["gen/docs.json"].decode()
+    assert "clients/gen/worldbus/test/v1/__init__.py" in tree
+    assert '"worldbus.test.v1.Moved.speed": "Unset is not zero."' in tree["schemas/gen/docs.json"].decode()
 
 
 def test_writing_brings_the_folder_in_step_and_says_what_changed(tmp_path: Path) -> None:
-    assert write({"gen/a.py": b"1\n", "gen/b/c.py": b"2\n"}, tmp_path) == ["missing: schemas/gen/a.py", "missing: schemas/gen/b/c.py"]
-    assert write({"gen/a.py": b"3\n"}, tmp_path) == [
+    layout = laid_out(tmp_path)
+    assert write({"schemas/gen/a.py": b"1\n", "schemas/gen/b/c.py": b"2\n"}, layout) == [
+        "missing: schemas/gen/a.py",
+        "missing: schemas/gen/b/c.py",
+    ]
+    assert write({"schemas/gen/a.py": b"3\n"}, layout) == [
         "stale: schemas/gen/a.py",
         "    @@ -1 +1 @@",
         "    -1",
         "    +3",
         "left over: schemas/gen/b/c.py",
     ]
-    assert write({"gen/a.py": b"3\n"}, tmp_path) == []
-    assert committed(tmp_path) == {"gen/a.py": b"3\n"}
+    assert write({"schemas/gen/a.py": b"3\n"}, layout) == []
+    assert committed(layout) == {"schemas/gen/a.py": b"3\n"}
 
 
 BROKEN = [
@@ -105,7 +125,7 @@ def test_sources_outside_the_house_rules_are_refused_by_name(root: Path, old: st
         edit(root, "google.protobuf.Timestamp", "google.protobuf.FileOptions")
 
     with pytest.raises(NotPortable) as caught:
-        build(root)
+        build(laid_out(root))
 
     assert any(line in problem for problem in caught.value.problems), caught.value.problems
 
@@ -117,7 +137,7 @@ def test_one_simple_name_in_two_subsystems_is_refused_but_two_versions_are_not(r
         (folder / "types.proto").write_text(TYPES.replace("worldbus.test.v1", package))
 
     with pytest.raises(NotPortable) as caught:
-        build(root)
+        build(laid_out(root))
 
     assert caught.value.problems == (
         "worldbus.test.v1.Place: the simple name is taken by worldbus.other.v1.Place; simple names are unique over all packages",
@@ -129,4 +149,4 @@ def test_the_compilers_own_words_reach_the_caller(root: Path) -> None:
     edit(root, "Place place", "Plaice place")
 
     with pytest.raises(SchemaError, match=r'worldbus/test/v1/test.proto:\d+:3: "Plaice" is not defined'):
-        build(root)
+        build(laid_out(root))

@@ -22,7 +22,7 @@ EXTRA: Final = "documents"
 
 
 def available() -> bool:
-    """Whether the extra is installed."""
+    """Return whether the extra is installed."""
     return find_spec("markitdown") is not None
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a document, said with its place in the file."""
+"""Errors of documents, each with its place in the file."""
 
 from __future__ import annotations
 

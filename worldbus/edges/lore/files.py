@@ -91,7 +91,7 @@ def _clashes(names: list[str]) -> list[BadLore]:
 
 
 def _check_inside(root: Path, name: str) -> None:
-    """Who may write documents may not thereby publish any file of this machine."""
+    """Refuse a link that leads out of the folder: authors of documents may not thereby publish any file of this machine."""
     if not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root)):
         raise BadLore("wanted a file of this folder, found a link that leads out of it: put the document itself here", code="NO_FILE")
 

@@ -73,7 +73,7 @@ def _fenced(lines: Sequence[str]) -> FrontMatter:
 
 
 def _check_stray(lines: Sequence[str], begin: int) -> None:
-    """Nothing before the first heading may look like front matter that was not taken for it."""
+    """Refuse text before the first heading that looks like front matter and was not taken for it."""
     end = next((number for number in range(begin, len(lines)) if lines[number].startswith("#")), len(lines))
     text = "\n".join(lines[begin : min(end, begin + LOOKED_THROUGH)])
     text = _COMMENT.sub(lambda comment: "\n" * comment.group().count("\n"), text)

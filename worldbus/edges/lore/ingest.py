@@ -1,6 +1,6 @@
 """Bringing the log in step with a folder of documents.
 
-    done = await Ingest(log, publisher, "duskmarket").run(documents(path, calendar), collection="lore", whole=True)
+    done = await Ingest(log, publisher, "main").run(documents(path, calendar), collection="lore", whole=True)
 
 What the log has is compared with what the files say, and only the difference is said: a second time nothing. Every document is one
 revision under the fence of its own events: killed at any moment, it is in the log as it was before or as it is now, and of two who ingest
@@ -40,10 +40,10 @@ class Publishes(Protocol):
 
     @property
     def connection(self) -> Connection:
-        """Its connection: how large an event may be."""
+        """The publisher's connection: it tells how large an event may be."""
 
     async def publish_group(self, drafts: Sequence[Draft], *, expected: Mapping[LaneName, int] | None = None) -> list[int]:
-        """As `bus.publisher.Publisher.publish_group`."""
+        """Publish like `bus.publisher.Publisher.publish_group`."""
 
 
 Tell = Callable[[int, int, str], None]  # done, of, the document

@@ -1,4 +1,4 @@
-"""What a document, or one section of it, says about itself: who may know it, from when on, and its tags.
+"""Marks of a document, or of one section: who may know it, from when on, and its tags.
 
     audience   tokens, of which one is enough: public, npc:<id>, faction:<id>, progress:<quest>, progress:<quest>=<outcome>, storyteller
     since      a condition: event:<EventName>, event:<EventName>:<entity>, quest:<quest>, quest:<quest>=<outcome>, date:<day>,
@@ -41,7 +41,7 @@ _TAG: Final = re.compile(r"[^\s,;][^,;\n]{0,63}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """Who may know a text, from when on, and its tags. Sorted; `since` in its one spelling."""
+    """The audience of a text, the condition from which on it is known, and its tags. Sorted; `since` in its one spelling."""
 
     audience: tuple[str, ...] = (PUBLIC, STORYTELLER)
     since: str = ""
@@ -50,7 +50,7 @@ class Marks:
     """Whether anybody said who may know it."""
 
     def changed(self, said: dict[str, Sequence[str]], calendar: Calendar, line: int) -> Marks:
-        """These marks where `said` names others. Raises `BadLore`."""
+        """Marks like these, with the values that `said` names. Raises `BadLore`."""
         found = self
         if "audience" in said:
             found = replace(found, audience=audience(said["audience"], line), stated=True)
@@ -133,7 +133,7 @@ def _day(text: str, calendar: Calendar, line: int) -> int:
 
 
 def doubt(since: str) -> str:
-    """Why a condition can never come true, as far as can be known here; empty if it can."""
+    """The reason why a condition can never come true, as far as can be known here; empty if it can."""
     kind, _, rest = since.partition(":")
     if kind != "event":
         return ""

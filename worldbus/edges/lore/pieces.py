@@ -107,7 +107,7 @@ def _between_items(block: Block) -> Iterator[tuple[str, int, str]]:
 
 
 def _short(above: str) -> str:
-    """As much of it as leaves room for what stands below: whole words, from the beginning."""
+    """Shorten a text so that there is room for the text below it: whole words, from the beginning."""
     above = "\n".join(" ".join(line.split()) for line in above.split("\n"))
     if fits(above, MOST // 2):
         return above

@@ -1,4 +1,4 @@
-"""What becomes of a document when its file changed: a revision, which adds some passages, retires some and leaves the others alone."""
+"""Revisions of a document whose file changed: each adds some passages, retires some and leaves the others alone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """What is said about one document, in this order; the last message makes it true."""
+    """The messages about one document, in this order; the last one makes it true."""
 
     slug: str
     number: int
@@ -68,7 +68,7 @@ class Revision:
 
 
 def revised(known: Known, document: Document, collection: str) -> Revision | None:
-    """What has to be said so that the log has the document as it is; None if it has. Lines alone cost one event, whatever their number."""
+    """The revision that gives the log the document as it is; None if it has it. Lines alone cost one event, whatever their number."""
     number = known.revision + 1
     before = {place.chunk_id: place for place in known.places}
     places = [_place(chunk, before, number) for chunk in document.chunks]
@@ -98,7 +98,7 @@ def revised(known: Known, document: Document, collection: str) -> Revision | Non
 
 
 def removed(known: Known) -> Revision:
-    """What has to be said of a document whose file is gone."""
+    """The revision of a document whose file is gone."""
     number = known.revision + 1
     retired = tuple(_gone(place) for place in known.places)
     end = LoreDocumentRemoved(document=known.slug, title=known.title, revision=number, gone=retired, collection=known.collection)

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from bus.draft import EDGE
 from schemas.registry import all_events
 from worldbus import __version__
-from worldbus.emitters import emitters
+from worldbus.games import current
 from worldbus.gateway.openapi import clock, publishing, reading, searching
 from worldbus.gateway.openapi.events import event_schemas
 from worldbus.gateway.openapi.parts import PROBLEM_SCHEMA
@@ -26,8 +26,8 @@ what was found and what to do next."""
 
 def outside_events() -> list[type[Message]]:
     """The events that a game server may publish."""
-    full_names = {cls.DESCRIPTOR.full_name: cls for cls in all_events()}
-    return [cls for name, cls in sorted(full_names.items()) if emitters().may(EDGE, name)]
+    emitters = current().emitters  # a game's types are known once it is loaded
+    return [cls for cls in all_events() if emitters.may(EDGE, cls.DESCRIPTOR.full_name)]
 
 
 def document() -> dict[str, Any]:
@@ -80,7 +80,7 @@ def to_json() -> str:
 
 
 def to_yaml() -> str:
-    """The document as YAML text. Needs PyYAML, a development package."""
+    """The document as YAML text. Needs PyYAML, of the extra `gateway`."""
     import yaml
 
     class Plain(yaml.SafeDumper):

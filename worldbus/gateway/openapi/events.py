@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from bus.attributes import MAX_ORIGIN, MAX_STATE
 from schemas.jsonschema import comments, schemas
+from schemas.registry import package
 from worldbus.gateway.limits import Limits
 from worldbus.gateway.openapi.parts import COUNT, ID, OPEN, POSITION, TOKEN, Schema, ref
 
@@ -52,12 +53,16 @@ def event_schemas(types: Sequence[type[Message]]) -> dict[str, Schema]:
 
 
 def schema_name(descriptor: Any) -> str:
-    """The name of a message's schema, which never changes: an event's simple name; a part of events has its package before it."""
-    package = descriptor.file.package.split(".")
-    subsystem, version = package[-2], int(package[-1][1:])
+    """The name of a message's schema, which never changes: an event's simple name; a part of events has its package before it.
+
+    Of worldbus's own packages that is the subsystem, of a game's the whole name: two games may have parts of one name.
+    """
+    family, subsystem, version = package(descriptor.file.package)
     name = descriptor.full_name.removeprefix(f"{descriptor.file.package}.").replace(".", "")
-    part = descriptor.file.name.endswith("/types.proto") or descriptor.containing_type is not None
-    return f"{subsystem.capitalize() if part else ''}{name}{f'V{version}' if version > 1 else ''}"
+    if descriptor.file.name.endswith("/types.proto") or descriptor.containing_type is not None:
+        owner = subsystem if family.startswith("worldbus.") else family or descriptor.file.package
+        name = "".join(word.capitalize() for word in owner.split(".")) + name
+    return f"{name}{f'V{version}' if version > 1 else ''}"
 
 
 def _event(cls: type[Message]) -> Schema:

@@ -473,7 +473,7 @@ class RelationshipChanged(_message.Message):
     debt_change_minor: _builtins.int
     """By how much the debt moved now."""
     cause: _builtins.str
-    """Why: `talk`, `deed`, `gift`, `bargain`, `attack`, `witness`, `slain`, `taken` or the name of the trigger in the table, e.g. `quest:missing-ferryman=told`."""
+    """Why: `talk`, `deed`, `gift`, `bargain`, `attack`, `witness`, `slain`, `taken` or the name of the trigger in the table, e.g. `quest:lost-ring=told`."""
     world_ms: _builtins.int
     """When, world milliseconds."""
     def __init__(

@@ -1,0 +1,1 @@
+"""The games that come along, each a package with its content beside it."""

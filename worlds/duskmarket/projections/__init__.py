@@ -1,0 +1,1 @@
+"""Read models of what Duskmarket alone has: its brokers and its buyers."""
