@@ -97,9 +97,20 @@ def _broken(by: str, reference: str, error: Exception) -> BadSettings:
     """The error of a game whose code or packages cannot be loaded, with the place."""
     if isinstance(error, SchemaError):
         return BadSettings(f"{by}: {reference} cannot be played: {error}")
+    if isinstance(error, ModuleNotFoundError) and (root := _not_generated(error.name or "")):
+        return BadSettings(f"{by}: {reference} cannot be played: {error.name} was not generated yet: run `worldbus proto` in {root}")
     if isinstance(error, SyntaxError):
         place = f"{error.filename}:{error.lineno}"
     else:
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{last.filename}:{last.lineno}"
     return BadSettings(f"{by}: {reference} cannot be loaded, {place} raised {type(error).__name__}: {error}; -v shows the way there")
+
+
+def _not_generated(module: str) -> Path | None:
+    """The repository whose generated code a module belongs to; None if it belongs to none."""
+    found = nearest(Path.cwd(), "gen")
+    if found is None or not isinstance(found.table["gen"], str):
+        return None
+    gen = ".".join(Path(found.table["gen"]).parts)
+    return found.root if module == gen or module.startswith(gen + ".") else None

@@ -103,3 +103,15 @@ def test_the_variable_is_known_and_a_misspelt_one_is_told() -> None:
     Settings.read({"WORLDBUS_GAME": "spaceport:game"})
     with pytest.raises(BadSettings, match="WORLDBUS_GAMES: no such setting; did you mean WORLDBUS_GAME"):
         Settings.read({"WORLDBUS_GAMES": "spaceport:game"})
+
+
+def test_code_that_was_not_generated_yet_is_told_with_the_next_step(tmp_path: Path) -> None:
+    package = tmp_path / "played_harbour"
+    package.mkdir()
+    (package / "__init__.py").write_text("from played_harbour.gen.berths.v1 import berths_pb2\n")
+    (tmp_path / "pyproject.toml").write_text('[tool.worldbus]\ngame = "played_harbour:game"\ngen = "played_harbour/gen"\n')
+
+    error = _asyncapi().exception
+
+    assert isinstance(error, BadSettings)
+    assert f"played_harbour.gen was not generated yet: run `worldbus proto` in {tmp_path}" in str(error)
