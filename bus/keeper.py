@@ -73,6 +73,7 @@ class Keeper:
         self._wanted = wanted(place, pace)
         self._wider = wider(place)
         self._progress = progress
+        self._looking = asyncio.Lock()  # a session in doubt and the look that comes every few seconds may find it gone at once
         self._told: list[Difference] = []
         self._pause_s = FIRST_S
         self._next_at = 0.0  # before that, what was just repaired is left alone
@@ -108,14 +109,15 @@ class Keeper:
 
     async def ensure(self) -> None:
         """Look at the consumer now, and mend what is wrong with it."""
-        try:
-            info = await self._consumer.info()
-        except ApiError as error:
-            if error.err_code != NOT_FOUND:
-                raise
-            await self.make_anew()
-        else:
-            await self.mend(info)
+        async with self._looking:
+            try:
+                info = await self._consumer.info()
+            except ApiError as error:
+                if error.err_code != NOT_FOUND:
+                    raise
+                await self.make_anew()
+            else:
+                await self.mend(info)
 
     async def make_anew(self) -> None:
         """Make the consumer that is gone, behind what is known to be settled."""
@@ -141,8 +143,13 @@ class Keeper:
             return True
         if now < self._next_at:
             return False
-        self._next_at, self._pause_s = now + self._pause_s, min(2 * self._pause_s, LONGEST_S)
-        await self._repair(info, found, await self._progress.behind() or 0)
+        self._next_at, pause_s = now + self._pause_s, self._pause_s
+        self._pause_s = min(2 * pause_s, LONGEST_S)
+        try:
+            await self._repair(info, found, await self._progress.behind() or 0)
+        except Exception:
+            self._next_at, self._pause_s = now, pause_s  # the pauses are for who undoes repairs, not for a server that is slow
+            raise
         return False
 
     async def _repair(self, info: Mapping[str, Any], found: list[Difference], after: int) -> None:

@@ -99,8 +99,10 @@ async def test_everything_that_runs_well_is_green(world: World) -> None:
         await until(world, "ticker", ok=True)
         await until(world, "handlers", ok=True)
         found = await findings(world)
+        for check in [name for name, one in found.items() if not one.ok]:  # on a busy machine Postgres, say, is slow for a moment
+            found[check] = await until(world, check, ok=True)
 
-    assert [one.found for one in found.values() if not one.ok] == []
+    assert all(one.ok for one in found.values())
     assert list(found) == [
         *("settings", "servers", "nats", "log", "durability", "consumers", "capacity", "clocks"),
         *("members", "versions", "games", "handlers", "workers", "ticker"),

@@ -25,7 +25,9 @@ async def test_failures_are_counted_and_an_engine_that_goes_down_is_told_at_once
     settings = WorkerSettings(tier="gold", name="w1", report_s=3600.0, reopen_s=0.05)
     async with grammar.open(), run_worker(connection, log, publisher, LADDERS, settings, engine=engine, grammar=grammar) as worker:
         await until(lambda: worker.up)
-        await game.ask(max_tokens=60, budget_ms=3000)
+        while not await game.said("ModelHealthReported"):
+            await asyncio.sleep(0.02)
+        await game.ask(max_tokens=60, budget_ms=20_000)
         await until(lambda: any(work.kept > 2 for work in worker.running))
         engine.break_down()
         await game.ends(1)
