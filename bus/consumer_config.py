@@ -38,7 +38,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "replay_policy": "instant",
     "sample_freq": "",
 }
-"""Everything that says what a consumer delivers, when, and how long it stays: with the value that a missing field has."""
+"""Fields that say which events a consumer delivers, when, and how long it stays: with the value that a missing one has."""
 
 FIXED: Final = frozenset({"ack_policy", "deliver_policy", "deliver_subject", "max_waiting", "mem_storage", "replay_policy"})
 """The fields that the server changes in no consumer that exists (measured on 2.15.1)."""

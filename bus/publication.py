@@ -23,7 +23,7 @@ class Parcel(NamedTuple):
     """Header lines, each with its line end."""
     payload: bytes
     timeless: bool = False
-    """Its time is of our own clock: no part of what makes two events the same."""
+    """True if the time is of our own clock: no part of what makes two events the same."""
 
 
 def pack(draft: Draft, max_payload: int) -> Parcel:

@@ -39,7 +39,7 @@ class Watching(Protocol):
 
 
 watching: list[Watching] = []
-"""Those of this process."""
+"""Watches of this process."""
 
 
 def end() -> None:

@@ -25,7 +25,7 @@ S = TypeVar("S")
 NOT_ALLOWED: Final = "NOT_ALLOWED"
 IMPLAUSIBLE: Final = "IMPLAUSIBLE"
 ANSWERS: Final = (RequestRefused, RequestFoundDone)
-"""What every handler emits that answers requests, beside its own events."""
+"""Events that every handler which answers requests emits, beside its own."""
 
 
 class Silence(NamedTuple):

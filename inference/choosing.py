@@ -61,10 +61,10 @@ class Choosing:
         self._promised: Work | None = None
         """For whom somebody yields: without the promise whoever yielded might be next itself."""
         self._resting_until = 0.0
-        """Until then, by the event loop's clock, the engine has said that it takes nothing."""
+        """Time of the event loop's clock until which the engine has said that it takes nothing."""
         self._woken = False
         self._added = False
-        """Somebody came, or time has passed, since it was seen whether all that wait can be served."""
+        """True if a request came, or time has passed, since it was seen whether all that wait can be served."""
         self._lateness = Lateness(admission.lag, LAG_MATTERS_S, worse=self._watch_all, busy=self._has_work, looked=self._time_passed)
 
     def add(self, work: Work) -> None:

@@ -34,12 +34,12 @@ from schemas.gen.worldbus.inference.v1.inference_pb2 import InferenceRouteReques
 from schemas.gen.worldbus.router.v1.router_pb2 import InferenceRouted
 
 WORLD: Final = "system"
-"""Where workers report their health, and therefore where the router knows of it."""
+"""Entity under which workers report their health, and the router therefore knows of it."""
 ROUTER: Final = "router"
 NAME: Final = InferenceRouted.DESCRIPTOR.name
 SPREAD: Final = 4
 ASIDE_S: Final = 0.1
-"""How long a request waits for the router's word."""
+"""Time that a request waits for the router's answer."""
 LEAST_NS: Final = 40 * MS
 """With less time nobody else could answer either."""
 IN_VAIN_S: Final = 0.1

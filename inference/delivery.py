@@ -207,9 +207,9 @@ class Tale:
         self._pump: asyncio.Task[None] | None = None
         self.rung = rung
         self.lost = False
-        """Somebody else speaks this answer."""
+        """True once another worker speaks this answer."""
         self.fresh = fresh
-        """Whether this may be spoken at all, where that is still being found out."""
+        """The answer to whether this may be spoken at all, where that is still being found out."""
 
     @property
     def delivered(self) -> str:

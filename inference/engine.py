@@ -113,9 +113,9 @@ class Abilities:
     """Names of the authored grammars whose words it speaks; requests of another kind are not for it. None: a model speaks."""
 
     remote: bool = False
-    """It stands behind a network and others use it too: a failed answer says little about it, and keeping it warm costs money."""
+    """True behind a network, where others use it too: a failed answer says little about it, and keeping it warm costs money."""
     thinks: bool = False
-    """Its answers begin inside a thought."""
+    """True if answers begin inside a thought."""
 
     def speaks(self, grammar: str) -> bool:
         """Return whether the engine has words of its own for requests whose grammar is called `grammar` (empty: there is none)."""

@@ -67,7 +67,7 @@ class _Open:
     deadline_ns: int
     cancel_key: str
     since: datetime
-    """It was recorded after this moment of our own clock."""
+    """Moment of our own clock after which it was recorded."""
     holder: tuple[str, str] | None = None
     """Tier and name of the worker that began it last."""
     timer: asyncio.TimerHandle | None = None

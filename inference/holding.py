@@ -21,7 +21,7 @@ class Holding:
 
     def __init__(self, queue: TierQueue, asked: Asked, metrics: Metrics, dropped: Callable[[], None]) -> None:
         self.held: dict[int, Work] = {}
-        """Everything that was delivered and is not settled, by position."""
+        """Deliveries that are not settled, by position."""
         self.tasks: set[asyncio.Task[Any]] = set()
         self._queue = queue
         self._asked = asked

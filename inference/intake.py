@@ -36,7 +36,7 @@ from schemas.gen.worldbus.router.v1.router_pb2 import InferenceRouted
 
 log = structlog.get_logger(__name__)
 Prepare = Callable[[Work], Awaitable[None]]
-"""What is added to a request before it waits for its turn (passages that the model is shown, say). It may change `work.ask`, must not
+"""An addition to a request before it waits for its turn (passages that the model is shown, say). It may change `work.ask`, must not
 raise, and is cut off at the last moment at which an engine could begin."""
 
 

@@ -45,7 +45,7 @@ class Ladder:
     askers: tuple[str, ...] = ()
     """Subsystems whose word on how much a request matters counts; none: everybody's."""
     others_salience: float = OTHERS_SALIENCE
-    """What a request of anybody else matters at most: a client cannot put itself before what the world finds important."""
+    """Highest salience of a request of anybody else: a client cannot put itself before what the world finds important."""
 
     def trusts(self, subsystem: str) -> bool:
         """Return whether this subsystem is one of the kind's askers."""

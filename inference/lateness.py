@@ -26,7 +26,7 @@ class Lateness:
         self._loop = asyncio.get_running_loop()
         self._measuring = False
         self.reckoned_s = 0.0
-        """What the timers that are set reckon with, seconds. It falls only when the lateness has halved."""
+        """Lateness that the timers which are set reckon with, seconds. It falls only when the lateness has halved."""
 
     def measure(self) -> None:
         """Begin, if it is not going on: somebody is busy now."""

@@ -30,7 +30,7 @@ MARKS: Final = 24  # tokens that the marks of a passage take, cautiously
 # Wide and small angle brackets look like the marks, too.
 _PLAIN: Final = str.maketrans(dict.fromkeys("<\uff1c\ufe64", "\u2039") | dict.fromkeys(">\uff1e\ufe65", "\u203a"))
 _CONTROL: Final = re.compile(r"\[(/?[A-Z][A-Z0-9_]+)\]")
-"""How control tokens of Mistral's and Llama 2's templates are written."""
+"""Control tokens as Mistral's and Llama 2's templates write them."""
 _QUOTED: Final = str.maketrans({'"': "\u201d"})
 
 

@@ -48,14 +48,14 @@ class Ask:
     attempt: int
     reply: bytes
     passages: tuple[Passage, ...] = ()
-    """What the model is shown of the knowledge base."""
+    """Passages of the knowledge base that the model is shown."""
     knowledge: str = ""
-    """What came of the look into it, as in `Measured`."""
+    """Outcome of the search for them, as in `Measured`."""
     retrieval_us: int = 0
     flow: Flow = field(init=False)
-    """Who shares in the slots with it."""
+    """The player whose share of the slots it takes."""
     salience: float = field(init=False)
-    """How much it matters: what the asker says, as far as this asker has a say in it."""
+    """Importance: as the asker says, as far as this asker has a say in it."""
 
     def __post_init__(self) -> None:
         asker, player = self.event.subsystem, self.request.player

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from inference.fairness import FairQueue, Waiting
 
 CLEARLY: Final = 0.2
-"""How much more salient a request must be to take the slot of another one that has just as little time."""
+"""Factor by which a request must be more salient to take the slot of another one that has just as little time."""
 
 W = TypeVar("W", bound=Waiting)
 

@@ -36,13 +36,13 @@ class WorkerSettings:
 
     tier: str
     pool: str = ""
-    """Which machines serve it; empty: named like the tier."""
+    """Machines that serve it; empty: named like the tier."""
     name: str = field(default_factory=_own_name)
-    """Its name in the log and among the living; one that starts again is another one."""
+    """Name in the log and among the living; one that starts again is another one."""
     series: str = ""
-    """Its name in metrics, which a restart must not change; empty: `name`."""
+    """Name in metrics, which a restart must not change; empty: `name`."""
     drain_s: float = 5.0
-    """How long a worker that was told to stop lets running answers end."""
+    """Time that a worker which was told to stop lets running answers end."""
     reopen_s: float = 0.5
     """First pause before a failed engine is opened again; it doubles up to 5 seconds, until the engine has given a whole answer."""
     keep_warm_s: float | None = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MOST_NAMED: Final = 16
 """Workers that a standing names."""
 CLEARLY: Final = 0.2
-"""How much more salient a request must be to be sure of the slot of another one."""
+"""Factor by which a request must be more salient to be sure of the slot of another one."""
 
 
 def stands(worker: Worker, *, leaving: bool = False) -> WorkerStands:

@@ -25,7 +25,7 @@ class Tier:
     """Requests that a worker may hold beyond its free slots, to choose the next one fairly."""
     first_token_ms: float
     per_token_ms: float
-    """What an engine is believed to need until it was measured."""
+    """Time that an engine is believed to need until it was measured."""
 
 
 TIERS: Final[Mapping[str, Tier]] = {

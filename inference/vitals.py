@@ -23,7 +23,7 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import WorkerStands
 
 EVERY_S: Final = 0.1
 SILENT_S: Final = 0.3
-"""Who was not heard for so long is lost."""
+"""Silence after which a worker is lost."""
 LATELY_S: Final = 3.0
 MOST_WORKERS: Final = 4096
 ROOT: Final = "sig.system.workers"

@@ -22,7 +22,7 @@ from schemas.gen.worldbus.inference.v1.types_pb2 import Citation, Measured
 BY_MODEL: Final = frozenset({"full", "shorter", "choice"})
 """Rungs whose words are a model's."""
 Why = Literal["ended", "too_late", "cancelled", "preempted", "failed", "broken", "filtered", "overloaded", "refused", "lost", "drained"]
-"""How a generation ended."""
+"""End of a generation."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +33,7 @@ class Work:
     tale: Tale
     arrived_at: float = field(default_factory=time.perf_counter)
     code: str = "too_late"
-    """Why no higher rung was taken, if one is not."""
+    """Reason for taking no higher rung, if none is taken."""
     rung: str = "full"
     voice: Voice | None = None
     texts: list[str] = field(default_factory=list)

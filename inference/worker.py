@@ -48,7 +48,7 @@ OVERFLOW: Final = 32
 """Requests that a worker which is full takes at once, beside those without a model, to answer them or others from the ladder: what stays in
 the queue is answered by nobody."""
 AGAIN_S, MOST_AGAIN_S = 0.005, 1.0
-"""Until a request that found no room asks again, where the engine did not say when there will be some."""
+"""Pause before a request that found no room asks again, where the engine did not say when there will be some."""
 STANDBY: Final = 256
 """Requests that a worker without a model takes at once."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 TROUBLE: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-"""Whatever Postgres, the way to it or its driver may raise."""
+"""Errors that Postgres, the way to it or its driver may raise."""
 
 VIEWS: Final = "world"  # the schema that readers see
 CLOSE_S: Final = 2.0

@@ -55,12 +55,24 @@ def opener(text: str) -> str:
 
 def findings(source: str, file: Path) -> Iterator[Finding]:
     """Every docstring of a module's source that opens with a word of `OPENERS`, in the order of their lines."""
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+    for line, text in docstrings(ast.parse(source)):
+        if opener(text) in OPENERS:
+            yield Finding(file, line, text.strip().splitlines()[0])
+
+
+def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and text of every docstring: of a module, a class, a function, and of the name that is assigned to right above it."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list):
             continue
-        text = ast.get_docstring(node)
-        if text and opener(text) in OPENERS:
-            yield Finding(file, node.body[0].lineno, text.splitlines()[0])
+        owns = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        for before, one in zip([None, *body], body, strict=False):
+            match one:
+                case ast.Expr(value=ast.Constant(value=str(text))) if isinstance(before, ast.Assign | ast.AnnAssign) or (
+                    owns and not before
+                ):
+                    yield one.lineno, text
 
 
 def offenders(package: str, root: Path = ROOT) -> list[Finding]:

@@ -26,7 +26,7 @@ LEADS: Final = """
          WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND d.datname = current_database()
            AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('worldbus projector', 0))
 """
-"""Whether somebody holds the lock of `worldbus.standby`: also a projector of an older release, which says nothing of itself."""
+"""True if a projector holds the lock of `worldbus.standby`: also one of an older release, which says nothing of itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

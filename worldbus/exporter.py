@@ -45,7 +45,7 @@ class Workers(Collector):
 
 
 WORKERS: Final = Workers()
-"""Those of this process; registered with Prometheus' default registry."""
+"""Metrics of this process's workers; registered with Prometheus' default registry."""
 REGISTRY.register(WORKERS)
 
 

@@ -26,7 +26,7 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
 BROUGHT: Final = {"multidict": "aiohttp", "yarl": "aiohttp"}
 """Modules that another one of the table brings."""
 LORE: Final = "worldbus.edges.lore"
-"""What imports `yaml` for the extra `knowledge`; of several extras that have a module, the first is named everywhere else."""
+"""The package that imports `yaml` for the extra `knowledge`; of several extras that have a module, the first is named everywhere else."""
 
 
 def require(wanting: str, *extras: str, of: Container[str] | None = None) -> None:

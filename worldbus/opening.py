@@ -43,7 +43,7 @@ class World(Bus):
 
     publisher: Publisher
     presence: Presence = field(default_factory=lambda: Presence(version=__version__))
-    """What this process says about itself while `serve` runs something in it."""
+    """Presence of this process while `serve` runs something in it."""
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ class Member:
     parts: list[PartReport] = field(default_factory=list)
     told: bool = False
     told_ms: int = 0
-    """When it answered last, by our clock, Unix time."""
+    """Moment of its last answer, by our clock, Unix time."""
 
     @property
     def name(self) -> str:

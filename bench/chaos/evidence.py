@@ -15,7 +15,7 @@ _WORD = re.compile(r"[A-Za-z0-9_-]+")
 _NUMBER = re.compile(r"(?:position|positions|at|input|answers|of|has) \[?(\d+(?:, \d+)*)")
 
 Diary = Sequence[tuple[float, str]]
-"""When each fault began, in seconds of the machine's monotonic clock, and its kind."""
+"""The beginnings of faults, in seconds of the machine's monotonic clock, and their kinds."""
 
 
 def report(violations: Iterable[Violation], history: History, diary: Diary) -> str:

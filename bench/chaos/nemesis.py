@@ -39,7 +39,7 @@ class Nemesis:
     frames: int = 0
     """Deliveries that were lost or doubled."""
     diary: list[tuple[float, str]] = field(default_factory=list)
-    """When (monotonic seconds) each fault began."""
+    """Monotonic seconds at which each fault began."""
     problems: list[Violation] = field(default_factory=list)
     dice: random.Random = field(init=False)
 

@@ -88,7 +88,7 @@ class Watched:
         self.called: dict[str, float] = {}
         self.closed: dict[str, float] = {}
         self.moments: dict[str, list[float]] = {}
-        """When each chunk came."""
+        """Moments at which the chunks came."""
         self.tokens = 0
         self.cached = 0
         self.prompted = 0

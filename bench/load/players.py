@@ -68,7 +68,7 @@ class Players:
     """Asked and not ended."""
     number: int = 0
     lag: deque[float] = field(default_factory=lambda: deque(maxlen=100_000))
-    """How late each request of a schedule was made, seconds: what the generator itself adds."""
+    """Lateness of each request of a schedule, seconds: the generator's own share."""
     _ends: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     _listeners: list[Listener] = field(default_factory=list)
 

@@ -26,7 +26,7 @@ UP: Final = range(5, 12)
 DOWN: Final = (4, 3, 2, 1)
 """And down by, where not even the first of those holds."""
 FULL_S: Final = 600.0
-"""So long each rate is to be offered for a figure to publish: scale 10."""
+"""Seconds that each rate is to be offered for a figure to publish: scale 10."""
 
 
 async def loads(scale: float, engine_name: str = "timed", profile: Profile | None = None) -> list[Result]:

@@ -61,7 +61,7 @@ class Cleaner:
         self._before = " \t\r\n"  # characters that are left out before the answer begins
         self._role = False  # a mark was left out behind which a role may stand
         self.over = False
-        """Nothing that follows belongs to the answer."""
+        """True once no more of what follows belongs to the answer."""
         self.closed_unopened = False
         """A thought ended that had not begun: this model begins inside one."""
         self.anew = False

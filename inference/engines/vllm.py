@@ -52,7 +52,7 @@ class VllmSettings:
     thinks: bool = False
     """The model's answers begin inside a thought: nothing is spoken before it ends."""
     start_seconds: float = 600.0
-    """How long a start may take until it has failed."""
+    """Time that a start may take until it has failed."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

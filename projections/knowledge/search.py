@@ -60,7 +60,7 @@ class Query:
     world: str
     text: str
     tokens: Sequence[str] = (PUBLIC,)
-    """Who asks: any of these tokens in a passage's audience is enough."""
+    """Tokens of the asker: any of them in a passage's audience is enough."""
     mode: Mode = "hybrid"
     tags: Sequence[str] = ()
     """Any of them; empty for all passages."""
@@ -90,7 +90,7 @@ class Hit:
     score: float
     """The likelihood that it answers the question, from 0 to 1."""
     ranks: dict[str, int]
-    """Its rank by `text` and by `vector`, where it was among the best."""
+    """Ranks by `text` and by `vector`, where it was among the best."""
     position: int
     """At which it was recorded; where it waits for something, it counts from a later one on."""
 

@@ -57,6 +57,13 @@ def test_modules_classes_and_functions_are_looked_at() -> None:
     assert [one.first_line for one in findings(source, FILE)] == ["What.", "Who.", "How.", "Why."]
 
 
+def test_names_that_are_assigned_to_are_looked_at() -> None:
+    attributes = 'class B:\n    c: int\n    """Who."""\n    def d(self):\n        self.e = 1\n        """Why."""\n'
+    source = f'A = 1\n"""How."""\n{attributes}f()\n"""What."""\n'
+
+    assert [one.first_line for one in findings(source, FILE)] == ["How.", "Who.", "Why."]
+
+
 def test_the_message_names_place_and_word() -> None:
     (found,) = findings('"""What there is."""\n', FILE)
 

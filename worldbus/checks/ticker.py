@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TICKER: Final = "ticker"
 LISTEN_S: Final = SILENT_S + 1.0
-"""Whoever speaks is heard four times a second; if nobody does, another ticker takes over within this time."""
+"""Time to listen: a live ticker is heard four times a second, and another takes over from a dead one within it."""
 
 
 async def ticker(log: Log, world: str, heard: Sequence[Member], now_ms: int, bounds: Bounds) -> Finding:

@@ -83,7 +83,7 @@ NEXT_STEPS: dict[int | None, str] = {
     errno.EIO: "the disk does not answer as it should: look at the kernel's log",
     errno.ENOMEM: "this machine has no memory left: end something",
 }
-"""What the system may refuse through no fault of ours, and what helps."""
+"""Refusals of the system that are no fault of ours, and the remedy for each."""
 
 
 class No(WorldbusError):

@@ -21,7 +21,7 @@ _MESSAGE = re.compile(r"^message (\w+) \{", re.MULTILINE)
 _HANDLER = re.compile(r'\b(?:Handler|ByWorld)\(\s*name="(\w+)"|^NAME(?:: Final)? = "(\w+)"', re.MULTILINE)
 _PROJECTION = re.compile(r'\bProjection\(\s*name="(\w+)"')
 EDGES = ("game", "operator", "ticker", "lore", "inference")
-"""Who else speaks than handlers, most of all."""
+"""Subsystems other than handlers that publish, most of all."""
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
 

@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 WINDOW = 1000  # positions that `tail` looks back at first
 CLOCK = "clock"
 TICKS = frozenset({"RealTimePassed", "ClockAdvanced", "PausedTimePassed"})
-"""What goes to and fro between ticker and clock."""
+"""Types that go to and fro between ticker and clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

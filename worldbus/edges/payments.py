@@ -47,7 +47,7 @@ MAX_BODY: Final = 256 * 1024  # bytes
 WAIT_S: Final = 6 * 3600
 """Seconds after a refund or a dispute for which the payment that it names may still become known. Stripe comes again some five times."""
 OUTCOMES: Final = ("recorded", "no_concern", "not_ours", "put_off", "refused", "changed")
-"""What may become of a webhook. changed: its id was recorded with another body."""
+"""Outcomes of a webhook. changed: its id was recorded with another body."""
 
 log = structlog.get_logger(__name__)
 

@@ -26,7 +26,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 REFUND_STATES: Final = frozenset({"pending", "requires_action", "succeeded", "failed", "canceled"})
 INQUIRIES: Final = "warning_"
-"""What the states of a dispute begin with while it is none yet."""
+"""Beginning of the states of a dispute while it is none yet."""
 
 
 class BadWebhook(Rejected):
@@ -52,7 +52,7 @@ class Webhook:
     news: Message
     owner: Owner | None
     of_known: bool
-    """Whether it is about a payment that was heard of before; a receipt without our metadata is somebody else's."""
+    """True if it is about a payment that was heard of before; a receipt without our metadata is somebody else's."""
 
     def draft(self, owner: Owner) -> Draft:
         """The event about `owner`; the same webhook always makes the same one."""

@@ -59,7 +59,7 @@ class Folder:
             )
         try:
             self.made = not self._holds_a_world()
-            """There was no world here before."""
+            """True if no world was here before."""
             if self.made and not create:
                 raise no_world(self.path)
             if not self.path.exists():

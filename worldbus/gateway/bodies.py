@@ -44,9 +44,9 @@ class Item(NamedTuple):
 
     draft: Draft
     fresh: bool
-    """Its id was made here a moment ago: nobody can have used it."""
+    """True if its id was made here a moment ago: nobody can have used it."""
     expected: int | None = None
-    """Where the last event of its lane has to be, if that matters."""
+    """Position at which the last event of its lane has to be, if that matters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Sender:
     """`Idempotency-Key`: the id of an event without one; events of a batch get `.<index>` behind it."""
     most: int = 1000
     subsystem: str = EDGE
-    """Who says what comes without a source of ours."""
+    """Subsystem of events that come without a source of ours."""
 
 
 def read(body: bytes, sender: Sender) -> Reading:

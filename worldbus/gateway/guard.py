@@ -80,9 +80,9 @@ class Guarded(RequestHandler):
         self._stall_timer: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
         self._silent = True
-        """Whether not a byte has come yet: then nobody waits for an answer."""
+        """True while not a byte has come: then nobody waits for an answer."""
         self.since = self._loop.time()
-        """When it was opened, or its last request was complete."""
+        """Moment at which it was opened, or its last request was complete."""
 
     @property
     def waits(self) -> bool:

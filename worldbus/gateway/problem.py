@@ -64,9 +64,9 @@ class Problem(WorldbusError):
         self.code = code
         self.headers = dict(headers or {})
         self.events = events
-        """How many events of the request it keeps out of the log; one where nobody can say."""
+        """Number of the request's events that it keeps out of the log; one where nobody can say."""
         self.close = close
-        """Whether the connection ends with this answer: what is left of the request is not worth reading."""
+        """True if the connection ends with this answer: the rest of the request is not worth reading."""
 
     def document(self) -> dict[str, Any]:
         """The members of the problem document."""

@@ -17,7 +17,7 @@ DRAWS = 1000
 SURE = 0.9  # share of draws between the interval's ends
 
 Switch = tuple[float, bool | None]
-"""When the adapter was switched, and to what; None while it is not known."""
+"""Moments at which the adapter was switched, and to what; None while it is not known."""
 Took = list[float]
 
 

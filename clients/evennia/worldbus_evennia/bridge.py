@@ -38,11 +38,11 @@ class Bridge:
         self._waiting = {}
         """Id -> (since when, frame), in order: said to the relay, and without an answer."""
         self._heard = deque()
-        """What to show, as functions; one for each turn of the reactor."""
+        """Functions that show something; one for each turn of the reactor."""
         self._after = None
         self.on = True
         self.switches = 0
-        """How often it was switched: what was said before is not answered after."""
+        """Number of times it was switched: words from before a switch are not answered after it."""
         self.published = self.recorded = self.failed = self.dropped = 0
         self.own_lines = 0  # said by people of the bus that did not hear from it in time
         self._told = 0.0

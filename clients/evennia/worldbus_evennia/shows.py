@@ -23,7 +23,7 @@ PATIENCE_S = 4.0
 BETWEEN_ROOMS_S = 0.2
 
 SILENT = {"ASLEEP": "is asleep", "AFRAID": "shrinks from you", "NOT_HERE": "is not here", "TOO_LONG": "loses the thread of what you say"}
-"""How silence looks, by its reason; being interrupted shows by itself."""
+"""Words that show a silence, by its reason; being interrupted shows by itself."""
 
 waiting = {}
 """(npc, player) -> the timer of that line."""

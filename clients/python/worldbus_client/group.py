@@ -76,7 +76,7 @@ class Group(NamedTuple):
     """Of each event."""
     expected: Mapping[Lane, int]
     carriers: Mapping[int, Lane]
-    """Which lane's expectation travels on which event."""
+    """Lanes, and the event on which the expectation of each travels."""
 
 
 def group_of(world: str, subsystem: str, drafts: Sequence[Draft], expected: Mapping[Lane | str, int]) -> Group:

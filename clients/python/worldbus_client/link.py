@@ -64,7 +64,7 @@ class Link:
         self._objection = ""
         self._nats: Nats | None = None
         self._sending = False
-        """Whether new events may go out: not before those of the last connection went out again."""
+        """True if new events may go out: not before those of the last connection went out again."""
         self._inbox = ""
         self._broken: asyncio.Event
         self._closing = False
@@ -73,10 +73,10 @@ class Link:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="worldbus-client", daemon=True)
         self._process = 0
-        """Where the thread runs; 0 before it does."""
+        """The id of the process that the thread runs in; 0 before it does."""
         self._gate = threading.Lock()
         self._ended = False
-        """Nothing is taken any more: what is handed to the loop now would never be looked at."""
+        """True once events are no longer taken: one that is handed to the loop now would never be looked at."""
 
     @property
     def connection(self) -> Nats | None:

@@ -41,7 +41,7 @@ class Event:
     position: int
     world: str
     subsystem: str
-    """Who says it."""
+    """The subsystem that published it."""
     entity: str
     """About whom."""
     name: str

@@ -48,7 +48,7 @@ class OpenAiSettings:
     temperature: float = 0.7
     connect_seconds: float = 2.0
     silent_seconds: float = 30.0
-    """So long without a byte, and the answer has failed."""
+    """Seconds without a byte after which an answer has failed."""
     keep_alive_seconds: float = 4.0
     """The life of an idle connection: below the 5 seconds after which vLLM's server closes it."""
     extra: Mapping[str, Any] = field(default_factory=dict)

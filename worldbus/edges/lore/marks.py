@@ -35,7 +35,7 @@ _OTHER_WORDS: Final = {
     **dict.fromkeys(("visibility", "visibleto", "visible", "knownto", "knownby", "readers", "access", "restricted"), "audience"),
     **dict.fromkeys(("secret", "private", "spoiler"), "audience"),
 }
-"""What other tools, or other words, would call our keys: passed over in silence they would make a secret public."""
+"""Keys of other tools, and other words for ours: passed over in silence they would make a secret public."""
 _TAG: Final = re.compile(r"[^\s,;][^,;\n]{0,63}")
 
 
@@ -47,7 +47,7 @@ class Marks:
     since: str = ""
     tags: tuple[str, ...] = ()
     stated: bool = False
-    """Whether anybody said who may know it."""
+    """True if its audience was named."""
 
     def changed(self, said: dict[str, Sequence[str]], calendar: Calendar, line: int) -> Marks:
         """Marks like these, with the values that `said` names. Raises `BadLore`."""
