@@ -1,4 +1,4 @@
-"""Duskmarket's handlers with their rules, for benchmarks of one of them."""
+"""Duskmarket's handlers with their rules, for benchmarks and tests that play one of them."""
 
 from __future__ import annotations
 
