@@ -168,6 +168,9 @@ class Keeper:
             await self._consumer.go_on()
         if fields - {"pause_until"}:
             await self._consumer.change(repaired(self._wanted, info["config"]))
+        if "priority_timeout" in fields:  # the server keeps a pin for as long as the consumer said when it was renewed
+            with suppress(ApiError):
+                await self._consumer.unpin()
 
     async def _made(self, after: int) -> bool:
         """Make it. False: another member did so at the same moment."""

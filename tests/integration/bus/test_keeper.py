@@ -224,6 +224,19 @@ async def test_a_consumer_that_was_rewritten_while_nobody_ran_is_repaired_at_the
             assert await sound(log)
 
 
+async def test_a_pin_that_was_renewed_for_an_hour_ends_with_the_repair(own_nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server keeps a renewed pin for as long as the consumer said then; who lost the hold meanwhile waits for its own pin to end."""
+    monkeypatch.setattr("bus.runtime.CHECK_S", 3.0)
+    async with at_work(own_nats) as (_, log, steps):
+        for partition in range(8):
+            await write(log.connection, f"mover_{partition}", "update", {"priority_timeout": 3600 * 10**9})
+        await steps.publish()  # what is delivered is asked for again, and the pin renewed
+        await steps.answered()
+        await until(lambda: sound(log))
+        await steps.publish()
+        await steps.answered()
+
+
 def differs(told: list[Any]) -> list[str]:
     """The consumers that were found to differ, as often as they were."""
     return [line["consumer"] for line in told if line["event"] == "consumer_differs"]
