@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bus.connection import Connection
 
 PASSWORDS: Final = {role: f"only-for-tests-{role}" for role in (ADMIN, OWNER, READER, GATEWAY)}
+LEFT_BEHIND_S: Final = 10.0
+"""Time after which the folder of a stream that is deleted counts as forgotten by the server."""
 EMPTY: Final = "template1"  # pgvector and the roles, no tables
 
 
@@ -134,10 +136,20 @@ async def delete_streams(connection: Connection, server: NatsServer) -> None:
 
     nats-server 2.15.1 moves a deleted stream's folder aside and removes it afterwards. Where that of an earlier stream of the name is still
     there, it deletes nothing, says that it did, and the messages are in the next stream of that name; and one that is made while the folder
-    is being moved is refused. So this waits until no folder is there.
+    is being moved is refused. So this waits until no folder is there. A stream that somebody makes meanwhile is deleted too, and a folder
+    that stays behind although the server knows of no stream is removed here.
     """
-    for stream in (await connection.api("STREAM.NAMES"))["streams"] or ():
-        with suppress(ApiError):
-            await connection.api(f"STREAM.DELETE.{stream}")
-    while any(server.store.glob("jetstream/*/streams/*")):  # noqa: ASYNC110 - the server tells nobody
+    loop = asyncio.get_running_loop()
+    until = loop.time() + LEFT_BEHIND_S
+    while True:
+        known = (await connection.api("STREAM.NAMES"))["streams"] or ()
+        for stream in known:
+            with suppress(ApiError):
+                await connection.api(f"STREAM.DELETE.{stream}")
+        folders = list(server.store.glob("jetstream/*/streams/*"))
+        if not folders and not known:
+            return
+        if not known and loop.time() > until:
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)  # the server may be about to do so after all
         await asyncio.sleep(0.005)
